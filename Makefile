@@ -1,0 +1,42 @@
+# Everything a person does with this repository. `make` alone prints this list.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := PYTHONWARNINGS=error $(BIN)/python
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/ready: requirements/run.txt requirements/dev.txt requirements/data.txt
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed; set PYTHON=/path/to/it")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check uv || echo 'uv cannot be had: pip does the same, slower'
+	if [ -x $(BIN)/uv ]; then install="$(BIN)/uv pip install -q --python $(BIN)/python"; \
+	else install="$(BIN)/pip install -q --disable-pip-version-check"; fi; \
+	$$install --require-hashes -r requirements/dev.txt && $$install --require-hashes --no-deps -r requirements/data.txt
+	touch $@
+
+demo: .venv/ready ## real purchases through a real Kafka into Valkey, in 2 minutes (KEEP=1: stays up until Ctrl-C)
+	$(BIN)/python -m demo $(if $(KEEP),--keep)
+
+test: .venv/ready ## every test, on a Kafka and a Valkey that it starts itself
+	$(RUN) -m pytest
+
+check: .venv/ready ## style, types, and which package may import which
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy models offline streams demo benchmarks tests
+	$(BIN)/lint-imports
+
+bench: .venv/ready ## events per second and latency, beside an agent that handles one event at a time
+	$(BIN)/python -m benchmarks
+
+soak: .venv/ready ## all faults at random times, for half an hour
+	$(RUN) -m pytest tests -m soak --timeout 0
+
+clean: ## remove the environment and everything that was built
+	rm -rf .venv build .hypothesis .*_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help demo test check bench soak clean

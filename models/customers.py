@@ -1,0 +1,367 @@
+"""The fold: a customer's state is a function of that customer's own events and of nothing else.
+
+One row a customer in a columnar table, one kernel for history, stream, replay and rebuild. The rules it keeps:
+ 1. Only its own events change a row. A landmark is passed by the customer's next event or by a sweep, to the same bits.
+ 2. Decay has the grain of a day: 2**(d / h) = 2**(d // h) * TABLE[d % h], the table correctly rounded, the rest a power
+    of two. So no advance ever rounds, no libm is asked, and every platform gives the same bits.
+ 3. `due` > `swept_to` for every row at every time: once a partition is swept to d, it makes no example of a day <= d.
+ 4. A late event counts in the sums with its own day's weight, never in a window that closed; `last`, `at` only grow.
+ 5. An event below the row's `seen` is skipped: a replay repeats nothing.
+"""
+
+import decimal
+import math
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.compiled import njit
+from models.events import CART, ERASE, PURCHASE, RETURN, TICK, VIEW, Batch
+
+__all__ = [
+    "BLANK",
+    "CART",
+    "DAY",
+    "ENTRY",
+    "ERASE",
+    "HORIZON",
+    "PURCHASE",
+    "RAW",
+    "RETURN",
+    "ROW",
+    "TICK",
+    "VIEW",
+    "Table",
+]
+
+DAY = 86_400_000_000  # microseconds
+HORIZON = 30  # days from a landmark to the next, unless the deployment says otherwise
+NONE, NEVER = -(2**63), 2**31 - 1
+EVENTS, ORDERS = 16, 8  # how far back an event id and an order id are recognised
+SCHEMA = 1
+
+
+def _fields(kind: str, names: str) -> list[tuple[str, str]]:
+    return [(name, kind) for name in names.split()]
+
+
+# What a model may see of a customer, as it stood at a midnight.
+RAW = np.dtype(
+    [
+        *_fields("i8", "spend window"),
+        *_fields("f4", "s30 s90 n30 n90 v7 c7"),
+        *_fields("i4", "orders days tenure recency"),
+    ]
+)
+FOLDED = [
+    *_fields("i8", "seen first last at spend returned window"),
+    *_fields("u8", "day_mask"),
+    *_fields("f8", "s30 s90 n30 n90 v7 c7"),
+    ("raw", RAW),
+    ("event_ids", "u8", EVENTS),
+    ("order_ids", "u8", ORDERS),
+    *_fields("i4", "due orders days window_orders"),
+    *_fields("u1", "event_slot order_slot open phase"),
+    *_fields("u2", "schema"),
+]
+# What was last published, and when the open example opened. It depends on when a model arrived: no part of the promise.
+SERVED = [("cluster", "i2"), ("demand", "f4"), ("version", "u4"), ("open_demand", "f4"), ("open_version", "u4")]
+ROW = np.dtype([*FOLDED, *SERVED])
+PROMISED = np.dtype(FOLDED).itemsize  # the leading bytes of a row that every replay reproduces
+
+# One a landmark: the example that closes there (`open` = 1) and the raw sums that open the next.
+ENTRY = np.dtype(
+    [
+        ("now", RAW),
+        ("then", RAW),
+        *_fields("i8", "label"),
+        *_fields("i4", "row day orders open"),
+        *_fields("u4", "open_version"),
+        *_fields("f4", "open_demand"),
+    ]
+)
+
+BLANK = np.zeros((), ROW)
+for _name, _value in {"schema": SCHEMA, "first": NONE, "last": NONE, "at": NONE, "due": NEVER, "cluster": -1}.items():
+    BLANK[_name] = _value
+
+Array = npt.NDArray[Any]
+SKIPPED = ("duplicate", "before_first_purchase")  # what the fold passed over, by column of `skipped`
+
+
+def powers(halflife: int, sign: int) -> Array:
+    """2 ** (sign * j / halflife) for j in 0..halflife-1, correctly rounded."""
+    with decimal.localcontext(decimal.Context(prec=40)):
+        return np.array([float(decimal.Decimal(2) ** (decimal.Decimal(sign * j) / halflife)) for j in range(halflife)])
+
+
+UP30, UP90, UP7 = (powers(h, 1) for h in (30, 90, 7))
+DOWN30, DOWN90, DOWN7 = (powers(h, -1) for h in (30, 90, 7))
+
+
+@njit
+def up(weights: Array, day: int, base: int) -> float:
+    """Weight of an event of `day` in a sum that is kept for the block of `base`."""
+    n = len(weights)
+    return math.ldexp(weights[day % n], day // n - base // n)
+
+
+@njit
+def down(total: float, weights: Array, at: int, day: int) -> float:
+    """The decayed sum, kept for the block of `at`, as it stands on `day` >= at."""
+    n = len(weights)
+    return math.ldexp(total * weights[day % n], at // n - day // n)
+
+
+@njit
+def look(r: Any, day: int, raw: Any) -> None:
+    """Fills `raw` with the row as it stands at midnight `day`; every event of the row is older than that."""
+    at = r.at // DAY
+    raw.s30, raw.n30 = down(r.s30, DOWN30, at, day), down(r.n30, DOWN30, at, day)
+    raw.s90, raw.n90 = down(r.s90, DOWN90, at, day), down(r.n90, DOWN90, at, day)
+    raw.v7, raw.c7 = down(r.v7, DOWN7, at, day), down(r.c7, DOWN7, at, day)
+    raw.spend, raw.orders, raw.days, raw.window = r.spend, r.orders, r.days, r.window
+    raw.tenure, raw.recency = day - r.first // DAY, day - r.last // DAY
+
+
+@njit
+def landmark(r: Any, horizon: int, out: Any) -> None:
+    """Passes landmark r.due: the open example closes into `out`, and the next one opens."""
+    out.then, out.label, out.day, out.orders, out.open = r.raw, max(0, r.window), r.due, r.window_orders, r.open
+    out.open_version, out.open_demand = r.open_version, r.open_demand
+    look(r, r.due, r.raw)
+    out.now = r.raw
+    r.window, r.window_orders, r.open, r.due = 0, 0, 1, r.due + horizon
+    r.open_version, r.open_demand = 0, 0.0  # set when the score of this landmark is served
+
+
+@njit
+def rescale(r: Any, day: int) -> None:
+    """Moves the decayed sums from the blocks of their day to those of `day`: powers of two, exact."""
+    base = r.at // DAY
+    a, b, c = base // 30 - day // 30, base // 90 - day // 90, base // 7 - day // 7
+    r.s30, r.n30, r.s90, r.n90 = math.ldexp(r.s30, a), math.ldexp(r.n30, a), math.ldexp(r.s90, b), math.ldexp(r.n90, b)
+    r.v7, r.c7 = math.ldexp(r.v7, c), math.ldexp(r.c7, c)
+
+
+@njit
+def purchase_day(r: Any, day: int) -> None:
+    """Counts distinct purchase days; bit i of the mask is a purchase i days before the last one's day."""
+    back = r.last // DAY - day
+    if back < 0:
+        shifted = r.day_mask << np.uint64(-back) if back > -64 else np.uint64(0)
+        r.day_mask, r.days = shifted | np.uint64(1), r.days + 1
+    elif back < 64 and not (r.day_mask >> np.uint64(back)) & np.uint64(1):
+        r.day_mask, r.days = r.day_mask | np.uint64(1) << np.uint64(back), r.days + 1
+
+
+@njit
+def purchase(r: Any, t: int, swept_to: int, horizon: int) -> None:
+    """First and last purchase; a first one, however late, opens its example after all that was swept (rule 3)."""
+    day = t // DAY
+    if r.first == NONE:
+        after = max(day, swept_to) + 1
+        r.first, r.last, r.days, r.day_mask, r.due = t, t, 1, 1, after + (r.phase - after) % horizon
+    else:
+        purchase_day(r, day)
+        r.first, r.last = min(r.first, t), max(r.last, t)
+
+
+@njit
+def apply(r: Any, t: int, kind: int, amount: int, order: int, swept_to: int, horizon: int) -> None:
+    """One event into one row."""
+    day = t // DAY
+    if t > r.at:
+        if r.at != NONE:
+            rescale(r, day)
+        r.at = t
+    base = r.at // DAY
+    if kind == VIEW:
+        r.v7 += up(UP7, day, base)
+        return
+    if kind == CART:
+        r.c7 += up(UP7, day, base)
+        return
+    if kind == RETURN:
+        r.returned -= amount
+    else:
+        purchase(r, t, swept_to, horizon)
+    w30, w90 = up(UP30, day, base), up(UP90, day, base)
+    current = day >= r.due - horizon  # else too late for the open window
+    if kind == PURCHASE and order not in r.order_ids:
+        r.order_ids[r.order_slot], r.order_slot = order, (r.order_slot + 1) % ORDERS
+        r.orders, r.n30, r.n90, r.window_orders = r.orders + 1, r.n30 + w30, r.n90 + w90, r.window_orders + current
+    r.spend, r.s30, r.s90 = r.spend + amount, r.s30 + amount * w30, r.s90 + amount * w90
+    r.window += amount if current else 0
+
+
+@njit
+def fold_kernel(
+    rows: Array,
+    index: Array,
+    t: Array,
+    kind: Array,
+    amount: Array,
+    order: Array,
+    event: Array,
+    offset: Array,
+    swept_to: int,
+    horizon: int,
+    skipped: Array,
+    out: Array,
+    start: int,
+) -> tuple[int, int]:
+    """Folds events[start:] in the order given; returns (next event, entries written); stops when `out` is full."""
+    k = 0
+    for i in range(start, len(index)):
+        if index[i] < 0:  # nobody's row: no purchase of this customer was seen
+            skipped[1] += 1
+            continue
+        r = rows[index[i]]
+        if offset[i] < r.seen:
+            continue
+        if event[i] in r.event_ids:
+            skipped[0] += 1
+        elif kind[i] != PURCHASE and r.first == NONE:
+            skipped[1] += 1
+        else:
+            while r.due <= t[i] // DAY:
+                if k == len(out):
+                    return i, k
+                out[k].row = index[i]
+                landmark(r, horizon, out[k])
+                k += 1
+            r.event_ids[r.event_slot], r.event_slot = event[i], (r.event_slot + 1) % EVENTS
+            apply(r, t[i], kind[i], amount[i], order[i], swept_to, horizon)
+        r.seen = offset[i] + 1
+    return len(index), k
+
+
+@njit
+def sweep_kernel(rows: Array, due: Array, day: int, horizon: int, out: Array, start: int) -> tuple[int, int]:
+    """Passes every landmark <= day of the rows `due[start:]`; returns (next, entries written)."""
+    k = 0
+    for i in range(start, len(due)):
+        r = rows[due[i]]
+        while r.due <= day:
+            if k == len(out):
+                return i, k
+            out[k].row = due[i]
+            landmark(r, horizon, out[k])
+            k += 1
+    return len(due), k
+
+
+@njit
+def observe_kernel(rows: Array, index: Array, swept_to: int, out: Array) -> None:
+    for i in range(len(index)):
+        r = rows[index[i]]
+        look(r, max(r.at // DAY + 1, swept_to), out[i])
+
+
+def phase(customer_id: str, horizon: int) -> int:
+    """The customer's landmarks are the days d with d % horizon == phase."""
+    return (zlib.crc32(customer_id.encode()) >> 16) % horizon
+
+
+class Table:
+    """The customers of one partition: `names[i]` is the customer_id of `rows[i]`, `index` the way back.
+
+    An erased customer's row is blank, its name empty; it is taken by the next new customer.
+    """
+
+    def __init__(self, horizon: int = HORIZON) -> None:
+        self.horizon = horizon
+        self.names: list[str] = []
+        self.index: dict[str, int] = {}
+        self.free: list[int] = []
+        self._rows = np.full(1024, BLANK)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def rows(self) -> Array:
+        """The rows in use, a view (n,) of ROW."""
+        return self._rows[: len(self.names)]
+
+    def _add(self, name: str) -> int:
+        if self.free:
+            row = self.free.pop()
+            self.names[row] = name
+        else:
+            row = len(self.names)
+            self.names.append(name)
+            if row == len(self._rows):
+                self._rows = np.concatenate([self._rows, np.full(row, BLANK)])
+        self.index[name] = row
+        self._rows[row]["phase"] = phase(name, self.horizon)
+        return row
+
+    def load(self, names: Sequence[str], packed: bytes) -> None:
+        """Adds customers with their rows as the store keeps them; ValueError when they are of another schema."""
+        rows = np.frombuffer(packed, ROW) if len(packed) == len(names) * ROW.itemsize else np.empty(0, ROW)
+        if len(rows) != len(names) or (rows["schema"] != SCHEMA).any():
+            raise ValueError(f"the stored customer states are not of schema {SCHEMA} ({ROW.itemsize} bytes each)")
+        numbers = [self._add(name) for name in names]
+        self._rows[numbers] = rows
+
+    def locate(self, batch: Batch) -> Array:
+        """Row numbers (n,) of the batch's customers; a purchase makes its customer's row, -1 where there is none."""
+        known = self.index
+        rows = np.array([known.get(name, -1) for name in batch.customer_id], np.int64)
+        for i in np.flatnonzero((rows < 0) & (batch.kind == PURCHASE)).tolist():
+            name = batch.customer_id[i]
+            if name not in known:
+                self._add(name)
+        if (rows < 0).any():
+            rows = np.array([known.get(name, -1) for name in batch.customer_id], np.int64)
+        return rows
+
+    def fold(self, batch: Batch, rows: Array, offset: Array, swept_to: int, skipped: Array) -> Array:
+        """Folds the batch, in its order, into `rows` (from `locate`); returns the entries of the landmarks passed."""
+        columns = (batch.t, batch.kind, batch.amount, batch.order, batch.event, offset)
+
+        def kernel(out: Array, start: int) -> tuple[int, int]:
+            return fold_kernel(self._rows, rows, *columns, swept_to, self.horizon, skipped, out, start)
+
+        return _gather(kernel, len(rows))
+
+    def sweep(self, day: int) -> Array:
+        """Passes every landmark up to `day`, inclusive; returns the entries, those of a row together and in order."""
+        due = np.flatnonzero(self.rows["due"] <= day)
+
+        def kernel(out: Array, start: int) -> tuple[int, int]:
+            return sweep_kernel(self._rows, due, day, self.horizon, out, start)
+
+        return _gather(kernel, len(due))
+
+    def observe(self, rows: Array, swept_to: int) -> Array:
+        """RAW (n,) of these rows as a model sees them: at the first midnight after the last event, or at `swept_to`."""
+        out = np.zeros(len(rows), RAW)
+        observe_kernel(self._rows, rows, swept_to, out)
+        return out
+
+    def erase(self, name: str) -> None:
+        """Forgets the customer; nothing if unknown."""
+        row = self.index.pop(name, None)
+        if row is not None:
+            self.names[row] = ""
+            self._rows[row] = BLANK
+            self.free.append(row)
+
+
+def _gather(kernel: Any, end: int) -> Array:
+    """Runs a kernel that stops when its buffer is full until it is through; all entries in one array."""
+    return np.concatenate([np.empty(0, ENTRY), *_buffers(kernel, end)])
+
+
+def _buffers(kernel: Any, end: int) -> Iterator[Array]:
+    at = 0
+    while at < end:
+        out = np.zeros(max(256, min(end - at, 65_536)), ENTRY)
+        at, k = kernel(out, at)
+        yield out[:k]

@@ -1,0 +1,428 @@
+"""Events: from a Kafka record's bytes to values, and back.
+
+Two ways that agree on every input: `decode_one`, one readable check after another, says what an event is;
+`decode_many` does the common case column by column and hands whatever looks odd to `decode_one`.
+An event is accepted whole or rejected with one `Reason`; docs/events.md explains both to a producer's developer.
+"""
+
+import enum
+import itertools
+import operator
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+import xxhash
+from msgspec import Meta
+from numpy.typing import NDArray
+
+PURCHASE, RETURN, VIEW, CART, TICK, ERASE = range(6)
+KINDS = {"purchase": PURCHASE, "return": RETURN, "view": VIEW, "cart": CART, "tick": TICK}
+SECOND = 1_000_000
+FUTURE = 600 * SECOND  # how far an event may be ahead of its own record's timestamp, inclusive
+END = 7_258_118_400  # 2200-01-01T00:00:00Z in seconds, exclusive; time begins at 0
+LIMIT = 2**62  # of an amount in 1/10,000, exclusive: one bit is left for sums
+ID_BYTES = 128
+DEPTH = 200  # of nested JSON, inclusive; a limit of our own, for Python's depends on version and caller
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MONEY = Context(prec=40, rounding=ROUND_HALF_EVEN)
+STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
+
+Id = Annotated[str, Meta(min_length=1, max_length=ID_BYTES)]
+Seconds = Annotated[int, Meta(ge=0, lt=END)] | Annotated[float, Meta(ge=0, lt=END)]
+
+
+class Reason(enum.StrEnum):
+    """Why a record was rejected: the `reason` header in the rejected topic."""
+
+    not_json = enum.auto()
+    wrong_field = enum.auto()
+    no_time_zone = enum.auto()
+    no_key = enum.auto()
+    wrong_key = enum.auto()
+    bad_quantity = enum.auto()
+    overflow = enum.auto()
+    future = enum.auto()
+    wrong_partition = enum.auto()  # found by the worker, which knows the partitions
+    no_timestamp = enum.auto()
+
+
+class Rejected(ValueError):
+    """The record is no event: `reason`, and `detail`, which names the field but never quotes its content."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One accepted event; ids are "" and amount 0 where a kind has none."""
+
+    event_id: str
+    kind: int  # PURCHASE .. ERASE
+    customer_id: str
+    occurred_at: int  # microseconds since the epoch, UTC; 0 for ERASE
+    order_id: str  # event_id if the producer gave none
+    product_id: str | None
+    amount: int  # quantity x unit_price in 1/10,000 of the major unit, negative for a return
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Accepted events as columns of one length, in record order."""
+
+    index: NDArray[np.int64]  # which record of those given
+    customer_id: list[str]
+    t: NDArray[np.int64]  # occurred_at
+    kind: NDArray[np.int8]
+    amount: NDArray[np.int64]
+    order: NDArray[np.uint64]  # hash_ids of order_id, 0 for TICK and ERASE
+    event: NDArray[np.uint64]  # hash_ids of event_id, likewise
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def part(self, start: int, stop: int) -> "Batch":
+        """Events [start, stop)."""
+        return Batch(*(getattr(self, name)[start:stop] for name in self.__slots__))
+
+    def keep(self, mask: NDArray[np.bool_]) -> "Batch":
+        """The events where `mask` (n,) is True; the batch itself if that is all of them."""
+        if mask.all():
+            return self
+        names = list(itertools.compress(self.customer_id, mask.tolist()))
+        columns: list[NDArray[Any]] = [self.index, self.t, self.kind, self.amount, self.order, self.event]
+        index, *rest = (column[mask] for column in columns)
+        return Batch(index, names, *rest)
+
+
+def hash_ids(ids: Iterable[bytes]) -> NDArray[np.uint64]:
+    """64-bit hashes (XXH3) of UTF-8 ids; never 0, which means "no id" in a customer's rings."""
+    return np.maximum(np.array([xxhash.xxh3_64_intdigest(name) for name in ids], np.uint64), np.uint64(1))
+
+
+# ---- one record: what an event is ------------------------------------------------------------------------------------
+def decode_one(key: bytes | None, value: bytes | None, timestamp: int | None) -> Event:
+    """The event in a Kafka record; `timestamp` is the record's, in milliseconds (None or negative: it has none).
+
+    Raises `Rejected`; where several reasons hold, the first in the order of the checks below.
+
+    >>> decode_one(b"c1", b'{"event_id":"e1","event_type":"view","customer_id":"c1","occurred_at":0.5}', 0)
+    Event(event_id='e1', kind=2, customer_id='c1', occurred_at=500000, order_id='e1', product_id=None, amount=0)
+    """
+    if value is None:
+        return _erase(key)
+    if timestamp is None or timestamp < 0:
+        raise Rejected(Reason.no_timestamp, "the record has no timestamp")
+    fields = _fields(value)
+    event_type = _field(fields, "event_type", str, "a string")
+    if event_type not in KINDS:
+        raise Rejected(Reason.wrong_field, "event_type must be purchase, return, view or cart")
+    kind = KINDS[event_type]
+    if kind == TICK:
+        if key is not None:
+            raise Rejected(Reason.wrong_key, "a tick must have no key")
+        return Event("", TICK, "", _occurred_at(fields, timestamp), "", None, 0)
+    event_id, customer_id = _id(fields, "event_id"), _id(fields, "customer_id")
+    _check_key(key, customer_id)
+    occurred_at = _occurred_at(fields, timestamp)
+    order_id, product_id = _optional_id(fields, "order_id") or event_id, _optional_id(fields, "product_id")
+    amount = _amount(fields) if kind in (PURCHASE, RETURN) else 0
+    return Event(event_id, kind, customer_id, occurred_at, order_id, product_id, -amount if kind == RETURN else amount)
+
+
+def _erase(key: bytes | None) -> Event:
+    if key is None:
+        raise Rejected(Reason.no_key, "a null value erases the customer named by the key, and there is no key")
+    try:
+        customer_id = key.decode()
+    except UnicodeDecodeError:
+        raise Rejected(Reason.wrong_key, "the key is not UTF-8") from None
+    if not 1 <= len(key) <= ID_BYTES:
+        raise Rejected(Reason.wrong_key, f"the key must have 1 to {ID_BYTES} bytes")
+    return Event("", ERASE, customer_id, 0, "", None, 0)
+
+
+def _fields(value: bytes) -> dict[str, msgspec.Raw]:
+    try:
+        value.decode()  # msgspec skips what it does not decode without looking at its encoding
+        if _too_deep(value):
+            raise Rejected(Reason.not_json, f"nested deeper than {DEPTH}")
+        return msgspec.json.decode(value, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Rejected(Reason.not_json, f"the value is not one JSON object in UTF-8: {error}") from None
+
+
+def _too_deep(value: bytes) -> bool:
+    if len(value) <= 2 * DEPTH or value.count(b"[") + value.count(b"{") <= DEPTH:
+        return False
+    brackets = re.findall(rb"[][{}]", STRING.sub(b"", value))
+    return max(itertools.accumulate(1 if b in b"[{" else -1 for b in brackets), default=0) > DEPTH
+
+
+def _field(fields: dict[str, msgspec.Raw], name: str, kind: Any, wanted: str) -> Any:
+    if name not in fields:
+        raise Rejected(Reason.wrong_field, f"{name} is missing")
+    try:
+        return msgspec.json.decode(fields[name], type=kind)
+    except msgspec.ValidationError:
+        raise Rejected(Reason.wrong_field, f"{name} must be {wanted}") from None
+
+
+def _id(fields: dict[str, msgspec.Raw], name: str) -> str:
+    text: str = _field(fields, name, str, "a string")
+    if not 1 <= len(text.encode()) <= ID_BYTES:
+        raise Rejected(Reason.wrong_field, f"{name} must have 1 to {ID_BYTES} bytes")
+    return text
+
+
+def _optional_id(fields: dict[str, msgspec.Raw], name: str) -> str | None:
+    return _id(fields, name) if name in fields and bytes(fields[name]) != b"null" else None
+
+
+def _check_key(key: bytes | None, customer_id: str) -> None:
+    if key is None:
+        raise Rejected(Reason.no_key, "the record's key must be customer_id")
+    if key != customer_id.encode():
+        raise Rejected(Reason.wrong_key, "the record's key is not customer_id")
+
+
+def _occurred_at(fields: dict[str, msgspec.Raw], timestamp: int) -> int:
+    wanted = "an ISO 8601 time with offset or Unix seconds, 1970 to 2199"
+    moment = _field(fields, "occurred_at", Seconds | datetime, wanted)
+    if isinstance(moment, datetime) and moment.tzinfo is None:
+        raise Rejected(Reason.no_time_zone, "occurred_at has no offset from UTC")
+    t = _microseconds(moment)
+    if not 0 <= t < END * SECOND:
+        raise Rejected(Reason.wrong_field, f"occurred_at must be {wanted}")
+    if t > timestamp * 1000 + FUTURE:
+        raise Rejected(Reason.future, "occurred_at is more than 10 minutes after the record's timestamp")
+    return t
+
+
+def _microseconds(moment: datetime | float) -> int:
+    """Half-even from the double that Unix seconds are; msgspec has rounded an ISO time (half up)."""
+    if isinstance(moment, datetime):
+        return (moment - EPOCH) // timedelta(microseconds=1)
+    return moment * SECOND if isinstance(moment, int) else round(moment * 1e6)
+
+
+def _amount(fields: dict[str, msgspec.Raw]) -> int:
+    quantity, price = _quantity(*_number(fields, "quantity")), _price(*_number(fields, "unit_price"))
+    if quantity * price >= LIMIT:
+        raise Rejected(Reason.overflow, "quantity x unit_price is too large")
+    return quantity * price
+
+
+def _number(fields: dict[str, msgspec.Raw], name: str) -> tuple[float, str]:
+    text = bytes(_field(fields, name, msgspec.Raw, "")).decode()
+    if text[0] not in "-0123456789":
+        raise Rejected(Reason.wrong_field, f"{name} must be a number")
+    if (number := float(text)) >= LIMIT:
+        raise Rejected(Reason.overflow, f"{name} is too large")
+    return number, text
+
+
+def _quantity(number: float, text: str) -> int:
+    if not number.is_integer():
+        raise Rejected(Reason.wrong_field, "quantity must be a whole number")
+    if number <= 0:
+        raise Rejected(Reason.bad_quantity, "quantity must be at least 1; a return says so in event_type")
+    return int(text) if text.isdigit() else int(number)
+
+
+def _price(number: float, text: str) -> int:
+    """1/10,000 of the major unit, half-even from the decimal text."""
+    if number < 0:
+        raise Rejected(Reason.wrong_field, "unit_price must be at least 0")
+    # Decimal takes no exponent beyond 1e18: what is 0 as a double is 0 here
+    return int(Decimal(text).quantize(Decimal("0.0001"), context=MONEY).scaleb(4, MONEY)) if number else 0
+
+
+# ---- many records ----------------------------------------------------------------------------------------------------
+class _Wire(msgspec.Struct, frozen=True, gc=False):
+    """The common event. Its bounds are narrower than the contract where that makes columns of doubles exact."""
+
+    event_type: Literal["purchase", "return", "view", "cart"]
+    event_id: Id
+    customer_id: Id
+    occurred_at: Seconds | Annotated[datetime, Meta(tz=True)]
+    order_id: Id | None = None
+    product_id: Id | None = None
+    quantity: Annotated[float, Meta(ge=1, lt=2**19)] | None = None
+    unit_price: Annotated[float, Meta(ge=0, lt=2**43 / 1e4)] | None = None
+
+
+_decode = msgspec.json.Decoder(_Wire).decode
+
+
+def decode_many(
+    keys: Sequence[bytes | None], values: Sequence[bytes | None], timestamps: Sequence[int | None]
+) -> tuple[Batch, list[tuple[int, Reason, str]]]:
+    """`decode_one` of every record (arguments as there): the accepted, and (which, reason, detail) of the rejected."""
+    wires, index = [], []
+    for i, value in enumerate(values):
+        try:
+            wire = _decode(value)  # type: ignore[arg-type]  # None raises like anything else that is odd
+        except (msgspec.DecodeError, ValueError, TypeError, RecursionError):
+            continue
+        wires.append(wire)
+        index.append(i)
+    fast = _columns(wires, index, keys, values, timestamps)
+    odd = np.ones(len(values), np.bool_)
+    odd[fast.index] = False
+    slow, rejected = [], []
+    for i in np.flatnonzero(odd).tolist():
+        try:
+            slow.append((i, decode_one(keys[i], values[i], timestamps[i])))
+        except Rejected as error:
+            rejected.append((i, error.reason, error.detail))
+    return _merged(fast, _batch(slow)) if slow else fast, rejected
+
+
+def _columns(
+    wires: list[_Wire],
+    index: list[int],
+    keys: Sequence[bytes | None],
+    values: Sequence[bytes | None],
+    timestamps: Sequence[int | None],
+) -> Batch:
+    """Those wires that are events beyond doubt."""
+    names = [wire.customer_id for wire in wires]
+    kind = np.array([KINDS[wire.event_type] for wire in wires], np.int8)
+    t = _times([wire.occurred_at for wire in wires])
+    stamp = np.array([-1 if timestamps[i] is None else timestamps[i] for i in index], np.int64)
+    amount, fine = _amounts(wires, kind)
+    fine &= np.fromiter(map(operator.eq, map(str.encode, names), [keys[i] for i in index]), np.bool_, len(wires))
+    fine &= _sound(wires, [values[i] or b"" for i in index])
+    # Doubles of seconds give exact microseconds up to 2**32 s (2106); whole milliseconds cannot overflow.
+    fine &= (t >= 0) & (t < 2**32 * SECOND) & (stamp >= 0) & (-((FUTURE - t) // 1000) <= stamp)
+    keep = np.flatnonzero(fine)
+    chosen = [wires[i] for i in keep.tolist()]
+    event = [wire.event_id.encode() for wire in chosen]
+    order = [wire.order_id.encode() if wire.order_id else name for wire, name in zip(chosen, event, strict=True)]
+    names = [wire.customer_id for wire in chosen]
+    hashes = hash_ids(order), hash_ids(event)
+    return Batch(np.array(index, np.int64)[keep], names, t[keep], kind[keep], amount[keep], *hashes)
+
+
+def _times(moments: list[int | float | datetime]) -> NDArray[np.int64]:
+    if set(map(type, moments)) == {datetime}:
+        seconds = np.fromiter(map(datetime.timestamp, moments), np.float64, len(moments))  # type: ignore[arg-type]
+        return np.rint(seconds * 1e6).astype(np.int64)
+    return np.fromiter(map(_microseconds, moments), np.int64, len(moments))
+
+
+def _amounts(wires: list[_Wire], kind: NDArray[np.int8]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Amounts, and where they are exact."""
+    quantity = np.array([wire.quantity for wire in wires], np.float64)  # None becomes NaN
+    price = np.array([wire.unit_price for wire in wires], np.float64) * 1e4
+    units = np.rint(price)
+    sold = kind <= RETURN
+    # Below 2**43 the double and the product err by less than .002 together: only near a half does the text decide.
+    exact = (np.abs(price - units) < 0.49) & (quantity == np.rint(quantity))
+    amount = np.where(sold & exact, units, 0).astype(np.int64) * np.where(sold & exact, quantity, 0).astype(np.int64)
+    return np.where(kind == RETURN, -amount, amount), ~sold | exact
+
+
+def _sound(wires: list[_Wire], values: list[bytes]) -> NDArray[np.bool_]:
+    """What msgspec does not look at: UTF-8 in unknown fields, lengths of ids in bytes, depth."""
+    together = b"\n".join(values)
+    if together.isascii() and b"\\" not in together and max(map(len, values), default=0) <= 2 * DEPTH:
+        return np.ones(len(values), np.bool_)
+    return np.fromiter(map(_careful, wires, values), np.bool_, len(values))
+
+
+def _careful(wire: _Wire, value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    for name in (wire.event_id, wire.customer_id, wire.order_id, wire.product_id):
+        if name and not name.isascii() and len(name.encode()) > ID_BYTES:
+            return False
+    return not _too_deep(value)
+
+
+def _batch(found: list[tuple[int, Event]]) -> Batch:
+    events = [event for _, event in found]
+    named = np.array([event.kind < TICK for event in events], np.uint64)
+    return Batch(
+        np.array([i for i, _ in found], np.int64),
+        [event.customer_id for event in events],
+        np.array([event.occurred_at for event in events], np.int64),
+        np.array([event.kind for event in events], np.int8),
+        np.array([event.amount for event in events], np.int64),
+        named * hash_ids(event.order_id.encode() for event in events),
+        named * hash_ids(event.event_id.encode() for event in events),
+    )
+
+
+def _merged(one: Batch, other: Batch) -> Batch:
+    by = np.argsort(np.concatenate([one.index, other.index]))
+    names = one.customer_id + other.customer_id
+
+    def column(name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(one, name), getattr(other, name)])[by]
+
+    columns = map(column, ("t", "kind", "amount", "order", "event"))
+    return Batch(column("index"), [names[i] for i in by.tolist()], *columns)
+
+
+# ---- from values to bytes --------------------------------------------------------------------------------------------
+class _Out(msgspec.Struct, omit_defaults=True):
+    event_id: str
+    event_type: str
+    customer_id: str
+    occurred_at: datetime
+    order_id: str | None = None
+    product_id: str | None = None
+    quantity: int | None = None
+    unit_price: Decimal | None = None
+
+
+class _Tick(msgspec.Struct, tag_field="event_type", tag="tick"):
+    occurred_at: datetime
+
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def encode_event(
+    event_id: str,
+    event_type: str,
+    customer_id: str,
+    occurred_at: int,
+    order_id: str | None = None,
+    product_id: str | None = None,
+    quantity: int | None = None,
+    unit_price: Decimal | str | None = None,
+) -> bytes:
+    """A record's value; `occurred_at` in microseconds, `unit_price` exact in the major unit; None is left out.
+
+    >>> encode_event("e1", "purchase", "c1", 1_500_000, quantity=2, unit_price="9.90").decode()
+    '{"event_id":"e1","event_type":"purchase","customer_id":"c1","occurred_at":"1970-01-01T00:00:01.500000Z","quantity":2,"unit_price":9.90}'
+    """
+    price = None if unit_price is None else Decimal(unit_price)
+    if price is not None and not price.is_finite():
+        raise ValueError("unit_price must be finite")
+    return _encode(_Out(event_id, event_type, customer_id, _moment(occurred_at), order_id, product_id, quantity, price))
+
+
+def encode_tick(occurred_at: int) -> bytes:
+    """The value of a tick, which is sent without a key; `occurred_at` in microseconds.
+
+    >>> encode_tick(0)
+    b'{"event_type":"tick","occurred_at":"1970-01-01T00:00:00Z"}'
+    """
+    return _encode(_Tick(_moment(occurred_at)))
+
+
+def _moment(t: int) -> datetime:
+    return EPOCH + timedelta(microseconds=t)

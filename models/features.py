@@ -1,0 +1,155 @@
+"""From a customer's raw sums (RAW of models.customers) to what the models see: expectations in the target's own unit.
+
+The formulae stand once, in plain Python on scalars. Learning calls them as they are: `math` gives the same bits in
+every process of one machine. Serving compiles the same functions for a block; exp, expm1 and log1p may differ there in
+the last bits (a test holds them to 1e-12 relative). Nothing learned ever passes through a compiled transcendental.
+Bounds: every input is finite and >= 0 for any finite RAW; counts, days and sums below 0 are taken as 0.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.compiled import njit
+from models.customers import RAW
+
+UNIT = 1e4  # RAW holds money in 1/10,000 of the major unit
+LN2 = 0.6931471805599453
+SPEND_INPUTS = ("r30", "r90", "o90m", "own", "m90", "v7m", "c7m")
+ORDER_INPUTS = ("n30", "n90", "own_orders", "e90_orders", "v7_orders", "c7_orders")
+BUY_INPUTS = ("p90", "e90", "p_view", "p_cart")
+INPUTS = (*SPEND_INPUTS, *ORDER_INPUTS, *BUY_INPUTS, "one")
+
+# One RAW record as `.item()` gives it.
+Raw = tuple[int, int, float, float, float, float, float, float, int, int, int, int]
+
+
+def expectations(
+    spend: int,
+    s30: float,
+    s90: float,
+    n30: float,
+    n90: float,
+    v7: float,
+    c7: float,
+    orders: int,
+    days: int,
+    tenure: int,
+    recency: int,
+    horizon: int,
+    mean_day: float,
+) -> tuple[float, ...]:
+    """The inputs in the order of INPUTS; docs/models.md lists the formulae. `mean_day` in major units."""
+    days, orders, since = max(0, days), max(0, orders), horizon + max(0, tenure)
+    per_day = max(0.0, (2 * mean_day + spend / UNIT) / (2 + days))  # spend on a purchase day, shrunk by two days' worth
+    orders_day = (2 + orders) / (2 + days)
+    rate30, rate90 = LN2 / 30 * horizon, LN2 / 90 * horizon  # times a decayed sum: its expectation over the horizon
+    n_30, n_90 = max(0.0, n30) * rate30, max(0.0, n90) * rate90
+    views, carts, e90 = max(0.0, v7), max(0.0, c7), math.exp(-max(0, recency) / 90)
+    return (
+        max(0.0, s30) / UNIT * rate30,
+        max(0.0, s90) / UNIT * rate90,
+        n_90 * per_day,
+        max(0.0, spend / UNIT) * horizon / since,
+        per_day * e90,
+        views * per_day,
+        carts * per_day,
+        n_30,
+        n_90,
+        orders * horizon / since,
+        orders_day * e90,
+        views * orders_day,
+        carts * orders_day,
+        -math.expm1(-n_90),
+        e90,
+        -math.expm1(-views),
+        -math.expm1(-carts),
+        1.0,
+    )
+
+
+def recency_frequency_money(spend: int, orders: int, recency: int) -> tuple[float, float, float]:
+    """Log-RFM, unscaled: log(1 + days since the last purchase), log(1 + orders), log(1 + net spend in major units)."""
+    return math.log1p(max(0, recency)), math.log1p(max(0, orders)), math.log1p(max(0.0, spend / UNIT))
+
+
+def inputs_one(raw: Raw, horizon: int, mean_day: float) -> tuple[float, ...]:
+    """The inputs of one customer, in the order of INPUTS.
+
+    >>> raw = (1_200_000, 0, 300_000.0, 600_000.0, 1.0, 2.0, 3.0, 0.0, 4, 4, 120, 9)
+    >>> x = dict(zip(INPUTS, inputs_one(raw, 30, 36.0)))
+    >>> {name: round(x[name], 2) for name in ("r30", "r90", "own", "v7m")}
+    {'r30': 20.79, 'r90': 13.86, 'own': 24.0, 'v7m': 96.0}
+    """
+    spend, _, s30, s90, n30, n90, v7, c7, orders, days, tenure, recency = raw
+    return expectations(spend, s30, s90, n30, n90, v7, c7, orders, days, tenure, recency, horizon, mean_day)
+
+
+def log_rfm_one(raw: Raw) -> tuple[float, float, float]:
+    """Log-RFM of one customer, unscaled.
+
+    >>> [round(x, 3) for x in log_rfm_one((1_200_000, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 4, 4, 120, 9))]
+    [2.303, 1.609, 4.796]
+    """
+    return recency_frequency_money(raw[0], raw[8], raw[11])
+
+
+def inputs_exact(raw: NDArray[np.void], horizon: int, mean_day: float) -> NDArray[np.float64]:
+    """(n, len(INPUTS)) by the scalar formulae: what learning reads."""
+    rows = [inputs_one(each, horizon, mean_day) for each in raw.tolist()]
+    return np.array(rows, np.float64).reshape(len(raw), len(INPUTS))
+
+
+def inputs_many(raw: NDArray[np.void], horizon: int, mean_day: float) -> NDArray[np.float64]:
+    """(n, len(INPUTS)) by the compiled formulae: what serving reads; equals `inputs_exact` to 1e-12 relative."""
+    out = np.empty((len(raw), len(INPUTS)))
+    _fill_inputs(block(raw), horizon, float(mean_day), out)
+    return out
+
+
+def log_rfm_many(raw: NDArray[np.void]) -> NDArray[np.float64]:
+    """(n, 3) log-RFM, unscaled, by the compiled formula."""
+    out = np.empty((len(raw), 3))
+    _fill_log_rfm(block(raw), out)
+    return out
+
+
+def block(raw: NDArray[np.void]) -> NDArray[np.void]:
+    """`raw` in the one memory layout that the kernels are compiled for (copied only when it has another)."""
+    return np.require(raw, RAW, ["C", "W"])
+
+
+_expectations = njit(expectations)
+_recency_frequency_money = njit(recency_frequency_money)
+
+
+@njit
+def _fill_inputs(raw: Any, horizon: int, mean_day: float, out: Any) -> None:
+    for i in range(len(raw)):
+        r = raw[i]
+        x = _expectations(
+            r.spend,
+            np.float64(r.s30),
+            np.float64(r.s90),
+            np.float64(r.n30),
+            np.float64(r.n90),
+            np.float64(r.v7),
+            np.float64(r.c7),
+            r.orders,
+            r.days,
+            r.tenure,
+            r.recency,
+            horizon,
+            mean_day,
+        )
+        for j in range(len(x)):
+            out[i, j] = x[j]
+
+
+@njit
+def _fill_log_rfm(raw: Any, out: Any) -> None:
+    for i in range(len(raw)):
+        r = raw[i]
+        out[i, 0], out[i, 1], out[i, 2] = _recency_frequency_money(r.spend, r.orders, r.recency)

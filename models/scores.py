@@ -1,0 +1,97 @@
+"""The record that a CRM reads: every field a text, formatted here and nowhere else (docs/redis-contract.md)."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.customers import DAY
+
+Array = npt.NDArray[Any]
+
+# The fields of a customer's hash, in the order of the columns; the COMMON ones are the same for a whole block.
+FIELDS = (
+    "cluster", "segment", "predicted_demand", "predicted_demand_high", "predicted_orders", "p_buy", "customer_value",
+    "orders", "spend", "first_purchase_at", "last_purchase_at", "last_event_at", "mean_days_between_orders",
+    "expected_next_order_at", "source", "demand_horizon_days", "scored_at", "model_version", "schema",
+)  # fmt: skip
+COMMON = FIELDS[-4:]
+YEAR = 365 * DAY
+
+
+def iso(t: Array) -> list[str]:
+    """ISO 8601 UTC of microseconds, to the second.
+
+    >>> iso(np.array([0, 1_234_567_890_999_999]))
+    ['1970-01-01T00:00:00Z', '2009-02-13T23:31:30Z']
+    """
+    return [f"{text}Z" for text in np.datetime_as_string(t.astype("M8[us]"), unit="s").tolist()]
+
+
+def money(amount: Array) -> list[str]:
+    """int64 in 1/10,000 of the major unit as text with 2 decimals, half-even.
+
+    >>> money(np.array([12_345_050, -150, -49, 50, 250]))
+    ['1234.50', '-0.02', '0.00', '0.00', '0.02']
+    """
+    cents, rest = np.divmod(amount, 100)
+    cents += (rest > 50) | ((rest == 50) & (cents % 2 == 1))
+    signs = np.where(cents < 0, "-", "").tolist()
+    whole, part = np.divmod(np.abs(cents), 100)
+    return list(map("%s%d.%02d".__mod__, zip(signs, whole.tolist(), part.tolist(), strict=True)))
+
+
+def moment(rows: Array, swept_to: int) -> Array:
+    """The event time (us) at which these rows are scored: the later of their last event and the midnight swept to."""
+    at: Array = np.maximum(rows["at"], swept_to * DAY)
+    return at
+
+
+def customer_value(demand: Array, horizon: int) -> Array:
+    """Expected spend in the next 12 months: the demand of the horizon, extrapolated."""
+    return demand * (365 / horizon)
+
+
+def next_orders(p_buy: Array, at: Array, horizon: int) -> list[str]:
+    """When the next order is expected: a constant rate that gives `p_buy` in the horizon; empty beyond a year.
+
+    >>> next_orders(-np.expm1(np.array([-1.0, 0.0])), np.array([0, 0]), 30)
+    ['1970-01-31T00:00:00Z', '']
+    """
+    wait = horizon * DAY / -np.log1p(-np.clip(p_buy, 1e-4, 0.999))
+    soon = wait <= YEAR
+    texts = iso(at + np.where(soon, np.rint(wait), 0).astype(np.int64))
+    return [text if near else "" for text, near in zip(texts, soon.tolist(), strict=True)]
+
+
+def gaps(rows: Array) -> list[str]:
+    """Mean days between orders; empty for one order."""
+    between = (rows["last"] - rows["first"]) / DAY / np.maximum(rows["orders"] - 1, 1)
+    return [f"{days:.1f}" if n > 1 else "" for days, n in zip(between.tolist(), rows["orders"].tolist(), strict=True)]
+
+
+def sources(rows: Array, place: str) -> list[str]:
+    """The customer's last event in the log, `topic:partition:offset`; `history` if it has none there."""
+    return [f"{place}:{seen - 1}" if seen else "history" for seen in rows["seen"].tolist()]
+
+
+def texts(rows: Array, predicted: Any, segments: dict[int, str], horizon: int, swept_to: int, place: str) -> list[Any]:
+    """One tuple of FIELDS without COMMON for each row; `predicted` has the columns of a model's predictions."""
+    cluster = predicted.cluster.tolist()
+    numbers = (predicted.demand, predicted.high, predicted.orders, predicted.p_buy)
+    value = customer_value(predicted.demand, horizon)
+    predictions = map("%.2f|%.2f|%.3f|%.4f|%.2f".__mod__, zip(*(c.tolist() for c in (*numbers, value)), strict=True))
+    columns = (
+        map(str, rows["orders"].tolist()),
+        money(rows["spend"]),
+        iso(rows["first"]),
+        iso(rows["last"]),
+        iso(rows["at"]),
+        gaps(rows),
+        next_orders(predicted.p_buy, moment(rows, swept_to), horizon),
+        sources(rows, place),
+    )
+    return [
+        (str(c), segments[c], *prediction.split("|"), *rest)
+        for c, prediction, *rest in zip(cluster, predictions, *columns, strict=True)
+    ]

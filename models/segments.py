@@ -1,0 +1,114 @@
+"""Segments: river's KMeans on log-RFM under a frozen scaler, started from scikit-learn's centres.
+
+Rules: an event only predicts; the model learns each customer once per landmark, in the order given. Centres are plain
+dicts with integer names, so that neither a hash seed nor an unseen feature can matter. Clusters carry stable numbers,
+ascending: ties go to the lower one.
+Why a rate of 0.005 (river calls it `halflife`): inertia within 1.01 of a batch refit; river's default 0.5 gives 1.34.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from river import cluster
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+
+from models.compiled import njit
+from models.features import Raw, log_rfm_many, log_rfm_one
+
+RATE = 0.005
+
+
+class Segments:
+    """k centres in scaled log-RFM.
+
+    centres: (k, 3) in scaled units; mean, sd: (3,) of the frozen scaler (an sd of 0 counts as 1);
+    clusters: k stable numbers, ascending; names: k business names. ValueError where these do not fit together.
+    """
+
+    def __init__(
+        self, centres: ArrayLike, mean: ArrayLike, sd: ArrayLike, clusters: Sequence[int], names: Sequence[str]
+    ) -> None:
+        start = np.asarray(centres, np.float64)
+        self.mean, self.sd = np.asarray(mean, np.float64), np.asarray(sd, np.float64)
+        self.sd = np.where(self.sd > 0, self.sd, 1.0)
+        self.clusters, self.names = [int(c) for c in clusters], list(names)
+        if start.shape != (len(self.clusters), 3) or self.mean.shape != (3,) or self.sd.shape != (3,):
+            raise ValueError(f"segments: centres must be ({len(self.clusters)}, 3), mean and sd (3,)")
+        if not self.clusters or self.clusters != sorted(set(self.clusters)) or len(self.names) != len(self.clusters):
+            raise ValueError("segments: clusters must be distinct ascending numbers, with one name each")
+        self.model: Any = cluster.KMeans(n_clusters=len(start), halflife=RATE)
+        plain: Any = {c: dict(enumerate(row)) for c, row in zip(self.clusters, start.tolist(), strict=True)}
+        self.model.centers = plain
+
+    @property
+    def centres(self) -> NDArray[np.float64]:
+        """(k, 3) in scaled units, in the order of `clusters`."""
+        return np.array([[self.model.centers[c][j] for j in range(3)] for c in self.clusters])
+
+    def name(self, number: int) -> str:
+        """The business name of a cluster."""
+        return self.names[self.clusters.index(number)]
+
+    def continuing(self, old: "Segments") -> "Segments":
+        """These segments under the numbers of the old ones that they continue; what is new gets a number above all old.
+
+        One-to-one assignment at least total squared distance in unscaled log-RFM, for every fit has its own scaler.
+        """
+        ours, theirs = self.centres * self.sd + self.mean, old.centres * old.sd + old.mean
+        kept = {
+            i: old.clusters[j] for j, i in zip(*linear_sum_assignment(cdist(theirs, ours, "sqeuclidean")), strict=True)
+        }
+        fresh = itertools.count(max(old.clusters) + 1)
+        numbers = [kept[i] if i in kept else next(fresh) for i in range(len(ours))]
+        order = np.argsort(numbers)
+        names = [self.names[i] for i in order]
+        return Segments(self.centres[order], self.mean, self.sd, [numbers[i] for i in order], names)
+
+    def predict_one(self, raw: Raw) -> int:
+        """The stable number of the nearest centre, by river."""
+        return int(self.model.predict_one(self._scaled(raw)))
+
+    def predict_many(self, raw: NDArray[np.void]) -> NDArray[np.int64]:
+        """(n,) stable numbers for a block."""
+        out = np.empty(len(raw), np.int64)
+        _nearest(log_rfm_many(raw), self.mean, self.sd, self.centres, np.array(self.clusters), out)
+        return out
+
+    def learn_many(self, raw: NDArray[np.void]) -> None:
+        """Shows the model these customers one by one, in this order."""
+        for each in raw.tolist():
+            self.model.learn_one(self._scaled(each))
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that it knows, in plain numbers and names."""
+        parts = {"centres": self.centres, "mean": self.mean, "sd": self.sd}
+        return {name: part.tolist() for name, part in parts.items()} | {
+            "clusters": list(self.clusters),
+            "names": list(self.names),
+        }
+
+    @classmethod
+    def restore(cls, state: Mapping[str, Any]) -> Self:
+        """The model that gave this snapshot, bit for bit."""
+        return cls(state["centres"], state["mean"], state["sd"], state["clusters"], state["names"])
+
+    def _scaled(self, raw: Raw) -> dict[int, float]:
+        pairs = zip(log_rfm_one(raw), self.mean.tolist(), self.sd.tolist(), strict=True)
+        return {j: (x - mean) / sd for j, (x, mean, sd) in enumerate(pairs)}
+
+
+@njit
+def _nearest(x: Any, mean: Any, sd: Any, centres: Any, clusters: Any, out: Any) -> None:
+    for i in range(len(x)):
+        best, least = 0, np.inf
+        for k in range(len(centres)):
+            distance = 0.0
+            for j in range(3):
+                distance += ((x[i, j] - mean[j]) / sd[j] - centres[k, j]) ** 2
+            if distance < least:
+                best, least = k, distance
+        out[i] = clusters[best]

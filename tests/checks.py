@@ -1,0 +1,279 @@
+"""What every model promises, as one list of checks, and the models as cases for it.
+
+A case hides what the models' methods are called; a check takes a case and asserts one promise. Data are seeded.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.customers import ENTRY, RAW
+from models.demand import BUY, ORDERS, SPEND, Correction, Target, Upper
+from models.features import INPUTS, UNIT, inputs_exact, inputs_many, inputs_one
+from models.model import Model
+from models.segments import Segments
+
+Array = NDArray[Any]
+FIRST, PER_DAY, DAYS = 10_000, 120, 12  # together more examples than the baseline serves for
+HORIZON, MEAN_DAY = 30, 36.0
+
+
+def raws(n: int, seed: int = 0) -> Array:
+    """(n,) plausible RAW rows."""
+    rng = np.random.default_rng(seed)
+    raw = np.zeros(n, RAW)
+    raw["days"] = rng.geometric(0.3, n)
+    raw["orders"] = raw["days"] + rng.poisson(0.2, n)
+    raw["spend"] = raw["orders"] * rng.lognormal(3.3, 0.8, n) * UNIT - (rng.random(n) < 0.02) * 2_000_000
+    raw["tenure"] = rng.integers(1, 500, n)
+    raw["recency"] = rng.integers(0, raw["tenure"])
+    for name, base, halflife in (
+        ("s30", "spend", 30),
+        ("s90", "spend", 90),
+        ("n30", "orders", 30),
+        ("n90", "orders", 90),
+    ):
+        raw[name] = raw[base] * 0.6 * 2.0 ** (-raw["recency"] / halflife)
+    raw["v7"], raw["c7"] = rng.poisson(0.7, n) * rng.random(n), rng.poisson(0.2, n) * rng.random(n)
+    return raw
+
+
+def entries(day: int, n: int = PER_DAY) -> Array:
+    """(n,) entries of `day`, one in ten a first landmark; labels follow the opening sums."""
+    rng = np.random.default_rng(day)
+    out = np.zeros(n, ENTRY)
+    out["day"], out["open"], out["row"] = day, rng.random(n) > 0.1, np.arange(n)
+    out["now"], out["then"] = raws(n, 2 * day), raws(n, 2 * day + 1)
+    rate = out["then"]["n90"] * 0.3 + out["then"]["c7"] * 0.4 + 0.02
+    out["orders"] = rng.poisson(rate)
+    out["label"] = out["orders"] * rng.lognormal(3.3, 0.8, n) * UNIT
+    out["then"][out["open"] == 0] = np.zeros((), RAW)
+    out["label"][out["open"] == 0], out["orders"][out["open"] == 0] = 0, 0
+    return out
+
+
+def names(n: int = PER_DAY) -> list[str]:
+    """Customer ids whose order is not that of the rows."""
+    return [hashlib.sha256(str(i).encode()).hexdigest()[:12] for i in range(n)]
+
+
+def extremes(n: int = 3000) -> Array:
+    """(n,) RAW rows of the smallest and the largest numbers that fit, in all mixtures."""
+    rng = np.random.default_rng(1)
+    raw = np.zeros(n, RAW)
+    for name in RAW.names or ():
+        kind = RAW[name]
+        bounds = np.iinfo(kind) if kind.kind == "i" else np.finfo(kind)
+        raw[name] = rng.choice(np.array([bounds.min, -1, 0, 1, 1000, bounds.max], kind), n)
+    return raw
+
+
+def segments() -> Segments:
+    """Four segments whose numbers have a gap, as after a retrain."""
+    centres = [[-1.0, 1.0, 1.2], [0.8, -0.7, -0.9], [0.3, 0.5, 0.4], [-0.6, -0.5, 0.1]]
+    return Segments(centres, [4.2, 1.1, 4.1], [1.3, 0.5, 1.0], [0, 1, 2, 5], ["Champions", "Lost", "Loyal", "New"])
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model and how to drive it: `learn(model, i)` is its i-th day; `one` and `many` predict, a column a number."""
+
+    name: str
+    make: Callable[[], Any]
+    learn: Callable[[Any, int], None]
+    one: Callable[[Any, Any], tuple[float, ...]]
+    many: Callable[[Any, Array], tuple[Array, ...]]
+    restore: Callable[[Any], Any]
+
+    def taught(self, days: int = DAYS) -> Any:
+        """The model after so many days."""
+        model = self.make()
+        for i in range(days):
+            self.learn(model, i)
+        return model
+
+    def bits(self, model: Any) -> bytes:
+        """Predictions for 500 customers, every bit of them."""
+        return b"".join(np.asarray(column).tobytes() for column in self.many(model, raws(500, 99)))
+
+    def state(self, model: Any) -> str:
+        """The snapshot as text; equal texts are equal bits."""
+        return json.dumps(model.snapshot(), sort_keys=True, allow_nan=False)
+
+
+def _closed(i: int) -> Array:
+    day = entries(FIRST + 1 + i)
+    closed: Array = day[day["open"] == 1]
+    return closed
+
+
+def _correction(name: str, target: Target, unit: float, cap: float, label: Callable[[Array], Array]) -> Case:
+    def learn(model: Correction, i: int) -> None:
+        closed = _closed(i)
+        model.learn_many(inputs_exact(closed["then"], HORIZON, MEAN_DAY), label(closed).astype(np.float64))
+
+    return Case(
+        name,
+        lambda: Correction(target, unit, cap),
+        learn,
+        lambda model, raw: (model.predict_one(inputs_one(raw, HORIZON, MEAN_DAY)),),
+        lambda model, raw: (model.predict_many(inputs_many(raw, HORIZON, MEAN_DAY)),),
+        lambda state: Correction.restore(target, state),
+    )
+
+
+def _upper() -> Case:
+    r90 = INPUTS.index("r90")
+
+    def learn(model: Upper, i: int) -> None:
+        closed = _closed(i)
+        model.learn_many(inputs_exact(closed["then"], HORIZON, MEAN_DAY)[:, r90], closed["label"] / UNIT)
+
+    return Case(
+        "upper",
+        lambda: Upper.create(inputs_exact(raws(1000), HORIZON, MEAN_DAY)[:, r90], 1.0, 2000.0),
+        learn,
+        lambda model, raw: (model.predict_one(inputs_one(raw, HORIZON, MEAN_DAY)[r90]),),
+        lambda model, raw: (model.predict_many(inputs_many(raw, HORIZON, MEAN_DAY)[:, r90]),),
+        Upper.restore,
+    )
+
+
+def _learn_day(model: Model, i: int) -> None:
+    day = FIRST + 1 + i
+    position = dict(zip(names(), range(PER_DAY), strict=True))
+    arrived = list(set(names()))  # in an order that differs between hash seeds
+    model.learn_day(day, arrived, entries(day)[[position[name] for name in arrived]])
+
+
+CASES = (
+    Case(
+        "segments",
+        segments,
+        lambda model, i: model.learn_many(entries(FIRST + 1 + i)["now"]),
+        lambda model, raw: (model.predict_one(raw),),
+        lambda model, raw: (model.predict_many(raw),),
+        Segments.restore,
+    ),
+    _correction("spend", SPEND, 8.0, 400.0, lambda closed: closed["label"] / UNIT),
+    _correction("orders", ORDERS, 0.3, 5.0, lambda closed: closed["orders"]),
+    _correction("p_buy", BUY, 1.0, 1.0, lambda closed: closed["orders"] > 0),
+    _upper(),
+    Case(
+        "model",
+        lambda: Model.create(FIRST, _closed(-1), MEAN_DAY, segments(), HORIZON),
+        _learn_day,
+        lambda model, raw: tuple(model.predict_one(raw)),
+        lambda model, raw: tuple(model.predict_many(raw)),
+        Model.restore,
+    ),
+)
+
+
+def predicting_changes_nothing(case: Case) -> None:
+    for model in (case.make(), case.taught()):
+        before, raw = case.state(model), raws(50, 3)
+        case.many(model, raw)
+        for each in raw.tolist():
+            case.one(model, each)
+        assert case.state(model) == before
+
+
+def works_before_it_learned(case: Case) -> None:
+    columns = case.many(case.make(), raws(100))
+    assert all(len(column) == 100 and np.isfinite(column).all() for column in columns)
+    assert all(len(column) == 0 for column in case.many(case.make(), raws(0)))
+
+
+def restored_predicts_and_learns_the_same_bits(case: Case) -> None:
+    model = case.make()
+    for i in range(DAYS):
+        restored = case.restore(json.loads(case.state(model)))
+        assert case.bits(restored) == case.bits(model)
+        case.learn(model, i)
+        case.learn(restored, i)
+        assert case.state(restored) == case.state(model)
+
+
+def a_snapshot_is_a_copy(case: Case) -> None:
+    model = case.taught(2)
+    state = model.snapshot()
+    text = json.dumps(state, sort_keys=True)
+    case.learn(model, 2)
+    assert json.dumps(state, sort_keys=True) == text
+
+
+def many_equals_one_by_one(case: Case) -> None:
+    for model in (case.make(), case.taught()):
+        for raw in (raws(500, 5), extremes(500)):
+            many = zip(*(column.tolist() for column in case.many(model, raw)), strict=True)
+            for fast, each in zip(many, raw.tolist(), strict=True):
+                np.testing.assert_allclose(fast, case.one(model, each), rtol=1e-12, atol=1e-12)
+
+
+def outputs_are_finite_and_not_negative(case: Case) -> None:
+    for model in (case.make(), case.taught()):
+        for column in case.many(model, extremes()):
+            assert np.isfinite(column).all()
+            assert column.min() >= 0
+
+
+def same_under_two_hash_seeds(case: Case) -> None:
+    assert _digests("1")[case.name] == _digests("2")[case.name] == digest(case)
+
+
+def memory_is_bounded(case: Case) -> None:
+    model = case.taught()
+    size = len(case.state(model))
+    tracemalloc.start()
+    try:
+        for i in range(DAYS, DAYS + 20):
+            case.learn(model, i)
+        before = tracemalloc.get_traced_memory()[0]
+        for i in range(DAYS + 20, DAYS + 60):
+            case.learn(model, i)
+        assert tracemalloc.get_traced_memory()[0] - before < 20_000
+    finally:
+        tracemalloc.stop()
+    assert len(case.state(model)) < 1.5 * size + 1000
+
+
+CHECKS: tuple[Callable[[Case], None], ...] = (
+    predicting_changes_nothing,
+    works_before_it_learned,
+    restored_predicts_and_learns_the_same_bits,
+    a_snapshot_is_a_copy,
+    many_equals_one_by_one,
+    outputs_are_finite_and_not_negative,
+    same_under_two_hash_seeds,
+    memory_is_bounded,
+)
+
+
+def digest(case: Case) -> str:
+    """The taught model's snapshot and predictions as one hash."""
+    model = case.taught()
+    return hashlib.sha256(case.state(model).encode() + case.bits(model)).hexdigest()
+
+
+@cache
+def _digests(seed: str) -> dict[str, str]:
+    """The digest of every case, as a process of this hash seed finds it."""
+    here = Path(__file__).parent
+    path = os.pathsep.join([str(here), str(here.parent)])
+    code = "import json, checks; print(json.dumps({case.name: checks.digest(case) for case in checks.CASES}))"
+    environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": path}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
