@@ -1,0 +1,30 @@
+# The workers' image, and of every other `python -m streams` command. `make test` checks this file without an engine.
+FROM python:3.12-slim
+WORKDIR /app
+ENV PYTHONUNBUFFERED=1 NUMBA_CACHE_DIR=/var/cache/crm-scorer
+
+COPY requirements/run.txt requirements/run.txt
+# Wheels only: nothing is compiled here, so no compiler is needed.
+RUN pip install --no-cache-dir --require-hashes --only-binary :all: -r requirements/run.txt
+
+COPY models models
+COPY offline offline
+COPY streams streams
+RUN useradd --system --uid 10001 --no-create-home crm && install -d -o crm $NUMBA_CACHE_DIR
+USER crm
+
+# One customer through every kernel, as the user who runs them: a worker then starts without compiling. On a CPU of
+# another kind it compiles anew, into the same directory.
+RUN python -c "import numpy as np; \
+from models.customers import ENTRY, Table; \
+from models.events import decode_many, encode_event; \
+from models.model import Model; \
+from models.segments import Segments; \
+batch = decode_many([b'c'], [encode_event('e', 'purchase', 'c', 1, quantity=1, unit_price='1')], [1])[0]; \
+table = Table(); rows = table.locate(batch); \
+table.fold(batch, rows, batch.index, 0, np.zeros(2, np.int64)); table.sweep(99); \
+segments = Segments(np.zeros((1, 3)), np.zeros(3), np.ones(3), [0], ['all']); \
+Model.create(99, np.empty(0, ENTRY), 1.0, segments).predict_many(table.observe(rows, 99))"
+
+ENTRYPOINT ["python", "-m", "streams"]
+CMD ["worker"]

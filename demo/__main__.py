@@ -1,0 +1,158 @@
+"""`make demo`: twelve months of real purchases as history, six months live, through a real Kafka into a real Valkey.
+
+Everything runs as a user would run it, command by command; what it prints at the end is read back from Redis.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+from rich.console import Console
+
+from demo import cdnow, figures, services
+from offline import history
+
+OUT = Path("build/demo")
+COLUMNS = {"customer_id": "customer", "occurred_at": "date", "amount": "amount"}
+console = Console(highlight=False, soft_wrap=True)
+
+
+class DemoError(RuntimeError):
+    """A step failed; the text is for the user."""
+
+
+def step(title: str) -> None:
+    console.print(f"\n[bold]{title}[/bold]")
+
+
+def run(env: dict[str, str], *command: str, expect: tuple[int, ...] = (0,)) -> str:
+    """Runs a command as a user would; its progress shows, its output is printed and returned."""
+    console.print(f"[dim]$ python -m {' '.join(command)}[/dim]")
+    done = subprocess.run([sys.executable, "-m", *command], env=os.environ | env, stdout=subprocess.PIPE, text=True)
+    console.print(done.stdout.rstrip(), markup=False)
+    if done.returncode not in expect:
+        raise DemoError(f"python -m {' '.join(command)} ended with exit code {done.returncode}")
+    return done.stdout
+
+
+@contextlib.contextmanager
+def worker(env: dict[str, str]) -> Iterator[None]:
+    """A worker process of its own; it must still be alive at the end."""
+    console.print("[dim]$ python -m streams worker &[/dim]")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streams", "worker"], env=os.environ | env, stdout=subprocess.DEVNULL
+    )
+    try:
+        yield
+        if process.poll() is not None:
+            raise DemoError(f"the worker ended with exit code {process.returncode}")
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def report(store: Any, sent: int, seconds: float, wrong: int, count: int) -> None:
+    """Prints what a CRM sees now and how good the live predictions were; writes summary.json."""
+    everybody = figures.customers(store)
+    version = store.hget("crm:model", "version").decode()
+    cut_off = int(store.hget("crm:meta", "cut_off"))
+    error = figures.live_error(store, version, cut_off)
+    step("Segments")
+    console.print(figures.segments(everybody).to_string(), markup=False)
+    step("Five customers, as a CRM reads them (HGETALL crm:customer:<customer_id>)")
+    top = everybody.assign(value=everybody["customer_value"].astype(float)).nlargest(3, "value").index
+    console.print(everybody.loc[[*top, *everybody.index[:2]]].T.to_string(), markup=False)
+    step(f"Live error: demand over 30 days as it was served, {len(figures.judged(store, cut_off)):,} examples")
+    console.print(error[list(figures.SHOWN)].round(4).to_string(), markup=False)
+    versions = [v.decode() for v in store.lrange("crm:models", 0, -1)]
+    step(f"Model versions that served: {len(versions)}, {versions[0]} to {versions[-1]}")
+    rows = {str(name): {key: float(row[key]) for key in figures.SHOWN} for name, row in error.iterrows()}
+    summary = {
+        "events": sent,
+        "customers": count,
+        "wrong": wrong,
+        "events_per_second": round(sent / seconds, 1),
+        "examples_learned": json.loads(store.hget("crm:model", "metrics"))["examples"],
+        **rows.pop("served"),
+        **rows,
+        "model_versions": len(versions),
+    }
+    (OUT / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    console.print(f"{sent:,} events in {seconds:.0f} s, each day waiting for its model: {sent / seconds:,.0f} events/s")
+    console.print(f"verify: {count:,} customers recounted with pandas, {wrong} differ; written: {OUT}/summary.json")
+    if wrong:
+        raise DemoError(f"{wrong} customers differ from the recount")
+
+
+def demo(keep: bool) -> None:
+    OUT.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch, services.kafka() as kafka, services.valkey() as valkey:
+        csv, live = Path(scratch, "purchases.csv"), Path(scratch, "live.parquet")
+        # Models and examples of all six months are kept, to be counted at the end; `event`: this log is of 1998.
+        env = {"CRM_KAFKA": kafka.address, "CRM_REDIS_URL": valkey.url, "CRM_CLOCK": "event"}
+        env |= {"CRM_MODELS_KEPT": "400", "CRM_TRAINING_DAYS": "400"}
+        step(f"CDNOW: {cdnow.write_csv(csv):,} purchases, 1997-01-01 to 1998-06-30; history ends at {cdnow.CUT_OFF}")
+        history.write_parquet(history.read([csv], COLUMNS).frame, live)
+        columns = ",".join(f"{ours}={theirs}" for ours, theirs in COLUMNS.items())
+        fit = ["--history", str(csv), "--columns", columns, "--until", cdnow.CUT_OFF, "--out", str(OUT / "fit")]
+        run(env, "offline", "fit", *fit)
+        run(env, "streams", "init")
+        run(env, "streams", "publish", str(OUT / "fit"))
+        with worker(env):
+            started = time.monotonic()
+            sent = int(re.sub(r"\D", "", run(env, "streams", "replay", str(live))))
+            seconds = time.monotonic() - started
+            verdict = run(env, "streams", "verify", "--history", str(OUT / "fit"), expect=(0, 1))
+            count, wrong = (
+                int(n.replace(",", "")) for n in re.findall(r"customers: ([\d,]+); wrong: ([\d,]+)", verdict)[0]
+            )
+            with Redis.from_url(valkey.url) as store:
+                report(store, sent, seconds, wrong, count)
+            if keep:
+                wait(env)
+
+
+def wait(env: dict[str, str]) -> None:
+    """Stays up until Ctrl-C."""
+    step("Still up until Ctrl-C. In another terminal:")
+    for name, value in env.items():
+        console.print(f"export {name}={value}", markup=False)
+    console.print(
+        f".venv/bin/python -m streams show 00042\nredis-cli -u {env['CRM_REDIS_URL']} HGETALL crm:customer:00042"
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.pause()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m demo", description=__doc__, epilog="Example: python -m demo --keep"
+    )
+    parser.add_argument("--keep", action="store_true", help="stay up until Ctrl-C")
+    try:
+        demo(parser.parse_args().keep)
+    except (DemoError, services.ServiceError, history.HistoryError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The live half: Kafka events become scores in Redis, each exactly once."""

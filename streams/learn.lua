@@ -1,0 +1,17 @@
+-- Writes the model version of a day, only if the stored version and its token are the ones it was learned from.
+-- KEYS 1 model  2 versions (list, oldest first)  3 pinned (set)  4 document of the new version
+-- ARGV 1 version held  2 token held  3 new version  4 new token  5 day  6 document  7 metrics  8 versions kept  9 training_days
+--      10 prefix  11 partitions
+local stored = redis.call('HMGET', KEYS[1], 'version', 'token')
+if (stored[1] or '') ~= ARGV[1] or (stored[2] or '') ~= ARGV[2] then return 0 end
+redis.call('SET', KEYS[4], ARGV[6])
+redis.call('LREM', KEYS[2], 0, ARGV[3])
+redis.call('RPUSH', KEYS[2], ARGV[3])
+while redis.call('LLEN', KEYS[2]) > tonumber(ARGV[8]) do
+  local old = redis.call('LPOP', KEYS[2])
+  if redis.call('SISMEMBER', KEYS[3], old) == 0 then redis.call('DEL', ARGV[10] .. ':model:' .. old) end
+end
+local oldest = tonumber(ARGV[5]) - tonumber(ARGV[9])
+for p = 0, tonumber(ARGV[11]) - 1 do redis.call('DEL', ARGV[10] .. ':training:' .. p .. ':' .. oldest) end
+redis.call('HSET', KEYS[1], 'version', ARGV[3], 'token', ARGV[4], 'day', ARGV[5], 'metrics', ARGV[7])
+return 1

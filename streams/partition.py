@@ -1,0 +1,437 @@
+"""What a worker holds for one partition, and the only way to change it: chunks and sweeps become guarded writes.
+
+The rule: rows in memory may be ahead of Redis by the write under way, never by anything else. Whoever leaves the lock
+by an exception has lost the partition: its rows are dropped, and a new one is located from Redis. Nothing is skipped.
+An event's way: `process` (decode, cut at sweeps) -> `_fold` -> `_publish` (in blocks) -> Store.write.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import random
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from redis import exceptions
+
+from models import scores
+from models.customers import DAY, ENTRY, ERASE, NONE, SKIPPED, TICK, Table
+from models.events import Batch, Reason, decode_many
+from streams.serving import Serving
+from streams.store import TRANSIENT, Block, Store, erasure
+
+Array = npt.NDArray[Any]
+T = TypeVar("T")
+CHECKED, TOLERATED = 1_000, 100  # of a partition's first customers, so many may belong to another partition
+_NO_ROWS, _NO_ENTRIES = np.empty(0, np.int64), np.empty(0, ENTRY)
+VALUE = scores.FIELDS.index("customer_value")
+
+
+class Lost(Exception):
+    """This worker no longer knows where the partition stands."""
+
+
+class Record(Protocol):
+    """A record of the log, as aiokafka gives it."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+
+
+class Chunk(Protocol):
+    """Consecutive records: from the position where a fetch began to the position after it."""
+
+    @property
+    def records(self) -> Sequence[Any]: ...
+
+    @property
+    def start(self) -> int: ...
+
+    @property
+    def end(self) -> int: ...
+
+
+class Log(Protocol):
+    """What a partition asks of Kafka. `TRANSIENT` errors are repeated."""
+
+    TRANSIENT: tuple[type[Exception], ...]
+
+    async def bounds(self, partition: int) -> tuple[int, int]:
+        """The first offset that the log holds and the one after its last."""
+
+    async def seek(self, partition: int, offset: int, epoch: int) -> None:
+        """The next chunk starts at `offset` and carries `epoch`, unless a newer epoch was sought."""
+
+    async def reject(self, partition: int, rejects: Sequence[tuple[Any, str]]) -> None:
+        """Appends (record, reason) to the topic of rejects and waits until they stand there."""
+
+    def lose(self, partition: "Partition") -> None:
+        """Replaces the partition by a new one, to be located, if it is still held."""
+
+    def home(self, customer_id: str) -> int:
+        """The partition that the customer's events belong to."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the deployment fixed at the first publish or by its settings."""
+
+    topic: str
+    cut_off: int  # day: events before it are in the history
+    horizon: int  # days
+    grace: int  # microseconds
+    erasure_key: str
+
+
+class Partition:
+    """One assignment of one partition. `epoch` tells the chunks sought for it from those of earlier assignments."""
+
+    def __init__(
+        self,
+        number: int,
+        epoch: int,
+        store: Store,
+        log: Log,
+        serving: Serving,
+        rules: Rules,
+        stop: Callable[[str], NoReturn],
+    ) -> None:
+        self.number, self.epoch = number, epoch
+        self.store, self.log, self.serving, self.rules, self.stop = store, log, serving, rules, stop
+        self.lock, self.held_by_us, self.ready = asyncio.Lock(), True, False
+        self.table = Table(rules.horizon)
+        self.token, self.flight = b"", None  # type: tuple[bytes, asyncio.Task[None] | None]
+        self.offset = self.swept_to = self.reached = self.committed = -1  # unknown until located
+        self.quiet_until = 0
+        self.checked = self.strays = 0
+
+    # ---- where the partition stands ----------------------------------------------------------------------------------
+
+    async def locate(self) -> None:
+        """Reads guard and states, checks them against the log, seeks; runs in the background until Redis answers."""
+        with contextlib.suppress(Lost):
+            while not await self._locate():
+                await asyncio.sleep(0.05)
+
+    async def _locate(self) -> bool:
+        guard = await self.insist(lambda: self.store.guard(self.number))
+        key = self.store.keys.guard(self.number)
+        if guard is None:
+            self.stop(f"no guard {key}: run `streams publish DIR`, or restore Redis")
+        if guard.state != "ready":
+            await asyncio.sleep(1)
+            return False
+        low, high = await self.insist(lambda: self.log.bounds(self.number))
+        if not low <= guard.offset <= high:
+            self.stop(
+                f"{key} stands at offset {guard.offset}, but partition {self.number} of {self.rules.topic} holds {low}"
+                f" to {high}: events are missing or the topic is another; restore it, or run `streams rebuild`"
+            )
+        states = await self.insist(lambda: self.store.load(self.number, guard.token))
+        if states is None:
+            return False
+        try:
+            self.table.load([name for name, _ in states], b"".join(packed for _, packed in states))
+        except ValueError as error:
+            self.stop(f"{self.store.keys.state(self.number)}: {error}: run `streams rebuild`")
+        self.token, self.quiet_until = guard.token, guard.quiet_until
+        self.offset = self.committed = self.reached = guard.offset
+        self.swept_to = guard.swept_to
+        await self._take_model((await self.insist(lambda: self.store.standing(self.number)))[1])
+        self.ready = True
+        await self.insist(lambda: self.log.seek(self.number, guard.offset, self.epoch))
+        return True
+
+    async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeats a call to Redis or Kafka until it answers; gives up only when the partition is not ours any more."""
+        delay, transient = 0.05, TRANSIENT + self.log.TRANSIENT
+        while self.held_by_us:
+            try:
+                return await call()
+            except transient:
+                await asyncio.sleep(delay * random.uniform(0.5, 1.5))
+                delay = min(2 * delay, 2.0)
+            except exceptions.RedisError as error:
+                self.stop(f"partition {self.number}: Redis says: {error}")
+        raise Lost
+
+    @contextlib.asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """The lock, no write under way and the serving model known; left by an exception: the partition is lost."""
+        async with self.lock:
+            try:
+                told = await self.settle()
+                if not told:
+                    await self.refresh()
+                yield
+            except BaseException:
+                self.log.lose(self)
+                raise
+
+    async def settle(self) -> bool:
+        """Waits for the write under way; True if there was one, whose answer has just named the serving model."""
+        waited = self.flight is not None and not self.flight.done()
+        if self.flight is not None:
+            await asyncio.wait([self.flight])  # not `await`: our cancellation must not cancel the write
+            self.flight.result()
+        if not (self.ready and self.held_by_us):
+            raise Lost
+        return waited
+
+    async def refresh(self) -> None:
+        """Compares the token, for Redis may have been emptied or gone back in time, and takes the serving model."""
+        token, version = await self.insist(lambda: self.store.standing(self.number))
+        if not token:
+            self.stop(f"{self.store.keys.guard(self.number)} is gone: restore Redis, or run `streams rebuild`")
+        if token != self.token:
+            raise Lost
+        await self._take_model(version)
+
+    async def _take_model(self, version: str) -> None:
+        if version != self.serving.version and not await self.insist(lambda: self.serving.use(version)):
+            self.stop(
+                f"{self.store.keys.version(version)}, the serving model, is not in Redis: run `streams publish DIR`"
+            )
+
+    # ---- events ------------------------------------------------------------------------------------------------------
+
+    async def process(self, chunk: Chunk) -> None:
+        """Folds a chunk and writes what it changed; sweeps where its events ask for it."""
+        async with self.held():
+            if chunk.start != self.reached:  # a chunk went astray, or Kafka's client reset the position
+                raise Lost
+            offsets = np.array([record.offset for record in chunk.records], np.int64)
+            batch, rejects = await self._decode(chunk.records)
+            for i, j, day in cuts(batch, self.rules.grace, self.swept_to):
+                first = int(offsets[batch.index[i]])
+                if day > self.swept_to:
+                    if first > self.offset:  # what stands before the cut
+                        await self._publish(
+                            _NO_ROWS, _NO_ENTRIES, first, _between(rejects, offsets, self.offset, first)
+                        )
+                    await self._sweep(day)
+                end = int(offsets[batch.index[j]]) if j < len(batch) else chunk.end
+                counts = _between(rejects, offsets, self.offset, end)
+                step = self._erase if batch.kind[i] == ERASE else self._fold
+                await step(batch.part(i, j), offsets, end, counts)
+            if self.offset < chunk.end:  # nothing but rejects, or holes of the log
+                await self._publish(
+                    _NO_ROWS, _NO_ENTRIES, chunk.end, _between(rejects, offsets, self.offset, chunk.end)
+                )
+            self.reached = chunk.end
+
+    async def _decode(self, records: Sequence[Record]) -> tuple[Batch, list[tuple[int, str]]]:
+        """Events, and the rejects (number of the record, reason), which stand in their topic when this returns."""
+        keys, values, times = ([getattr(r, name) for r in records] for name in ("key", "value", "timestamp"))
+        batch, faults = decode_many(keys, values, times)
+        stray = self._strays(batch)
+        rejects = [(i, str(reason)) for i, reason, _ in faults]
+        rejects += [(i, str(Reason.wrong_partition)) for i in batch.index[stray].tolist()]
+        if rejects:
+            await self.insist(lambda: self.log.reject(self.number, [(records[i], reason) for i, reason in rejects]))
+        return (batch.keep(~stray) if stray.any() else batch), rejects
+
+    def _strays(self, batch: Batch) -> Array:
+        """Mask (n,) of events whose customer belongs to another partition; only customers not known here are asked."""
+        known, home = self.table.index, self.log.home
+        strays = {name for name in set(batch.customer_id) - known.keys() if name and home(name) != self.number}
+        if self.checked < CHECKED:
+            self.checked += len(set(batch.customer_id))
+            self.strays += len(strays)
+            if self.strays > TOLERATED:
+                self.stop(
+                    f"partition {self.number} of {self.rules.topic} holds customers of other partitions ({self.strays}"
+                    f" of its first {self.checked}): producers and CRM_PARTITIONER must choose alike (murmur2: Java,"
+                    " aiokafka; crc32: librdkafka's default)"
+                )
+        return np.array([name in strays for name in batch.customer_id], bool) if strays else np.zeros(len(batch), bool)
+
+    async def _fold(self, batch: Batch, offsets: Array, end: int, counts: Counter[str]) -> None:
+        old = batch.t < self.rules.cut_off * DAY
+        counts["before_history_ends"] += int((old & (batch.kind != TICK)).sum())
+        batch = batch.keep(~old & (batch.kind != TICK))
+        skipped = np.zeros(len(SKIPPED), np.int64)
+        rows = self.table.locate(batch)
+        entries = self.table.fold(batch, rows, offsets[batch.index], self.swept_to, skipped)
+        counts.update(dict(zip(SKIPPED, skipped.tolist(), strict=True)))
+        await self._publish(np.unique(rows[rows >= 0]), entries, end, counts)
+
+    async def _erase(self, batch: Batch, offsets: Array, end: int, counts: Counter[str]) -> None:
+        """Tombstones: they move the offset in the same write, so that a replay never meets half of one."""
+        erased = []
+        for name in dict.fromkeys(batch.customer_id):
+            row = self.table.index.get(name)
+            cluster = "" if row is None else str(self.table.rows[row]["cluster"])
+            erased.append((name, cluster, erasure(name, self.rules.erasure_key)))
+            self.table.erase(name)
+        await self._write(Block(erased=erased, counts=_counted(counts)), end, self.swept_to)
+
+    # ---- sweeps ------------------------------------------------------------------------------------------------------
+
+    async def _sweep(self, day: int) -> None:
+        """Passes the landmarks up to `day` and scores everybody anew; `swept_to` moves with the last write."""
+        entries = self.table.sweep(day)
+        rows = np.union1d(entries["row"], self._moved(day))
+        await self._publish(rows.astype(np.int64), entries, self.offset, Counter(), day)
+
+    def _moved(self, day: int) -> Array:
+        """Rows whose score is another than the published one, as of `day`: segment, or demand by 5 % and a cent."""
+        alive = np.flatnonzero(self.table.rows["first"] != NONE)
+        rows, predicted = self.table.rows[alive], self.serving.model.predict_many(self.table.observe(alive, day))
+        moved = np.abs(predicted.demand - rows["demand"])
+        of_old_publish = rows["version"] >> 16 != self.serving.number >> 16
+        told = (moved > 0.05 * rows["demand"]) & (scores.customer_value(moved, self.rules.horizon) > 0.01)
+        changed: Array = alive[told | (predicted.cluster != rows["cluster"]) | of_old_publish]
+        return changed
+
+    async def idle(self) -> None:
+        """Nothing arrives: notices another Redis or another model, and scores everybody anew after a `publish`."""
+        async with self.held():
+            rows = self.table.rows
+            if ((rows["version"] >> 16 != self.serving.number >> 16) & (rows["first"] != NONE)).any():
+                await self._publish(self._moved(self.swept_to), _NO_ENTRIES, self.offset, Counter())
+
+    # ---- seeding: a partition that nobody consumes yet ---------------------------------------------------------------
+
+    def seeded(self, token: bytes, offset: int) -> None:
+        """Stands at `offset` under `token`, with rows loaded; what opened at the cut-off was served by this model."""
+        self.token, self.offset, self.swept_to, self.ready = token, offset, self.rules.cut_off, True
+        self.quiet_until = offset + 1  # nobody moved: no changes are announced
+        rows = self.table.rows
+        opened = np.flatnonzero((rows["open"] == 1) & (rows["due"] == self.rules.cut_off + self.rules.horizon))
+        if len(opened):
+            self._opened(opened)
+
+    async def score_rows(self, rows: Array) -> None:
+        """Writes these rows (ascending) with their scores at the offset where the partition stands."""
+        await self._publish(rows, _NO_ENTRIES, self.offset, Counter())
+
+    # ---- writes ------------------------------------------------------------------------------------------------------
+
+    async def _publish(
+        self, rows: Array, entries: Array, offset: int, counts: Counter[str], swept_to: int | None = None
+    ) -> None:
+        """Writes rows (ascending) with their entries in blocks; the last one moves the offset and `swept_to`."""
+        day = self.swept_to if swept_to is None else swept_to
+        entries = entries[np.argsort(entries["row"], kind="stable")]
+        size = self.store.settings.block
+        for i in range(0, max(len(rows), 1), size):
+            block_rows = rows[i : i + size]
+            last = i + size >= len(rows)
+            low, high = (
+                (np.searchsorted(entries["row"], edge) for edge in (block_rows[0], block_rows[-1] + 1))
+                if len(rows)
+                else (0, 0)
+            )
+            block = self._compose(block_rows, entries[low:high], day)
+            if last:
+                block.counts = _counted(counts)
+            await self._write(block, offset if last else self.offset, day if last else self.swept_to)
+
+    def _compose(self, rows: Array, entries: Array, swept_to: int) -> Block:
+        """Scores these rows, marks them as served and lays out one write."""
+        if not len(rows):
+            return Block()
+        table, serving = self.table, self.serving
+        names = [table.names[row] for row in rows.tolist()]
+        predicted = serving.model.predict_many(table.observe(rows, swept_to))
+        before = table.rows[rows]["cluster"]
+        self._serve(rows, entries, predicted)
+        state = table.rows[rows]
+        place = f"{self.rules.topic}:{self.number}"
+        values = scores.texts(state, predicted, serving.segments, self.rules.horizon, swept_to, place)
+        keys = list(zip(entries["day"].tolist(), (table.names[row] for row in entries["row"].tolist()), strict=True))
+        entries["row"] = 0
+        return Block(
+            names=names,
+            values=values,
+            common=serving.common(),
+            states=state.tobytes(),
+            segments=_by_cluster(predicted.cluster, names, values),
+            entries=keys,
+            packed=entries.tobytes(),
+            changes=self._changes(before, predicted.cluster, names, values, scores.moment(state, swept_to)),
+        )
+
+    def _serve(self, rows: Array, entries: Array, predicted: Any) -> None:
+        """Notes in the rows what is served now, and at a landmark the prediction from the opening features."""
+        table, serving = self.table.rows, self.serving
+        table["cluster"][rows], table["demand"][rows], table["version"][rows] = (
+            predicted.cluster,
+            predicted.demand,
+            serving.number,
+        )
+        if len(entries):
+            self._opened(np.unique(entries["row"]))
+
+    def _opened(self, rows: Array) -> None:
+        """Notes the prediction from the features with which these rows' examples opened."""
+        table, serving = self.table.rows, self.serving
+        table["open_demand"][rows] = serving.model.predict_many(table["raw"][rows]).demand
+        table["open_version"][rows] = serving.number
+
+    def _changes(self, before: Array, after: Array, names: list[str], values: list[Any], at: Array) -> list[Any]:
+        moved = np.flatnonzero(before != after)
+        times = scores.iso(at[moved])
+        announced = self.offset >= self.quiet_until
+        source = scores.FIELDS.index("source")
+        return [
+            (names[i], str(before[i]) if before[i] >= 0 else "", str(after[i]), t, values[i][source], announced)
+            for i, t in zip(moved.tolist(), times, strict=True)
+        ]
+
+    async def _write(self, block: Block, offset: int, swept_to: int) -> None:
+        """Starts the guarded write once the one before is settled; what is computed meanwhile overlaps with Redis."""
+        await self.settle()
+        self.offset, self.swept_to = offset, swept_to
+        self.flight = asyncio.create_task(self._send(self.token, uuid.uuid4().bytes, offset, swept_to, block))
+        for _ in range(3):  # let the bytes leave before we go on computing
+            await asyncio.sleep(0)
+
+    async def _send(self, held: bytes, token: bytes, offset: int, swept_to: int, block: Block) -> None:
+        with contextlib.suppress(Lost):
+            stands, version = await self.insist(
+                lambda: self.store.write(self.number, held, token, offset, swept_to, block)
+            )
+            if stands == token:  # applied, now or by an earlier copy
+                self.token, self.committed = token, offset
+                await self._take_model(version)
+            else:  # somebody else wrote, or Redis went back in time
+                self.log.lose(self)
+
+
+def cuts(batch: Batch, grace: int, swept_to: int) -> Iterator[tuple[int, int, int]]:
+    """Pieces [i, j) of a batch, each with the day that must be swept before it; tombstones make pieces of their own."""
+    if not len(batch):
+        return
+    erase = batch.kind == ERASE
+    asked = np.where(erase, swept_to, (batch.t - grace) // DAY)
+    day = np.maximum(np.maximum.accumulate(asked), swept_to)
+    starts = np.flatnonzero((np.diff(day, prepend=swept_to) > 0) | np.diff(erase, prepend=erase[0]))
+    edges = [0, *starts[starts > 0].tolist(), len(batch)]
+    for i, j in itertools.pairwise(edges):
+        yield i, j, int(day[i])
+
+
+def _between(rejects: list[tuple[int, str]], offsets: Array, start: int, end: int) -> Counter[str]:
+    """How many rejects of each reason stand at offsets in [start, end)."""
+    return Counter(reason for i, reason in rejects if start <= offsets[i] < end)
+
+
+def _counted(counts: Counter[str]) -> list[tuple[str, int]]:
+    return [(reason, n) for reason, n in counts.items() if n]
+
+
+def _by_cluster(clusters: Array, names: list[str], values: list[Any]) -> list[tuple[int, list[str | float]]]:
+    """(cluster, [value, customer, ...]) as ZADD takes them."""
+    sets: dict[int, list[str | float]] = {}
+    for cluster, name, value in zip(clusters.tolist(), names, values, strict=True):
+        sets.setdefault(cluster, []).extend((value[VALUE], name))
+    return list(sets.items())

@@ -1,0 +1,47 @@
+"""The model that a worker serves: read from Redis when the serving version changes, shared by all its partitions."""
+
+import time
+from datetime import UTC, datetime
+
+from models import artefact
+from models.customers import HORIZON
+from models.model import Model
+from streams.store import Store
+
+
+class Serving:
+    """`version` is what stands in `crm:model`; `number` packs it into a row: the publish, and the day learned."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.version, self.number, self.horizon = "", 0, HORIZON
+        self.segments: dict[int, str] = {}
+        self.model: Model
+
+    async def use(self, version: str) -> bool:
+        """Serves this version from now on; False if Redis does not hold it. Without an await between, so never half."""
+        document = await self._store.document(version) if version else None
+        if document is None:
+            return False
+        self.take(version, artefact.decode(document).restored())
+        return True
+
+    def take(self, version: str, model: Model) -> None:
+        """Serves this model."""
+        self.version, self.model, self.horizon = version, model, model.horizon
+        self.number = number(version, model.day)
+        self.segments = dict(zip(model.segments.clusters, model.segments.names, strict=True))
+
+    def common(self) -> tuple[str, ...]:
+        """The fields that all customers of a write share, in the order of scores.COMMON."""
+        now = datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return str(self.horizon), now, self.version, "1"
+
+
+def number(version: str, day: int) -> int:
+    """A model version in 32 bits: the publish in the upper half, the day learned in the lower.
+
+    >>> number("3-19980630-0badcafe", 10407) >> 16
+    3
+    """
+    return int(version.split("-")[0]) << 16 | day

@@ -1,0 +1,74 @@
+"""Every setting of the streams: environment variables with the prefix CRM_, read once at start.
+
+A secret may stand in a file instead: CRM_REDIS_URL_FILE names a file that holds the value of CRM_REDIS_URL.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "CRM_"
+
+
+class SettingsError(ValueError):
+    """A bad or missing setting, in one line."""
+
+
+class Settings(BaseSettings):
+    """What a deployment decides; docs/settings.md explains each."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+
+    kafka: str = Field(default="127.0.0.1:9092", description="Kafka's bootstrap servers, host:port, comma separated")
+    redis_url: str = Field(default="redis://127.0.0.1:6379/0", description="Redis or Valkey, redis:// or rediss://")
+    events_topic: str = Field(
+        default="crm.events", min_length=1, description="the topic of events; rejects go to <topic>.rejected"
+    )
+    partitions: int = Field(
+        default=4, ge=1, le=10_000, description="partitions of the events topic when `init` creates it"
+    )
+    replication: int = Field(default=1, ge=1, le=100, description="replicas of each topic when `init` creates it")
+    group: str = Field(default="crm-scorer", min_length=1, description="Kafka's consumer group of the workers")
+    prefix: str = Field(default="crm", pattern=r"^[A-Za-z0-9_.-]+$", description="what every Redis key begins with")
+    partitioner: Literal["murmur2", "crc32"] = Field(
+        default="murmur2",
+        description="how producers choose a partition: murmur2 (Java, aiokafka) or crc32 (librdkafka)",
+    )
+    clock: Literal["wall", "event"] = Field(
+        default="wall", description="wall: a midnight passes by the clock; event: only by events (replays of old logs)"
+    )
+    grace: int = Field(default=3600, ge=0, le=86_400, description="seconds that a day stays open for late events")
+    training_days: int = Field(default=35, ge=1, le=10_000, description="days that closed training examples are kept")
+    models_kept: int = Field(default=40, ge=2, le=100_000, description="model versions kept in Redis")
+    changes_kept: int = Field(
+        default=100_000, ge=0, description="segment changes kept in each partition's stream, about"
+    )
+    block: int = Field(
+        default=500, ge=1, le=500, description="customers in a write at most: Redis answers nobody else meanwhile"
+    )
+    chunk: int = Field(default=5_000, ge=1, le=100_000, description="events folded at once, at most")
+
+    @property
+    def rejected_topic(self) -> str:
+        return f"{self.events_topic}.rejected"
+
+
+def load() -> Settings:
+    """The settings of this process's environment; SettingsError says what is wrong in one line."""
+    secrets = {}
+    for name in Settings.model_fields:
+        path = os.environ.get(f"{PREFIX}{name.upper()}_FILE")
+        if path:
+            try:
+                secrets[name] = Path(path).read_text().strip()
+            except OSError as error:
+                raise SettingsError(f"{PREFIX}{name.upper()}_FILE: {error.strerror}: {path}") from None
+    try:
+        return Settings(**secrets)  # type: ignore[arg-type]
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        name = f"{PREFIX}{str(wrong['loc'][0]).upper()}"
+        raise SettingsError(f"{name}={wrong['input']!r}: {wrong['msg']}") from None

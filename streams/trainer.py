@@ -1,0 +1,43 @@
+"""The trainer: the model of day d from the model of day d-1 and the examples of day d, once nothing can add to them.
+
+It runs in the worker that holds partition 0. It remembers nothing: each step reads Redis, learns in a thread and writes
+only if the model it read still stands. So two trainers, a crash or a rollback at worst repeat a step, to the same bits.
+"""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Sequence
+
+import numpy as np
+
+from models import artefact
+from models.customers import ENTRY
+from streams.store import Store
+
+
+def learn(document: bytes, day: int, examples: Sequence[tuple[str, bytes]]) -> tuple[artefact.Artefact, bytes]:
+    """The artefact of `day` and its document, from that of the day before; examples: (customer_id, packed ENTRY)."""
+    before = artefact.decode(document)
+    model = before.restored()
+    names = [name for name, _ in examples]
+    model.learn_day(day, names, np.frombuffer(b"".join(packed for _, packed in examples), ENTRY))
+    after = before.after(model)
+    return after, artefact.encode(after)
+
+
+async def step(store: Store, partitions: int) -> bool:
+    """Learns the next day if every partition is swept to it; False if there is nothing to learn yet."""
+    stored = await store.model()
+    day, held = int(stored["day"]) + 1, (stored["version"], stored["token"])
+    if min(await store.swept(partitions)) < day:
+        return False
+    pages = [await store.examples(p, day, held[0]) for p in range(partitions)]
+    document = await store.document(held[0])
+    if document is None or any(page is None for page in pages):
+        return False  # another model was written meanwhile: start over
+    found = [example for page in pages if page is not None for example in page]
+    after, learned = await asyncio.to_thread(learn, document, day, found)
+    version = artefact.version(int(held[0].split("-")[0]), day, learned)
+    metrics = json.dumps({**after.metrics, "examples": after.restored().examples})
+    return await store.learned(held, version, uuid.uuid4().hex, day, learned, metrics, partitions)

@@ -1,0 +1,176 @@
+"""Chunks: what one fetch brought for one partition is one Faust message, for Faust spends about 70 us on each.
+
+A small subclass of Faust's aiokafka driver. It keeps two rules: seeks and fetches run in the consumer's own thread, so
+a chunk knows the epoch it was sought for and the position its fetch began at; and Kafka's commits are told, never asked
+(positions live in Redis). tests/test_transport.py names each hook of Faust and aiokafka that is used here.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import faust
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+FETCH_WAIT_MS = 50  # Faust's 1500 starves busy partitions: aiokafka has one fetch under way per broker
+
+
+class Chunk:
+    """Shaped like an aiokafka record; it grows until the agent takes it."""
+
+    headers = key = checksum = timestamp = None
+    timestamp_type = serialized_key_size = serialized_value_size = 0
+
+    def __init__(self, tp: TP, records: Sequence[Any], start: int, end: int, epoch: int) -> None:
+        self.topic, self.partition, self.offset = tp.topic, tp.partition, end - 1
+        self.records, self.start, self.end, self.epoch, self.taken = list(records), start, end, epoch, False
+
+    @property
+    def value(self) -> "Chunk":
+        """What Faust hands to the agent."""
+        return self
+
+    def joined(self, later: "Chunk") -> bool:
+        """Takes in a chunk that continues this one, if the agent has not taken it."""
+        if self.taken or (self.epoch, self.end) != (later.epoch, later.start):
+            return False
+        self.records.extend(later.records)
+        self.end, self.offset = later.end, later.offset
+        return True
+
+
+class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """Runs in the consumer's own thread, so that a seek and a fetch never overlap."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.full: int = self.transport.full
+        self.epochs: dict[TP, int] = {}
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        self._consumer._fetcher._fetch_max_wait_ms = FETCH_WAIT_MS
+
+    def seek_in_epoch(self, tp: TP, offset: int, epoch: int) -> None:
+        """Seeks, unless a newer seek was made: a slow older one must not undo it."""
+        if epoch > self.epochs.get(tp, 0):
+            self._ensure_consumer().seek(tp, offset)
+            self.epochs[tp] = epoch
+
+    def position_of(self, tp: TP) -> int | None:
+        """The offset that the next fetch begins at; None while unknown."""
+        consumer = self._ensure_consumer()
+        assignment = consumer._subscription.subscription.assignment
+        state = assignment.state_value(tp) if assignment and tp in assignment.tps else None
+        return state.position if state and state.has_valid_position else None
+
+    async def _fetch_records(
+        self, consumer: Any, active_partitions: set[TP], timeout: float | None = None, max_records: int | None = None
+    ) -> dict[TP, Chunk]:
+        chunks = await self._fetched(consumer, active_partitions)
+        if chunks or not timeout:
+            return chunks
+        waiter = consumer._fetcher._create_fetch_waiter()
+        await asyncio.wait([waiter], timeout=timeout)
+        waiter.cancel()
+        return await self._fetched(consumer, active_partitions)
+
+    async def _fetched(self, consumer: Any, active_partitions: set[TP]) -> dict[TP, Chunk]:
+        """What is there already, up to `full` records of each partition: none starves."""
+        chunks: dict[TP, Chunk] = {}
+        assignment = consumer._subscription.subscription.assignment
+        for tp in sorted(active_partitions):
+            state = assignment.state_value(tp) if assignment and tp in assignment.tps else None
+            if state is None or not state.has_valid_position:
+                continue
+            start = state.position
+            records = await super()._fetch_records(consumer, {tp}, timeout=0, max_records=self.full)
+            if assignment is not consumer._subscription.subscription.assignment:
+                return {}  # a rebalance came between: a seek follows
+            if state.has_valid_position and state.position != start:  # also if it passed holes only
+                chunks[tp] = Chunk(tp, records.get(tp, []), start, state.position, self.epochs.get(tp, 0))
+        return chunks
+
+
+class Owner(Protocol):
+    """Who works on the partitions: told of assignments, asked for what Kafka is told."""
+
+    def assigned(self, tps: set[TP]) -> None:
+        """All partitions assigned now; each is to be sought."""
+
+    def revoked(self, tps: set[TP]) -> None:
+        """These are no longer ours."""
+
+    def committed(self, tp: TP) -> int | None:
+        """The offset after what is done; None while unknown."""
+
+
+class Forgetful(dict[Any, Any]):
+    """Faust drops messages below the offset it read last; after a seek back those are the ones we need."""
+
+    def __getitem__(self, tp: TP) -> None:
+        return None
+
+    def __setitem__(self, tp: TP, offset: int) -> None:
+        pass
+
+
+class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
+    """Gathers chunks, and tells their owner of assignments."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._read_offset = Forgetful()
+        self.waiting: dict[TP, Chunk] = {}
+        self.owner: Owner = self.transport.owner
+
+    def _new_consumer_thread(self) -> ChunkThread:
+        return ChunkThread(self, loop=self.loop, beacon=self.beacon)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """What Kafka is told: advisory, for tools that watch the lag."""
+        self._acked[tp].clear()
+        self._acked_index[tp].clear()
+        return self.owner.committed(tp)
+
+    async def _getmany(self, active_partitions: set[TP], timeout: float) -> dict[TP, list[Chunk]]:
+        """Gathers without a clock: what arrives while a chunk waits for the agent joins that chunk."""
+        full = {
+            tp for tp, chunk in self.waiting.items() if not chunk.taken and len(chunk.records) >= self.transport.full
+        }
+        hungry = set(active_partitions or ()) - full
+        if not hungry:
+            await asyncio.sleep(0.002)
+            return {}
+        fetched = await super()._getmany(hungry, 0.01 if full else timeout)
+        fresh = {
+            tp: chunk for tp, chunk in fetched.items() if tp not in self.waiting or not self.waiting[tp].joined(chunk)
+        }
+        self.waiting.update(fresh)
+        return {tp: [chunk] for tp, chunk in fresh.items()}
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        self.owner.revoked(revoked)
+        await super().on_partitions_revoked(revoked)
+
+    async def perform_seek(self) -> None:
+        """Called after an assignment, under a time-out: it only starts the location and waits for nothing."""
+        self.owner.assigned(self.assignment())
+
+    async def seek_in_epoch(self, tp: TP, offset: int, epoch: int) -> None:
+        await self._thread.call_thread(self._thread.seek_in_epoch, tp, offset, epoch)
+
+    async def position_of(self, tp: TP) -> int | None:
+        position: int | None = await self._thread.call_thread(self._thread.position_of, tp)
+        return position
+
+
+class ChunkTransport(driver.Transport):  # type: ignore[misc]
+    """Faust's aiokafka transport, handing over chunks of at most `full` records a fetch."""
+
+    Consumer = ChunkConsumer
+
+    def __init__(self, app: faust.App, owner: Owner, full: int) -> None:
+        super().__init__(app.conf.broker_consumer, app)
+        self.owner, self.full = owner, full

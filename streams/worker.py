@@ -1,0 +1,231 @@
+"""The worker: Faust hands it partitions and chunks; it keeps the partitions, ticks where time stands still, and trains.
+
+The rule: an error that is not known to pass ends the process with one line and exit code 2. Dying is always safe, for a
+write is applied as a whole or not at all; going on without knowing where a partition stands is not.
+"""
+
+import asyncio
+import contextlib
+import gc
+import itertools
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NoReturn
+
+import faust
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from faust.types import TP
+
+from models.customers import DAY
+from models.events import encode_tick
+from streams import trainer
+from streams.partition import Lost, Partition, Rules
+from streams.partitioner import partitioner
+from streams.serving import Serving
+from streams.settings import Settings
+from streams.store import TRANSIENT, Store, connect
+from streams.transport import Chunk, ChunkTransport
+
+HEARTBEAT, TRAIN, TICK, REPEAT = 1.0, 0.05, 0.5, 5.0  # seconds
+
+
+def stop(reason: str) -> NoReturn:
+    """Ends the process at once."""
+    print(f"streams worker: {reason}", file=sys.__stderr__, flush=True)
+    os._exit(2)
+
+
+class Worker:
+    """The partitions that this process holds; it is their `Log` too."""
+
+    TRANSIENT: tuple[type[Exception], ...] = (KafkaError, OSError, asyncio.TimeoutError)
+
+    def __init__(self, app: faust.App, settings: Settings, meta: dict[str, str]) -> None:
+        self.app, self.settings = app, settings
+        self.store = Store(connect(settings.redis_url), settings)
+        self.serving = Serving(self.store)
+        self.count = int(meta["partitions"])
+        self.rules = Rules(
+            topic=meta["topic"],
+            cut_off=int(meta["cut_off"]),
+            horizon=int(meta["horizon"]),
+            grace=settings.grace * 1_000_000,
+            erasure_key=meta["erasure_key"],
+        )
+        self.home = partitioner(meta["partitioner"], self.count)
+        self.partitions: dict[int, Partition] = {}
+        self.epochs = itertools.count(1)
+        self.ticked: dict[tuple[int, int], float] = {}
+        self.stalled: dict[int, tuple[int, int]] = {}
+        self.producer: AIOKafkaProducer
+
+    def tp(self, partition: int) -> TP:
+        return TP(self.rules.topic, partition)
+
+    # ---- assignments -------------------------------------------------------------------------------------------------
+
+    def assigned(self, tps: set[TP]) -> None:
+        mine = sorted(tp.partition for tp in tps if tp.topic == self.rules.topic)
+        print(
+            f"streams worker: holds partitions {', '.join(map(str, mine)) or 'none'}", file=sys.__stderr__, flush=True
+        )
+        for number in mine:
+            self._locate(number)
+
+    def revoked(self, tps: set[TP]) -> None:
+        for tp in tps:
+            self._drop(tp.partition)
+
+    def _drop(self, number: int) -> None:
+        part = self.partitions.pop(number, None)
+        if part is not None:
+            part.held_by_us = False
+
+    def _locate(self, number: int) -> None:
+        self._drop(number)
+        self.app.consumer.waiting.pop(self.tp(number), None)  # else a chunk thrown away in a rebalance blocks for ever
+        part = Partition(number, next(self.epochs), self.store, self, self.serving, self.rules, stop)
+        self.partitions[number] = part
+        self.app.add_future(self._watched(part.locate()))
+
+    async def _watched(self, work: Awaitable[Any]) -> None:
+        """An exception would end this task in silence, and what it looks after would stand still."""
+        try:
+            await work
+        except Exception as error:
+            stop(f"unexpected: {error!r}")
+
+    def lose(self, partition: Partition) -> None:
+        if self.partitions.get(partition.number) is partition:
+            self._locate(partition.number)
+
+    # ---- Kafka -------------------------------------------------------------------------------------------------------
+
+    async def bounds(self, partition: int) -> tuple[int, int]:
+        tp = self.tp(partition)
+        low, high = await self.app.consumer.earliest_offsets(tp), await self.app.consumer.highwaters(tp)
+        return low[tp], high[tp]
+
+    async def seek(self, partition: int, offset: int, epoch: int) -> None:
+        await self.app.consumer.seek_in_epoch(self.tp(partition), offset, epoch)
+
+    async def reject(self, partition: int, rejects: Sequence[tuple[Any, str]]) -> None:
+        place = [("topic", self.rules.topic.encode()), ("partition", str(partition).encode())]
+        topic = self.settings.rejected_topic
+        await asyncio.gather(
+            *[
+                await self.producer.send(
+                    topic,
+                    record.value,
+                    key=record.key,
+                    headers=[("reason", reason.encode()), *place, ("offset", str(record.offset).encode())],
+                )
+                for record, reason in rejects
+            ]
+        )
+
+    def committed(self, tp: TP) -> int | None:
+        part = self.partitions.get(tp.partition)
+        return part.committed if part is not None and part.ready else None
+
+    # ---- work --------------------------------------------------------------------------------------------------------
+
+    async def score(self, chunk: Chunk) -> None:
+        part = self.partitions.get(chunk.partition)
+        chunk.taken = True
+        if part is not None and chunk.epoch == part.epoch:
+            with contextlib.suppress(Lost):
+                await part.process(chunk)
+
+    async def heartbeat(self) -> None:
+        """Partitions on which nothing arrives notice another Redis, a new model, or a chunk that went astray."""
+        for part in [p for p in self.partitions.values() if p.ready and not p.lock.locked()]:
+            with contextlib.suppress(Lost):
+                await part.idle()
+            position = await self.app.consumer.position_of(self.tp(part.number))
+            chunk = self.app.consumer.waiting.get(self.tp(part.number))
+            here = (part.reached, position or 0)
+            waits = part.lock.locked() or (chunk is not None and not chunk.taken)
+            if position is not None and position > part.reached and not waits and self.stalled.get(part.number) == here:
+                self.lose(part)
+            self.stalled[part.number] = here
+
+    async def tick(self) -> None:
+        """Asks for a sweep of partitions that are consumed to their end but lag behind the others, or the clock."""
+        target = max(await self.store.swept(self.count))
+        if self.settings.clock == "wall":
+            target = max(target, (int(time.time() * 1e6) - self.rules.grace) // DAY)
+        for part in [p for p in self.partitions.values() if p.ready and p.swept_to < target]:
+            now, key = time.monotonic(), (part.number, target)
+            if self.ticked.get(key, -REPEAT) + REPEAT > now or (await self.bounds(part.number))[1] > part.reached:
+                continue
+            self.ticked = {k: v for k, v in self.ticked.items() if k[1] >= target} | {key: now}
+            at = target * DAY + self.rules.grace
+            await self.producer.send_and_wait(
+                self.rules.topic, encode_tick(at), partition=part.number, timestamp_ms=at // 1000
+            )
+
+    async def train(self) -> None:
+        """Learns all days that are complete; Kafka's group elects the worker that holds partition 0."""
+        while 0 in self.partitions and self.partitions[0].ready and await trainer.step(self.store, self.count):
+            pass
+
+    async def repeat(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        """Does the work again and again; errors that pass are passed over until the next time."""
+        while True:
+            with contextlib.suppress(*TRANSIENT, *self.TRANSIENT):
+                await work()
+            await asyncio.sleep(seconds)
+
+    async def start(self) -> None:
+        """Once the app is up: the producer, the timers, and a garbage collector that does not stop the stream."""
+        self.producer = AIOKafkaProducer(bootstrap_servers=self.settings.kafka, acks="all", enable_idempotence=True)
+        await self.producer.start()
+        for seconds, work in ((HEARTBEAT, self.heartbeat), (TICK, self.tick), (TRAIN, self.train)):
+            self.app.add_future(self._watched(self.repeat(seconds, work)))
+        shutil.rmtree(self.app.conf.datadir, ignore_errors=True)  # made by Faust for tables, of which there are none
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(200_000, 50, 100)  # the default stops the worker for 80 ms twice a second
+
+
+def build(settings: Settings, meta: dict[str, str]) -> faust.App:
+    """The Faust app of this deployment."""
+    app = faust.App(
+        settings.group,
+        broker=[f"kafka://{address}" for address in settings.kafka.split(",")],
+        autodiscover=False,
+        datadir=tempfile.mkdtemp(prefix="crm-scorer-"),
+        topic_partitions=int(meta["partitions"]),
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=4 << 20,
+        stream_wait_empty=False,
+        broker_session_timeout=6.0,
+        broker_heartbeat_interval=1.0,
+        broker_request_timeout=10.0,
+        web_enabled=False,
+        web_tables_enabled=False,
+        web_bind="127.0.0.1",
+    )
+    worker = Worker(app, settings, meta)
+    app.transport = ChunkTransport(app, worker, settings.chunk)
+    raw = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
+    topic = app.topic(settings.events_topic, **raw)
+
+    @app.agent(topic)  # type: ignore[untyped-decorator]
+    async def score(chunks: Any) -> None:
+        async for event in chunks.events():
+            await worker.score(event.message.value)
+
+    @app.task(on_leader=False)  # type: ignore[untyped-decorator]
+    async def started() -> None:
+        await worker.start()
+
+    return app

@@ -1,0 +1,88 @@
+"""The truth to compare with: the whole log folded and learned in one process, partition by partition, undisturbed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from models import artefact
+from models.customers import DAY, ENTRY, ERASE, PROMISED, TICK, Table
+from models.events import decode_many
+from streams import kafka, trainer
+from streams.partition import cuts
+from streams.partitioner import partitioner
+from streams.settings import Settings
+
+SERVED = ("open_version", "open_demand")  # depends on when a model arrived
+
+
+@dataclass
+class Truth:
+    """rows: promised bytes by customer; entries by (partition, day, customer); rejects (partition, offset, reason)."""
+
+    rows: dict[str, bytes] = field(default_factory=dict)
+    entries: dict[tuple[int, int, str], bytes] = field(default_factory=dict)
+    rejects: set[tuple[int, int, str]] = field(default_factory=set)
+
+
+def truth(settings: Settings, directory: Path, bounds: list[tuple[int, int]], cut_off: int, end: int) -> Truth:
+    """Every partition's log up to the present, swept to day `end`."""
+    states = pq.read_table(directory / "states.parquet").to_pydict()
+    home, found = partitioner(settings.partitioner, len(bounds)), Truth()
+    for p, (low, high) in enumerate(bounds):
+        mine = [(n, s) for n, s in zip(states["customer_id"], states["state"], strict=True) if home(n) == p]
+        table = Table()
+        table.load([name for name, _ in mine], b"".join(state for _, state in mine))
+        for entries in _folded(table, found, list(kafka.read(settings, p, low, high)), p, cut_off, end, home, settings):
+            for entry in entries:
+                found.entries[p, int(entry["day"]), table.names[entry["row"]]] = promised(entry)
+        found.rows |= {name: table.rows[row].tobytes()[:PROMISED] for name, row in table.index.items()}
+    return found
+
+
+def promised(entry: Any) -> bytes:
+    """An entry's bytes without what depends on when a model arrived."""
+    copy = np.array(entry, ENTRY)
+    copy["row"] = 0
+    for name in SERVED:
+        copy[name] = 0
+    return copy.tobytes()
+
+
+def _folded(
+    table: Table, found: Truth, log: list[Any], p: int, cut_off: int, end: int, home: Any, settings: Settings
+) -> Iterator[Any]:
+    keys, values = [m.key() for m in log], [m.value() for m in log]
+    batch, faults = decode_many(keys, values, [m.timestamp()[1] for m in log])
+    offsets, swept_to = np.array([m.offset() for m in log]), cut_off
+    found.rejects |= {(p, int(offsets[i]), str(reason)) for i, reason, _ in faults}
+    stray = np.array([bool(name) and home(name) != p for name in batch.customer_id])
+    found.rejects |= {(p, int(offsets[i]), "wrong_partition") for i in batch.index[stray]}
+    batch = batch.keep(~stray)
+    for i, j, day in cuts(batch, settings.grace * 1_000_000, cut_off):
+        if day > swept_to:
+            yield table.sweep(day)
+            swept_to = day
+        piece = batch.part(i, j)
+        if piece.kind[0] == ERASE:
+            for name in piece.customer_id:
+                table.erase(name)
+            continue
+        piece = piece.keep((piece.kind != TICK) & (piece.t >= cut_off * DAY))
+        yield table.fold(piece, table.locate(piece), offsets[piece.index], swept_to, np.zeros(2, np.int64))
+    yield table.sweep(end)
+
+
+def versions(entries: dict[tuple[int, int, str], bytes], document: bytes, n: int, end: int) -> list[str]:
+    """The versions that a trainer must have written from this document on, day by day to `end`."""
+    by_day: dict[int, list[tuple[str, bytes]]] = {}
+    for (_, day, name), entry in entries.items():
+        by_day.setdefault(day, []).append((name, entry))
+    found = []
+    for day in range(artefact.decode(document).trained_through + 1, end + 1):
+        _, document = trainer.learn(document, day, by_day.get(day, []))
+        found.append(artefact.version(n, day, document))
+    return found

@@ -1,0 +1,143 @@
+"""A deployment that is not what it was: the worker ends with the reason and the way out, and skips nothing."""
+
+import asyncio
+import csv
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from confluent_kafka import Producer, admin
+
+from demo import services
+from models.events import encode_event
+from streams import kafka as topics
+from streams.publish import Kept, publish
+from streams.settings import Settings
+from streams.store import Store, connect
+
+NOON = 43_200_000_000
+CUT_OFF = 19_723  # 2024-01-01
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `offline fit` leaves of 80 customers who buy every 5 to 30 days."""
+    scratch = tmp_path_factory.mktemp("small")
+    with (scratch / "history.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["customer_id", "occurred_at", "amount"])
+        for n in range(80):
+            for day in range(19_523 + n % 7, CUT_OFF, 5 + n % 26):
+                table.writerow([f"c{n}", day * 86_400 + 3600, f"{5 + n % 13}.50"])
+    args = ["--history", str(scratch / "history.csv"), "--until", "2024-01-01", "--out", str(scratch / "fit")]
+    subprocess.run([sys.executable, "-m", "offline", "fit", *args], check=True, capture_output=True)
+    return scratch / "fit"
+
+
+class Deployment:
+    """A topic and a key prefix of its own, published."""
+
+    def __init__(self, kafka: str, redis_url: str, small: Path) -> None:
+        name = f"refusals-{secrets.token_hex(4)}"
+        self.env = os.environ | {
+            "CRM_KAFKA": kafka,
+            "CRM_REDIS_URL": redis_url,
+            "CRM_EVENTS_TOPIC": name,
+            "CRM_GROUP": name,
+            "CRM_PREFIX": name,
+            "CRM_CLOCK": "event",
+        }
+        self.name, self.settings = name, Settings(kafka=kafka, redis_url=redis_url, events_topic=name, prefix=name)
+        self.admin = admin.AdminClient({"bootstrap.servers": kafka})
+        self.redis = redis.Redis.from_url(redis_url)
+        topics.create(self.settings)
+        asyncio.run(self.publish(small))
+
+    async def publish(self, small: Path) -> None:
+        store = Store(connect(self.settings.redis_url), self.settings)
+        await publish(store, self.settings, topics.describe(self.settings), Kept(small), lambda _: None)
+        await store.redis.aclose()
+
+    def refusal(self) -> str:
+        """The one line with which a worker ends, exit code 2."""
+        run = [sys.executable, "-m", "streams", "worker"]
+        done = subprocess.run(run, env=self.env, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2, done.stderr
+        lines = [line for line in done.stderr.splitlines() if "holds partitions" not in line]
+        assert len(lines) == 1, done.stderr
+        return lines[0]
+
+
+@pytest.fixture
+def deployment(kafka: str, valkey: services.Valkey, small: Path) -> Iterator[Deployment]:
+    made = Deployment(kafka, valkey.url, small)
+    yield made
+    made.redis.close()
+
+
+def test_guard_beyond_the_log(deployment: Deployment) -> None:
+    deployment.redis.hset(f"{deployment.name}:guard:1", "offset", 10**9)
+    line = deployment.refusal()
+    assert f"{deployment.name}:guard:1 stands at offset 1000000000" in line
+    assert "holds 0 to 0" in line
+    assert "streams rebuild" in line
+    assert deployment.redis.hget(f"{deployment.name}:guard:1", "offset") == b"1000000000"
+
+
+def test_guard_missing(deployment: Deployment) -> None:
+    deployment.redis.delete(f"{deployment.name}:guard:2")
+    assert f"no guard {deployment.name}:guard:2: run `streams publish DIR`" in deployment.refusal()
+
+
+def test_meta_missing(deployment: Deployment) -> None:
+    deployment.redis.delete(f"{deployment.name}:meta")
+    assert f"{deployment.name}:meta is missing: run `python -m streams publish DIR`" in deployment.refusal()
+
+
+def test_more_partitions(deployment: Deployment) -> None:
+    future = deployment.admin.create_partitions([admin.NewPartitions(deployment.name, 6)])[deployment.name]
+    future.result(15)
+    line = deployment.refusal()
+    assert "partitions is 6, but was 4 at the first publish" in line
+    assert "publish anew" in line
+
+
+def test_topic_made_anew(deployment: Deployment) -> None:
+    deployment.admin.delete_topics([deployment.name])[deployment.name].result(15)
+    time.sleep(0.5)
+    deployment.admin.create_topics([admin.NewTopic(deployment.name, 4, 1)])[deployment.name].result(15)
+    assert "the topic was deleted and made anew" in deployment.refusal()
+
+
+def test_other_partitioner_by_setting(deployment: Deployment) -> None:
+    deployment.env["CRM_PARTITIONER"] = "crc32"
+    assert "partitioner is crc32, but was murmur2" in deployment.refusal()
+
+
+def test_other_partitioner_by_producers(deployment: Deployment) -> None:
+    """A crc32 producer against a murmur2 deployment: the worker ends before anything of its customers is scored."""
+    producer = Producer({"bootstrap.servers": deployment.settings.kafka, "partitioner": "consistent_random"})
+    t = CUT_OFF * 86_400_000_000 + NOON
+    for n in range(1200):
+        value = encode_event(f"e{n}", "purchase", f"new{n}", t, quantity=1, unit_price="9.99")
+        producer.produce(deployment.name, value, f"new{n}".encode(), timestamp=t // 1000)
+    producer.flush()
+    line = deployment.refusal()
+    assert "holds customers of other partitions" in line
+    assert "CRM_PARTITIONER" in line
+
+
+def test_kafka_away(deployment: Deployment) -> None:
+    deployment.env["CRM_KAFKA"] = "127.0.0.1:1"
+    assert "CRM_KAFKA=127.0.0.1:1" in deployment.refusal()
+
+
+def test_redis_away(deployment: Deployment) -> None:
+    deployment.env["CRM_REDIS_URL"] = "redis://127.0.0.1:1/0"
+    assert "CRM_REDIS_URL" in deployment.refusal()

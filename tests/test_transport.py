@@ -1,0 +1,72 @@
+"""The private hooks of Faust and aiokafka that streams/transport.py uses: an upgrade that moves one says so here."""
+
+import inspect
+
+import pytest
+from aiokafka.consumer import fetcher, subscription_state
+from aiokafka.consumer.consumer import AIOKafkaConsumer
+from faust.transport import consumer
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from streams.transport import Chunk, Forgetful
+
+MOVED = "{} is not what streams/transport.py overrides any more: read Faust's change log before this upgrade"
+HOOKS = {
+    driver.AIOKafkaConsumerThread: {
+        "on_start": ["self"],
+        "_fetch_records": ["self", "consumer", "active_partitions", "timeout", "max_records"],
+        "_ensure_consumer": ["self"],
+        "call_thread": ["self", "fun", "args", "kwargs"],
+    },
+    driver.Consumer: {
+        "_new_consumer_thread": ["self"],
+        "_getmany": ["self", "active_partitions", "timeout"],
+        "_new_offset": ["self", "tp"],
+        "on_partitions_revoked": ["self", "revoked"],
+        "perform_seek": ["self"],
+    },
+    fetcher.Fetcher: {
+        "_create_fetch_waiter": ["self"],
+        "fetched_records": ["self", "partitions", "timeout", "max_records"],
+    },
+    subscription_state.Assignment: {"state_value": ["self", "tp"]},
+    AIOKafkaConsumer: {"seek": ["self", "partition", "offset"]},
+}
+
+
+@pytest.mark.parametrize(("owner", "name"), [(owner, name) for owner, names in HOOKS.items() for name in names])
+def test_hook_is_where_it_was(owner: type, name: str) -> None:
+    assert hasattr(owner, name), MOVED.format(f"{owner.__name__}.{name}")
+    assert list(inspect.signature(getattr(owner, name)).parameters) == HOOKS[owner][name], MOVED.format(name)
+
+
+@pytest.mark.parametrize(
+    ("owner", "text"),
+    [
+        (fetcher.Fetcher, "self._fetch_max_wait_ms"),
+        (consumer.Consumer, "self._read_offset"),
+        (consumer.Consumer, "self._acked_index"),
+        (driver.AIOKafkaConsumerThread, "self._consumer"),
+    ],
+)
+def test_attribute_is_still_used(owner: type, text: str) -> None:
+    assert text in inspect.getsource(owner), MOVED.format(f"{owner.__name__}: {text}")
+
+
+def test_chunks_join_only_without_a_gap_and_before_they_are_taken() -> None:
+    tp = TP("t", 0)
+    first, next_one = Chunk(tp, ["a"], 5, 6, 1), Chunk(tp, ["b"], 6, 9, 1)
+    assert first.joined(next_one)
+    assert (first.records, first.start, first.end, first.offset) == (["a", "b"], 5, 9, 8)
+    assert not first.joined(Chunk(tp, ["c"], 10, 11, 1))  # a hole between
+    assert not first.joined(Chunk(tp, ["c"], 9, 10, 2))  # another epoch
+    first.taken = True
+    assert not first.joined(Chunk(tp, ["c"], 9, 10, 1))
+
+
+def test_positions_are_forgotten() -> None:
+    positions = Forgetful()
+    positions[TP("t", 0)] = 7
+    assert positions[TP("t", 0)] is None
+    assert not positions
