@@ -59,6 +59,11 @@ class Artefact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The same deployment's artefact once `model`, restored from this one, has learned on."""
         return msgspec.structs.replace(self, trained_through=model.day, model=model.snapshot())
 
+    @property
+    def figures(self) -> dict[str, Any]:
+        """What `streams model` shows: the metrics, and how many matured examples were learned."""
+        return {**self.metrics, "examples": self.model["spend"]["examples"]}
+
     def restored(self) -> Model:
         """The model, bit for bit; ArtefactError if it was learned on other inputs than this program computes."""
         try:

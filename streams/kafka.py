@@ -14,6 +14,7 @@ PARTITIONERS = {"murmur2": "murmur2_random", "crc32": "consistent_random"}  # as
 # Retention goes by record timestamp: with a finite one, a topic of old events is emptied soon after the broker starts.
 SETTLING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
 CONFIG = {"retention.ms": "-1", "message.timestamp.after.max.ms": "3600000"}
+REJECTED = CONFIG | {"max.message.bytes": str(4 << 20)}  # a reject is a record with headers more
 
 
 class KafkaProblem(RuntimeError):
@@ -42,8 +43,8 @@ def _config(settings: Settings, more: Config | None = None) -> Config:
 
 def create(settings: Settings) -> list[str]:
     """Creates the topics that are missing; returns their names."""
-    topics = {settings.events_topic: settings.partitions, settings.rejected_topic: 1}
-    wanted = [NewTopic(name, n, settings.replication, config=CONFIG) for name, n in topics.items()]
+    topics = [(settings.events_topic, settings.partitions, CONFIG), (settings.rejected_topic, 1, REJECTED)]
+    wanted = [NewTopic(name, n, settings.replication, config=config) for name, n, config in topics]
     admin = AdminClient(_config(settings))  # must outlive its futures
     created = []
     for name, future in admin.create_topics(wanted, operation_timeout=WAIT).items():

@@ -22,14 +22,16 @@ from redis import exceptions
 from models import scores
 from models.customers import DAY, ENTRY, ERASE, NONE, SKIPPED, TICK, Table
 from models.events import Batch, Reason, decode_many
+from streams.block import Block, compose, opened
+from streams.console import say
 from streams.serving import Serving
-from streams.store import TRANSIENT, Block, Store, erasure
+from streams.store import TRANSIENT, Store, erasure
 
 Array = npt.NDArray[Any]
 T = TypeVar("T")
+SLOWEST = 2.0  # seconds between two tries at most
 CHECKED, TOLERATED = 1_000, 100  # of a partition's first customers, so many may belong to another partition
 _NO_ROWS, _NO_ENTRIES = np.empty(0, np.int64), np.empty(0, ENTRY)
-VALUE = scores.FIELDS.index("customer_value")
 
 
 class Lost(Exception):
@@ -126,7 +128,8 @@ class Partition:
         if guard is None:
             self.stop(f"no guard {key}: run `streams publish DIR`, or restore Redis")
         if guard.state != "ready":
-            await asyncio.sleep(1)
+            say(f"{key} is {guard.state}: waiting for it to be ready")
+            await asyncio.sleep(2)
             return False
         low, high = await self.insist(lambda: self.log.bounds(self.number))
         if not low <= guard.offset <= high:
@@ -155,9 +158,13 @@ class Partition:
         while self.held_by_us:
             try:
                 return await call()
-            except transient:
+            except (exceptions.AuthenticationError, exceptions.AuthorizationError) as error:
+                self.stop(f"CRM_REDIS_URL: Redis says: {error}")
+            except transient as error:
+                if delay == SLOWEST:
+                    say(f"partition {self.number} waits: {error or type(error).__name__}")
                 await asyncio.sleep(delay * random.uniform(0.5, 1.5))
-                delay = min(2 * delay, 2.0)
+                delay = min(2 * delay, SLOWEST)
             except exceptions.RedisError as error:
                 self.stop(f"partition {self.number}: Redis says: {error}")
         raise Lost
@@ -305,9 +312,11 @@ class Partition:
         self.token, self.offset, self.swept_to, self.ready = token, offset, self.rules.cut_off, True
         self.quiet_until = offset + 1  # nobody moved: no changes are announced
         rows = self.table.rows
-        opened = np.flatnonzero((rows["open"] == 1) & (rows["due"] == self.rules.cut_off + self.rules.horizon))
-        if len(opened):
-            self._opened(opened)
+        opened(
+            self.table,
+            self.serving,
+            np.flatnonzero((rows["open"] == 1) & (rows["due"] == self.rules.cut_off + self.rules.horizon)),
+        )
 
     async def score_rows(self, rows: Array) -> None:
         """Writes these rows (ascending) with their scores at the offset where the partition stands."""
@@ -336,56 +345,10 @@ class Partition:
             await self._write(block, offset if last else self.offset, day if last else self.swept_to)
 
     def _compose(self, rows: Array, entries: Array, swept_to: int) -> Block:
-        """Scores these rows, marks them as served and lays out one write."""
         if not len(rows):
             return Block()
-        table, serving = self.table, self.serving
-        names = [table.names[row] for row in rows.tolist()]
-        predicted = serving.model.predict_many(table.observe(rows, swept_to))
-        before = table.rows[rows]["cluster"]
-        self._serve(rows, entries, predicted)
-        state = table.rows[rows]
-        place = f"{self.rules.topic}:{self.number}"
-        values = scores.texts(state, predicted, serving.segments, self.rules.horizon, swept_to, place)
-        keys = list(zip(entries["day"].tolist(), (table.names[row] for row in entries["row"].tolist()), strict=True))
-        entries["row"] = 0
-        return Block(
-            names=names,
-            values=values,
-            common=serving.common(),
-            states=state.tobytes(),
-            segments=_by_cluster(predicted.cluster, names, values),
-            entries=keys,
-            packed=entries.tobytes(),
-            changes=self._changes(before, predicted.cluster, names, values, scores.moment(state, swept_to)),
-        )
-
-    def _serve(self, rows: Array, entries: Array, predicted: Any) -> None:
-        """Notes in the rows what is served now, and at a landmark the prediction from the opening features."""
-        table, serving = self.table.rows, self.serving
-        table["cluster"][rows], table["demand"][rows], table["version"][rows] = (
-            predicted.cluster,
-            predicted.demand,
-            serving.number,
-        )
-        if len(entries):
-            self._opened(np.unique(entries["row"]))
-
-    def _opened(self, rows: Array) -> None:
-        """Notes the prediction from the features with which these rows' examples opened."""
-        table, serving = self.table.rows, self.serving
-        table["open_demand"][rows] = serving.model.predict_many(table["raw"][rows]).demand
-        table["open_version"][rows] = serving.number
-
-    def _changes(self, before: Array, after: Array, names: list[str], values: list[Any], at: Array) -> list[Any]:
-        moved = np.flatnonzero(before != after)
-        times = scores.iso(at[moved])
-        announced = self.offset >= self.quiet_until
-        source = scores.FIELDS.index("source")
-        return [
-            (names[i], str(before[i]) if before[i] >= 0 else "", str(after[i]), t, values[i][source], announced)
-            for i, t in zip(moved.tolist(), times, strict=True)
-        ]
+        place, announced = f"{self.rules.topic}:{self.number}", self.offset >= self.quiet_until
+        return compose(self.table, self.serving, rows, entries, swept_to, place, announced)
 
     async def _write(self, block: Block, offset: int, swept_to: int) -> None:
         """Starts the guarded write once the one before is settled; what is computed meanwhile overlaps with Redis."""
@@ -427,11 +390,3 @@ def _between(rejects: list[tuple[int, str]], offsets: Array, start: int, end: in
 
 def _counted(counts: Counter[str]) -> list[tuple[str, int]]:
     return [(reason, n) for reason, n in counts.items() if n]
-
-
-def _by_cluster(clusters: Array, names: list[str], values: list[Any]) -> list[tuple[int, list[str | float]]]:
-    """(cluster, [value, customer, ...]) as ZADD takes them."""
-    sets: dict[int, list[str | float]] = {}
-    for cluster, name, value in zip(clusters.tolist(), names, values, strict=True):
-        sets.setdefault(cluster, []).extend((value[VALUE], name))
-    return list(sets.items())

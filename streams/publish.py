@@ -162,7 +162,7 @@ def rules_of(meta: dict[str, str], grace: int) -> Rules:
 async def _store_model(
     store: Store, held: tuple[str, str], version: str, what: Artefact, document: bytes, partitions: int
 ) -> None:
-    metrics = json.dumps({**what.metrics, "examples": what.restored().examples})
+    metrics = json.dumps(what.figures)
     token, day = uuid.uuid4().hex, what.trained_through
     if not await store.learned(held, version, token, day, document, metrics, partitions):
         raise PublishError(f"{store.keys.model} was changed by somebody else meanwhile: publish again")

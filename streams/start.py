@@ -1,9 +1,9 @@
 """What a worker checks before it starts: that Redis and Kafka are those of the deployment. A doubt ends it."""
 
 import asyncio
-import sys
 
 from streams import kafka
+from streams.console import say
 from streams.publish import PublishError
 from streams.settings import Settings
 from streams.store import Store
@@ -28,9 +28,8 @@ async def check(store: Store, settings: Settings) -> dict[str, str]:
         if now != meta[name]:
             raise PublishError(f"{name} is {now}, but was {meta[name]} at the first publish: {way_out}")
     if topic.retention_ms != -1:
-        print(
-            f"streams worker: warning: {settings.events_topic} keeps records for {topic.retention_ms} ms; a rebuild"
-            " needs them all: set retention.ms=-1",
-            file=sys.stderr,
+        say(
+            f"warning: {settings.events_topic} keeps records for {topic.retention_ms} ms only; a rebuild needs them:"
+            " set retention.ms=-1"
         )
     return meta

@@ -6,8 +6,8 @@ redis-py must not repeat by itself, for that hides what happened.
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from redis.backoff import NoBackoff
 
 from models import scores
 from models.customers import ENTRY, ROW
+from streams.block import Block
 from streams.settings import Settings
 
 # What passes by itself: the call is repeated. Any other error of Redis means that this worker must not go on.
@@ -79,22 +80,6 @@ class Guard:
     token: bytes
     state: str
     quiet_until: int
-
-
-@dataclass
-class Block:
-    """What one write carries beside offset, day and token; customers' columns have one item a customer."""
-
-    names: Sequence[str] = ()
-    values: Sequence[Sequence[str]] = ()  # scores.FIELDS without scores.COMMON
-    common: Sequence[str] = ("",) * len(scores.COMMON)
-    states: bytes = b""
-    segments: Sequence[tuple[int, list[str | float]]] = ()  # cluster, [value, customer, value, customer, ...]
-    entries: Sequence[tuple[int, str]] = ()  # day, customer
-    packed: bytes = b""  # the entries
-    changes: Sequence[tuple[str, str, str, str, str, bool]] = ()  # customer, from, to, at, source, announced
-    erased: Sequence[tuple[str, str, str]] = ()  # customer, cluster, keyed hash
-    counts: Sequence[tuple[str, int]] = field(default_factory=list)  # reason, rejects
 
 
 def connect(url: str) -> "redis.asyncio.Redis":

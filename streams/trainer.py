@@ -39,5 +39,5 @@ async def step(store: Store, partitions: int) -> bool:
     found = [example for page in pages if page is not None for example in page]
     after, learned = await asyncio.to_thread(learn, document, day, found)
     version = artefact.version(int(held[0].split("-")[0]), day, learned)
-    metrics = json.dumps({**after.metrics, "examples": after.restored().examples})
+    metrics = json.dumps(after.figures)
     return await store.learned(held, version, uuid.uuid4().hex, day, learned, metrics, partitions)

@@ -8,13 +8,11 @@ import asyncio
 import contextlib
 import gc
 import itertools
-import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import faust
 from aiokafka import AIOKafkaProducer
@@ -24,6 +22,7 @@ from faust.types import TP
 from models.customers import DAY
 from models.events import encode_tick
 from streams import trainer
+from streams.console import say, stop
 from streams.partition import Lost, Partition, Rules
 from streams.partitioner import partitioner
 from streams.serving import Serving
@@ -32,12 +31,7 @@ from streams.store import TRANSIENT, Store, connect
 from streams.transport import Chunk, ChunkTransport
 
 HEARTBEAT, TRAIN, TICK, REPEAT = 1.0, 0.05, 0.5, 5.0  # seconds
-
-
-def stop(reason: str) -> NoReturn:
-    """Ends the process at once."""
-    print(f"streams worker: {reason}", file=sys.__stderr__, flush=True)
-    os._exit(2)
+LARGEST = 4 << 20  # bytes: a reject is a record with headers more
 
 
 class Worker:
@@ -71,9 +65,7 @@ class Worker:
 
     def assigned(self, tps: set[TP]) -> None:
         mine = sorted(tp.partition for tp in tps if tp.topic == self.rules.topic)
-        print(
-            f"streams worker: holds partitions {', '.join(map(str, mine)) or 'none'}", file=sys.__stderr__, flush=True
-        )
+        say(f"holds partitions {', '.join(map(str, mine)) or 'none'}")
         for number in mine:
             self._locate(number)
 
@@ -184,7 +176,9 @@ class Worker:
 
     async def start(self) -> None:
         """Once the app is up: the producer, the timers, and a garbage collector that does not stop the stream."""
-        self.producer = AIOKafkaProducer(bootstrap_servers=self.settings.kafka, acks="all", enable_idempotence=True)
+        self.producer = AIOKafkaProducer(
+            bootstrap_servers=self.settings.kafka, acks="all", enable_idempotence=True, max_request_size=LARGEST
+        )
         await self.producer.start()
         for seconds, work in ((HEARTBEAT, self.heartbeat), (TICK, self.tick), (TRAIN, self.train)):
             self.app.add_future(self._watched(self.repeat(seconds, work)))

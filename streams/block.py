@@ -1,0 +1,92 @@
+"""What one guarded write carries: some customers' scores, states, examples and changes, laid out for write.lua.
+
+`compose` is where a prediction becomes what is served: it notes in the rows what it lays out, so rows and Redis agree.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models import scores
+from models.customers import Table
+
+if TYPE_CHECKING:
+    from streams.serving import Serving
+
+Array = npt.NDArray[Any]
+SOURCE, VALUE = scores.FIELDS.index("source"), scores.FIELDS.index("customer_value")
+
+
+@dataclass
+class Block:
+    """What one write carries beside offset, day and token; customers' columns have one item a customer."""
+
+    names: Sequence[str] = ()
+    values: Sequence[Sequence[str]] = ()  # scores.FIELDS without scores.COMMON
+    common: Sequence[str] = ("",) * len(scores.COMMON)
+    states: bytes = b""
+    segments: Sequence[tuple[int, list[str | float]]] = ()  # cluster, [value, customer, value, customer, ...]
+    entries: Sequence[tuple[int, str]] = ()  # day, customer
+    packed: bytes = b""  # the entries
+    changes: Sequence[tuple[str, str, str, str, str, bool]] = ()  # customer, from, to, at, source, announced
+    erased: Sequence[tuple[str, str, str]] = ()  # customer, cluster, keyed hash
+    counts: Sequence[tuple[str, int]] = field(default_factory=list)  # reason, rejects
+
+
+def compose(
+    table: Table, serving: "Serving", rows: Array, entries: Array, swept_to: int, place: str, announced: bool
+) -> Block:
+    """Scores these rows as of `swept_to` and lays out their write with the entries (ENTRY) of landmarks they passed.
+
+    place: `topic:partition` of their events; announced: whether changes of segment are told.
+    """
+    names = [table.names[row] for row in rows.tolist()]
+    predicted = serving.model.predict_many(table.observe(rows, swept_to))
+    before = table.rows["cluster"][rows]
+    for column, served in (("cluster", predicted.cluster), ("demand", predicted.demand), ("version", serving.number)):
+        table.rows[column][rows] = served
+    opened(table, serving, np.unique(entries["row"]))
+    state = table.rows[rows]
+    values = scores.texts(state, predicted, serving.segments, table.horizon, swept_to, place)
+    keys = list(zip(entries["day"].tolist(), (table.names[row] for row in entries["row"].tolist()), strict=True))
+    entries["row"] = 0
+    moved = np.flatnonzero(before != predicted.cluster)
+    at = scores.iso(scores.moment(state[moved], swept_to))
+    return Block(
+        names=names,
+        values=values,
+        common=serving.common(),
+        states=state.tobytes(),
+        segments=_by_cluster(predicted.cluster, names, values),
+        entries=keys,
+        packed=entries.tobytes(),
+        changes=[
+            (
+                names[i],
+                str(before[i]) if before[i] >= 0 else "",
+                str(predicted.cluster[i]),
+                t,
+                values[i][SOURCE],
+                announced,
+            )
+            for i, t in zip(moved.tolist(), at, strict=True)
+        ],
+    )
+
+
+def opened(table: Table, serving: "Serving", rows: Array) -> None:
+    """Notes the prediction from the features with which these rows' examples opened."""
+    if len(rows):
+        table.rows["open_demand"][rows] = serving.model.predict_many(table.rows["raw"][rows]).demand
+        table.rows["open_version"][rows] = serving.number
+
+
+def _by_cluster(clusters: Array, names: list[str], values: list[Any]) -> list[tuple[int, list[str | float]]]:
+    """(cluster, [value, customer, ...]) as ZADD takes them."""
+    sets: dict[int, list[str | float]] = {}
+    for cluster, name, value in zip(clusters.tolist(), names, values, strict=True):
+        sets.setdefault(cluster, []).extend((value[VALUE], name))
+    return list(sets.items())
