@@ -37,11 +37,11 @@ class Block:
 
 
 def compose(
-    table: Table, serving: "Serving", rows: Array, entries: Array, swept_to: int, place: str, announced: bool
+    table: Table, serving: "Serving", rows: Array, entries: Array, swept_to: int, place: str, quiet: int
 ) -> Block:
     """Scores these rows as of `swept_to` and lays out their write with the entries (ENTRY) of landmarks they passed.
 
-    place: `topic:partition` of their events; announced: whether changes of segment are told.
+    place: `topic:partition` of their events; quiet: changes of segment by events below this offset are not announced.
     """
     names = [table.names[row] for row in rows.tolist()]
     predicted = serving.model.predict_many(table.observe(rows, swept_to))
@@ -55,6 +55,7 @@ def compose(
     entries["row"] = 0
     moved = np.flatnonzero(before != predicted.cluster)
     at = scores.iso(scores.moment(state[moved], swept_to))
+    announced = (state["seen"] > quiet).tolist()
     return Block(
         names=names,
         values=values,
@@ -70,7 +71,7 @@ def compose(
                 str(predicted.cluster[i]),
                 t,
                 values[i][SOURCE],
-                announced,
+                announced[i],
             )
             for i, t in zip(moved.tolist(), at, strict=True)
         ],

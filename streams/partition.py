@@ -347,8 +347,9 @@ class Partition:
     def _compose(self, rows: Array, entries: Array, swept_to: int) -> Block:
         if not len(rows):
             return Block()
-        place, announced = f"{self.rules.topic}:{self.number}", self.offset >= self.quiet_until
-        return compose(self.table, self.serving, rows, entries, swept_to, place, announced)
+        place = f"{self.rules.topic}:{self.number}"
+        quiet = self.quiet_until if self.offset < self.quiet_until else -1
+        return compose(self.table, self.serving, rows, entries, swept_to, place, quiet)
 
     async def _write(self, block: Block, offset: int, swept_to: int) -> None:
         """Starts the guarded write once the one before is settled; what is computed meanwhile overlaps with Redis."""

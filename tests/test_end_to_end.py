@@ -225,15 +225,8 @@ def belongs_to(partition: int) -> Callable[[disturbed.Sent], bool]:
 
 def compare(run: Run, first: Path, end: int) -> tuple[int, int]:
     """Everything in Redis and in the topic of rejects beside the one-process truth; (versions, examples) compared."""
-    for worker in list(run.workers):
-        run.stop(worker)
-    assert "wrong: 0" in command(run.env, "streams", "verify", "--history", str(first))
     true = one_process.truth(run.settings, first, run.bounds(), CUT_OFF, end)
-    rows: dict[str, bytes] = {}
-    for p in range(4):
-        rows |= {k.decode(): v[:PROMISED] for k, v in run.redis.hgetall(f"crm:state:{p}").items()}
-    assert rows.keys() == true.rows.keys()
-    assert [name for name in rows if rows[name] != true.rows[name]] == []
+    compare_customers(run, first, true)
     entries = {}
     for p in range(4):
         for day in range(CUT_OFF + 1, end + 1):
@@ -244,6 +237,31 @@ def compare(run: Run, first: Path, end: int) -> tuple[int, int]:
     assert rejects(run) == true.rejects
     compared = check_versions(run, true.entries, first, end)
     return compared, sum(np.frombuffer(e, ENTRY)[0]["open"] == 1 for e in entries.values())
+
+
+def compare_customers(run: Run, first: Path, true: one_process.Truth) -> None:
+    """Every customer's orders, money and dates beside pandas, and every promised byte beside the one-process fold."""
+    for worker in list(run.workers):
+        run.stop(worker)
+    assert "wrong: 0" in command(run.env, "streams", "verify", "--history", str(first))
+    rows: dict[str, bytes] = {}
+    for p in range(4):
+        rows |= {k.decode(): v[:PROMISED] for k, v in run.redis.hgetall(f"crm:state:{p}").items()}
+    assert rows.keys() == true.rows.keys()
+    assert [name for name in rows if rows[name] != true.rows[name]] == []
+
+
+def rebuild(run: Run, first: Path, end: int) -> None:
+    """Half of the states are lost; a rebuild makes them anew while a worker waits, and announces nothing twice."""
+    run.env["CRM_BLOCK"] = "500"
+    run.start()
+    run.settled(end)
+    told = [run.redis.xlen(f"crm:changes:{p}") for p in range(4)]
+    run.redis.delete("crm:state:1", "crm:state:2")
+    command(run.env, "streams", "rebuild", "--history", str(first))
+    run.settled(end)
+    assert [run.redis.xlen(f"crm:changes:{p}") for p in range(4)] == told
+    compare_customers(run, first, one_process.truth(run.settings, first, run.bounds(), CUT_OFF, end))
 
 
 def check_versions(run: Run, entries: dict[tuple[int, int, str], bytes], first: Path, end: int) -> int:
@@ -380,6 +398,7 @@ def test_all_faults(run: Run, fitted: dict[str, Any]) -> None:
     versions, examples = play(run, fitted, SCHEDULE, seed=1)
     assert versions >= 150
     assert examples >= 50_000
+    rebuild(run, fitted["first"], int(run.redis.hget("crm:model", "day")))
 
 
 @pytest.mark.soak
