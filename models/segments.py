@@ -2,7 +2,7 @@
 
 Rules: an event only predicts; the model learns each customer once per landmark, in the order given. Centres are plain
 dicts with integer names, so that neither a hash seed nor an unseen feature can matter. Clusters carry stable numbers,
-ascending: ties go to the lower one.
+ascending: ties go to the lower one. A number means one segment for ever: it is never given a second time.
 Why a rate of 0.005 (river calls it `halflife`): inertia within 1.01 of a batch refit; river's default 0.5 gives 1.34.
 """
 
@@ -26,11 +26,18 @@ class Segments:
     """k centres in scaled log-RFM.
 
     centres: (k, 3) in scaled units; mean, sd: (3,) of the frozen scaler (an sd of 0 counts as 1);
-    clusters: k stable numbers, ascending; names: k business names. ValueError where these do not fit together.
+    clusters: k stable numbers, ascending; names: k business names; unused: above every number ever given (None: one
+    more than the last of `clusters`). ValueError where these do not fit together.
     """
 
     def __init__(
-        self, centres: ArrayLike, mean: ArrayLike, sd: ArrayLike, clusters: Sequence[int], names: Sequence[str]
+        self,
+        centres: ArrayLike,
+        mean: ArrayLike,
+        sd: ArrayLike,
+        clusters: Sequence[int],
+        names: Sequence[str],
+        unused: int | None = None,
     ) -> None:
         start = np.asarray(centres, np.float64)
         self.mean, self.sd = np.asarray(mean, np.float64), np.asarray(sd, np.float64)
@@ -40,6 +47,9 @@ class Segments:
             raise ValueError(f"segments: centres must be ({len(self.clusters)}, 3), mean and sd (3,)")
         if not self.clusters or self.clusters != sorted(set(self.clusters)) or len(self.names) != len(self.clusters):
             raise ValueError("segments: clusters must be distinct ascending numbers, with one name each")
+        self.unused = self.clusters[-1] + 1 if unused is None else unused
+        if self.unused <= self.clusters[-1]:
+            raise ValueError(f"segments: {self.unused} cannot be unused, {self.clusters[-1]} is the last cluster")
         self.model: Any = cluster.KMeans(n_clusters=len(start), halflife=RATE)
         plain: Any = {c: dict(enumerate(row)) for c, row in zip(self.clusters, start.tolist(), strict=True)}
         self.model.centers = plain
@@ -54,7 +64,7 @@ class Segments:
         return self.names[self.clusters.index(number)]
 
     def continuing(self, old: "Segments") -> "Segments":
-        """These segments under the numbers of the old ones that they continue; what is new gets a number above all old.
+        """These segments under the numbers of the old ones that they continue; what is new gets one never given before.
 
         One-to-one assignment at least total squared distance in unscaled log-RFM, for every fit has its own scaler.
         """
@@ -62,11 +72,12 @@ class Segments:
         kept = {
             i: old.clusters[j] for j, i in zip(*linear_sum_assignment(cdist(theirs, ours, "sqeuclidean")), strict=True)
         }
-        fresh = itertools.count(max(old.clusters) + 1)
+        fresh = itertools.count(old.unused)
         numbers = [kept[i] if i in kept else next(fresh) for i in range(len(ours))]
         order = np.argsort(numbers)
         names = [self.names[i] for i in order]
-        return Segments(self.centres[order], self.mean, self.sd, [numbers[i] for i in order], names)
+        ascending, unused = [numbers[i] for i in order], next(fresh)
+        return Segments(self.centres[order], self.mean, self.sd, ascending, names, unused)
 
     def predict_one(self, raw: Raw) -> int:
         """The stable number of the nearest centre, by river."""
@@ -89,12 +100,13 @@ class Segments:
         return {name: part.tolist() for name, part in parts.items()} | {
             "clusters": list(self.clusters),
             "names": list(self.names),
+            "unused": self.unused,
         }
 
     @classmethod
     def restore(cls, state: Mapping[str, Any]) -> Self:
         """The model that gave this snapshot, bit for bit."""
-        return cls(state["centres"], state["mean"], state["sd"], state["clusters"], state["names"])
+        return cls(**{name: state[name] for name in ("centres", "mean", "sd", "clusters", "names", "unused")})
 
     def _scaled(self, raw: Raw) -> dict[int, float]:
         pairs = zip(log_rfm_one(raw), self.mean.tolist(), self.sd.tolist(), strict=True)

@@ -48,7 +48,7 @@ def fold(frame: pd.DataFrame, day: int, horizon: int = HORIZON) -> Folded:
     numbers, starts = np.unique(entries["day"], return_index=True)
     days = [
         (int(number), [table.names[row] for row in part["row"].tolist()], part)
-        for number, part in zip(numbers, np.split(entries, starts[1:]), strict=True)
+        for number, part in zip(numbers, np.split(entries, starts)[1:], strict=True)
     ]
     return Folded(day, table, days, dict(zip(SKIPPED, skipped.tolist(), strict=True)))
 

@@ -1,4 +1,4 @@
-"""Segments of a history: how many (`choose_k`), what they are called (`names`), which number they keep (`align`).
+"""Segments of a history: how many (`choose_k`) and what they are called (`names`).
 
 k is chosen by a rule that is printed with every figure it used: no cluster smaller than 3 % (nobody runs a campaign for
 fewer), stable when the customers are drawn anew (median ARI of 20 bootstrap resamples >= 0.85), then silhouette, where
@@ -6,9 +6,7 @@ ties within 0.03 go to the larger k. Seeded and single-threaded (threads add up 
 same bits. Features are log-RFM: log1p of recency in days, of orders, of net spend in major units (at least 0).
 """
 
-import itertools
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,14 +68,17 @@ def choose_k(z: ArrayLike, seed: int = 0) -> Choice:
     """k of 3..8 (fewer where there are not more than k different customers) for scaled log-RFM.
 
     z: shape (n, 3), finite, already scaled; n at least a few dozen to mean anything. ValueError if z has another shape,
-    is not finite, or holds fewer than 4 different customers.
+    is not finite, or holds fewer than 4 different rows.
     """
     rows = np.ascontiguousarray(z, np.float64)
     if rows.ndim != 2 or rows.shape[1] != 3 or not np.isfinite(rows).all():
         raise ValueError(f"features must be a finite matrix of 3 columns, not of shape {rows.shape}")
     different = len(np.unique(rows, axis=0))
     if different <= KS[0]:
-        raise ValueError(f"cannot segment: {different} different customers, at least {KS[0] + 1} are needed")
+        raise ValueError(
+            f"cannot segment: different customers by recency, orders and spend: {different};"
+            f" at least {KS[0] + 1} are needed"
+        )
     sample = _draw(np.random.default_rng(seed), len(rows), SILHOUETTE_ROWS)
     with threadpool_limits(limits=1):
         fits = {k: _fit(rows, k, seed) for k in KS if k < different}
@@ -182,24 +183,6 @@ def names(centres: ArrayLike) -> list[str]:
     for centre, prototype in zip(*linear_sum_assignment(cost), strict=True):
         result[order[centre]] = PROTOTYPES[prototype][0]
     return result
-
-
-def align(old_centres: ArrayLike, new_centres: ArrayLike, used_numbers: Sequence[int]) -> list[int]:
-    """The cluster number of each new centre: that of the old centre it continues, or one never used before.
-
-    old_centres (m, 3), new_centres (k, 3): unscaled log-RFM, for each retrain fits its own scaler. used_numbers: first
-    those of the old centres, in their order, then any used earlier, which must not get another meaning in a CRM.
-    Old and new are assigned one to one at least total squared distance. ValueError if shapes or numbers do not fit.
-
-    >>> align([[1, 3, 7], [6, 1, 3]], [[6, 1, 2.9], [3, 2, 5], [1.1, 3, 7]], [0, 4])
-    [4, 5, 0]
-    """
-    old, new = _centres(old_centres), _centres(new_centres)
-    if len(used_numbers) < len(old) or len(set(used_numbers)) < len(used_numbers):
-        raise ValueError(f"{len(old)} old centres need as many different numbers first, got {list(used_numbers)}")
-    kept = dict(zip(*reversed(linear_sum_assignment(cdist(old, new, "sqeuclidean"))), strict=True))
-    fresh = itertools.count(max(used_numbers, default=-1) + 1)
-    return [int(used_numbers[kept[i]]) if i in kept else next(fresh) for i in range(len(new))]
 
 
 def _centres(centres: ArrayLike) -> Floats:

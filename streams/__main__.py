@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 from redis import exceptions
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from streams import settings as settings_module
@@ -26,9 +27,10 @@ def fail(reason: object) -> None:
 
 def _run(work: Callable[..., Awaitable[int | None]], *args: Any) -> None:
     """Runs a command's coroutine with store and settings; known problems become one line and exit code 2."""
+    from models.artefact import ArtefactError
     from streams import kafka, publish, replay
 
-    known = (SettingsError, kafka.KafkaProblem, publish.PublishError, replay.ReplayError)
+    known = (ArtefactError, SettingsError, kafka.KafkaProblem, publish.PublishError, replay.ReplayError)
 
     async def with_store() -> int | None:
         settings = settings_module.load()
@@ -42,17 +44,22 @@ def _run(work: Callable[..., Awaitable[int | None]], *args: Any) -> None:
         sys.exit(asyncio.run(with_store()))
     except known as error:
         fail(error)
-    except (exceptions.RedisError, OSError) as error:
+    except exceptions.RedisError as error:
         fail(f"CRM_REDIS_URL: {error}")
+    except OSError as error:
+        fail(error)
 
 
 def bar(what: str, total: int | None) -> tuple[Progress, TaskID]:
+    """A progress bar on stderr, if that is a terminal: stdout holds results only."""
+    terminal = Console(stderr=True)
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        transient=not sys.stderr.isatty(),
+        console=terminal,
+        disable=not terminal.is_terminal,
     )
     return progress, progress.add_task(what, total=total)
 

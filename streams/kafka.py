@@ -51,6 +51,8 @@ def create(settings: Settings) -> list[str]:
         try:
             future.result(WAIT + 1)
             created.append(name)
+        except TimeoutError:
+            raise KafkaProblem(f"CRM_KAFKA={settings.kafka}: no answer in {WAIT:.0f} s: is Kafka up?") from None
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise KafkaProblem(f"{settings.kafka}: cannot create {name}: {error.args[0].str()}") from None

@@ -126,7 +126,7 @@ class Partition:
         guard = await self.insist(lambda: self.store.guard(self.number))
         key = self.store.keys.guard(self.number)
         if guard is None:
-            self.stop(f"no guard {key}: run `streams publish DIR`, or restore Redis")
+            self.stop(f"no guard {key}: restore Redis, or run `streams rebuild`")
         if guard.state != "ready":
             say(f"{key} is {guard.state}: waiting for it to be ready")
             await asyncio.sleep(2)

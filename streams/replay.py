@@ -30,7 +30,7 @@ class ReplayError(RuntimeError):
 
 
 def read(path: Path) -> pd.DataFrame:
-    """A cleaned history (the Parquet file that `offline fit` or `offline clean` writes), in event-time order."""
+    """A cleaned history (the Parquet file that `offline fit` writes), in event-time order."""
     wanted = {"event_id", "kind", "customer_id", "occurred_at", "order_id", "product_id", "amount"}
     try:
         frame: pd.DataFrame = pq.read_table(path).to_pandas()

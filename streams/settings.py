@@ -4,13 +4,16 @@ A secret may stand in a file instead: CRM_REDIS_URL_FILE names a file that holds
 """
 
 import os
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from redis.asyncio.connection import parse_url
 
 PREFIX = "CRM_"
+SECRET = "redis_url"  # may hold a password: its value is never printed
 
 
 class SettingsError(ValueError):
@@ -25,7 +28,9 @@ class Settings(BaseSettings):
     kafka: str = Field(default="127.0.0.1:9092", description="Kafka's bootstrap servers, host:port, comma separated")
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", description="Redis or Valkey, redis:// or rediss://")
     events_topic: str = Field(
-        default="crm.events", min_length=1, description="the topic of events; rejects go to <topic>.rejected"
+        default="crm.events",
+        pattern=r"^[A-Za-z0-9._-]{1,240}$",
+        description="the topic of events; rejects go to this name with .rejected behind it",
     )
     partitions: int = Field(
         default=4, ge=1, le=10_000, description="partitions of the events topic when `init` creates it"
@@ -51,6 +56,23 @@ class Settings(BaseSettings):
     )
     chunk: int = Field(default=5_000, ge=1, le=100_000, description="events folded at once, at most")
 
+    @field_validator("kafka")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        if not re.fullmatch(r"[^\s,/]+:\d+(,[^\s,/]+:\d+)*", value):
+            raise ValueError("say host:port, or several of them with commas between")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        try:
+            parse_url(value)
+        except ValueError:  # its text may quote a password
+            reason = "say redis://host:6379/0, rediss:// or unix://; in a password write %2F for / and %40 for @"
+            raise ValueError(reason) from None
+        return value
+
     @property
     def rejected_topic(self) -> str:
         return f"{self.events_topic}.rejected"
@@ -58,17 +80,20 @@ class Settings(BaseSettings):
 
 def load() -> Settings:
     """The settings of this process's environment; SettingsError says what is wrong in one line."""
-    secrets = {}
+    secrets: dict[str, Any] = {}
     for name in Settings.model_fields:
         path = os.environ.get(f"{PREFIX}{name.upper()}_FILE")
         if path:
             try:
-                secrets[name] = Path(path).read_text().strip()
+                secrets[name] = Path(path).read_text(encoding="utf-8").strip()
             except OSError as error:
                 raise SettingsError(f"{PREFIX}{name.upper()}_FILE: {error.strerror}: {path}") from None
+            except UnicodeDecodeError:
+                raise SettingsError(f"{PREFIX}{name.upper()}_FILE: not UTF-8 text: {path}") from None
     try:
-        return Settings(**secrets)  # type: ignore[arg-type]
+        return Settings(**secrets)
     except ValidationError as error:
         wrong = error.errors()[0]
-        name = f"{PREFIX}{str(wrong['loc'][0]).upper()}"
-        raise SettingsError(f"{name}={wrong['input']!r}: {wrong['msg']}") from None
+        name, reason = str(wrong["loc"][0]), wrong["msg"].removeprefix("Value error, ")
+        value = "" if name == SECRET else f"={wrong['input']!r}"
+        raise SettingsError(f"{PREFIX}{name.upper()}{value}: {reason}") from None

@@ -2,7 +2,7 @@
 -- KEYS  1 guard  2 state  3 changes  4 rejected  5 model
 -- ARGV  1 token held  2 new token  3 guard: offset, swept_to  4 block (below)  5 states  6 entries  7 prefix
 -- The block is a map: partition, size, fields, common, names, values, segments, entries, entry_size, changes, erased, counts,
--- training_days, changes_kept (streams/store.py, class Block, says what each holds).
+-- training_days, changes_kept (streams/block.py, class Block, says what each holds).
 -- Everything is checked before the first write, for Redis does not roll back; the guard is written last.
 local held = redis.call('HGET', KEYS[1], 'token')
 local version = redis.call('HGET', KEYS[5], 'version') or ''

@@ -92,7 +92,7 @@ def test_guard_beyond_the_log(deployment: Deployment) -> None:
 
 def test_guard_missing(deployment: Deployment) -> None:
     deployment.redis.delete(f"{deployment.name}:guard:2")
-    assert f"no guard {deployment.name}:guard:2: run `streams publish DIR`" in deployment.refusal()
+    assert f"no guard {deployment.name}:guard:2: restore Redis, or run `streams rebuild`" in deployment.refusal()
 
 
 def test_meta_missing(deployment: Deployment) -> None:

@@ -1,0 +1,118 @@
+"""`make bench`: the product beside an agent that handles one event at a time, in one run, on one machine, on one topic.
+
+    python -m benchmarks [--events 400000]
+
+The log is synthetic (benchmarks/traffic.py says how). Prints a table and writes benchmarks/results.json.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import run, traffic
+from models import customers
+from models.events import decode_many
+
+RESULTS = Path(__file__).with_name("results.json")
+YARDSTICK_SECONDS, LATENCY_RATE, LATENCY_SECONDS = 20.0, 5_000, 20.0
+console = Console(soft_wrap=True, highlight=False)
+
+
+def kernels(n: int = 200_000) -> dict[str, float]:
+    """Events a second on one core of the decoder and of the fold, without Kafka and Redis."""
+    keys, values, times = zip(*traffic.records(n, traffic.START, 2.0, seed=7), strict=True)
+    table, skipped = customers.Table(), np.zeros(len(customers.SKIPPED), np.int64)
+    begun = time.perf_counter()
+    batch, _ = decode_many(keys, values, times)
+    decoded = time.perf_counter()
+    rows = table.locate(batch)
+    table.fold(batch.part(0, 1), rows[:1], batch.index[:1], -1, skipped)  # compiles
+    ready = time.perf_counter()
+    table.fold(batch, rows, batch.index + 1, -1, skipped)
+    return {"decode": n / (decoded - begun), "fold": n / (time.perf_counter() - ready)}
+
+
+def product(where: run.Deployment, events: int) -> dict[str, float]:
+    """A backlog drained by one worker with everything on, then a steady stream."""
+    traffic.send(where.producer(compression_type="lz4", linger_ms=20), where.topic, traffic.records(
+        events, traffic.START, 2.0, seed=3
+    ))  # fmt: skip
+    with where.process("streams", "worker"):
+        rate = run.rate(lambda: sum(where.offsets()), events, 120)
+        console.print("latency at a steady rate", style="dim")
+        later = traffic.records(
+            int(LATENCY_RATE * LATENCY_SECONDS), traffic.START + 2 * customers.DAY, LATENCY_SECONDS / 86_400, seed=4
+        )
+        latency = run.Latency(where, LATENCY_RATE, LATENCY_SECONDS).measure(later) * 1e3
+    if "wrong: 0" not in where.command("streams", "verify", "--history", str(where.directory)):
+        raise run.BenchmarkError("verify found wrong customers")
+    return {"rate": rate, "p50_ms": float(np.percentile(latency, 50)), "p99_ms": float(np.percentile(latency, 99))}
+
+
+def yardstick(where: run.Deployment, events: int) -> float:
+    """The same topic, from its start, by the per-event agent."""
+    where.store.set("per_event:seen", 0)
+    with where.process("benchmarks.per_event", "worker", "--without-web", "-l", "error"):
+        return run.rate(lambda: int(where.store.get("per_event:seen")), events, YARDSTICK_SECONDS)
+
+
+def machine() -> dict[str, str]:
+    """What the figures were taken on."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    packages = ("faust-streaming", "aiokafka", "redis", "river", "numpy")
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    load = f"{os.getloadavg()[0]:.2f}"
+    return {
+        "cpu": cpu,
+        "cores": str(os.cpu_count()),
+        "python": platform.python_version(),
+        "load_before": load,
+        **versions,
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, epilog="Example: make bench")
+    parser.add_argument("--events", type=int, default=400_000, help="events of the backlog")
+    events = parser.parse_args().events
+    on = machine()
+    results = {"kernels": kernels()}
+    with run.deployment(lambda step: console.print(step, style="dim")) as where:
+        console.print("one worker drains the backlog", style="dim")
+        results["product"] = product(where, events)
+        console.print("the per-event agent, on the same topic", style="dim")
+        results["per_event"] = {"rate": yardstick(where, events)}
+    ratio = results["product"]["rate"] / results["per_event"]["rate"]
+    table = Table("figure", "value")
+    for name, value in (
+        ("product, one worker, events/s", f"{results['product']['rate']:,.0f}"),
+        ("per-event Faust + river + redis, events/s", f"{results['per_event']['rate']:,.0f}"),
+        ("ratio", f"{ratio:.1f} x"),
+        (f"arrival to readable at {LATENCY_RATE:,} events/s, p50", f"{results['product']['p50_ms']:.1f} ms"),
+        (f"arrival to readable at {LATENCY_RATE:,} events/s, p99", f"{results['product']['p99_ms']:.1f} ms"),
+        ("decode alone, events/s on one core", f"{results['kernels']['decode']:,.0f}"),
+        ("fold alone, events/s on one core", f"{results['kernels']['fold']:,.0f}"),
+    ):
+        table.add_row(name, value)
+    console.print(table)
+    RESULTS.write_text(json.dumps({"machine": on, "ratio": ratio, **results}, indent=2) + "\n")
+    console.print(f"written: {RESULTS.name}; {on['cpu']}, {on['cores']} cores, load before {on['load_before']}")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except run.BenchmarkError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        sys.exit(2)

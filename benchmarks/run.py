@@ -1,0 +1,184 @@
+"""How the figures are taken: commands as a user types them, one worker process, and what stands in Redis meanwhile."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from confluent_kafka import Message, Producer
+from redis import Redis
+
+from benchmarks import traffic
+from demo import services
+
+PARTITIONS = 4
+PATIENCE = 120.0  # seconds without progress
+
+
+class BenchmarkError(RuntimeError):
+    """A step failed; the text is for the user."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Kafka and Valkey with a published model; `directory` holds what `offline fit` left."""
+
+    env: dict[str, str]
+    store: Any  # a redis.Redis; redis-py types its answers as unions that no caller can narrow
+    directory: Path
+
+    @property
+    def topic(self) -> str:
+        return self.env["CRM_EVENTS_TOPIC"]
+
+    def command(self, *args: str) -> str:
+        """Runs a command of the product; returns what it printed."""
+        run = [sys.executable, "-m", *args]
+        done = subprocess.run(run, env=os.environ | self.env, capture_output=True, text=True)
+        if done.returncode:
+            raise BenchmarkError(f"python -m {' '.join(args)}: exit code {done.returncode}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    @contextlib.contextmanager
+    def process(self, *args: str) -> Iterator[Callable[[], None]]:
+        """A process of its own that runs until the end of the block; gives a check that it still runs."""
+        with tempfile.TemporaryFile() as log:
+            run = [sys.executable, "-m", *args]
+            process = subprocess.Popen(run, env=os.environ | self.env, stdout=log, stderr=log)
+
+            def check() -> None:
+                if process.poll() is not None:
+                    log.seek(0)
+                    said = log.read().decode()[-2000:]
+                    raise BenchmarkError(f"python -m {' '.join(args)}: exit code {process.returncode}: {said}")
+
+            try:
+                yield check
+                check()
+            finally:
+                process.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(5)
+                process.kill()
+                process.wait()
+
+    def producer(self, **config: Any) -> Producer:
+        given = {name.replace("_", "."): value for name, value in config.items()}
+        plain = {"bootstrap.servers": self.env["CRM_KAFKA"], "partitioner": "murmur2_random", "log_level": 0}
+        return Producer(plain | {"queue.buffering.max.messages": 1_000_000} | given)
+
+    def offsets(self) -> list[int]:
+        """The next offset of each partition, as its guard says: all before it can be read from Redis."""
+        pipe = self.store.pipeline(transaction=False)
+        for p in range(PARTITIONS):
+            pipe.hget(f"crm:guard:{p}", "offset")
+        return [int(offset) for offset in pipe.execute()]
+
+
+@contextlib.contextmanager
+def deployment(said: Callable[[str], None]) -> Iterator[Deployment]:
+    """Both services, a history, its fit and its publication."""
+    with tempfile.TemporaryDirectory() as scratch, services.kafka() as kafka, services.valkey() as valkey:
+        history, fit = Path(scratch, "history.csv"), Path(scratch, "fit")
+        env = {"CRM_KAFKA": kafka.address, "CRM_REDIS_URL": valkey.url, "CRM_EVENTS_TOPIC": "bench.events"}
+        env |= {"CRM_PARTITIONS": str(PARTITIONS), "CRM_CLOCK": "event"}
+        with Redis.from_url(valkey.url) as store:
+            made = Deployment(env, store, fit)
+            traffic.write_history(history)
+            said("offline fit")
+            until = f"{traffic.CUT_OFF:%Y-%m-%d}"
+            made.command("offline", "fit", "--history", str(history), "--until", until, "--out", str(fit))
+            said("streams init, publish")
+            made.command("streams", "init")
+            made.command("streams", "publish", str(fit))
+            yield made
+
+
+def rate(progress: Callable[[], int], end: int, seconds: float) -> float:
+    """Events a second from the first progress to `end` or for so many seconds, whichever comes first."""
+    first, begun, last, until = 0, 0.0, progress(), time.monotonic() + PATIENCE
+    start = last
+    while last < end and not (begun and time.monotonic() > begun + seconds):
+        now, moment = progress(), time.monotonic()
+        if now != last:
+            last, seen, until = now, moment, moment + PATIENCE
+            if not begun and now > start:
+                first, begun = now, moment
+        if moment > until:
+            raise BenchmarkError(f"no progress beyond event {last:,} of {end:,} in {PATIENCE:.0f} s")
+        time.sleep(0.005)
+    return (last - first) / (seen - begun)
+
+
+class Latency:
+    """Sends at a steady rate without linger while another thread asks every millisecond how far the guards are."""
+
+    def __init__(self, where: Deployment, per_second: int, seconds: float) -> None:
+        self.where, self.per_second, self.count = where, per_second, int(per_second * seconds)
+        self.sent: dict[tuple[int, int], float] = {}  # (partition, offset): the moment of its `produce`
+        # By partition (moment, offset of the guard).
+        self.seen: list[deque[tuple[float, int]]] = [deque() for _ in range(PARTITIONS)]
+        self.done = threading.Event()
+
+    def measure(self, log: Iterator[traffic.Record]) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Seconds from `produce` until the guard is past the event, for each event."""
+        watcher = threading.Thread(target=self._watch)
+        watcher.start()
+        try:
+            self._send(log)
+            self._wait()
+        finally:
+            self.done.set()
+            watcher.join()
+        return np.array([latency for p in range(PARTITIONS) for latency in self._of(p)])
+
+    def _send(self, log: Iterator[traffic.Record]) -> None:
+        producer, start = self.where.producer(linger_ms=0), time.perf_counter()
+        for i, (key, value, timestamp) in enumerate(log):
+            while time.perf_counter() < start + i / self.per_second:
+                producer.poll(0)
+                time.sleep(0.0005)
+            moment = time.perf_counter()
+            producer.produce(self.where.topic, value, key, timestamp=timestamp, on_delivery=self._delivered(moment))
+        producer.flush(30)
+
+    def _delivered(self, moment: float) -> Callable[[Any, Message], None]:
+        def note(_: Any, message: Message) -> None:
+            self.sent[int(message.partition() or 0), int(message.offset() or 0)] = moment
+
+        return note
+
+    def _watch(self) -> None:
+        last = [-1] * PARTITIONS
+        while not self.done.is_set():
+            offsets, moment = self.where.offsets(), time.perf_counter()
+            for p, offset in enumerate(offsets):
+                if offset != last[p]:
+                    self.seen[p].append((moment, offset))
+            last = offsets
+            time.sleep(0.001)
+
+    def _wait(self) -> None:
+        ends = [max((o for q, o in self.sent if q == p), default=-1) + 1 for p in range(PARTITIONS)]
+        until = time.monotonic() + PATIENCE
+        while any(now < end for now, end in zip(self.where.offsets(), ends, strict=True)):
+            if time.monotonic() > until:
+                raise BenchmarkError(f"the worker did not catch up in {PATIENCE:.0f} s")
+            time.sleep(0.1)
+        time.sleep(0.1)
+
+    def _of(self, partition: int) -> Iterator[float]:
+        moments, offsets = zip(*self.seen[partition], strict=True)
+        mine = sorted((offset, sent) for (p, offset), sent in self.sent.items() if p == partition)
+        at = np.searchsorted(offsets, [offset for offset, _ in mine], side="right")
+        for i, (_, sent) in zip(at.tolist(), mine, strict=True):
+            yield moments[i] - sent

@@ -1,0 +1,70 @@
+"""The synthetic log of the benchmark: a shop with a short history, then views, carts, purchases and returns.
+
+Customers are drawn evenly and one by one: hardly any two events of a chunk share a customer, as they do within a
+session. That is the dear case for the product, which writes each customer of a chunk once.
+"""
+
+import csv
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from confluent_kafka import Producer
+
+from models.customers import DAY
+from models.events import encode_event
+
+CUT_OFF, HISTORY_DAYS = datetime(2024, 3, 1, tzinfo=UTC), 60
+START = int(CUT_OFF.timestamp()) * 1_000_000  # microseconds: the log begins where the history ends
+KNOWN, NEW = 50_000, 0.02  # customers of the history; share of events that begin a new customer
+PURCHASES = 120_000  # of the history
+TYPES, SHARES = ("view", "cart", "purchase", "return"), (0.70, 0.15, 0.14, 0.01)
+PRODUCTS = 5_000
+Record = tuple[bytes, bytes, int]  # key, value, timestamp in ms
+
+
+def write_history(path: Path, seed: int = 1) -> None:
+    """A CSV of purchases in the 60 days before the log; each of the KNOWN customers has one at least."""
+    rng = np.random.default_rng(seed)
+    customers = np.concatenate([np.arange(KNOWN), rng.integers(KNOWN, size=PURCHASES - KNOWN)])
+    minutes = rng.integers(HISTORY_DAYS * 24 * 60, size=PURCHASES)
+    prices = np.round(rng.lognormal(3, 1, PURCHASES), 2)
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["customer_id", "occurred_at", "order_id", "quantity", "unit_price"])
+        for i, (customer, minute, price) in enumerate(zip(customers, minutes, prices, strict=True)):
+            at = CUT_OFF - timedelta(minutes=int(minute) + 1)
+            table.writerow([f"c{customer:07}", at.isoformat(), f"h{i}", 1, f"{price:.2f}"])
+
+
+def records(n: int, start: int, days: float, seed: int) -> Iterator[Record]:
+    """n records, their event time even from `start` (us) over so many days; a record's timestamp is its event's."""
+    rng = np.random.default_rng(seed)
+    kinds = rng.choice(len(TYPES), size=n, p=SHARES)
+    times = start + np.linspace(0, days * DAY, n, endpoint=False).astype(np.int64)
+    customers, fresh = rng.integers(KNOWN, size=n), rng.random(n) < NEW
+    cents, products = np.round(rng.lognormal(3, 1, n) * 100), rng.integers(PRODUCTS, size=n)
+    ids = rng.bytes(16 * n)
+    columns = (kinds, times, customers, fresh, cents.astype(np.int64), products)
+    for i, (kind, t, customer, new, price, product) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
+        name, event_id = f"n{seed}-{i:07}" if new else f"c{customer:07}", ids[16 * i : 16 * i + 16].hex()
+        event_type = "purchase" if new else TYPES[kind]
+        money: dict[str, Any] = {}
+        if event_type in ("purchase", "return"):
+            money = {"order_id": f"o{seed}-{i:08}", "quantity": 1, "unit_price": Decimal(price).scaleb(-2)}
+        value = encode_event(event_id, event_type, name, t, product_id=f"p{product:05}", **money)
+        yield name.encode(), value, t // 1000
+
+
+def send(producer: Producer, topic: str, log: Iterator[Record]) -> int:
+    """Sends the whole log as fast as it goes; returns the bytes of its keys and values."""
+    total = 0
+    for key, value, timestamp in log:
+        producer.produce(topic, value, key, timestamp=timestamp)
+        total += len(key) + len(value)
+    if producer.flush(60):
+        raise RuntimeError("Kafka did not take the whole log within a minute")
+    return total

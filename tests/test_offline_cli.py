@@ -1,0 +1,273 @@
+"""`python -m offline fit` as a person types it: what it prints and leaves, and one line for whatever goes wrong."""
+
+import csv
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from demo import cdnow
+from models import artefact
+from models.customers import ROW
+from offline.__main__ import main
+from offline.history import LABELS, read_parquet
+
+LINES = ["customer_id,occurred_at,amount"]
+ROOT = Path(__file__).parent.parent
+
+
+def store(path: Path, lines: Iterable[str]) -> Path:
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 customers who buy every 4 to 40 days through 300 days, with times of day, and 7 rows that are of no use."""
+    path, start = tmp_path_factory.mktemp("shop") / "orders.csv", 19_500
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["Customer", "When", "Total", "Order"])
+        for n in range(60):
+            for day in range(start + n % 17, start + 300, 4 + 6 * (n % 7)):
+                table.writerow([f"c{n}", day * 86_400 + 3600 + n, f"{4 + (n * day) % 50}.50", f"o{n}-{day}"])
+        table.writerow(["c1", start * 86_400 + 7200, "9.99", "twice"])
+        table.writerow(["c1", start * 86_400 + 7200, "9.99", "twice"])
+        table.writerow(["", start * 86_400, "9.99", "nobody"])
+        table.writerow(["c1", "yesterday", "9.99", "when"])
+        table.writerow(["c1", "", "9.99", "never"])
+        table.writerow(["c1", start * 86_400, "9,99", "comma"])
+        table.writerow(["c1", start * 86_400, "", "nothing"])
+        table.writerow(["c1", (start + 300) * 86_400, "9.99", "later"])
+    return path
+
+
+def arguments(shop: Path, out: Path) -> list[str]:
+    columns = "customer_id=Customer,occurred_at=When,amount=Total,order_id=Order"
+    until = str(np.datetime64(19_800, "D"))
+    return ["fit", "--history", str(shop), "--columns", columns, "--until", until, "--out", str(out)]
+
+
+def run(arguments: list[str], hash_seed: str = "0") -> str:
+    """A process of its own; what it printed."""
+    env = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONWARNINGS": "error"}
+    command = [sys.executable, "-m", "offline", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def fitted(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """(DIR, what was printed)."""
+    out = tmp_path_factory.mktemp("fit") / "new" / "fit"
+    return out, run(arguments(shop, out))
+
+
+def figure(printed: str, name: str) -> int:
+    """A count of the cleaning table."""
+    found = re.search(rf"^{re.escape(LABELS[name])} +([\d,]+)$", printed, re.MULTILINE)
+    return int(found[1].replace(",", "")) if found else 0
+
+
+# ---- a good file -----------------------------------------------------------------------------------------------------
+
+
+def test_counts_are_printed_and_add_up(shop: Path, fitted: tuple[Path, str]) -> None:
+    out, printed = fitted
+    counts = {name: figure(printed, name) for name in LABELS}
+    with shop.open() as file:
+        assert counts["read"] == sum(1 for _ in file) - 1
+    assert counts["without_customer"] == 1
+    assert counts["bad_times"] == 2
+    assert counts["bad_numbers"] == 2
+    assert counts["future"] == 1
+    assert counts["duplicates"] == 1
+    assert counts["read"] == sum(n for name, n in counts.items() if name not in ("read", "duplicates_kept"))
+    assert counts["kept"] == len(read_parquet(out / "history.parquet"))
+
+
+def test_everything_that_publish_needs_is_left(fitted: tuple[Path, str]) -> None:
+    out, printed = fitted
+    assert sorted(path.name for path in out.iterdir()) == ["artefact.json", "history.parquet", "states.parquet"]
+    found = artefact.decode((out / "artefact.json").read_bytes())
+    assert (found.trained_through, found.horizon) == (19_800, 30)
+    states = pq.read_table(out / "states.parquet").to_pydict()
+    assert sorted(states["customer_id"]) == sorted(f"c{n}" for n in range(60))
+    assert {len(state) for state in states["state"]} == {ROW.itemsize}
+    assert f"next: python -m streams publish {out}" in printed
+
+
+def test_reasons_and_figures_are_printed(fitted: tuple[Path, str]) -> None:
+    out, printed = fitted
+    found = artefact.decode((out / "artefact.json").read_bytes())
+    assert "folded: 60 customers" in printed
+    assert re.search(r"^(WARNING: no k passes|k = )", printed, re.MULTILINE)
+    for name in (*found.segments, "zero", "last_period", "own_rate", "decayed_rate", "model", "deviance", "ngini"):
+        assert re.search(rf"\b{name}\b", printed), name
+    assert list(found.metrics) == ["decayed_rate", "last_period", "model", "own_rate", "zero"]  # names are sorted
+    assert found.metrics_cut == 19_800 - 4 * 30  # the first of three cuts: all that was judged is later
+
+
+@pytest.mark.parametrize("hash_seed", ["0", "1"])
+def test_a_second_run_leaves_the_same_bytes(
+    shop: Path, fitted: tuple[Path, str], tmp_path: Path, hash_seed: str
+) -> None:
+    out, printed = fitted
+    again = run(arguments(shop, tmp_path), hash_seed)
+    assert again.replace(str(tmp_path), str(out)) == printed
+    for name in ("artefact.json", "history.parquet", "states.parquet"):
+        assert (tmp_path / name).read_bytes() == (out / name).read_bytes(), name
+
+
+def test_cdnow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The whole of it: nothing is dropped, and the model beats the baselines in deviance on later time."""
+    rows = cdnow.write_csv(tmp_path / "purchases.csv")
+    began = time.perf_counter()
+    columns = ["--columns", "customer_id=customer,occurred_at=date"]
+    printed = run(["fit", "--history", str(tmp_path / "purchases.csv"), *columns, "--out", str(tmp_path / "fit")])
+    with capsys.disabled():
+        print(f"\noffline fit of CDNOW: {time.perf_counter() - began:.1f} s (to reach: 40 s)")
+    assert (figure(printed, "read"), figure(printed, "kept"), rows) == (69_659, 69_659, 69_659)
+    assert figure(printed, "duplicates_kept") == 255
+    metrics = artefact.decode((tmp_path / "fit" / "artefact.json").read_bytes()).metrics
+    deviance = {name: figures["deviance"] for name, figures in metrics.items()}
+    assert deviance["model"] < deviance["decayed_rate"] < deviance["own_rate"] < deviance["zero"]
+
+
+# ---- whatever goes wrong ---------------------------------------------------------------------------------------------
+
+
+def refused(tmp_path: Path, *arguments: str | Path) -> str:
+    """The one line with which the command ends, exit code 2; it printed nothing else."""
+    out = [] if "--out" in arguments else ["--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(main, ["fit", *map(str, arguments), *out])
+    assert done.exit_code == 2, done.output
+    assert done.stdout == ""
+    assert isinstance(done.exception, SystemExit)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("offline: ")
+    assert not (tmp_path / "out" / "artefact.json").exists()
+    return line
+
+
+def test_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").touch()
+    assert "empty.csv: the file is empty" in refused(tmp_path, "--history", tmp_path / "empty.csv")
+
+
+def test_header_alone(tmp_path: Path) -> None:
+    file = store(tmp_path / "h.csv", LINES)
+    assert "h.csv: no row can be used (no rows)" in refused(tmp_path, "--history", file)
+
+
+def test_one_customer(tmp_path: Path) -> None:
+    file = store(tmp_path / "one.csv", LINES + [f"a,2024-0{month}-01,5" for month in range(1, 10)])
+    assert "cannot segment" in refused(tmp_path, "--history", file)
+
+
+@pytest.mark.parametrize("rows", [["a,2024-01-01,5"], ["a,2024-01-01,5", "b,2024-01-09,7"]])
+def test_too_short_a_history(tmp_path: Path, rows: list[str]) -> None:
+    line = refused(tmp_path, "--history", store(tmp_path / "short.csv", LINES + rows))
+    assert "no customer's history spans a landmark: more than 30 days" in line
+
+
+def test_browsing_alone(tmp_path: Path) -> None:
+    lines = ["customer_id,occurred_at,event_type", *(f"a,2024-0{month}-01,view" for month in range(1, 10))]
+    line = refused(tmp_path, "--history", store(tmp_path / "views.csv", lines))
+    assert "no customer's history spans a landmark" in line
+
+
+def test_all_rows_bad(tmp_path: Path) -> None:
+    file = store(tmp_path / "bad.csv", [*LINES, "a,soon,5", ",2024-01-01,5", "b,2024-01-01,five"])
+    line = refused(tmp_path, "--history", file)
+    assert "no row can be used (1 without customer" in line
+    assert "1 bad time, 1 bad number" in line
+
+
+def test_missing_column_and_the_nearest_name(tmp_path: Path) -> None:
+    file = store(tmp_path / "names.csv", ["Customer ID,date,Total", "a,2024-01-01,5"])
+    line = refused(tmp_path, "--history", file)
+    assert "no column 'customer_id'; nearest is 'Customer ID' of" in line
+    assert "--columns customer_id=" in line
+    line = refused(tmp_path, "--history", file, "--columns", "customer_id=Customer ID,occurred_at=Date,amount=Totals")
+    assert "no column 'Date'; nearest is 'date'" in line
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ("customer_id", "say ours=theirs"),
+        ("customer_id=", "say ours=theirs"),
+        ("customer_id=a,customer_id=b", "named twice"),
+        ("customerid=a", "'customerid' is no name of ours; nearest is 'customer_id'"),
+    ],
+)
+def test_wrong_columns(tmp_path: Path, columns: str, said: str) -> None:
+    line = refused(tmp_path, "--history", store(tmp_path / "h.csv", LINES), "--columns", columns)
+    assert "--columns" in line
+    assert said in line
+
+
+def test_unreadable_parquet(tmp_path: Path) -> None:
+    good = tmp_path / "good.parquet"
+    pq.write_table(
+        pa.table({"customer_id": ["a"] * 999, "occurred_at": ["2024-01-01"] * 999, "amount": [1] * 999}), good
+    )
+    (tmp_path / "cut.parquet").write_bytes(good.read_bytes()[:-100])
+    damaged = bytearray(good.read_bytes())
+    damaged[4:60] = b"\xff" * 56
+    (tmp_path / "damaged.parquet").write_bytes(damaged)
+    for name in ("cut.parquet", "damaged.parquet"):
+        assert f"{name}: cannot be read: " in refused(tmp_path, "--history", tmp_path / name)
+
+
+def test_no_file_and_no_text(tmp_path: Path) -> None:
+    assert "nowhere.csv: cannot be read: No such file" in refused(tmp_path, "--history", tmp_path / "nowhere.csv")
+    assert "cannot be read: Is a directory" in refused(tmp_path, "--history", tmp_path)
+    (tmp_path / "latin.csv").write_bytes("customer_id,occurred_at,amount\nMüller,2024-01-01,5\n".encode("latin-1"))
+    assert "not UTF-8; convert it" in refused(tmp_path, "--history", tmp_path / "latin.csv")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--until", "1998-02-30", "--until '1998-02-30': not a date like 1998-01-01"),
+        ("--until", "1970-01-02", "(1 at or after the cut-off)"),
+        ("--timezone", "Mars", "--timezone: 'Mars' is not known"),
+    ],
+)
+def test_other_options(tmp_path: Path, option: str, value: str, said: str) -> None:
+    file = store(tmp_path / "h.csv", [*LINES, "a,2024-01-01,5"])
+    assert said in refused(tmp_path, "--history", file, option, value)
+
+
+def test_a_directory_that_cannot_be_written_shows_before_anything_is_read(tmp_path: Path) -> None:
+    store(tmp_path / "taken", LINES)
+    for out in (tmp_path / "taken", tmp_path / "taken" / "below"):
+        assert f"--out {out}: " in refused(tmp_path, "--history", tmp_path / "nowhere.csv", "--out", out)
+
+
+def test_a_fit_that_breaks_off_leaves_nothing_to_publish(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk under the second fit into one directory: its files must not meet the artefact of the first."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "artefact.json").write_text("of an earlier fit")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("offline.fold.write_states", full)
+    done = CliRunner().invoke(main, arguments(shop, tmp_path / "out"))
+    assert (done.exit_code, done.stderr) == (2, f"offline: --out {tmp_path / 'out'}: No space left on device\n")
+    assert not (tmp_path / "out" / "artefact.json").exists()

@@ -1,0 +1,144 @@
+"""Settings: a bad one is one line and exit code 2, secrets come from files too, and docs/settings.md tells of all."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from click.testing import CliRunner
+
+from streams import settings
+from streams.__main__ import main
+from streams.settings import PREFIX, Settings, SettingsError
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of whoever runs the tests counts."""
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+
+
+def refused() -> str:
+    """The one line with which a command ends, exit code 2."""
+    done = CliRunner().invoke(main, ["model"])
+    assert done.exit_code == 2, done.output
+    assert isinstance(done.exception, SystemExit)
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+def test_defaults() -> None:
+    assert settings.load() == Settings()
+    assert Settings().rejected_topic == "crm.events.rejected"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("GRACE", "an hour", "CRM_GRACE='an hour': Input should be a valid integer"),
+        ("GRACE", "", "CRM_GRACE='': Input should be a valid integer"),
+        ("GRACE", "-1", "CRM_GRACE='-1': Input should be greater than or equal to 0"),
+        ("GRACE", "86401", "CRM_GRACE='86401': Input should be less than or equal to 86400"),
+        ("CLOCK", "sun", "CRM_CLOCK='sun': Input should be 'wall' or 'event'"),
+        ("PARTITIONER", "md5", "CRM_PARTITIONER='md5': Input should be 'murmur2' or 'crc32'"),
+        ("BLOCK", "501", "CRM_BLOCK='501': Input should be less than or equal to 500"),
+        ("PREFIX", "a*b", "CRM_PREFIX='a*b': String should match pattern"),
+        ("EVENTS_TOPIC", "crm events", "CRM_EVENTS_TOPIC='crm events': String should match pattern"),
+        ("GROUP", "", "CRM_GROUP='': String should have at least 1 character"),
+        ("KAFKA", "", "CRM_KAFKA='': say host:port"),
+        ("KAFKA", "kafka", "CRM_KAFKA='kafka': say host:port"),
+        ("KAFKA", "a:1, b:2", "CRM_KAFKA='a:1, b:2': say host:port"),
+        ("REDIS_URL", "", "CRM_REDIS_URL: say redis://"),
+        ("REDIS_URL", "localhost:6379", "CRM_REDIS_URL: say redis://"),
+    ],
+)
+def test_a_bad_value_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str) -> None:
+    monkeypatch.setenv(PREFIX + name, value)
+    assert refused().startswith(f"streams: {said}")
+
+
+@pytest.mark.parametrize("url", ["redis://:hunter/2@host:6379/0", "redis://:hunter@host:port/0", "hunter"])
+def test_a_password_is_never_printed(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("CRM_REDIS_URL", url)
+    assert "hunter" not in refused()
+
+
+@pytest.mark.parametrize("kafka", ["kafka:9092", "a:1,b.example:2,10.0.0.1:3", "[::1]:9092"])
+def test_addresses(monkeypatch: pytest.MonkeyPatch, kafka: str) -> None:
+    monkeypatch.setenv("CRM_KAFKA", kafka)
+    assert settings.load().kafka == kafka
+
+
+def test_a_secret_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without the line's end, and before the variable."""
+    (tmp_path / "url").write_text("rediss://user:hunter2@redis:6380/1\n")
+    monkeypatch.setenv("CRM_REDIS_URL", "redis://elsewhere:6379/0")
+    monkeypatch.setenv("CRM_REDIS_URL_FILE", str(tmp_path / "url"))
+    assert settings.load().redis_url == "rediss://user:hunter2@redis:6380/1"
+
+
+def test_a_file_for_any_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "grace").write_text("7")
+    monkeypatch.setenv("CRM_GRACE_FILE", str(tmp_path / "grace"))
+    assert settings.load().grace == 7
+    (tmp_path / "grace").write_text("seven")
+    with pytest.raises(SettingsError, match="CRM_GRACE='seven': Input should be a valid integer"):
+        settings.load()
+
+
+def test_a_file_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CRM_REDIS_URL_FILE", str(tmp_path / "none"))
+    assert refused() == f"streams: CRM_REDIS_URL_FILE: No such file or directory: {tmp_path / 'none'}"
+    (tmp_path / "none").write_bytes(b"redis://\xff")
+    assert refused() == f"streams: CRM_REDIS_URL_FILE: not UTF-8 text: {tmp_path / 'none'}"
+    (tmp_path / "none").write_text("\n")
+    assert refused().startswith("streams: CRM_REDIS_URL: say redis://")
+
+
+@pytest.mark.parametrize(
+    "command", [["init"], ["worker"], ["show", "c1"], ["publish", "."], ["verify", "--history", "."]]
+)
+def test_every_command_says_so(monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
+    monkeypatch.setenv("CRM_GRACE", "x")
+    done = CliRunner().invoke(main, command)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[0].startswith("streams: CRM_GRACE='x'")
+
+
+def test_a_process_of_its_own() -> None:
+    """No trace and no warning from anything that is imported."""
+    env = os.environ | {"CRM_CHUNK": "0", "PYTHONWARNINGS": "error"}
+    done = subprocess.run(
+        [sys.executable, "-m", "streams", "worker"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60
+    )
+    said = "streams: CRM_CHUNK='0': Input should be greater than or equal to 1\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
+
+
+# ---- docs/settings.md ------------------------------------------------------------------------------------------------
+
+
+def allowed(name: str) -> str:
+    """What the document says of a setting's values."""
+    field = Settings.model_fields[name]
+    low, high = (next((getattr(m, kind) for m in field.metadata if hasattr(m, kind)), None) for kind in ("ge", "le"))
+    if choices := get_args(field.annotation):
+        return ", ".join(choices)
+    if field.annotation is str:
+        return "text"
+    return f"{low:,} or more" if high is None else f"{low:,} to {high:,}"
+
+
+def test_the_document_holds_every_setting_and_no_other() -> None:
+    rows = re.findall(r"^\| `.*$", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE)
+    assert rows == [
+        f"| `{PREFIX}{name.upper()}` | `{field.default}` | {allowed(name)} | {field.description} |"
+        for name, field in Settings.model_fields.items()
+    ]
