@@ -27,7 +27,7 @@ Array = NDArray[Any]
 
 
 # ---- the whole fold, against plain Python ----------------------------------------------------------------------------
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=200)
 @given(
     log=logs(50),
     sizes=st.lists(st.sampled_from([1, 2, 3, 8, 50]), min_size=1, max_size=4),
@@ -44,14 +44,23 @@ def test_rows_and_entries_are_those_of_plain_python_whatever_happens(
     event(f"crashes: {sum(n <= disk.writes for n in crashes)}, entries: {min(len(disk.entries), 3)}")
 
 
-@settings(deadline=None, max_examples=100)
+@pytest.mark.parametrize("crash", [1, 2, 3])
+def test_a_replay_repeats_nothing_that_the_rings_forgot(crash: int) -> None:
+    """Rule 5: two customers with 30 events each in one chunk, and a crash before, between or after their blocks."""
+    log = Log(shop(60, 2, 0, days=300))
+    disk, _ = work(log, [60], 1, frozenset([crash]))
+    assert differing(disk.promised, plain(log).rows()) == {}
+    assert disk.entries == plain(log).entries
+
+
+@settings(deadline=None, max_examples=50)
 @given(logs(60), st.sampled_from([1, 7, 100]))
 def test_what_was_passed_over_is_counted(log: Log, size: int) -> None:
     _, worker = work(log, [size], 500)
     assert dict(zip(SKIPPED, worker.skipped.tolist(), strict=True)) == {n: plain(log).skipped[n] for n in SKIPPED}
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(logs(40))
 def test_who_passes_a_landmark_makes_no_difference(log: Log) -> None:
     """In time order, swept at every event's midnight or only at the end: the same rows and entries."""
@@ -84,7 +93,7 @@ def same(one: pd.DataFrame, other: pd.DataFrame) -> bool:
     return one.sort_index().to_dict("index") == other.sort_index().to_dict("index")
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(logs(60), st.sampled_from([1, 7, 100]))
 def test_counts_money_and_dates_are_those_of_pandas_and_of_verify(log: Log, size: int) -> None:
     found, events = figures(work(log, [size], 500)[1].table), oracles.frame(log.events)

@@ -1,0 +1,190 @@
+"""What a CRM reads, letter by letter: money, dates, gaps, the next order, and the whole record in its order."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from models import scores
+from models.customers import BLANK, DAY
+from models.model import Predictions
+
+Array = NDArray[Any]
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def us(text: str) -> int:
+    """Microseconds of an ISO 8601 time with offset."""
+    return (datetime.fromisoformat(text) - EPOCH) // timedelta(microseconds=1)
+
+
+def rows(*fields: dict[str, Any]) -> Array:
+    """Rows (n,) with these fields, else blank."""
+    made = np.full(len(fields), BLANK)
+    for row, given_fields in zip(made, fields, strict=True):
+        for name, value in given_fields.items():
+            row[name] = value
+    return made
+
+
+def predictions(*columns: Sequence[float]) -> Predictions:
+    cluster, *others = (np.array(column) for column in columns)
+    return Predictions(cluster.astype(np.int64), *(other.astype(np.float64) for other in others))
+
+
+FIRST = {
+    "orders": 3, "spend": 12_345_650, "seen": 42,
+    "first": us("2024-02-28T23:59:59.999999+00:00"),
+    "last": us("2024-03-09T12:00:00.999999+00:00"),
+    "at": us("2024-03-10T08:30:15+01:00"),
+}  # fmt: skip
+SECOND = {
+    "orders": 1, "spend": -150,
+    "first": us("2100-02-28T00:00:00+00:00"),
+    "last": us("2100-02-28T00:00:00+00:00"),
+    "at": us("2100-03-01T00:00:00+00:00"),
+}  # fmt: skip
+
+
+def test_the_whole_record_in_its_order() -> None:
+    predicted = predictions([2, 0], [12.345, 0.0], [99.999, 0.005], [0.6321, 1.0005], [0.5, 0.00004])
+    swept_to = us("2024-03-09T00:00:00+00:00") // DAY
+    made = scores.texts(rows(FIRST, SECOND), predicted, {2: "loyal", 0: "asleep"}, 30, swept_to, "crm.events:3")
+    common = ("30", "2024-03-10T08:00:00Z", "1-20240309-abcdef01", "1")
+    assert dict(zip(scores.FIELDS, made[0] + common, strict=True)) == {
+        "cluster": "2",
+        "segment": "loyal",
+        "predicted_demand": "12.35",
+        "predicted_demand_high": "100.00",
+        "predicted_orders": "0.632",
+        "p_buy": "0.5000",
+        "customer_value": "150.20",
+        "orders": "3",
+        "spend": "1234.56",
+        "first_purchase_at": "2024-02-28T23:59:59Z",
+        "last_purchase_at": "2024-03-09T12:00:00Z",
+        "last_event_at": "2024-03-10T07:30:15Z",
+        "mean_days_between_orders": "4.8",
+        "expected_next_order_at": "2024-04-22T14:14:40Z",
+        "source": "crm.events:3:41",
+        "demand_horizon_days": "30",
+        "scored_at": "2024-03-10T08:00:00Z",
+        "model_version": "1-20240309-abcdef01",
+        "schema": "1",
+    }
+    assert made[1] == (
+        *("0", "asleep", "0.00", "0.01", "1.000", "0.0000", "0.00", "1", "-0.02"),
+        *("2100-02-28T00:00:00Z", "2100-02-28T00:00:00Z", "2100-03-01T00:00:00Z", "", "", "history"),
+    )
+
+
+def test_the_fields_are_those_of_the_contract_and_the_common_ones_come_last() -> None:
+    assert (
+        *("cluster", "segment", "predicted_demand", "predicted_demand_high", "predicted_orders", "p_buy"),
+        *("customer_value", "orders", "spend", "first_purchase_at", "last_purchase_at", "last_event_at"),
+        *("mean_days_between_orders", "expected_next_order_at", "source"),
+        *("demand_horizon_days", "scored_at", "model_version", "schema"),
+    ) == scores.FIELDS
+    assert scores.COMMON == ("demand_horizon_days", "scored_at", "model_version", "schema")
+
+
+def test_no_customers_make_no_records() -> None:
+    assert scores.texts(rows(), predictions([], [], [], [], []), {}, 30, 0, "t:0") == []
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        (0, "0.00"), (49, "0.00"), (50, "0.00"), (51, "0.01"), (150, "0.02"), (250, "0.02"), (251, "0.03"),
+        (-49, "0.00"), (-50, "0.00"), (-51, "-0.01"), (-150, "-0.02"), (-250, "-0.02"), (-251, "-0.03"),
+        (10_000, "1.00"), (-10_000, "-1.00"), (999_950, "100.00"), (999_949, "99.99"), (12_345_050, "1234.50"),
+        (2**63 - 1, "922337203685477.58"), (-(2**63), "-922337203685477.58"),
+    ],
+)  # fmt: skip
+def test_money_is_rounded_half_even_without_a_negative_zero(amount: int, text: str) -> None:
+    assert scores.money(np.array([amount])) == [text]
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-1000, 1000).map(lambda n: n * 50)))
+def test_money_is_that_of_decimal(amounts: list[int]) -> None:
+    cents = [Decimal(a).scaleb(-4).quantize(Decimal("0.01"), ROUND_HALF_EVEN) + 0 for a in amounts]
+    assert scores.money(np.array(amounts, np.int64)) == [f"{c:f}" for c in cents]
+
+
+@pytest.mark.parametrize(
+    ("t", "text"),
+    [
+        (0, "1970-01-01T00:00:00Z"),
+        (999_999, "1970-01-01T00:00:00Z"),
+        (us("2000-02-29T12:00:00+00:00"), "2000-02-29T12:00:00Z"),
+        (us("2024-02-29T23:59:59.999999+00:00"), "2024-02-29T23:59:59Z"),
+        (us("2100-03-01T00:00:00+00:00") - 1, "2100-02-28T23:59:59Z"),
+        (us("2199-12-31T23:59:59+00:00"), "2199-12-31T23:59:59Z"),
+    ],
+)
+def test_dates_are_utc_cut_to_the_second(t: int, text: str) -> None:
+    assert scores.iso(np.array([t])) == [text]
+
+
+@pytest.mark.parametrize(
+    ("orders", "days", "text"),
+    [(1, 0, ""), (1, 50, ""), (2, 0, "0.0"), (2, 1, "1.0"), (3, 1, "0.5"), (4, 10, "3.3"), (31, 3_650, "121.7")],
+)
+def test_gaps_are_mean_days_between_orders(orders: int, days: int, text: str) -> None:
+    assert scores.gaps(rows({"orders": orders, "first": DAY // 3, "last": DAY // 3 + days * DAY})) == [text]
+
+
+@pytest.mark.parametrize(
+    ("p_buy", "horizon", "text"),
+    [
+        (1.0, 30, "2024-01-05T08:13:50Z"),  # as for .999: 4.34 days
+        (0.999, 30, "2024-01-05T08:13:50Z"),
+        (0.5, 30, "2024-02-13T06:44:25Z"),  # 43.28 days
+        (0.5, 7, "2024-01-11T02:22:21Z"),
+        (1 - np.exp(-30 / 364.99), 30, "2024-12-30T23:45:36Z"),  # 2024 is a leap year
+        (1 - np.exp(-30 / 365.01), 30, ""),
+        (0.0001, 30, ""),
+        (0.0, 30, ""),
+        (0.0, 1, ""),
+    ],
+)
+def test_the_next_order_is_expected_at_a_constant_rate_within_a_year(p_buy: float, horizon: int, text: str) -> None:
+    assert scores.next_orders(np.array([p_buy]), np.array([us("2024-01-01T00:00:00+00:00")]), horizon) == [text]
+
+
+def test_the_moment_of_a_score_is_the_last_event_or_the_midnight_swept_to() -> None:
+    noon = 100 * DAY + DAY // 2
+    assert scores.moment(rows({"at": noon}, {"at": noon}), 100).tolist() == [noon, noon]
+    assert scores.moment(rows({"at": noon}), 101).tolist() == [101 * DAY]
+    assert scores.moment(rows({"at": noon}), -1).tolist() == [noon]
+
+
+def test_the_source_is_the_last_event_in_the_log() -> None:
+    found = scores.sources(rows({"seen": 0}, {"seen": 1}, {"seen": 2**40}), "t:7")
+    assert found == ["history", "t:7:0", "t:7:1099511627775"]
+
+
+def test_value_is_the_demand_of_a_year() -> None:
+    assert scores.customer_value(np.array([30.0, 0.0]), 30).tolist() == [365.0, 0.0]
+    assert scores.customer_value(np.array([7.0]), 7).tolist() == [365.0]
+
+
+@given(st.lists(st.tuples(*[st.floats(0, 1e12)] * 3, st.floats(0, 1)), max_size=5))
+def test_every_field_can_be_read_back(predicted: list[tuple[float, ...]]) -> None:
+    """Plain decimal numbers, whatever their size: no exponent, no locale, nothing but the places promised."""
+    columns = [[0.0] * len(predicted), *(list(c) for c in zip(*predicted, strict=True))] if predicted else [[]] * 5
+    places = {"predicted_demand": 2, "predicted_demand_high": 2, "predicted_orders": 3, "p_buy": 4, "customer_value": 2}
+    records = scores.texts(rows(*[FIRST] * len(predicted)), predictions(*columns), {0: "s"}, 30, 0, "t:0")
+    for record, numbers in zip(records, predicted, strict=True):
+        found = dict(zip(scores.FIELDS, record, strict=False))
+        for (name, digits), number in zip(places.items(), (*numbers, numbers[0] * (365 / 30)), strict=True):
+            whole, part = found[name].split(".")
+            assert whole.isdigit()
+            assert len(part) == digits
+            assert float(found[name]) == pytest.approx(number, abs=0.51 * 10**-digits, rel=1e-12)
