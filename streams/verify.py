@@ -85,9 +85,9 @@ def log(
         event = parse(value, key or b"", message.timestamp()[1])
         if event is not None and event[3] >= cut_off * DAY and home(event[2]) == partition:
             rows.append((offset, *event))
-    return pd.DataFrame(
-        rows, columns=["offset", "event_id", "kind", "customer_id", "occurred_at", "order_id", "amount"]
-    )
+    columns = ["offset", "event_id", "kind", "customer_id", "occurred_at", "order_id", "amount"]
+    numbers = dict.fromkeys(("offset", "kind", "occurred_at", "amount"), "int64")
+    return pd.DataFrame(rows, columns=columns).astype(numbers)  # without a row pandas would take them for objects
 
 
 def recount(events: pd.DataFrame) -> pd.DataFrame:
