@@ -11,7 +11,11 @@ while redis.call('LLEN', KEYS[2]) > tonumber(ARGV[8]) do
   local old = redis.call('LPOP', KEYS[2])
   if redis.call('SISMEMBER', KEYS[3], old) == 0 then redis.call('DEL', ARGV[10] .. ':model:' .. old) end
 end
+-- Examples that fall out of the kept window; a publish may pass over several days at once.
 local oldest = tonumber(ARGV[5]) - tonumber(ARGV[9])
-for p = 0, tonumber(ARGV[11]) - 1 do redis.call('DEL', ARGV[10] .. ':training:' .. p .. ':' .. oldest) end
+local before = (tonumber(redis.call('HGET', KEYS[1], 'day')) or oldest) - tonumber(ARGV[9])
+for day = math.min(before, oldest - 1) + 1, oldest do
+  for p = 0, tonumber(ARGV[11]) - 1 do redis.call('DEL', ARGV[10] .. ':training:' .. p .. ':' .. day) end
+end
 redis.call('HSET', KEYS[1], 'version', ARGV[3], 'token', ARGV[4], 'day', ARGV[5], 'metrics', ARGV[7])
 return 1

@@ -94,7 +94,12 @@ async def _tick(sender: Producer, settings: Settings, partitions: int, at: int) 
 async def _learned(store: Store, day: int) -> None:
     """Waits until the model of `day` stands."""
     until = time.monotonic() + PATIENCE
-    while int((await store.model())["day"]) < day:
+    while True:
+        stored = await store.model()
+        if not stored:
+            raise ReplayError(f"{store.keys.model} is gone: restore Redis, or publish anew")
+        if int(stored["day"]) >= day:
+            return
         if time.monotonic() > until:
             raise ReplayError(
                 f"no model of {np.datetime64(day, 'D')} in {PATIENCE:.0f} s: are workers up, with the same CRM_GRACE?"

@@ -29,6 +29,8 @@ def learn(document: bytes, day: int, examples: Sequence[tuple[str, bytes]]) -> t
 async def step(store: Store, partitions: int) -> bool:
     """Learns the next day if every partition is swept to it; False if there is nothing to learn yet."""
     stored = await store.model()
+    if not stored:
+        return False  # Redis was emptied: whoever holds a partition finds that out, and says so
     day, held = int(stored["day"]) + 1, (stored["version"], stored["token"])
     if min(await store.swept(partitions)) < day:
         return False

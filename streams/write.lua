@@ -13,6 +13,12 @@ local names, size, prefix, p = block.names, block.size, ARGV[7], block.partition
 local kinds = {[KEYS[1]] = 'hash', [KEYS[2]] = 'hash', [KEYS[3]] = 'stream', [KEYS[4]] = 'hash', [KEYS[5]] = 'hash'}
 for _, set in ipairs(block.segments) do kinds[prefix .. ':segment:' .. set[1] .. ':' .. p] = 'zset' end
 for _, entry in ipairs(block.entries) do kinds[prefix .. ':training:' .. p .. ':' .. entry[1]] = 'hash' end
+for _, left in ipairs({block.changes, block.erased}) do
+  for _, from in ipairs(left) do
+    if from[2] ~= '' then kinds[prefix .. ':segment:' .. from[2] .. ':' .. p] = 'zset' end
+  end
+end
+if #block.erased > 0 then kinds[prefix .. ':erased:' .. p] = 'hash' end
 for key, kind in pairs(kinds) do
   local found = redis.call('TYPE', key).ok
   if found ~= kind and found ~= 'none' then return redis.error_reply('WRONGTYPE ' .. key .. ' is no ' .. kind) end

@@ -5,12 +5,17 @@ only keys under their own prefixes and remove these.
 """
 
 import contextlib
+import itertools
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
+import deployment
 import pytest
 import redis
+import shops
 
 from demo import services
 
@@ -80,3 +85,27 @@ def store_prefix() -> Iterator[str]:
         with redis.Redis.from_url(given) as store:
             for key in store.scan_iter(f"{prefix}*", count=1000):
                 store.delete(key)
+
+
+@pytest.fixture(scope="session")
+def nobody(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `offline fit` would leave of a shop that never sold anything."""
+    return shops.nobody(tmp_path_factory.mktemp("nobody"))
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `offline fit` would leave of 60 customers and 200 days."""
+    return shops.shop(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture
+def play(servers: str, store_prefix: str, nobody: Path) -> Callable[..., None]:
+    """Plays a scenario on a fresh deployment, on each server in turn; publishes `directory`, by default `nobody`."""
+    numbers = itertools.count()
+
+    def run(scenario: deployment.Scenario, directory: Path | None = nobody, **how: Any) -> None:
+        world = deployment.World(servers, f"{store_prefix}-{next(numbers)}", **how)
+        deployment.run(scenario, world, directory)
+
+    return run

@@ -495,10 +495,12 @@ def test_more_landmarks_than_a_buffer_holds() -> None:
 
 
 def test_a_table_grows_and_keeps_what_it_holds() -> None:
-    people = [buy(i / 100, i, name=f"customer {i}") for i in range(3_000)]
-    table, _, _ = story(*people)
+    table, _, _ = story(*(buy(i / 100, i, name=f"customer {i}") for i in range(1_000)))
+    more = batch([buy(i / 100, i, name=f"customer {i}") for i in range(1_000, 3_000)])
+    table.fold(more, table.locate(more), more.index, -1, np.zeros(2, np.int64))
     assert len(table) == len(table.rows) == 3_000
     assert table.rows["spend"].tolist() == list(range(3_000))
+    assert table.rows["phase"].tolist() == [oracles.phase(name, 30) for name in table.names]
     assert [table.index[name] for name in table.names] == list(range(3_000))
     other = Table()
     other.load(table.names[::-1], table.rows[::-1].tobytes())

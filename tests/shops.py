@@ -1,0 +1,65 @@
+"""What `offline fit` leaves, made in a moment: artefact and states of a small shop, for what is published in tests."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from models import artefact
+from models.customers import DAY, ENTRY, PURCHASE
+from models.features import log_rfm_many
+from models.model import Model, fit_history
+from models.segments import Segments
+from offline.fold import Folded, fold, write_states
+
+T0 = 19_700  # the cut-off: 2023-12-09
+NAMES = ["Champions", "Lost", "Regulars"]
+
+
+def nobody(directory: Path) -> Path:
+    """The artefact of a shop that never sold anything."""
+    segments = Segments(np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]), np.zeros(3), np.ones(3), [0, 1], NAMES[:2])
+    return _left(directory, Model.create(T0, np.empty(0, ENTRY), 10.0, segments), fold(_history(0, T0), T0))
+
+
+def shop(
+    directory: Path, customers: int = 60, day: int = T0, horizon: int = 30, order: tuple[int, ...] = (0, 1, 2)
+) -> Path:
+    """A small history up to `day`, folded and fitted; its three segments stand in this order."""
+    folded = fold(_history(customers, day), day, horizon)
+    features = log_rfm_many(folded.table.observe(np.arange(customers), day))
+    centres = np.array([[-1.0, 1.0, 1.0], [1.0, -1.0, -1.0], [0.0, 0.0, 0.0]])[[*order]]
+    segments = Segments(centres, features.mean(0), features.std(0), [0, 1, 2], [NAMES[i] for i in order])
+    return _left(directory, fit_history(folded.days, day, segments, horizon), folded)
+
+
+def _history(customers: int, end: int) -> pd.DataFrame:
+    """The canonical history of customers h0, h1, ..., who buy every 3 to 41 days for 200 days."""
+    rows = [
+        (f"h{n}", day * DAY + n * 1_000_003, (3 + n * day % 90) * 5_000)
+        for n in range(customers)
+        for day in range(T0 - 200 + n % 23, end, 3 + n * 7 % 39)
+    ]
+    frame = pd.DataFrame(rows, columns=["customer_id", "occurred_at", "amount"])
+    frame = frame.astype({"occurred_at": "int64", "amount": "int64"})
+    frame = frame.sort_values("occurred_at", kind="stable", ignore_index=True)
+    ids = [f"past{i}" for i in range(len(frame))]
+    return frame.assign(event_id=ids, order_id=ids, kind=np.int8(PURCHASE))
+
+
+def _left(directory: Path, model: Model, folded: Folded) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "artefact.json").write_bytes(artefact.encode(artefact.Artefact.of(model)))
+    write_states(folded.table, directory / "states.parquet")
+    return directory
+
+
+def learned(document: bytes, days: Mapping[int, Mapping[str, bytes]], through: int) -> bytes:
+    """The artefact that a one-process chain of `Model.learn_day` makes of this one, day by day."""
+    before = artefact.decode(document)
+    model = before.restored()
+    for day in range(before.trained_through + 1, through + 1):
+        names = sorted(days.get(day, {}), reverse=True)  # any order is as good
+        model.learn_day(day, names, np.frombuffer(b"".join(days[day][name] for name in names), ENTRY))
+    return artefact.encode(before.after(model))

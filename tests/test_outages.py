@@ -1,0 +1,144 @@
+"""Redis emptied, put back, read-only or full; another model; a log that is away: noticed, waited for, never guessed."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from deployment import Play, Stopped, World, assert_same, disturb, held, run, undisturbed
+from shops import T0
+
+from demo import services
+from models.customers import DAY
+from streams.partition import Lost
+
+
+# ---- rule 11 ---------------------------------------------------------------------------------------------------------
+def test_11_another_token_is_noticed_while_idle(play: Play) -> None:
+    """Mutation caught: `refresh` without the comparison of tokens."""
+
+    async def scenario(world: World) -> None:
+        part = await world.located()
+        world.redis.hset(world.store.keys.guard(0), "token", "of an older snapshot")
+        with pytest.raises(Lost):
+            await part.idle()
+        assert world.log.lost == [part]
+
+    play(scenario)
+
+
+def test_11_an_emptied_redis_is_noticed_while_idle_and_at_a_write(play: Play) -> None:
+    """Mutation caught: `refresh` and `locate` going on without a guard."""
+
+    async def scenario(world: World) -> None:
+        async def emptied() -> None:
+            world.empty()
+
+        part = await world.located()
+        world.log.buy("ann", T0)
+        store = world.struck({0: emptied})
+        other = await world.located(store=store)
+        with pytest.raises(Lost):
+            await world.catch_up(other)
+        with pytest.raises(Stopped, match="guard:0 is gone: restore Redis"):
+            await part.idle()
+        with pytest.raises(Stopped, match=r"no guard .*guard:0: restore Redis"):
+            await world.located()
+        assert world.contents() == {}
+
+    play(scenario)
+
+
+def test_11_a_new_model_is_taken_while_idle_and_with_a_write(play: Play) -> None:
+    """Mutations caught: `refresh` that compares the token alone; the version in a write's answer passed over."""
+
+    async def scenario(world: World) -> None:
+        async def learned() -> None:
+            assert await world.learn()
+
+        world.log.tick(T0 + 2)
+        store = world.struck({2: learned})
+        part, idle = await world.located(store=store), await world.located()
+        assert part.serving.version == idle.serving.version == world.version
+        await world.catch_up(part)
+        world.log.buy("ann", T0 + 2)
+        world.log.buy("bob", T0 + 2)
+        await part.process(world.log.chunk(1, 2))
+        await part.process(world.log.chunk(2, 3))
+        assert part.serving.version.startswith("1-20231210-")
+        other = await world.located()
+        assert await world.learn()
+        await other.idle()
+        assert other.serving.version.startswith("1-20231211-")
+
+    play(scenario)
+
+
+# ---- Redis goes back in time, or cannot be written -------------------------------------------------------------------
+def test_a_redis_put_back_to_an_older_snapshot_loses_nothing(shop: Path) -> None:
+    """Mutations caught: write.lua, or `refresh`, comparing offsets in place of tokens."""
+    with services.valkey(appendonly=False) as server:
+
+        async def scenario(world: World) -> None:
+            disturb(world.log)
+            end = len(world.log.records[0])
+            part = await world.located()
+            for step in (20, 50, 80):
+                await world.catch_up(part, step)
+                world.redis.save()
+                kept = (server.directory / "dump.rdb").read_bytes()
+                await world.catch_up(part, min(step + 30, end))
+                await asyncio.to_thread(server.stop)
+                (server.directory / "dump.rdb").write_bytes(kept)
+                await asyncio.to_thread(server.start)
+                assert world.guard()[0] == step
+                other = await world.located()
+                if step == 50:  # another worker has come as far again before this one notices
+                    await world.catch_up(other, part.offset)
+                with pytest.raises(Lost):
+                    await (world.catch_up(part, end) if step == 20 else part.idle())
+                part = other
+                assert held(part) == world.rows()
+            await world.catch_up(part)
+            assert_same(world.contents() | {"changes:0": None}, expected | {"changes:0": None})
+
+        expected, _ = undisturbed(server.url, "reference", shop)
+        run(scenario, World(server.url, "crm", block=2), shop)
+
+
+def test_8_a_redis_that_is_read_only_or_full_is_waited_for(nobody: Path) -> None:
+    """Mutation caught: TRANSIENT without ReadOnlyError, or without OutOfMemoryError."""
+    with services.valkey() as server:
+
+        async def scenario(world: World) -> None:
+            async def read_only() -> None:
+                world.redis.replicaof("127.0.0.1", 1)
+
+            async def full() -> None:
+                world.redis.replicaof("no", "one")
+                world.redis.config_set("maxmemory", 1)
+
+            async def repaired() -> None:
+                assert world.rows() == {}
+                world.redis.config_set("maxmemory", 0)
+
+            world.log.buy("ann", T0)
+            store = world.struck({0: read_only, 1: full, 2: repaired})
+            await world.catch_up(await world.located(store=store))
+            assert store.writes == 3
+            assert (world.guard(), world.customer("ann")["spend"]) == ((1, T0), "10.00")
+
+        run(scenario, World(server.url, "crm"), nobody)
+
+
+def test_a_log_that_is_away_is_waited_for(play: Play) -> None:
+    """Mutation caught: errors of the log not taken for ones that pass."""
+
+    async def scenario(world: World) -> None:
+        world.log.put(b"ann", b"{", T0 * DAY)
+        world.log.away = 2
+        part = await world.located()
+        world.log.away = 2
+        await world.catch_up(part)
+        assert (world.log.sought, world.log.rejects, world.guard()) == ([(0, 1)], [(0, "not_json")], (1, T0))
+
+    play(scenario)

@@ -1,0 +1,270 @@
+"""What a partition does with the records of a chunk: cuts, sweeps, rejects, strays, tombstones (on a real Redis)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from deployment import Crash, Play, Stopped, World, assert_agree, crash
+from hypothesis import given
+from hypothesis import strategies as st
+from shops import T0
+
+from models.customers import DAY, ENTRY
+from models.events import ERASE, PURCHASE, TICK, Batch
+from streams.partition import cuts
+from streams.store import erasure
+
+
+# ---- cuts ------------------------------------------------------------------------------------------------------------
+def batch(events: Sequence[tuple[int, int]]) -> Batch:
+    """Events given as (kind, time)."""
+    t, kind = np.array([t for _, t in events], np.int64), np.array([kind for kind, _ in events], np.int8)
+    hashes = np.ones(len(events), np.uint64)
+    return Batch(np.arange(len(events)), ["ann"] * len(events), t, kind, t, hashes, hashes)
+
+
+def plain(events: Sequence[tuple[int, int]], grace: int, swept_to: int) -> list[tuple[int, int, int]]:
+    """The same by looking at one event after another."""
+    pieces: list[list[int]] = []
+    for i, (kind, t) in enumerate(events):
+        asked = swept_to if kind == ERASE else max(swept_to, (t - grace) // DAY)
+        if not pieces or asked > swept_to or (kind == ERASE) != (events[i - 1][0] == ERASE):
+            pieces.append([i, i + 1, asked])
+        pieces[-1][1] = i + 1
+        swept_to = asked
+    return [(i, j, day) for i, j, day in pieces]
+
+
+TIMES = st.integers(-3 * DAY, 3 * DAY) | st.sampled_from([k * DAY + e for k in range(-2, 3) for e in (-1, 0, 1)])
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([PURCHASE, PURCHASE, TICK, ERASE]), TIMES.map(lambda t: T0 * DAY + t))),
+    st.sampled_from([0, 1, DAY // 24, DAY]),
+    st.integers(T0 - 3, T0 + 3),
+)
+def test_cuts_are_where_a_plain_loop_makes_them(events: list[tuple[int, int]], grace: int, swept_to: int) -> None:
+    """Mutations caught: the accumulated day left out; the grace left out; tombstones not cut out, or asking."""
+    assert list(cuts(batch(events), grace, swept_to)) == plain(events, grace, swept_to)
+
+
+# ---- sweeps ----------------------------------------------------------------------------------------------------------
+def test_a_sweep_comes_before_the_event_that_asks_for_it(play: Play) -> None:
+    """Mutation caught: folded before the sweep, a late first purchase makes an example of a day that is over."""
+
+    async def scenario(world: World) -> None:
+        world.log.buy("ann", T0)
+        world.log.buy("ann", T0 + 61, "7.00")
+        part = await world.located()
+        await world.catch_up(part)
+        assert world.guard() == (2, T0 + 60)  # a grace later it would have been 61
+        (first, one), (second, two) = ((day, np.frombuffer(e["ann"], ENTRY)[0]) for day, e in world.examples().items())
+        assert second - first == 30
+        assert (one["open"], two["open"]) == (0, 1)
+        assert (one["now"]["spend"], two["label"], two["now"]["spend"]) == (100_000, 0, 100_000)
+        assert world.customer("ann")["spend"] == "17.00"
+        world.log.tick(T0 + 100)
+        world.log.buy("bob", T0 + 61)
+        world.log.tick(T0 + 165)
+        await world.catch_up(part)
+        days = [day for day, entries in world.examples().items() if "bob" in entries]
+        assert len(days) >= 2
+        assert min(days) > T0 + 100
+
+    play(scenario)
+
+
+def test_a_sweep_scores_anew_whoever_changed(play: Play, shop: Path) -> None:
+    """Mutation caught: a sweep that writes those with a landmark only: demand would stand still for a month."""
+
+    async def scenario(world: World) -> None:
+        part = await world.located()
+        before = {name: world.customer(name) for name in part.table.index}
+        world.log.tick(T0 + 20)
+        await world.catch_up(part)
+        after = {name: world.customer(name) for name in before}
+        every = np.arange(len(part.table))
+        now = part.serving.model.predict_many(part.table.observe(every, T0 + 20))
+        for i, name in enumerate(part.table.names):
+            old, new = float(before[name]["predicted_demand"]), float(after[name]["predicted_demand"])
+            assert int(after[name]["cluster"]) == now.cluster[i]
+            assert abs(new - now.demand[i]) <= 0.05 * new + 0.02
+            assert new == old or abs(new - now.demand[i]) < 0.006
+        assert sum(after[n]["predicted_demand"] != before[n]["predicted_demand"] for n in before) > 20
+        moved = {n for n in before if after[n]["cluster"] != before[n]["cluster"]}
+        assert {change["customer"] for change in world.changes()} == moved
+        assert len(moved) > 2
+
+    play(scenario, shop)
+
+
+def test_a_hash_and_the_sets_say_what_the_state_says(play: Play, shop: Path) -> None:
+    """Mutations caught: a purchase written without the fields that it changes; the old segment set not left."""
+
+    async def scenario(world: World) -> None:
+        for day in range(T0, T0 + 70, 3):
+            world.log.buy(f"h{day % 5}", day, f"{day % 90}.50")
+            world.log.event("view", f"h{day % 7}", day + 0.1)
+            world.log.event("return", f"h{day % 11}", day + 0.2, "3.25")
+        part = await world.located()
+        await world.catch_up(part)
+        await world.catch_up(part)
+        assert_agree(world, part)
+
+    play(scenario, shop, block=7)
+
+
+# ---- what is passed over ---------------------------------------------------------------------------------------------
+def test_rejects_stand_in_their_topic_before_the_write_and_are_counted_once(play: Play) -> None:
+    """Mutations caught: the rejects sent after the chunk's last write; counts written with every block of a chunk;
+    counts of rejects before a cut written again behind it."""
+
+    async def scenario(world: World) -> None:
+        async def note() -> None:
+            seen.append(list(world.log.rejects))
+
+        world.log.put(b"x", b"garbage", T0 * DAY)  # nothing but a reject before a cut
+        world.log.tick(T0 + 1)
+        for n in range(6):
+            world.log.buy(f"c{n}", T0 + 1)
+            world.log.put(None, b"{}", (T0 + 1) * DAY)
+        world.log.put(b"x", b"garbage", T0 * DAY)
+        seen: list[Any] = []
+        part = await world.located(store=world.struck(dict.fromkeys(range(9), note)))
+        await world.catch_up(part)
+        expected = [(0, "not_json"), *((o, "wrong_field") for o in range(3, 14, 2)), (14, "not_json")]
+        assert sorted(world.log.rejects) == sorted(expected)
+        assert all(len(rejects) == len(expected) for rejects in seen)
+        counts = world.redis.hgetall(world.store.keys.rejected(0))
+        assert counts == {b"not_json": b"2", b"wrong_field": b"6"}
+
+    play(scenario, block=2)
+
+
+def test_a_crash_sends_rejects_again_but_counts_them_once(play: Play) -> None:
+    """Mutation caught: counts written with a chunk's first block."""
+
+    async def scenario(world: World) -> None:
+        for n in range(6):
+            world.log.buy(f"c{n}", T0)
+            world.log.put(f"c{n}".encode(), b"{", T0 * DAY)
+
+        with pytest.raises(Crash):
+            await world.catch_up(await world.located(store=world.struck({2: crash})))
+        assert world.redis.hgetall(world.store.keys.rejected(0)) == {}
+        await world.catch_up(await world.located())
+        assert sorted(world.log.rejects) == sorted([(o, "not_json") for o in range(1, 12, 2)] * 2)
+        assert world.redis.hgetall(world.store.keys.rejected(0)) == {b"not_json": b"6"}
+
+    play(scenario, block=2)
+
+
+def test_holes_and_rejects_alone_move_the_offset(play: Play) -> None:
+    """Mutation caught: the write left out where a chunk holds no event: its offset would be folded again for ever."""
+
+    async def scenario(world: World) -> None:
+        world.log.put(b"x", b"garbage", T0 * DAY)
+        part = await world.located()
+        await world.catch_up(part)
+        assert (world.guard(), part.reached) == ((1, T0), 1)
+        world.log.put(None, None, T0 * DAY)  # stands for a transaction's mark: a chunk without a record
+        hole = world.log.chunk(1)
+        hole.records.clear()
+        await part.process(hole)
+        await world.settled(part)
+        assert (world.guard(), part.reached) == ((2, T0), 2)
+
+    play(scenario)
+
+
+def test_events_before_the_cut_off_are_counted_and_skipped(play: Play) -> None:
+    """Mutation caught: old events folded: the history holds them already."""
+
+    async def scenario(world: World) -> None:
+        world.log.buy("ann", T0 - 0.001)
+        world.log.buy("ann", T0)
+        world.log.event("view", "bob", T0)
+        world.log.buy("ann", T0, event_id="0-1")
+        await world.catch_up(await world.located())
+        assert world.customer("ann")["orders"] == "1"
+        counts = {b"before_history_ends": b"1", b"before_first_purchase": b"1", b"duplicate": b"1"}
+        assert world.redis.hgetall(world.store.keys.rejected(0)) == counts
+
+    play(scenario)
+
+
+def test_a_customer_of_another_partition_is_rejected(play: Play) -> None:
+    """Mutation caught: strays folded: two partitions would write one customer's hash."""
+
+    async def scenario(world: World) -> None:
+        name = next(f"c{n}" for n in range(99) if world.log.home(f"c{n}") == 1)
+        world.log.buy(name, T0, partition=0)
+        world.log.buy(name, T0)
+        for p in range(2):
+            await world.catch_up(await world.located(p))
+        assert world.log.rejects == [(0, "wrong_partition")]
+        assert (world.rows(0), [*world.rows(1)]) == ({}, [name])
+        assert world.customer(name)["source"] == "t:1:0"
+
+    play(scenario, partitions=2)
+
+
+def test_many_strays_stop_for_producers_choose_otherwise(play: Play) -> None:
+    """Mutation caught: the share of strays not watched: half of a deployment's events would be rejected in silence."""
+
+    async def scenario(world: World) -> None:
+        for n in range(400):
+            world.log.buy(f"c{n}", T0, partition=0)
+        with pytest.raises(Stopped, match=r"partition 0 of t holds customers of other partitions.*CRM_PARTITIONER"):
+            await world.catch_up(await world.located(0))
+        assert (world.rows(), world.guard(), world.log.rejects) == ({}, (0, T0), [])
+
+    play(scenario, partitions=2)
+
+
+# ---- erasure ---------------------------------------------------------------------------------------------------------
+def test_a_tombstone_leaves_nothing_but_a_keyed_hash(play: Play) -> None:
+    """Mutations caught: a tombstone folded with later events of its customer; the set, or the hash, left standing."""
+
+    async def scenario(world: World) -> None:
+        part = await world.located()
+        for name in ("ann", "bob"):
+            world.log.buy(name, T0)
+        world.log.erase("ann", T0)
+        world.log.erase("nobody", T0)
+        await world.catch_up(part)
+        assert [*world.rows()] == ["bob"]
+        assert world.customer("ann") == {}
+        members = [world.redis.zrange(world.store.keys.segment(c, 0), 0, -1) for c in part.serving.segments]
+        assert sorted(members) == [[], [b"bob"]]
+        key = world.meta["erasure_key"]
+        hashes = {erasure(name, key).encode(): b"4" for name in ("ann", "nobody")}
+        assert world.redis.hgetall(world.store.keys.erased(0)) == hashes
+        everything = repr({k: v for k, v in world.contents().items() if k != "changes:0"})
+        assert "ann" not in everything
+        assert_agree(world, part)
+
+    play(scenario)
+
+
+def test_a_purchase_after_a_tombstone_begins_anew(play: Play) -> None:
+    """Mutation caught: the chunk not cut at tombstones, so that one of them erases what came later."""
+
+    async def scenario(world: World) -> None:
+        world.log.buy("ann", T0)
+        world.log.buy("ann", T0 + 1)
+        world.log.erase("ann", T0 + 2)
+        world.log.buy("ann", T0 + 3, "3.00")
+        world.log.erase("bob", T0 + 3)
+        world.log.buy("ann", T0 + 3, "1.00")
+        part = await world.located()
+        await world.catch_up(part)
+        found = world.customer("ann")
+        assert (found["orders"], found["spend"], found["first_purchase_at"]) == ("2", "4.00", "2023-12-12T00:00:00Z")
+        assert [change["from"] for change in world.changes()] == [""] * 2
+        assert_agree(world, part)
+        assert len((await world.located()).table) == 1
+
+    play(scenario)

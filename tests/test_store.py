@@ -1,0 +1,253 @@
+"""The scripts in Redis: all or nothing, under their conditions only, within Redis's limits (Lua, literal keys)."""
+
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+from deployment import Play, Stopped, World, run
+from redis import exceptions
+from shops import T0
+
+from demo import services
+from models.customers import DAY, ENTRY, phase
+from streams.block import Block
+from streams.store import PAGE
+
+DUE = T0 + 1 + (phase("ann", 30) - T0 - 1) % 30  # ann's first landmark after a purchase on T0
+
+
+# ---- write.lua -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "key",
+    [
+        "guard:0",
+        "state:0",
+        "changes:0",
+        "rejected:0",
+        "model",
+        "segment:0:0",  # that ann leaves
+        "segment:1:0",  # that she comes to
+        f"training:0:{DUE}",
+        "erased:0",
+    ],
+)
+def test_a_key_of_another_type_stops_before_anything_is_written(play: Play, key: str) -> None:
+    """Mutation caught: a key left out of the check of types in write.lua: half a write stood, for Redis keeps it."""
+
+    async def scenario(world: World) -> None:
+        async def note() -> None:
+            before.append(world.contents())
+
+        world.log.buy("ann", T0)
+        part = await world.located(store=world.struck(dict.fromkeys(range(1, 20), note)))
+        await world.catch_up(part)
+        name = f"{world.settings.prefix}:{key}"
+        world.redis.delete(name)
+        world.redis.set(name, "text")
+        world.log.put(b"ann", b"{", T0 * DAY)
+        world.log.event("view", "ann", T0)
+        world.log.tick(T0 + 40)
+        world.log.erase("ann", T0 + 40)
+        before = [world.contents()]
+        with pytest.raises(Stopped, match=r"partition 0: Redis says: .*WRONGTYPE"):
+            await world.catch_up(part)
+        assert world.contents() == before[-1]
+        assert part in world.log.lost
+
+    play(scenario)
+
+
+def test_the_segment_that_a_customer_leaves_is_checked_too(play: Play) -> None:
+    """Mutation caught: only the segments come to checked: the write ended at ZREM, with the state already written."""
+
+    async def scenario(world: World) -> None:
+        world.log.buy("ann", T0)
+        part = await world.located()
+        await world.catch_up(part)
+        token, keys = part.token, world.store.keys
+        world.redis.delete(keys.segment(7, 0))
+        world.redis.set(keys.segment(7, 0), "text")
+        before = world.contents()
+        moved = Block(segments=[(1, ["1.00", "ann"])], changes=[("ann", "7", "1", "at", "source", True)])
+        with pytest.raises(exceptions.ResponseError, match="segment:7:0 is no zset"):
+            await world.store.write(0, token, b"new", 1, T0, moved)
+        assert world.contents() == before
+
+    play(scenario)
+
+
+def test_a_hash_of_another_type_stops_and_is_written_once_repaired(play: Play) -> None:
+    """Mutation caught: states written before the hashes: nobody would write the hash again.
+
+    The types of customers' hashes are not asked for, a write would take longer: what stands of them after a stop is
+    written again, for neither state nor guard stand.
+    """
+
+    async def scenario(world: World) -> None:
+        world.log.buy("ann", T0)
+        world.log.buy("bob", T0)
+        world.redis.set(world.store.keys.customer("bob"), "text")
+        with pytest.raises(Stopped, match="WRONGTYPE"):
+            await world.catch_up(await world.located())
+        assert (world.rows(), world.guard(), world.changes()) == ({}, (0, T0), [])
+        world.redis.delete(world.store.keys.customer("bob"))
+        await world.catch_up(await world.located())
+        assert world.customer("ann")["spend"] == world.customer("bob")["spend"] == "10.00"
+        assert (world.guard(), len(world.changes())) == ((2, T0), 2)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("block", [Block(names=["ann"], values=[()], states=b"short"), Block(packed=b"entry")])
+def test_a_write_of_another_layout_is_refused_whole(play: Play, block: Block) -> None:
+    """Mutation caught: sizes not compared: a program of another version would cut states at the wrong places."""
+
+    async def scenario(world: World) -> None:
+        before, guard = world.contents(), await world.store.guard(0)
+        assert guard is not None
+        with pytest.raises(exceptions.ResponseError, match="malformed"):
+            await world.store.write(0, guard.token, b"new", 1, T0, block)
+        assert world.contents() == before
+
+    play(scenario)
+
+
+def test_a_full_block_and_a_long_load_are_within_the_limits_of_lua(play: Play) -> None:
+    """Mutation caught: states handed to HSET at once: `too many results to unpack`."""
+
+    async def scenario(world: World) -> None:
+        people = [f"c{n}" for n in range(PAGE + 500)]
+        for name in people:
+            world.log.buy(name, T0)
+        world.log.tick(T0 + 65)
+        part = await world.located()
+        await world.catch_up(part)
+        assert world.rows().keys() == set(people)
+        assert sum(map(len, world.examples().values())) >= 2 * len(people)
+        again = await world.located()
+        assert set(again.table.names) == set(people)
+        assert [again.table.rows[again.table.index[n]]["spend"] for n in people[::999]] == [100_000] * 3
+
+    play(scenario, training_days=1000)
+
+
+def test_an_example_older_than_the_kept_window_is_not_written(play: Play) -> None:
+    """Mutation caught: write.lua without the comparison with the serving model's day."""
+
+    async def scenario(world: World) -> None:
+        world.redis.hset(world.store.keys.model, "day", DUE + 35)
+        world.log.buy("ann", T0)
+        world.log.tick(DUE + 30)
+        await world.catch_up(await world.located())
+        assert [*world.examples()] == [DUE + 30]
+
+    play(scenario)
+
+
+# ---- examples.lua and learn.lua --------------------------------------------------------------------------------------
+def test_examples_are_read_once_nothing_can_add_to_them(play: Play) -> None:
+    """Mutations caught: examples.lua without the comparison of `swept_to`; without that of the model's version."""
+
+    async def scenario(world: World) -> None:
+        world.log.buy("ann", T0)
+        world.log.tick(DUE)
+        await world.catch_up(await world.located())
+        found = await world.store.examples(0, DUE, world.version)
+        assert found is not None
+        assert [(name, np.frombuffer(entry, ENTRY)[0]["day"]) for name, entry in found] == [("ann", DUE)]
+        assert await world.store.examples(0, DUE + 1, world.version) is None
+        assert await world.store.examples(0, DUE, "1-20200101-deadbeef") is None
+        assert await world.store.examples(1, DUE, world.version) is None
+        assert await world.store.examples(0, DUE - 1, world.version) == []
+
+    play(scenario)
+
+
+async def learned(world: World, day: int, held: tuple[str, str] | None = None, version: str = "") -> bool:
+    stored = await world.store.model()
+    held = held or (stored["version"], stored["token"])
+    token = uuid.uuid4().hex
+    return await world.store.learned(held, version or f"1-v{day}", token, day, b"document", "{}", world.count)
+
+
+def test_a_model_is_written_over_the_one_it_was_learned_from_only(play: Play) -> None:
+    """Mutations caught: learn.lua without the comparison of the version; without that of the token."""
+
+    async def scenario(world: World) -> None:
+        before, stored = world.contents(), await world.store.model()
+        assert not await learned(world, T0 + 1, (stored["version"], "the token before a rollback"))
+        assert not await learned(world, T0 + 1, ("1-v0", stored["token"]))
+        assert not await learned(world, T0 + 1, ("", ""))
+        assert world.contents() == before
+        assert await learned(world, T0 + 1)
+        model = await world.store.model()
+        assert (model["version"], model["day"], model["metrics"]) == (f"1-v{T0 + 1}", str(T0 + 1), "{}")
+        assert model["token"] != stored["token"]
+        assert await world.store.document(model["version"]) == b"document"
+
+    play(scenario)
+
+
+def test_the_last_versions_and_pinned_ones_are_kept(play: Play) -> None:
+    """Mutations caught: the list not trimmed; pinned ones deleted; a version that is written again listed twice."""
+
+    async def scenario(world: World) -> None:
+        world.redis.sadd(world.store.keys.pinned, f"1-v{T0 + 2}")
+        for day in range(T0 + 1, T0 + 7):
+            assert await learned(world, day)
+        assert await learned(world, T0 + 6)
+        listed = [v.decode() for v in world.redis.lrange(world.store.keys.versions, 0, -1)]
+        assert listed == [f"1-v{T0 + d}" for d in (4, 5, 6)]
+        kept = [d for d in range(1, 7) if await world.store.document(f"1-v{T0 + d}")]
+        assert kept == [2, 4, 5, 6]
+        assert await world.store.document(world.version) is None
+
+    play(scenario, models_kept=3)
+
+
+@pytest.mark.parametrize(("steps", "left"), [((1, 2), 6), ((5,), 3), ((5, -1), 3), ((30,), 0)])
+def test_examples_outside_the_kept_window_go_with_the_model_of_the_day(
+    play: Play, steps: tuple[int, ...], left: int
+) -> None:
+    """Mutations caught: no day deleted; one day deleted where a publish passes over several."""
+
+    async def scenario(world: World) -> None:
+        for day in range(T0 - 2, T0 + 6):
+            for p in range(2):
+                world.redis.hset(world.store.keys.training(p, day), "ann", b"entry")
+        for step in steps:
+            assert await learned(world, T0 + step)
+        assert [len(world.examples(p)) for p in range(2)] == [left, left]
+
+    play(scenario, partitions=2, training_days=3)
+
+
+# ---- who may not ask -------------------------------------------------------------------------------------------------
+def test_a_password_that_is_not_right_stops_with_the_setting(nobody: Path) -> None:
+    """Mutation caught: AuthenticationError taken for the broken connection that it is, and waited for."""
+    with services.valkey() as server:
+
+        async def scenario(world: World) -> None:
+            world.redis.config_set("requirepass", "secret")
+            for store in (world.store, world.struck({})):
+                await store.redis.connection_pool.disconnect()
+                with pytest.raises(Stopped, match="CRM_REDIS_URL: Redis says: "):
+                    await world.located(store=store)
+
+        run(scenario, World(server.url, "crm"), nobody)
+
+
+def test_a_user_that_may_not_write_stops_and_nothing_is_written(nobody: Path) -> None:
+    """Mutation caught: NoPermissionError taken for an error that passes."""
+    with services.valkey() as server:
+
+        async def scenario(world: World) -> None:
+            world.log.buy("ann", T0)
+            part = await world.located()
+            world.redis.acl_setuser("default", enabled=True, commands=["-evalsha"])
+            with pytest.raises(Stopped, match=r"partition 0: Redis says: .*no permissions to run the 'evalsha'"):
+                await world.catch_up(part)
+            assert (world.rows(), world.guard()) == ({}, (0, T0))
+
+        run(scenario, World(server.url, "crm"), nobody)
