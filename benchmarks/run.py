@@ -1,6 +1,7 @@
 """How the figures are taken: commands as a user types them, one worker process, and what stands in Redis meanwhile."""
 
 import contextlib
+import math
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from confluent_kafka import Message, Producer
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from redis import Redis
 
 from benchmarks import traffic
@@ -76,6 +77,14 @@ class Deployment:
         plain = {"bootstrap.servers": self.env["CRM_KAFKA"], "partitioner": "murmur2_random", "log_level": 0}
         return Producer(plain | {"queue.buffering.max.messages": 1_000_000} | given)
 
+    def end(self) -> int:
+        """How many records the topic holds."""
+        consumer = Consumer({"bootstrap.servers": self.env["CRM_KAFKA"], "group.id": "bench-ends"})
+        places = (TopicPartition(self.topic, p) for p in range(PARTITIONS))
+        total = sum(consumer.get_watermark_offsets(place, timeout=10)[1] for place in places)
+        consumer.close()
+        return total
+
     def offsets(self) -> list[int]:
         """The next offset of each partition, as its guard says: all before it can be read from Redis."""
         pipe = self.store.pipeline(transaction=False)
@@ -103,7 +112,7 @@ def deployment(said: Callable[[str], None]) -> Iterator[Deployment]:
             yield made
 
 
-def rate(progress: Callable[[], int], end: int, seconds: float) -> float:
+def rate(progress: Callable[[], int], end: int, seconds: float = math.inf) -> float:
     """Events a second from the first progress to `end` or for so many seconds, whichever comes first."""
     first, begun, last, until = 0, 0.0, progress(), time.monotonic() + PATIENCE
     start = last
@@ -120,17 +129,17 @@ def rate(progress: Callable[[], int], end: int, seconds: float) -> float:
 
 
 class Latency:
-    """Sends at a steady rate without linger while another thread asks every millisecond how far the guards are."""
+    """Sends at a steady rate while another thread asks every millisecond how far the guards are."""
 
-    def __init__(self, where: Deployment, per_second: int, seconds: float) -> None:
-        self.where, self.per_second, self.count = where, per_second, int(per_second * seconds)
-        self.sent: dict[tuple[int, int], float] = {}  # (partition, offset): the moment of its `produce`
+    def __init__(self, where: Deployment, per_second: int) -> None:
+        self.where, self.per_second = where, per_second
+        self.arrived: dict[tuple[int, int], float] = {}  # (partition, offset): the moment of the broker's answer
         # By partition (moment, offset of the guard).
         self.seen: list[deque[tuple[float, int]]] = [deque() for _ in range(PARTITIONS)]
         self.done = threading.Event()
 
     def measure(self, log: Iterator[traffic.Record]) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Seconds from `produce` until the guard is past the event, for each event."""
+        """Seconds from the broker's answer to the producer until the guard is past the event, for each event."""
         watcher = threading.Thread(target=self._watch)
         watcher.start()
         try:
@@ -142,33 +151,38 @@ class Latency:
         return np.array([latency for p in range(PARTITIONS) for latency in self._of(p)])
 
     def _send(self, log: Iterator[traffic.Record]) -> None:
-        producer, start = self.where.producer(linger_ms=0), time.perf_counter()
+        producer, start = self.where.producer(), time.perf_counter()
         for i, (key, value, timestamp) in enumerate(log):
             while time.perf_counter() < start + i / self.per_second:
                 producer.poll(0)
-                time.sleep(0.0005)
-            moment = time.perf_counter()
-            producer.produce(self.where.topic, value, key, timestamp=timestamp, on_delivery=self._delivered(moment))
+                time.sleep(0.001)
+            arrival = self._arrival(time.perf_counter())
+            producer.produce(self.where.topic, value, key, timestamp=timestamp, on_delivery=arrival)
         producer.flush(30)
 
-    def _delivered(self, moment: float) -> Callable[[Any, Message], None]:
+    def _arrival(self, produced: float) -> Callable[[Any, Message], None]:
         def note(_: Any, message: Message) -> None:
-            self.sent[int(message.partition() or 0), int(message.offset() or 0)] = moment
+            place = int(message.partition() or 0), int(message.offset() or 0)
+            self.arrived[place] = produced + float(message.latency() or 0)  # the client's own clock, not this call's
 
         return note
 
     def _watch(self) -> None:
-        last = [-1] * PARTITIONS
+        """Asks with bytes laid out once: it must not take from the machine what it measures."""
+        connection = self.where.store.connection_pool.get_connection()
+        asked = connection.pack_commands([("HGET", f"crm:guard:{p}", "offset") for p in range(PARTITIONS)])
         while not self.done.is_set():
-            offsets, moment = self.where.offsets(), time.perf_counter()
-            for p, offset in enumerate(offsets):
-                if offset != last[p]:
-                    self.seen[p].append((moment, offset))
-            last = offsets
+            connection.send_packed_command(asked)
+            offsets = [int(connection.read_response()) for _ in range(PARTITIONS)]
+            moment = time.perf_counter()
+            for seen, offset in zip(self.seen, offsets, strict=True):
+                if not seen or seen[-1][1] != offset:
+                    seen.append((moment, offset))
             time.sleep(0.001)
+        self.where.store.connection_pool.release(connection)
 
     def _wait(self) -> None:
-        ends = [max((o for q, o in self.sent if q == p), default=-1) + 1 for p in range(PARTITIONS)]
+        ends = [max((o for q, o in self.arrived if q == p), default=-1) + 1 for p in range(PARTITIONS)]
         until = time.monotonic() + PATIENCE
         while any(now < end for now, end in zip(self.where.offsets(), ends, strict=True)):
             if time.monotonic() > until:
@@ -178,7 +192,7 @@ class Latency:
 
     def _of(self, partition: int) -> Iterator[float]:
         moments, offsets = zip(*self.seen[partition], strict=True)
-        mine = sorted((offset, sent) for (p, offset), sent in self.sent.items() if p == partition)
+        mine = sorted((offset, moment) for (p, offset), moment in self.arrived.items() if p == partition)
         at = np.searchsorted(offsets, [offset for offset, _ in mine], side="right")
-        for i, (_, sent) in zip(at.tolist(), mine, strict=True):
-            yield moments[i] - sent
+        for i, (_, arrived) in zip(at.tolist(), mine, strict=True):
+            yield moments[i] - arrived

@@ -1,7 +1,8 @@
 """The synthetic log of the benchmark: a shop with a short history, then views, carts, purchases and returns.
 
-Customers are drawn evenly and one by one: hardly any two events of a chunk share a customer, as they do within a
-session. That is the dear case for the product, which writes each customer of a chunk once.
+Events come in visits, as shops see them: some pages, a cart, perhaps a purchase, half a minute apart, while others do
+the same. How many events a visit has decides what the product pays, for it writes each customer of a chunk once; visits
+of one event are the dear case, in which hardly any two events of a chunk share a customer.
 """
 
 import csv
@@ -22,7 +23,8 @@ START = int(CUT_OFF.timestamp()) * 1_000_000  # microseconds: the log begins whe
 KNOWN, NEW = 50_000, 0.02  # customers of the history; share of events that begin a new customer
 PURCHASES = 120_000  # of the history
 TYPES, SHARES = ("view", "cart", "purchase", "return"), (0.70, 0.15, 0.14, 0.01)
-PRODUCTS = 5_000
+PRODUCTS, PAUSE = 5_000, 30.0  # seconds between two events of a visit, on average
+QUEUED = 500_000  # records that wait in the producer
 Record = tuple[bytes, bytes, int]  # key, value, timestamp in ms
 
 
@@ -40,22 +42,28 @@ def write_history(path: Path, seed: int = 1) -> None:
             table.writerow([f"c{customer:07}", at.isoformat(), f"h{i}", 1, f"{price:.2f}"])
 
 
-def records(n: int, start: int, days: float, seed: int) -> Iterator[Record]:
-    """n records, their event time even from `start` (us) over so many days; a record's timestamp is its event's."""
+def records(n: int, start: int, days: float, seed: int, visit: float) -> Iterator[Record]:
+    """n records in visits of `visit` events on average, which begin evenly from `start` (us) over so many days.
+
+    Each visit has one event at least. A record's timestamp is its event's time.
+    """
     rng = np.random.default_rng(seed)
-    kinds = rng.choice(len(TYPES), size=n, p=SHARES)
-    times = start + np.linspace(0, days * DAY, n, endpoint=False).astype(np.int64)
-    customers, fresh = rng.integers(KNOWN, size=n), rng.random(n) < NEW
-    cents, products = np.round(rng.lognormal(3, 1, n) * 100), rng.integers(PRODUCTS, size=n)
-    ids = rng.bytes(16 * n)
-    columns = (kinds, times, customers, fresh, cents.astype(np.int64), products)
-    for i, (kind, t, customer, new, price, product) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
-        name, event_id = f"n{seed}-{i:07}" if new else f"c{customer:07}", ids[16 * i : 16 * i + 16].hex()
-        event_type = "purchase" if new else TYPES[kind]
+    number = np.repeat(np.arange(n), rng.geometric(1 / visit, size=n))[:n]
+    first = np.searchsorted(number, number) == np.arange(n)
+    pauses = np.cumsum(rng.exponential(PAUSE, size=n))
+    since = pauses - np.maximum.accumulate(np.where(first, pauses, 0))
+    times = start + (days * DAY * number / (number[-1] + 1) + since * 1_000_000).astype(np.int64)
+    customers, fresh = rng.integers(KNOWN, size=n)[number], rng.random(n)[number] < NEW * visit
+    kinds = np.where(first & fresh, TYPES.index("purchase"), rng.choice(len(TYPES), size=n, p=SHARES))
+    cents, products = np.round(rng.lognormal(3, 1, n) * 100).astype(np.int64), rng.integers(PRODUCTS, size=n)
+    ids, order = rng.bytes(16 * n), np.argsort(times, kind="stable")
+    columns = (column[order].tolist() for column in (kinds, times, number, customers, fresh, cents, products))
+    for i, (kind, t, visitor, customer, new, price, product) in enumerate(zip(*columns, strict=True)):
+        name, event_id = f"n{seed}-{visitor:07}" if new else f"c{customer:07}", ids[16 * i : 16 * i + 16].hex()
         money: dict[str, Any] = {}
-        if event_type in ("purchase", "return"):
+        if TYPES[kind] in ("purchase", "return"):
             money = {"order_id": f"o{seed}-{i:08}", "quantity": 1, "unit_price": Decimal(price).scaleb(-2)}
-        value = encode_event(event_id, event_type, name, t, product_id=f"p{product:05}", **money)
+        value = encode_event(event_id, TYPES[kind], name, t, product_id=f"p{product:05}", **money)
         yield name.encode(), value, t // 1000
 
 
@@ -63,6 +71,8 @@ def send(producer: Producer, topic: str, log: Iterator[Record]) -> int:
     """Sends the whole log as fast as it goes; returns the bytes of its keys and values."""
     total = 0
     for key, value, timestamp in log:
+        while len(producer) > QUEUED:
+            producer.poll(0.1)
         producer.produce(topic, value, key, timestamp=timestamp)
         total += len(key) + len(value)
     if producer.flush(60):

@@ -321,14 +321,17 @@ def _times(moments: list[int | float | datetime]) -> NDArray[np.int64]:
 
 def _amounts(wires: list[_Wire], kind: NDArray[np.int8]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Amounts, and where they are exact."""
-    quantity = np.array([wire.quantity for wire in wires], np.float64)  # None becomes NaN
-    price = np.array([wire.unit_price for wire in wires], np.float64) * 1e4
+    amount, fine = np.zeros(len(wires), np.int64), np.ones(len(wires), np.bool_)
+    sold = np.flatnonzero(kind <= RETURN)
+    chosen = [wires[i] for i in sold.tolist()]
+    quantity = np.array([wire.quantity for wire in chosen], np.float64)  # None becomes NaN
+    price = np.array([wire.unit_price for wire in chosen], np.float64) * 1e4
     units = np.rint(price)
-    sold = kind <= RETURN
     # Below 2**43 the double and the product err by less than .002 together: only near a half does the text decide.
     exact = (np.abs(price - units) < 0.49) & (quantity == np.rint(quantity))
-    amount = np.where(sold & exact, units, 0).astype(np.int64) * np.where(sold & exact, quantity, 0).astype(np.int64)
-    return np.where(kind == RETURN, -amount, amount), ~sold | exact
+    product = np.where(exact, units, 0).astype(np.int64) * np.where(exact, quantity, 0).astype(np.int64)
+    amount[sold], fine[sold] = np.where(kind[sold] == RETURN, -product, product), exact
+    return amount, fine
 
 
 def _sound(wires: list[_Wire], values: list[bytes]) -> NDArray[np.bool_]:

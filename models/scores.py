@@ -17,6 +17,8 @@ FIELDS = (
 )  # fmt: skip
 COMMON = FIELDS[-4:]
 YEAR = 365 * DAY
+MINUTES = [f"{minute // 60:02}:{minute % 60:02}:" for minute in range(1440)]
+SECONDS = [f"{second:02}Z" for second in range(60)]
 
 
 def iso(t: Array) -> list[str]:
@@ -25,7 +27,11 @@ def iso(t: Array) -> list[str]:
     >>> iso(np.array([0, 1_234_567_890_999_999]))
     ['1970-01-01T00:00:00Z', '2009-02-13T23:31:30Z']
     """
-    return [f"{text}Z" for text in np.datetime_as_string(t.astype("M8[us]"), unit="s").tolist()]
+    minutes, seconds = np.divmod(t // 1_000_000, 60)
+    days, minutes = np.divmod(minutes, 1440)
+    dates = {day: f"{np.datetime64(day, 'D')}T" for day in set(days.tolist())}  # few; numpy formats 1 us a text
+    parts = zip(days.tolist(), minutes.tolist(), seconds.tolist(), strict=True)
+    return [f"{dates[day]}{MINUTES[minute]}{SECONDS[second]}" for day, minute, second in parts]
 
 
 def money(amount: Array) -> list[str]:

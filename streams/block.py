@@ -49,7 +49,7 @@ def compose(
     for column, served in (("cluster", predicted.cluster), ("demand", predicted.demand), ("version", serving.number)):
         table.rows[column][rows] = served
     opened(table, serving, np.unique(entries["row"]))
-    state = table.rows[rows]
+    state = table.rows.take(rows)  # `rows[...]` copies field by field, 15 times slower
     values = scores.texts(state, predicted, serving.segments, table.horizon, swept_to, place)
     keys = list(zip(entries["day"].tolist(), (table.names[row] for row in entries["row"].tolist()), strict=True))
     entries["row"] = 0

@@ -211,11 +211,14 @@ class Partition:
 
     async def process(self, chunk: Chunk) -> None:
         """Folds a chunk and writes what it changed; sweeps where its events ask for it."""
+        records = chunk.records
+        keys, values, times = ([getattr(r, name) for r in records] for name in ("key", "value", "timestamp"))
+        decoded = decode_many(keys, values, times)  # before the lock: our own last write may be under way
         async with self.held():
             if chunk.start != self.reached:  # a chunk went astray, or Kafka's client reset the position
                 raise Lost
-            offsets = np.array([record.offset for record in chunk.records], np.int64)
-            batch, rejects = await self._decode(chunk.records)
+            offsets = np.array([record.offset for record in records], np.int64)
+            batch, rejects = await self._accepted(records, *decoded)
             for i, j, day in cuts(batch, self.rules.grace, self.swept_to):
                 first = int(offsets[batch.index[i]])
                 if day > self.swept_to:
@@ -234,10 +237,10 @@ class Partition:
                 )
             self.reached = chunk.end
 
-    async def _decode(self, records: Sequence[Record]) -> tuple[Batch, list[tuple[int, str]]]:
+    async def _accepted(
+        self, records: Sequence[Record], batch: Batch, faults: list[tuple[int, Reason, str]]
+    ) -> tuple[Batch, list[tuple[int, str]]]:
         """Events, and the rejects (number of the record, reason), which stand in their topic when this returns."""
-        keys, values, times = ([getattr(r, name) for r in records] for name in ("key", "value", "timestamp"))
-        batch, faults = decode_many(keys, values, times)
         stray = self._strays(batch)
         rejects = [(i, str(reason)) for i, reason, _ in faults]
         rejects += [(i, str(Reason.wrong_partition)) for i in batch.index[stray].tolist()]
@@ -248,7 +251,8 @@ class Partition:
     def _strays(self, batch: Batch) -> Array:
         """Mask (n,) of events whose customer belongs to another partition; only customers not known here are asked."""
         known, home = self.table.index, self.log.home
-        strays = {name for name in set(batch.customer_id) - known.keys() if name and home(name) != self.number}
+        unknown = (name for name in set(batch.customer_id) if name and name not in known)
+        strays = {name for name in unknown if home(name) != self.number}
         if self.checked < CHECKED:
             self.checked += len(set(batch.customer_id))
             self.strays += len(strays)

@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     block: int = Field(
         default=500, ge=1, le=500, description="customers in a write at most: Redis answers nobody else meanwhile"
     )
-    chunk: int = Field(default=5_000, ge=1, le=100_000, description="events folded at once, at most")
+    chunk: int = Field(default=20_000, ge=1, le=100_000, description="events folded at once, at most")
 
     @field_validator("kafka")
     @classmethod

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import gc
 import itertools
+import logging
 import shutil
 import tempfile
 import time
@@ -56,6 +57,7 @@ class Worker:
         self.epochs = itertools.count(1)
         self.ticked: dict[tuple[int, int], float] = {}
         self.stalled: dict[int, tuple[int, int]] = {}
+        self.busy: dict[int, asyncio.Future[None]] = {}  # the chunk that each partition is at
         self.producer: AIOKafkaProducer
 
     def tp(self, partition: int) -> TP:
@@ -128,6 +130,13 @@ class Worker:
     # ---- work --------------------------------------------------------------------------------------------------------
 
     async def score(self, chunk: Chunk) -> None:
+        """Starts on a chunk once the one before it is done; meanwhile other partitions go on beside this one."""
+        before = self.busy.get(chunk.partition)
+        if before is not None:
+            await asyncio.wait([before])
+        self.busy[chunk.partition] = self.app.add_future(self._watched(self._score(chunk)))
+
+    async def _score(self, chunk: Chunk) -> None:
         part = self.partitions.get(chunk.partition)
         chunk.taken = True
         if part is not None and chunk.epoch == part.epoch:
@@ -182,6 +191,7 @@ class Worker:
         await self.producer.start()
         for seconds, work in ((HEARTBEAT, self.heartbeat), (TICK, self.tick), (TRAIN, self.train)):
             self.app.add_future(self._watched(self.repeat(seconds, work)))
+        logging.getLogger().setLevel(logging.ERROR)  # Faust's spinner sets DEBUG: messages that nobody reads
         shutil.rmtree(self.app.conf.datadir, ignore_errors=True)  # made by Faust for tables, of which there are none
         gc.collect()
         gc.freeze()
