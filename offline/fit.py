@@ -14,6 +14,7 @@ from models.customers import HORIZON
 from models.features import INPUTS, UNIT, inputs_many, log_rfm_many
 from models.model import Model, fit_history
 from models.segments import Segments
+from offline.errors import OfflineError
 from offline.fold import Day, Folded
 from offline.metrics import compare
 from offline.segment import Choice, choose_k, names
@@ -21,7 +22,7 @@ from offline.segment import Choice, choose_k, names
 CUTS = 3
 
 
-class FitError(ValueError):
+class FitError(OfflineError):
     """The history does not allow a fit; one line for the user."""
 
 

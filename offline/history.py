@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from models.events import CART, END, ID_BYTES, LIMIT, PURCHASE, RETURN, SECOND, VIEW
+from offline.errors import OfflineError
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -62,7 +63,7 @@ LABELS = {
 }
 
 
-class HistoryError(ValueError):
+class HistoryError(OfflineError):
     """A history that cannot be read; its text is one line for the user."""
 
 

@@ -1,0 +1,1 @@
+"""The commands of `python -m offline`, a module each. What takes seconds is imported inside: `--help` does without."""

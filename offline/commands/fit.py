@@ -1,0 +1,90 @@
+"""`python -m offline fit`: from history files to an artefact that `python -m streams publish` takes."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from offline.commands.common import bar, one_line, source, sourced
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from offline.fit import Fit
+    from offline.fold import Folded
+    from offline.history import History
+
+
+@click.command()
+@source
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory to write.")
+def fit(out: Path, **options: Any) -> None:
+    """Clean the history, choose segments, fit and judge the demand models, and leave an artefact in --out.
+
+    \b
+    Example:
+      python -m offline fit --history orders.csv --columns customer_id=Customer,amount=Total --out build/fit
+    """
+    with one_line(out):
+        given = sourced(**options)
+        out.mkdir(parents=True, exist_ok=True)  # a directory that cannot be written shows now, not after the fit
+        with bar() as steps:
+            from offline import fit as job
+
+            read = given.read(steps)
+            folded = given.fold(read, steps)
+            fitted = job.fit(folded, given.horizon, steps.step)
+        click.echo(read.counts.table())
+        click.echo(f"\nfolded: {len(folded.table):,} customers, {sum(len(e) for _, _, e in folded.days):,} landmarks")
+        click.echo(f"\nsegments\n{fitted.choice}")
+        click.echo(f"\n{profiles(folded, fitted).to_string()}")
+        _figures(fitted)
+        _write(out, read, folded, fitted)
+    click.echo(
+        f"\nwritten: {out}/artefact.json, history.parquet, states.parquet; next: python -m streams publish {out}"
+    )
+
+
+def profiles(folded: "Folded", fitted: "Fit") -> "pd.DataFrame":
+    """Size and means of each segment (index), as its customers stand at the cut-off."""
+    import numpy as np
+    import pandas as pd
+
+    raw = folded.table.observe(np.arange(len(folded.table)), folded.day)
+    predicted = fitted.model.predict_many(raw)
+    frame = pd.DataFrame(
+        {
+            "segment": [fitted.model.segments.name(c) for c in predicted.cluster.tolist()],
+            "days since last purchase": raw["recency"],
+            "orders": raw["orders"],
+            "spend": raw["spend"] / 1e4,
+            "predicted demand": predicted.demand,
+        }
+    )
+    table = frame.groupby("segment").mean().assign(customers=frame["segment"].value_counts())
+    return table.sort_values("spend", ascending=False).round(2)
+
+
+def _figures(fitted: "Fit") -> None:
+    if fitted.cuts:
+        click.echo(f"\ndemand on later time, mean of {len(fitted.cuts)} cuts (spread: largest less smallest)")
+        click.echo(fitted.figures.round(3).to_string())
+    else:
+        click.echo("\ndemand was not judged: the history leaves no cut with two horizons of later time")
+
+
+def _write(out: Path, read: "History", folded: "Folded", fitted: "Fit") -> None:
+    """The artefact goes first and comes last: files of two fits are never published together."""
+    from models.artefact import Artefact, encode
+    from offline import fold, history
+
+    (out / "artefact.json").unlink(missing_ok=True)
+    history.write_parquet(read.frame, out / "history.parquet")
+    fold.write_states(folded.table, out / "states.parquet")
+    figures = {
+        str(name): {str(k): float(v) for k, v in row.items() if math.isfinite(v)}
+        for name, row in fitted.figures.iterrows()
+    }
+    artefact = Artefact.of(fitted.model, figures, min(fitted.cuts, default=None))
+    (out / "artefact.json").write_bytes(encode(artefact))
