@@ -95,7 +95,7 @@ class Worker:
             stop(f"unexpected: {error!r}")
 
     def lose(self, partition: Partition) -> None:
-        if self.partitions.get(partition.number) is partition:
+        if self.partitions.get(partition.number) is partition and not self.app.should_stop:
             self._locate(partition.number)
 
     # ---- Kafka -------------------------------------------------------------------------------------------------------

@@ -155,25 +155,31 @@ class Run:
     def bounds(self) -> list[tuple[int, int]]:
         return topics.describe(self.settings).bounds
 
-    def settled(self, day: int, timeout: float = 150) -> None:
+    def stands(self) -> tuple[list[tuple[int, int]], int]:
+        """(offset, swept_to) of each guard, and the day of the model."""
+        guards = [self.redis.hmget(f"crm:guard:{p}", "offset", "swept_to") for p in range(4)]
+        return [(int(o), int(s)) for o, s in guards], int(self.redis.hget("crm:model", "day") or 0)
+
+    def settled(self, day: int, patience: float = 60) -> None:
         """Waits until every partition is folded to its end and swept to `day`, and the model of `day` stands."""
-        until = time.monotonic() + timeout
+        until, before = time.monotonic() + patience, None
         while time.monotonic() < until:
             self.replace_dead()
             ends = [high for _, high in self.bounds()]
-            guards = [self.redis.hmget(f"crm:guard:{p}", "offset", "swept_to") for p in range(len(ends))]
-            model = int(self.redis.hget("crm:model", "day") or 0)
-            if model == day and [(int(o), int(s)) for o, s in guards] == [(end, day) for end in ends]:
+            guards, model = now = self.stands()
+            if model == day and guards == [(end, day) for end in ends]:
                 return
+            until, before = time.monotonic() + patience if now != before else until, now
             time.sleep(0.3)
         logs = "\n".join(worker.log.read_text()[-500:] for worker in self.workers)
         pytest.fail(f"not settled: guards {guards}, ends {ends}, model {model} of {day}\n{logs}")
 
-    def reached(self, day: int, timeout: float = 60) -> None:
+    def reached(self, day: int, patience: float = 60) -> None:
         """Waits until the model of `day` stands: the stream is live when a fault strikes."""
-        until = time.monotonic() + timeout
-        while int(self.redis.hget("crm:model", "day") or 0) < day:
-            assert time.monotonic() < until, f"no model of day {day}"
+        until, before = time.monotonic() + patience, None
+        while (now := self.stands())[1] < day:
+            assert time.monotonic() < until, f"no model of day {day}: {now}"
+            until, before = time.monotonic() + patience if now != before else until, now
             self.replace_dead()
             time.sleep(0.1)
 

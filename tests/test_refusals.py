@@ -1,4 +1,4 @@
-"""A deployment that is not what it was: the worker ends with the reason and the way out, and skips nothing."""
+"""How a worker ends: at once and quietly where asked to, else with the reason and the way out; nothing is skipped."""
 
 import asyncio
 import csv
@@ -120,14 +120,35 @@ def test_other_partitioner_by_setting(deployment: Deployment) -> None:
     assert "partitioner is crc32, but was murmur2" in deployment.refusal()
 
 
-def test_other_partitioner_by_producers(deployment: Deployment) -> None:
-    """A crc32 producer against a murmur2 deployment: the worker ends before anything of its customers is scored."""
-    producer = Producer({"bootstrap.servers": deployment.settings.kafka, "partitioner": "consistent_random"})
+def send(deployment: Deployment, partitioner: str, events: int) -> None:
+    producer = Producer({"bootstrap.servers": deployment.settings.kafka, "partitioner": partitioner})
     t = CUT_OFF * 86_400_000_000 + NOON
-    for n in range(1200):
+    for n in range(events):
         value = encode_event(f"e{n}", "purchase", f"new{n}", t, quantity=1, unit_price="9.99")
         producer.produce(deployment.name, value, f"new{n}".encode(), timestamp=t // 1000)
     producer.flush()
+
+
+def test_asked_to_end_in_the_middle_of_a_chunk(deployment: Deployment) -> None:
+    """Mutation caught: a partition lost while the worker ends is located anew, on an event loop that is closed."""
+    deployment.env["CRM_BLOCK"] = "1"
+    send(deployment, "murmur2_random", 12_000)
+    run = [sys.executable, "-m", "streams", "worker"]
+    worker = subprocess.Popen(run, env=deployment.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    until = time.monotonic() + 60
+    while deployment.redis.hlen(f"{deployment.name}:state:0") < 200:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    worker.terminate()
+    said, _ = worker.communicate(timeout=30)
+    assert worker.returncode == 0, said
+    assert [line for line in said.splitlines() if "streams worker" in line and "holds partitions" not in line] == []
+    assert deployment.redis.hget(f"{deployment.name}:guard:0", "offset") == b"0", "it was not in the middle of a chunk"
+
+
+def test_other_partitioner_by_producers(deployment: Deployment) -> None:
+    """A crc32 producer against a murmur2 deployment: the worker ends before anything of its customers is scored."""
+    send(deployment, "consistent_random", 1200)
     line = deployment.refusal()
     assert "holds customers of other partitions" in line
     assert "CRM_PARTITIONER" in line
