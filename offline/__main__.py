@@ -2,6 +2,7 @@
 
 import click
 
+from offline.commands.clean import clean
 from offline.commands.fit import fit
 
 
@@ -10,6 +11,7 @@ def main() -> None:
     """Offline jobs: clean the history, fold it, fit the models, judge them on later time."""
 
 
+main.add_command(clean)
 main.add_command(fit)
 
 if __name__ == "__main__":

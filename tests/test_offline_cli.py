@@ -19,7 +19,8 @@ from demo import cdnow
 from models import artefact
 from models.customers import ROW
 from offline.__main__ import main
-from offline.history import LABELS, read_parquet
+from offline.history import read_parquet
+from offline.quality import LABELS
 
 LINES = ["customer_id,occurred_at,amount"]
 ROOT = Path(__file__).parent.parent
@@ -116,6 +117,19 @@ def test_reasons_and_figures_are_printed(fitted: tuple[Path, str]) -> None:
         assert re.search(rf"\b{name}\b", printed), name
     assert list(found.metrics) == ["decayed_rate", "last_period", "model", "own_rate", "zero"]  # names are sorted
     assert found.metrics_cut == 19_800 - 4 * 30  # the first of three cuts: all that was judged is later
+
+
+def test_fit_leaves_the_history_that_clean_makes_with_the_same_options(shop: Path, tmp_path: Path) -> None:
+    told = [*arguments(shop, tmp_path)[3:-2], "--key", "order_id", "--quality-report", str(tmp_path / "quality.csv")]
+    for command in (
+        ["fit", "--history", str(shop), "--out", str(tmp_path)],
+        ["clean", str(shop), "--out", str(tmp_path / "c")],
+    ):
+        done = CliRunner().invoke(main, [*command, *told])
+        assert done.exit_code == 0, done.output
+        (tmp_path / "quality.csv").rename(tmp_path / f"{command[0]}.csv")
+    assert (tmp_path / "c").read_bytes() == (tmp_path / "history.parquet").read_bytes()
+    assert (tmp_path / "fit.csv").read_text() == (tmp_path / "clean.csv").read_text()
 
 
 @pytest.mark.parametrize("hash_seed", ["0", "1"])
@@ -235,7 +249,8 @@ def test_no_file_and_no_text(tmp_path: Path) -> None:
     assert "nowhere.csv: cannot be read: No such file" in refused(tmp_path, "--history", tmp_path / "nowhere.csv")
     assert "cannot be read: Is a directory" in refused(tmp_path, "--history", tmp_path)
     (tmp_path / "latin.csv").write_bytes("customer_id,occurred_at,amount\nMüller,2024-01-01,5\n".encode("latin-1"))
-    assert "not UTF-8; convert it" in refused(tmp_path, "--history", tmp_path / "latin.csv")
+    line = refused(tmp_path, "--history", tmp_path / "latin.csv", "--encoding", "utf-8")
+    assert "not utf-8; say another --encoding" in line
 
 
 @pytest.mark.parametrize(

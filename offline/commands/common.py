@@ -3,7 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -14,15 +14,17 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from models.customers import DAY, HORIZON
 from offline.errors import OfflineError
+from offline.policy import ACTIONS, METHODS, Policy
 
 if TYPE_CHECKING:
     from offline.fold import Folded
     from offline.history import History
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+EXAMPLES = {"--columns": "customer_id=Customer,amount=Total", "--missing": "unit_price=median,product_id=drop"}
 
 
-def mapping(text: str) -> dict[str, str]:
+def mapping(text: str, option: str = "--columns") -> dict[str, str]:
     """`ours=theirs,...` as a dict; OfflineError where it is something else.
 
     >>> mapping("customer_id=Customer ID,amount=Total")
@@ -30,10 +32,10 @@ def mapping(text: str) -> dict[str, str]:
     """
     pairs = [[name.strip() for name in pair.split("=", 1)] for pair in text.split(",") if pair.strip()]
     if any(len(pair) != 2 or not all(pair) for pair in pairs):
-        raise OfflineError(f"--columns {text!r}: say ours=theirs,..., for example customer_id=Customer,amount=Total")
+        raise OfflineError(f"{option} {text!r}: say ours=theirs,..., for example {EXAMPLES[option]}")
     names = dict(pairs)
     if len(names) < len(pairs):
-        raise OfflineError(f"--columns {text!r}: a column of ours is named twice")
+        raise OfflineError(f"{option} {text!r}: a column of ours is named twice")
     return names
 
 
@@ -98,15 +100,22 @@ class Source:
     timezone: str
     until: int | None
     horizon: int
+    policy: Policy = field(default_factory=Policy)
+    quality_report: Path | None = None
 
     def read(self, bar: Bar) -> "History":
-        """The cleaned events before the cut-off. Raises HistoryError."""
+        """The cleaned events before the cut-off; writes the quality report. Raises OfflineError."""
         from offline import history
 
         bar.step("reading")
-        return history.read(
-            self.files, self.columns, self.timezone, None if self.until is None else self.until * DAY, bar.told
-        )
+        until = None if self.until is None else self.until * DAY
+        read = history.read(self.files, self.columns, self.timezone, until, bar.told, self.policy)
+        if self.quality_report is not None:
+            try:
+                read.counts.write_csv(self.quality_report)
+            except OSError as error:
+                raise OfflineError(f"--quality-report {self.quality_report}: {error.strerror or error}") from None
+        return read
 
     def fold(self, read: "History", bar: Bar) -> "Folded":
         """The customers at the cut-off, by default the midnight after the last event."""
@@ -117,27 +126,90 @@ class Source:
         return fold.fold(read.frame, day, self.horizon)
 
 
-def source(command: Command) -> Command:
-    """Adds the options that name a history; the command gets them as keywords for `sourced`."""
-    for option in reversed(
-        (
-            click.option(
-                "--history", "files", multiple=True, required=True, type=click.Path(path_type=Path),
-                help="CSV or Parquet file of events; may be given several times.",
-            ),
-            click.option("--columns", default="", help="Column names that differ: ours=theirs,..."),
-            click.option("--timezone", default="UTC", show_default=True, help="Of times without an offset."),
-            click.option("--until", help="Cut-off, YYYY-MM-DD, exclusive; default: the midnight after the last event."),
-            click.option(
-                "--horizon", default=HORIZON, show_default=True, type=click.IntRange(1, 255),
-                help="Days that a demand spans.",
-            ),
-        )
-    ):  # fmt: skip
+def _add(command: Command, *options: Callable[[Command], Command]) -> Command:
+    for option in reversed(options):
         command = option(command)
     return command
 
 
-def sourced(files: tuple[Path, ...], columns: str, timezone: str, until: str | None, horizon: int) -> Source:
+def cleaning(command: Command) -> Command:
+    """Adds the options that say how files are read and cleaned."""
+    return _add(
+        command,
+        click.option("--columns", default="", help="Column names that differ: ours=theirs,..."),
+        click.option("--timezone", default="UTC", show_default=True, help="Of times without an offset."),
+        click.option("--until", help="Cut-off, YYYY-MM-DD, exclusive; default: the midnight after the last event."),
+        click.option("--encoding", help="Of CSV files; default: found out."),
+        click.option("--delimiter", help="Of CSV files, one character or tab; default: found out."),
+        click.option("--decimal", type=click.Choice([".", ","]), help="Decimal mark; default: found out."),
+        click.option("--dayfirst/--monthfirst", default=None, help="Of dates like 01/02/2020; default: found out."),
+        click.option("--missing", default="", help="Missing values: column=drop|mean|median|mode|constant:VALUE,..."),
+        click.option("--key", default="", help="Of rows equal in these columns the first is kept: order_id,product_id"),
+        click.option(
+            "--cancelled", type=click.Choice(["drop", "keep"]), default="drop", show_default=True,
+            help="Sales that a later return takes back whole, and that return.",
+        ),
+        click.option("--outliers", type=click.Choice(METHODS), help="Find unusual purchase amounts, on their logs."),
+        click.option(
+            "--outlier-action", type=click.Choice(ACTIONS), default="flag", show_default=True,
+            help="Only count them, move them to the nearest usual amount, or drop them.",
+        ),
+        click.option(
+            "--quality-report", type=click.Path(path_type=Path), help="CSV to write: what happened to every row."
+        ),
+    )  # fmt: skip
+
+
+def source(command: Command) -> Command:
+    """Adds the options that name a history; the command gets them as keywords for `sourced`."""
+    return _add(
+        command,
+        click.option(
+            "--history", "files", multiple=True, required=True, type=click.Path(path_type=Path),
+            help="CSV or Parquet file of events; may be given several times.",
+        ),
+        cleaning,
+        click.option(
+            "--horizon", default=HORIZON, show_default=True, type=click.IntRange(1, 255),
+            help="Days that a demand spans.",
+        ),
+    )  # fmt: skip
+
+
+def sourced(
+    files: tuple[Path, ...],
+    columns: str,
+    timezone: str,
+    until: str | None,
+    horizon: int = HORIZON,
+    quality_report: Path | None = None,
+    **cleaning: Any,
+) -> Source:
     """The Source that those options name. Raises OfflineError."""
-    return Source(files, mapping(columns), timezone, midnight(until) if until else None, horizon)
+    return Source(
+        files,
+        mapping(columns),
+        timezone,
+        midnight(until) if until else None,
+        horizon,
+        _policy(**cleaning),
+        quality_report,
+    )
+
+
+def _policy(
+    delimiter: str | None = None,
+    missing: str = "",
+    key: str = "",
+    cancelled: str = "drop",
+    outlier_action: str = "flag",
+    **found_out: Any,
+) -> Policy:
+    return Policy(
+        delimiter="\t" if delimiter in ("tab", "\\t") else delimiter,
+        missing=mapping(missing, "--missing"),
+        key=tuple(name.strip() for name in key.split(",") if name.strip()),
+        cancelled=cancelled == "drop",
+        action=outlier_action,
+        **found_out,
+    )

@@ -1,0 +1,31 @@
+"""`python -m offline clean`: raw tables become one cleaned history, and a table says what happened to every row."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from offline.commands.common import bar, cleaning, one_line, sourced
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@cleaning
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Parquet file to write.")
+def clean(out: Path, **options: Any) -> None:
+    """Clean the CSV or Parquet FILES into one history; `fit` and the other jobs take --out as their --history.
+
+    \b
+    Example:
+      python -m offline clean orders.csv --columns customer_id=Customer,amount=Total --out build/cleaned.parquet
+    """
+    with one_line(out):
+        given = sourced(**options)
+        out.parent.mkdir(parents=True, exist_ok=True)  # what cannot be written shows now, not after the cleaning
+        with bar() as steps:
+            read = given.read(steps)
+        from offline.history import write_parquet
+
+        write_parquet(read.frame, out)
+    click.echo(read.counts.table())
+    click.echo(f"\nwritten: {out}; next: python -m offline fit --history {out} --out DIR")

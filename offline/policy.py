@@ -1,0 +1,82 @@
+"""What a person decided about cleaning: how files are read, and which rows leave the history or are changed.
+
+Rule: nothing here looks at data, and whatever cannot be meant is refused before a file is opened.
+"""
+
+import codecs
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from offline.errors import HistoryError, nearest
+
+NUMBERS = ("amount", "quantity", "unit_price")
+OURS = ("customer_id", "occurred_at", *NUMBERS, "event_type", "event_id", "order_id", "product_id")
+KEYS = ("order_id", "product_id", "event_id", "customer_id", "occurred_at", "amount")
+STATISTICS = ("mean", "median", "mode")
+CONSTANT = "constant:"
+METHODS = ("iqr", "zscore", "isolation-forest")
+ACTIONS = ("flag", "cap", "drop")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Defaults: everything about a file is found out, missing values are as `history.read` says, outliers stay.
+
+    encoding: a codec's name. delimiter: one character. decimal: "." or ",". dayfirst: of dates like 01/02/2020.
+    missing: by column "drop", "mean", "median", "mode" or "constant:VALUE". key: columns; of rows that are equal in all
+    of them the first is kept. cancelled: do sales that were returned whole leave, with their return? outliers: one of
+    `METHODS`; action: one of `ACTIONS`. Raises HistoryError.
+    """
+
+    encoding: str | None = None
+    delimiter: str | None = None
+    decimal: str | None = None
+    dayfirst: bool | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
+    key: tuple[str, ...] = ()
+    cancelled: bool = True
+    outliers: str | None = None
+    action: str = "flag"
+
+    def __post_init__(self) -> None:
+        if self.encoding is not None:
+            _codec(self.encoding)
+        if self.delimiter is not None and (
+            len(self.delimiter) != 1 or self.delimiter in '"\r\n' or ord(self.delimiter) > 127
+        ):
+            raise HistoryError(f"--delimiter {self.delimiter!r}: say one ASCII character, or tab")
+        for column, how in self.missing.items():
+            if column not in OURS:
+                raise HistoryError(f"--missing: {column!r} is no name of ours; {nearest(column, OURS)}")
+            _means(column, how)
+        for column in self.key:
+            if column not in KEYS:
+                raise HistoryError(f"--key: {column!r} cannot be compared; {nearest(column, KEYS)}")
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """The columns of which a missing value drops the row."""
+        return tuple(column for column, how in self.missing.items() if how == "drop")
+
+
+def _codec(name: str) -> None:
+    try:
+        "".encode(name)
+        codecs.lookup(name)
+    except (LookupError, ValueError):
+        raise HistoryError(
+            f"--encoding {name!r} is not known; say for example utf-8, latin-1, cp1252, utf-16"
+        ) from None
+
+
+def _means(column: str, how: str) -> None:
+    """Ids and times are dropped or kept: a made-up one would join rows that have nothing in common."""
+    ways = ["drop"]
+    if column in (*NUMBERS, "product_id", "event_type"):
+        ways += ["mode", CONSTANT + "VALUE"]
+    if column in NUMBERS:
+        ways += ["mean", "median"]
+    value = how.removeprefix(CONSTANT) if how.startswith(CONSTANT) and len(ways) > 1 else ""
+    if how not in ways and (not value.strip() or (column in NUMBERS and not re.fullmatch(r"-?\d+(\.\d+)?", value))):
+        raise HistoryError(f"--missing {column}={how}: for {column} say {' or '.join(ways)}")
