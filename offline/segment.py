@@ -1,12 +1,14 @@
-"""Segments of a history: how many (`choose_k`) and what they are called (`names`).
+"""Segments: how many (`choose_k`, for scaled columns of any number) and what those of a history are called (`names`).
 
 k is chosen by a rule that is printed with every figure it used: no cluster smaller than 3 % (nobody runs a campaign for
 fewer), stable when the customers are drawn anew (median ARI of 20 bootstrap resamples >= 0.85), then silhouette, where
-ties within 0.03 go to the larger k. Seeded and single-threaded (threads add up in any order): a second run gives the
-same bits. Features are log-RFM: log1p of recency in days, of orders, of net spend in major units (at least 0).
+ties within 0.03 go to the larger k. Calinski-Harabasz, Davies-Bouldin and inertia are shown beside and decide nothing.
+Seeded and single-threaded (threads add up in any order): a second run gives the same bits. Features of `names` are
+log-RFM: log1p of recency in days, of orders, of net spend in major units (at least 0).
 """
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +18,10 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import adjusted_rand_score, silhouette_score
+from sklearn.metrics import adjusted_rand_score, calinski_harabasz_score, davies_bouldin_score, silhouette_score
 from threadpoolctl import threadpool_limits
+
+from offline.errors import OfflineError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -46,12 +50,17 @@ PROTOTYPES = (
 )
 
 
+class SegmentError(OfflineError):
+    """Customers who cannot be segmented; one line for the user."""
+
+
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """The chosen k, its centres (shape (k, 3), scaled as the input was, highest spend first), figures and reasons.
+    """The chosen k, its centres (shape (k, columns), scaled as the input was), figures and reasons.
 
-    table: one row per k tried (index `k`): smallest (share of the customers), ari, silhouette, inertia, passes.
-    reason: which rule decided. samples: on how many customers the figures stand.
+    centres: highest in the last column first (in log-RFM: spend). table: one row per k tried (index `k`): smallest
+    (share of the customers), ari, silhouette, calinski_harabasz, davies_bouldin, inertia, passes. reason: which rule
+    decided. samples: on how many customers the figures stand.
     """
 
     k: int
@@ -64,26 +73,33 @@ class Choice:
         return f"{self.table.round(3).to_string()}\n{self.samples}\n{self.reason}"
 
 
-def choose_k(z: ArrayLike, seed: int = 0) -> Choice:
-    """k of 3..8 (fewer where there are not more than k different customers) for scaled log-RFM.
+def choose_k(
+    z: ArrayLike, seed: int = 0, clusters: int | None = None, progress: Callable[[str], object] = len
+) -> Choice:
+    """k of 3..8 (fewer where there are not more than k different customers) for scaled features.
 
-    z: shape (n, 3), finite, already scaled; n at least a few dozen to mean anything. ValueError if z has another shape,
-    is not finite, or holds fewer than 4 different rows.
+    z: shape (n, columns), finite, already scaled; n at least a few dozen to mean anything. clusters: this k alone is
+    fitted and judged, at least 2. progress: called with what is being fitted. ValueError if z has another shape or is
+    not finite, SegmentError if it holds too few different rows.
     """
     rows = np.ascontiguousarray(z, np.float64)
-    if rows.ndim != 2 or rows.shape[1] != 3 or not np.isfinite(rows).all():
-        raise ValueError(f"features must be a finite matrix of 3 columns, not of shape {rows.shape}")
-    different = len(np.unique(rows, axis=0))
-    if different <= KS[0]:
-        raise ValueError(
-            f"cannot segment: different customers by recency, orders and spend: {different};"
-            f" at least {KS[0] + 1} are needed"
+    if rows.ndim != 2 or not rows.shape[1] or not np.isfinite(rows).all():
+        raise ValueError(f"features must be a finite matrix of at least one column, not of shape {rows.shape}")
+    different, tried = len(np.unique(rows, axis=0)), [*KS] if clusters is None else [clusters]
+    if different <= tried[0]:
+        raise SegmentError(
+            f"cannot segment: different customers by the features: {different};"
+            f" at least {tried[0] + 1} are needed for {tried[0]} clusters"
         )
-    sample = _draw(np.random.default_rng(seed), len(rows), SILHOUETTE_ROWS)
+    sample = draw(np.random.default_rng(seed), len(rows), SILHOUETTE_ROWS)
+    fits, figures = {}, []
     with threadpool_limits(limits=1):
-        fits = {k: _fit(rows, k, seed) for k in KS if k < different}
-        table = pd.DataFrame([_judge(rows, k, fit, sample, seed) for k, fit in fits.items()]).set_index("k")
-    k, reason = decide(table)
+        for k in (k for k in tried if k < different):
+            progress(f"k = {k}")
+            fits[k] = _fit(rows, k, seed)
+            figures.append(_judge(rows, k, fits[k], sample, seed))
+    table = pd.DataFrame(figures).set_index("k")
+    k, reason = decide(table) if clusters is None else (clusters, f"k = {clusters} was asked for")
     centres = fits[k].cluster_centers_
     samples = (
         f"of {len(rows):,} customers: silhouette on {len(sample):,} (seed {seed}), "
@@ -92,7 +108,8 @@ def choose_k(z: ArrayLike, seed: int = 0) -> Choice:
     return Choice(k, centres[np.lexsort(centres.T)[::-1]], table, reason, samples)
 
 
-def _draw(rng: np.random.Generator, n: int, most: int) -> Ints:
+def draw(rng: np.random.Generator, n: int, most: int) -> Ints:
+    """The rows of a sample, ascending: all of n, or `most` drawn without replacement."""
     return np.arange(n) if n <= most else np.sort(rng.choice(n, most, replace=False))
 
 
@@ -106,8 +123,16 @@ def _judge(rows: Floats, k: int, fit: KMeans, sample: Ints, seed: int) -> dict[s
     ari = _stability(rows, k, labels, seed)
     several = len(np.unique(labels[sample])) > 1
     silhouette = float(silhouette_score(rows[sample], labels[sample])) if several else -1.0
-    figures = {"k": k, "smallest": smallest, "ari": ari, "silhouette": silhouette}
-    return figures | {"inertia": float(fit.inertia_), "passes": smallest >= SMALLEST and ari >= STABLE}
+    return {
+        "k": k,
+        "smallest": smallest,
+        "ari": ari,
+        "silhouette": silhouette,
+        "calinski_harabasz": float(calinski_harabasz_score(rows, labels)),
+        "davies_bouldin": float(davies_bouldin_score(rows, labels)),
+        "inertia": float(fit.inertia_),
+        "passes": smallest >= SMALLEST and ari >= STABLE,
+    }
 
 
 def _stability(rows: Floats, k: int, labels: Ints, seed: int) -> float:

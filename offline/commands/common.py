@@ -160,12 +160,12 @@ def cleaning(command: Command) -> Command:
     )  # fmt: skip
 
 
-def source(command: Command) -> Command:
+def source(command: Command, required: bool = True) -> Command:
     """Adds the options that name a history; the command gets them as keywords for `sourced`."""
     return _add(
         command,
         click.option(
-            "--history", "files", multiple=True, required=True, type=click.Path(path_type=Path),
+            "--history", "files", multiple=True, required=required, type=click.Path(path_type=Path),
             help="CSV or Parquet file of events; may be given several times.",
         ),
         cleaning,
