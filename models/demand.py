@@ -72,13 +72,15 @@ class Correction:
     """Baseline + unit * (learned weights . inputs / unit), within [0, target.top].
 
     unit: the scale of the target (its mean label); cap: the largest label and input that is learned from, in the
-    target's own unit. Both > 0 and fixed until the next offline fit.
+    target's own unit. Both > 0 and fixed until the next offline fit. corrects: False serves the baseline alone,
+    and learns on; the offline fit decides.
     """
 
-    def __init__(self, target: Target, unit: float, cap: float) -> None:
+    def __init__(self, target: Target, unit: float, cap: float, corrects: bool = True) -> None:
         if not (0 < unit < math.inf and 0 < cap < math.inf):
             raise ValueError(f"correction: unit and cap must be positive and finite, not {unit} and {cap}")
         self.target, self.unit, self.cap, self.examples = target, float(unit), float(cap), 0
+        self.corrects = corrects
         self.columns = np.array([INPUTS.index(name) for name in target.names])
         self.base = INPUTS.index(target.baseline)
         constant = np.array([name == "one" for name in target.names])
@@ -94,12 +96,12 @@ class Correction:
     def predict_one(self, x: Sequence[float]) -> float:
         """The plain way: one customer's inputs in the order of INPUTS, through river's own `predict_one`."""
         row = dict(zip(self.target.names, self.rows(np.array([x], np.float64))[0].tolist(), strict=True))
-        learned = self.model.predict_one(row) if self.examples >= MATURED else 0.0
+        learned = self.model.predict_one(row) if self.serves else 0.0
         return min(max(0.0, x[self.base] + self.unit * learned), self.target.top)
 
     def predict_many(self, x: Floats) -> Floats:
         """(n,) predictions from (n, len(INPUTS)); sums in river's order, so equal inputs give river's own bits."""
-        weights = self.coefficients if self.examples >= MATURED else np.zeros(len(self.columns))
+        weights = self.coefficients if self.serves else np.zeros(len(self.columns))
         out = np.empty(len(x))
         _correct(x, self.columns, weights, self.caps, self.units, self.base, self.unit, self.target.top, out)
         return out
@@ -115,6 +117,11 @@ class Correction:
         self._solve()
 
     @property
+    def serves(self) -> bool:
+        """Whether what was learned is served, or the baseline alone."""
+        return self.corrects and self.examples >= MATURED
+
+    @property
     def coefficients(self) -> Floats:
         """(k,) learned weights, in the order of target.names."""
         return np.array(self.model._m_arr[: len(self.columns)])
@@ -126,6 +133,7 @@ class Correction:
             "names": list(self.target.names),
             "unit": self.unit,
             "cap": self.cap,
+            "corrects": self.corrects,
             "examples": self.examples,
             "precision": model._ss_arr[:k, :k].tolist(),
             "eta": model._eta_arr[:k].tolist(),
@@ -137,7 +145,7 @@ class Correction:
         """The model that gave this snapshot, bit for bit; ValueError if it was learned on other inputs."""
         if tuple(state["names"]) != target.names:
             raise ValueError(f"correction: learned on {', '.join(state['names'])}, not on {', '.join(target.names)}")
-        new, k = cls(target, state["unit"], state["cap"]), len(target.names)
+        new, k = cls(target, state["unit"], state["cap"], state["corrects"]), len(target.names)
         new.model._ss_arr[:k, :k] = state["precision"]
         new.model._eta_arr[:k] = state["eta"]
         new.examples = state["examples"]

@@ -3,18 +3,19 @@
 import click
 
 from offline.commands.clean import clean
+from offline.commands.demand import demand
+from offline.commands.evaluate import evaluate
 from offline.commands.fit import fit
 from offline.commands.segment import segment
 
 
 @click.group()
 def main() -> None:
-    """Offline jobs: clean the history, fold it, fit the models, judge them on later time; segment any customers."""
+    """Offline jobs: clean a history, fit and judge its models; segment customers, predict demand."""
 
 
-main.add_command(clean)
-main.add_command(fit)
-main.add_command(segment)
+for command in (clean, fit, segment, evaluate, demand):
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

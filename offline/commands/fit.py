@@ -67,10 +67,11 @@ def profiles(folded: "Folded", fitted: "Fit") -> "pd.DataFrame":
 
 
 def _figures(fitted: "Fit") -> None:
-    if fitted.cuts:
-        click.echo(f"\ndemand on later time, mean of {len(fitted.cuts)} cuts (spread: largest less smallest)")
-        click.echo(fitted.figures.round(3).to_string())
-    else:
+    for target, judged in fitted.judged.items():
+        click.echo(f"\n{target} on later time, mean of {len(judged.cuts)} cuts (spread: largest less smallest)")
+        click.echo(judged.shown().round(3).to_string())
+        click.echo(judged.reason)
+    if not fitted.judged:
         click.echo("\ndemand was not judged: the history leaves no cut with two horizons of later time")
 
 
@@ -83,8 +84,9 @@ def _write(out: Path, read: "History", folded: "Folded", fitted: "Fit") -> None:
     history.write_parquet(read.frame, out / "history.parquet")
     fold.write_states(folded.table, out / "states.parquet")
     figures = {
-        str(name): {str(k): float(v) for k, v in row.items() if math.isfinite(v)}
-        for name, row in fitted.figures.iterrows()
+        f"{target}/{name}": {str(k): float(v) for k, v in row.items() if math.isfinite(v)}
+        for target, judged in fitted.judged.items()
+        for name, row in judged.figures.iterrows()
     }
-    artefact = Artefact.of(fitted.model, figures, min(fitted.cuts, default=None))
-    (out / "artefact.json").write_bytes(encode(artefact))
+    cut = min((cut for judged in fitted.judged.values() for cut in judged.cuts), default=None)
+    (out / "artefact.json").write_bytes(encode(Artefact.of(fitted.model, figures, cut)))

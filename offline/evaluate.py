@@ -1,0 +1,140 @@
+"""Demand predictions side by side on later time, at several cuts; and the rule that chooses what the stream serves.
+
+Each judged customer counts once a cut: with the example that opened in the horizon from the cut on. Batch regressions
+and baselines stand as of the cut; the served model learns on daily, as it does in the stream, and predicts each example
+by what it knew on the day the example opened. Baselines: nothing, the last period, the customer's own rate, and the
+own rate decayed over 90 days.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models.customers import ENTRY
+from models.features import UNIT, inputs_many
+from models.model import Model, fit_history
+from models.segments import Segments
+from offline.examples import COLUMNS, Examples, Floats, Target, check, split
+from offline.fold import Day
+from offline.metrics import compare
+from offline.regressors import REGRESSORS, tune
+
+SERVED = "served"
+UPDATABLE = ("decayed_rate", SERVED)  # what the stream can serve and keep up to date, the simplest first
+SAME = 0.005  # a relative difference of deviance that means nothing
+RATES = {"spend": ("own", "r90"), "orders": ("own_orders", "n90")}
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """figures: a row a model (index `model`): mean over the cuts, and `<figure>_spread`, largest less smallest.
+
+    by_cut: the figures of each (cut, model); served: what the rule chose; reason: why; gain: what batch would gain.
+    """
+
+    target: Target
+    cuts: list[int]
+    by_cut: pd.DataFrame
+    figures: pd.DataFrame
+    served: str
+    reason: str
+    gain: str
+
+    def shown(self) -> pd.DataFrame:
+        """The figures, with the spread of deviance and nGini alone."""
+        means = [name for name in self.figures.columns if not name.endswith("_spread")]
+        return self.figures[[*means, "deviance_spread", "ngini_spread"]]
+
+
+def evaluate(
+    days: Sequence[Day],
+    cuts: Sequence[int],
+    target: Target,
+    horizon: int,
+    segments: Segments,
+    batch: Sequence[str] = tuple(REGRESSORS),
+    progress: Callable[[str], object] = len,
+) -> Evaluation:
+    """Judges the baselines, the served model and these batch regressions at each cut (at least one).
+
+    days: as folded; segments: any (predictions of demand do not depend on them).
+    """
+    tables = []
+    for cut in cuts:
+        model = fit_history([day for day in days if day[0] <= cut], cut, segments, horizon)
+        examples = Examples.of(days, target, horizon, model.mean_day)
+        teach, judge = split(examples.day, cut, horizon)
+        check(examples.day[teach], examples.day[judge], cut, horizon)
+        learned, later = examples.part(teach), examples.part(judge)
+        floor = _floor(learned)
+        predictions = baselines(later, target)
+        for name in batch:
+            progress(f"{target}, cut of day {cut}: {name}")
+            predictions[name] = tune(name, learned, target, horizon).predict(later.x)
+        progress(f"{target}, cut of day {cut}: {SERVED}")
+        predictions[SERVED] = np.concatenate([np.empty(0), *served(model, days, cut, target)])
+        tables.append(compare(later.label, predictions, floor))
+    by_cut = pd.concat(tables, keys=cuts, names=["cut"])
+    figures = summary(by_cut)
+    name, reason = choose(figures.deviance)
+    return Evaluation(target, list(cuts), by_cut, figures, name, reason, _gain(figures, name, batch))
+
+
+def baselines(examples: Examples, target: Target) -> dict[str, Floats]:
+    """What needs no learning, for each example, in the target's unit."""
+    own, decayed = (examples.x[:, COLUMNS.index(name)] for name in RATES[target])
+    last = {"last_period": np.maximum(examples.raw["window"] / UNIT, 0)} if target == "spend" else {}
+    return {"zero": np.zeros(len(examples)), **last, "own_rate": own, "decayed_rate": decayed}
+
+
+def served(model: Model, days: Sequence[Day], cut: int, target: Target) -> Iterator[Floats]:
+    """Predictions of the examples that open on each day from the cut on, by the model of that day; it learns on."""
+    by_day = {day: (names, entries) for day, names, entries in days}
+    none: tuple[list[str], Any] = ([], np.empty(0, ENTRY))
+    part = model.spend if target == "spend" else model.orders
+    for opening in range(cut, cut + model.horizon):
+        if opening > cut:
+            model.learn_day(opening, *by_day.get(opening, none))
+        closing = by_day.get(opening + model.horizon, none)[1]
+        opened = closing[closing["open"] == 1]["then"]
+        yield part.predict_many(inputs_many(opened, model.horizon, model.mean_day))
+
+
+def summary(by_cut: pd.DataFrame) -> pd.DataFrame:
+    """Mean over the cuts, then the spread between them (largest less smallest) of every figure."""
+    grouped = by_cut.groupby("model", sort=False)
+    return grouped.mean().join((grouped.max() - grouped.min()).add_suffix("_spread"))
+
+
+def choose(deviance: pd.Series) -> tuple[str, str]:
+    """(model, reason): of those that the stream can update the simplest within 0.5 % of the least mean deviance.
+
+    >>> choose(pd.Series({"zero": 30.0, "decayed_rate": 10.0, "served": 9.0}))[0]
+    'served'
+    """
+    among = deviance[[name for name in UPDATABLE if name in deviance.index]]
+    best = str(among.idxmin())
+    name = next(name for name in among.index if among[name] <= among[best] * (1 + SAME))
+    others = ", ".join(f"{other} {among[other]:.3f}" for other in among.index if other != name)
+    least = "the least" if name == best else f"within {SAME:.1%} of the least and simpler"
+    return name, f"{name}: mean Poisson deviance {among[name]:.3f}, {least} of what the stream can update ({others})"
+
+
+def _gain(figures: pd.DataFrame, name: str, batch: Sequence[str]) -> str:
+    if not batch:
+        return ""
+    best = str(figures.deviance[list(batch)].idxmin())
+    less = 1 - figures.deviance[best] / figures.deviance[name]
+    rank = figures.ngini[best] - figures.ngini[name]
+    return (
+        f"the best batch regression, {best}, would {'lower' if less > 0 else 'raise'} the deviance by {abs(less):.1%}"
+        f" and {'raise' if rank > 0 else 'lower'} nGini by {abs(rank):.3f}"
+    )
+
+
+def _floor(examples: Examples) -> float:
+    """The least expectation with which a deviance is computed: a hundredth of the mean label that was learned."""
+    return max(0.01 * float(examples.label.mean()) if len(examples) else 0.0, 1e-6)
