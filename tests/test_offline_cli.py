@@ -113,9 +113,12 @@ def test_reasons_and_figures_are_printed(fitted: tuple[Path, str]) -> None:
     found = artefact.decode((out / "artefact.json").read_bytes())
     assert "folded: 60 customers" in printed
     assert re.search(r"^(WARNING: no k passes|k = )", printed, re.MULTILINE)
-    for name in (*found.segments, "zero", "last_period", "own_rate", "decayed_rate", "model", "deviance", "ngini"):
+    for name in (*found.segments, "zero", "last_period", "own_rate", "decayed_rate", "served", "deviance", "ngini"):
         assert re.search(rf"\b{name}\b", printed), name
-    assert list(found.metrics) == ["decayed_rate", "last_period", "model", "own_rate", "zero"]  # names are sorted
+    assert sorted(found.metrics) == [
+        *(f"orders/{name}" for name in ("decayed_rate", "own_rate", "served", "zero")),
+        *(f"spend/{name}" for name in ("decayed_rate", "last_period", "own_rate", "served", "zero")),
+    ]
     assert found.metrics_cut == 19_800 - 4 * 30  # the first of three cuts: all that was judged is later
 
 
@@ -154,8 +157,8 @@ def test_cdnow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (figure(printed, "read"), figure(printed, "kept"), rows) == (69_659, 69_659, 69_659)
     assert figure(printed, "duplicates_kept") == 255
     metrics = artefact.decode((tmp_path / "fit" / "artefact.json").read_bytes()).metrics
-    deviance = {name: figures["deviance"] for name, figures in metrics.items()}
-    assert deviance["model"] < deviance["decayed_rate"] < deviance["own_rate"] < deviance["zero"]
+    deviance = {name.removeprefix("spend/"): figures["deviance"] for name, figures in metrics.items()}
+    assert deviance["served"] < deviance["decayed_rate"] < deviance["own_rate"] < deviance["zero"]
 
 
 # ---- whatever goes wrong ---------------------------------------------------------------------------------------------
@@ -286,3 +289,55 @@ def test_a_fit_that_breaks_off_leaves_nothing_to_publish(
     done = CliRunner().invoke(main, arguments(shop, tmp_path / "out"))
     assert (done.exit_code, done.stderr) == (2, f"offline: --out {tmp_path / 'out'}: No space left on device\n")
     assert not (tmp_path / "out" / "artefact.json").exists()
+
+
+def test_evaluate_sets_every_model_beside_the_baselines(shop: Path, tmp_path: Path) -> None:
+    """A CSV of target, cut and model; the reason of the choice and what batch would gain are told."""
+    given, out = arguments(shop, tmp_path)[1:-2], tmp_path / "new" / "figures.csv"
+    done = CliRunner().invoke(main, ["evaluate", *given, "--cuts", "1", "--out", str(out)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    with out.open() as file:
+        rows = list(csv.DictReader(file))
+    models = ["zero", "own_rate", "decayed_rate", "linear", "polynomial", "svr", "boosting", "served"]
+    assert [row["model"] for row in rows if row["target"] == "orders"] == models
+    assert [row["model"] for row in rows if row["target"] == "spend"] == ["zero", "last_period", *models[1:]]
+    assert {row["cut"] for row in rows} == {str(np.datetime64(19_800 - 60, "D"))}
+    for row in rows:
+        assert row["deviance"] in done.stdout or f"{float(row['deviance']):.3f}" in done.stdout
+    assert done.stdout.count("of what the stream can update") == 2
+    assert done.stdout.count("the best batch regression, ") == 2
+
+
+@pytest.mark.parametrize("name", ["linear", "polynomial", "svr", "boosting"])
+def test_demand_predicts_every_customer(shop: Path, tmp_path: Path, name: str) -> None:
+    """The same bytes twice; one who buys every 4 days buys more than one who buys every 40."""
+    given, out = arguments(shop, tmp_path)[1:-2], tmp_path / "demand.csv"
+    words = ["demand", *given, "--model", name, "--target", "orders", "--out", str(out)]
+    first = CliRunner().invoke(main, words, catch_exceptions=False)
+    assert first.exit_code == 0, first.output
+    written = out.read_bytes()
+    assert CliRunner().invoke(main, words).stdout == first.stdout
+    assert out.read_bytes() == written
+    with out.open() as file:
+        predicted = {row["customer_id"]: float(row["predicted_orders"]) for row in csv.DictReader(file)}
+    assert sorted(predicted) == sorted(f"c{n}" for n in range(60))
+    assert min(predicted[f"c{n}"] for n in range(0, 60, 7)) > max(predicted[f"c{n}"] for n in range(6, 60, 7))
+    assert "chosen: " in first.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["evaluate"], "nothing to judge on: a history of 4 horizons (120 days) is needed"),
+        (["demand"], "no example of 30 days has closed: more than 60 days of purchases are needed"),
+    ],
+)
+def test_a_history_too_short_to_predict_from_is_one_line(tmp_path: Path, words: list[str], said: str) -> None:
+    lines = [*LINES, *(f"c{n},2020-01-{day:02},{n}.50" for n in range(20) for day in (1, 9, 15))]
+    if words == ["evaluate"]:
+        lines += [f"c{n},2020-03-{day:02},{n}.50" for n in range(20) for day in (1, 9, 15)]
+    given = ["--history", str(store(tmp_path / "short.csv", lines)), "--out", str(tmp_path / "out.csv")]
+    done = CliRunner().invoke(main, [*words, *given])
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1), done.output
+    assert said in done.stderr
+    assert not (tmp_path / "out.csv").exists()
