@@ -7,14 +7,15 @@ from offline.commands.demand import demand
 from offline.commands.evaluate import evaluate
 from offline.commands.fit import fit
 from offline.commands.segment import segment
+from offline.commands.value import value
 
 
 @click.group()
 def main() -> None:
-    """Offline jobs: clean a history, fit and judge its models; segment customers, predict demand."""
+    """Offline jobs: clean a history, fit and judge its models; segment customers, predict demand and value."""
 
 
-for command in (clean, fit, segment, evaluate, demand):
+for command in (clean, fit, segment, evaluate, demand, value):
     main.add_command(command)
 
 if __name__ == "__main__":
