@@ -1,9 +1,9 @@
 """Demand predictions side by side on later time, at several cuts; and the rule that chooses what the stream serves.
 
-Each judged customer counts once a cut: with the example that opened in the horizon from the cut on. Batch regressions
-and baselines stand as of the cut; the served model learns on daily, as it does in the stream, and predicts each example
-by what it knew on the day the example opened. Baselines: nothing, the last period, the customer's own rate, and the
-own rate decayed over 90 days.
+Each judged customer counts once a cut: with the example that opened in the horizon from the cut on. Batch models and
+baselines stand as of the cut; the served model learns on daily, as it does in the stream, and predicts each example by
+what it knew on the day the example opened. Baselines: nothing, the last period, the customer's own rate, the own rate
+decayed over 90 days; and, fitted, MBG/NBD times the shrunk mean of a purchase day.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,17 +12,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from models.customers import ENTRY
 from models.features import UNIT, inputs_many
 from models.model import Model, fit_history
 from models.segments import Segments
+from offline import buytilldie
 from offline.examples import COLUMNS, Examples, Floats, Target, check, split
 from offline.fold import Day
 from offline.metrics import compare
 from offline.regressors import REGRESSORS, tune
 
-SERVED = "served"
+SERVED, MBG_NBD = "served", "mbg_nbd"
 UPDATABLE = ("decayed_rate", SERVED)  # what the stream can serve and keep up to date, the simplest first
 SAME = 0.005  # a relative difference of deviance that means nothing
 RATES = {"spend": ("own", "r90"), "orders": ("own_orders", "n90")}
@@ -55,12 +57,13 @@ def evaluate(
     target: Target,
     horizon: int,
     segments: Segments,
-    batch: Sequence[str] = tuple(REGRESSORS),
+    batch: Sequence[str] = (MBG_NBD, *REGRESSORS),
     progress: Callable[[str], object] = len,
 ) -> Evaluation:
-    """Judges the baselines, the served model and these batch regressions at each cut (at least one).
+    """Judges the baselines, the served model and these batch models at each cut (at least one).
 
-    days: as folded; segments: any (predictions of demand do not depend on them).
+    days: as folded; segments: any (predictions of demand do not depend on them). Raises ValueModelError where hardly
+    anybody bought again.
     """
     tables = []
     for cut in cuts:
@@ -73,7 +76,10 @@ def evaluate(
         predictions = baselines(later, target)
         for name in batch:
             progress(f"{target}, cut of day {cut}: {name}")
-            predictions[name] = tune(name, learned, target, horizon).predict(later.x)
+            if name == MBG_NBD:
+                predictions[name] = mbg_nbd(learned, later, target, cut, horizon)
+            else:
+                predictions[name] = tune(name, learned, target, horizon).predict(later.x)
         progress(f"{target}, cut of day {cut}: {SERVED}")
         predictions[SERVED] = np.concatenate([np.empty(0), *served(model, days, cut, target)])
         tables.append(compare(later.label, predictions, floor))
@@ -88,6 +94,24 @@ def baselines(examples: Examples, target: Target) -> dict[str, Floats]:
     own, decayed = (examples.x[:, COLUMNS.index(name)] for name in RATES[target])
     last = {"last_period": np.maximum(examples.raw["window"] / UNIT, 0)} if target == "spend" else {}
     return {"zero": np.zeros(len(examples)), **last, "own_rate": own, "decayed_rate": decayed}
+
+
+def mbg_nbd(learned: Examples, later: Examples, target: Target, cut: int, horizon: int) -> Floats:
+    """Expected purchase days in the horizon, times what a purchase day brings, for each later example.
+
+    Fitted to the customers as the last window before the cut found them: each of them once.
+    """
+    model = buytilldie.fit(*_clv(learned.raw[learned.day > cut - horizon]), chances=1)
+    per_day = "m90" if target == "spend" else "e90_orders"
+    a_day = later.x[:, COLUMNS.index(per_day)] / later.x[:, COLUMNS.index("e90")]
+    return model.expected_orders([horizon], *_clv(later.raw))[:, 0] * a_day
+
+
+def _clv(raw: NDArray[Any]) -> tuple[Floats, Floats, Floats]:
+    """(x, t_x, T) in days: purchase days after the first, first to last, first to the last whole day."""
+    x, span = np.maximum(raw["days"] - 1.0, 0.0), np.maximum(raw["tenure"] - 1.0, 0.0)
+    last = np.clip(raw["tenure"] - raw["recency"], 0.0, span)
+    return x, np.where(x > 0, last, 0.0), span
 
 
 def served(model: Model, days: Sequence[Day], cut: int, target: Target) -> Iterator[Floats]:
@@ -130,7 +154,7 @@ def _gain(figures: pd.DataFrame, name: str, batch: Sequence[str]) -> str:
     less = 1 - figures.deviance[best] / figures.deviance[name]
     rank = figures.ngini[best] - figures.ngini[name]
     return (
-        f"the best batch regression, {best}, would {'lower' if less > 0 else 'raise'} the deviance by {abs(less):.1%}"
+        f"the best batch model, {best}, would {'lower' if less > 0 else 'raise'} the deviance by {abs(less):.1%}"
         f" and {'raise' if rank > 0 else 'lower'} nGini by {abs(rank):.3f}"
     )
 

@@ -15,7 +15,7 @@ from models.model import Model, fit_history
 from models.segments import Segments
 from offline import fit as job
 from offline.errors import OfflineError
-from offline.evaluate import SERVED, choose, evaluate, served
+from offline.evaluate import SERVED, _clv, choose, evaluate, mbg_nbd, served
 from offline.examples import COLUMNS, LeakError, Target, check, examples_of, split
 from offline.fold import Day, Folded, fold
 from offline.metrics import poisson_deviance
@@ -229,3 +229,19 @@ def test_nothing_to_learn_from_is_said() -> None:
     ).assign(order_id="e", product_id=None, amount=5)
     with pytest.raises(OfflineError, match="no customer's history spans a landmark: more than 30 days"):
         job.fit(fold(frame, START + 1, HORIZON), HORIZON)
+
+
+def test_mbg_nbd_is_that_of_the_summary(folded: Folded) -> None:
+    """The features of the fold say what the value job counts from the history: x, t_x and T of every customer."""
+    raw = folded.table.observe(np.arange(len(folded.table)), END)
+    x, last, span = _clv(raw)
+    days = [range(START + n % 17, END, 3 + 6 * (n % 7)) for n in range(300)]
+    rows = [folded.table.index[f"c{n}"] for n in range(300)]
+    assert x[rows].tolist() == [len(d) - 1 for d in days]
+    assert last[rows].tolist() == [d[-1] - d[0] for d in days]
+    assert span[rows].tolist() == [END - 1 - d[0] for d in days]
+    examples, _ = examples_of(folded, "orders", HORIZON)
+    learned, later = (examples.part(mask) for mask in split(examples.day, CUT, HORIZON))
+    predicted = mbg_nbd(learned, later, "orders", CUT, HORIZON)
+    assert np.corrcoef(predicted, later.label)[0, 1] > 0.9
+    assert predicted.sum() == pytest.approx(later.label.sum(), rel=0.2)

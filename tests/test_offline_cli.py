@@ -298,14 +298,14 @@ def test_evaluate_sets_every_model_beside_the_baselines(shop: Path, tmp_path: Pa
     assert done.exit_code == 0, done.output
     with out.open() as file:
         rows = list(csv.DictReader(file))
-    models = ["zero", "own_rate", "decayed_rate", "linear", "polynomial", "svr", "boosting", "served"]
+    models = ["zero", "own_rate", "decayed_rate", "mbg_nbd", "linear", "polynomial", "svr", "boosting", "served"]
     assert [row["model"] for row in rows if row["target"] == "orders"] == models
     assert [row["model"] for row in rows if row["target"] == "spend"] == ["zero", "last_period", *models[1:]]
     assert {row["cut"] for row in rows} == {str(np.datetime64(19_800 - 60, "D"))}
     for row in rows:
         assert row["deviance"] in done.stdout or f"{float(row['deviance']):.3f}" in done.stdout
     assert done.stdout.count("of what the stream can update") == 2
-    assert done.stdout.count("the best batch regression, ") == 2
+    assert done.stdout.count("the best batch model, ") == 2
 
 
 @pytest.mark.parametrize("name", ["linear", "polynomial", "svr", "boosting"])
