@@ -6,16 +6,17 @@ from offline.commands.clean import clean
 from offline.commands.demand import demand
 from offline.commands.evaluate import evaluate
 from offline.commands.fit import fit
+from offline.commands.rules import rules
 from offline.commands.segment import segment
 from offline.commands.value import value
 
 
 @click.group()
 def main() -> None:
-    """Offline jobs: clean a history, fit and judge its models; segment customers, predict demand and value."""
+    """Offline jobs: clean a history, fit and judge its models; segment customers, predict demand, value; mine rules."""
 
 
-for command in (clean, fit, segment, evaluate, demand, value):
+for command in (clean, fit, segment, evaluate, demand, value, rules):
     main.add_command(command)
 
 if __name__ == "__main__":

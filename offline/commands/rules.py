@@ -1,0 +1,181 @@
+"""`python -m offline rules`: from history files to association rules, and to what to offer beside each product."""
+
+import csv
+import difflib
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from models.customers import HORIZON
+from offline.commands.common import Bar, bar, one_line, source, sourced
+from offline.errors import OfflineError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from offline.history import History
+    from offline.rules import Baskets, Itemsets
+
+NEEDED = {"order_id": "order_id", "product_id": "product_id"}  # optional for others: here a missing one is an error
+SHOWN, TOP = 20, 3
+SHARE = click.FloatRange(0, 1, min_open=True)
+
+
+@click.command()
+@source
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="CSV file to write.")
+@click.option("--min-support", default=0.01, show_default=True, type=SHARE, help="Least share of orders.")
+@click.option(
+    "--min-confidence", default=0.2, show_default=True, type=SHARE, help="Least share of orders with the antecedent."
+)
+@click.option("--max-length", default=3, show_default=True, type=click.IntRange(2, 6), help="Most products in a rule.")
+@click.option(
+    "--algorithm",
+    default="eclat",
+    show_default=True,
+    type=click.Choice(["apriori", "eclat"]),
+    help="How sets are found; both find the same.",
+)
+@click.option("--separator", default=" + ", show_default=True, help="Between the products of an antecedent.")
+@click.option("--products", type=click.Path(path_type=Path), help="CSV of product_id and name: names are printed.")
+@click.option("--offers", type=click.Path(path_type=Path), help="CSV file of the best 3 offers beside each product.")
+def rules(
+    out: Path,
+    min_support: float,
+    min_confidence: float,
+    max_length: int,
+    algorithm: str,
+    separator: str,
+    products: Path | None,
+    offers: Path | None,
+    **options: Any,
+) -> None:
+    """Find which products are bought in one order, and write rules to --out, highest lift first.
+
+    \b
+    Example:
+      python -m offline rules --history orders.csv --columns order_id=Invoice,product_id=SKU --out rules.csv
+    """
+    with one_line(out):
+        given = sourced(horizon=HORIZON, **options)
+        given = replace(given, columns=NEEDED | given.columns)
+        named = names(products) if products else {}
+        for path in filter(None, (out, offers)):  # what cannot be written shows now, not after the mining
+            with one_line(path):
+                _writable(path)
+        if out == offers:
+            raise OfflineError(f"--offers {offers}: is --out too; name another file")
+        with bar() as steps:
+            read = given.read(steps)
+            found, sets = _mine(read, min_support, max_length, algorithm, separator, steps)
+            from offline import rules as job
+
+            table = job.rules(found, sets, min_confidence)
+        click.echo(f"{read.counts.table()}\n")
+        _report(found, found.least(min_support), sets, table)
+        _show(table.head(SHOWN), named)
+        _write(table.assign(antecedent=table["antecedent"].map(separator.join))[job.COLUMNS], out)
+        click.echo(f"\nwritten: {out}")
+    if offers:
+        with one_line(offers):
+            best = _offered(table, job.offers(table, TOP))
+            _write(best, offers)
+            click.echo(f"written: {offers}, for {len(best):,} products")
+
+
+rules.params = [option for option in rules.params if option.name != "horizon"]  # rules look no days ahead
+
+
+def _mine(
+    read: "History", min_support: float, max_length: int, algorithm: str, separator: str, steps: Bar
+) -> tuple["Baskets", "Itemsets"]:
+    """The orders, and their frequent sets. Raises OfflineError."""
+    from offline import rules as job
+
+    steps.step("making baskets")
+    found = job.baskets(read.frame)
+    _separable(found.products, separator)
+    steps.step("counting pairs")
+    job.affordable(found, min_support, max_length)
+    steps.step(algorithm)
+    if algorithm == "apriori":
+        return found, job.apriori(found, found.least(min_support), max_length)
+    return found, job.eclat(found, found.least(min_support), max_length, steps.told)
+
+
+def names(path: Path) -> dict[str, str]:
+    """Names by product_id from a CSV file with the columns product_id and name. Raises OfflineError."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header, *rows = list(csv.reader(file, strict=True)) or [[]]
+    except UnicodeError:
+        raise OfflineError(f"--products {path}: not UTF-8; convert it, for example: iconv -f LATIN1 -t UTF-8") from None
+    except (OSError, csv.Error) as error:
+        raise OfflineError(f"--products {path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    for wanted in ("product_id", "name"):
+        if wanted not in header:
+            nearest = difflib.get_close_matches(wanted, header, n=1, cutoff=0)
+            told = f"nearest is {nearest[0]!r}; rename it" if nearest else "the file is empty"
+            raise OfflineError(f"--products {path}: no column {wanted!r} among its comma-separated columns; {told}")
+    product, name = header.index("product_id"), header.index("name")
+    return {row[product]: row[name] for row in rows if len(row) > max(product, name)}
+
+
+def _writable(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise OfflineError(f"{path}: is a directory; name a file in it")
+
+
+def _separable(products: list[str], separator: str) -> None:
+    """An antecedent must come apart again where it was joined."""
+    if not separator:
+        raise OfflineError("--separator: is empty; say for example ' + '")
+    clash = next((product for product in products if separator in product), None)
+    if clash is not None:
+        raise OfflineError(f"--separator {separator!r}: product {clash!r} holds it; choose another")
+
+
+def _report(found: "Baskets", least: int, sets: "Itemsets", table: "pd.DataFrame") -> None:
+    from offline.rules import FEW
+
+    orders, products = found.matrix.shape
+    click.echo(f"{orders:,} orders of {products:,} products; a set is frequent in {least:,} orders and more")
+    for size, count in Counter(map(len, sets)).items():
+        click.echo(f"frequent sets of {size}: {count:,}")
+    click.echo(f"\n{len(table):,} rules, {table['few'].sum():,} of them on fewer than {FEW} orders; the first by lift:")
+
+
+def _show(table: "pd.DataFrame", named: dict[str, str]) -> None:
+    """The rules with the counts behind them, products by their names."""
+    click.echo(f"{'lift':>8}{'confidence':>12}{'leverage':>10}{'orders':>9}{'with if':>9}{'then':>9}  if => then")
+    for row in table.to_dict("records"):
+        left = " + ".join(named.get(product, product) for product in row["antecedent"])
+        right = named.get(row["consequent"], row["consequent"]) + (" (few)" if row["few"] else "")
+        figures = f"{row['lift']:>8.2f}{row['confidence']:>12.3f}{row['leverage']:>10.4f}{row['orders']:>9,}"
+        click.echo(f"{figures}{row['orders_antecedent']:>9,}{row['orders_consequent']:>9,}  {left} => {right}")
+
+
+def _offered(table: "pd.DataFrame", best: dict[str, list[str]]) -> "pd.DataFrame":
+    """A row for each product: its offers, best first, and their confidences."""
+    import pandas as pd
+
+    confidence = table.set_index(["antecedent", "consequent"])["confidence"].to_dict()
+    columns = ["product", *(f"{what}_{i}" for i in range(1, TOP + 1) for what in ("offer", "confidence"))]
+    rows = [
+        {"product": product}
+        | {f"offer_{i}": offer for i, offer in enumerate(chosen, 1)}
+        | {f"confidence_{i}": confidence[(product,), offer] for i, offer in enumerate(chosen, 1)}
+        for product, chosen in best.items()
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _write(table: "pd.DataFrame", path: Path) -> None:
+    """`path` holds either what it held before or the whole table."""
+    fresh = path.with_name(path.name + ".new")
+    table.to_csv(fresh, index=False)
+    fresh.replace(path)
