@@ -471,8 +471,6 @@ MONTHLY = "".join(f"a,2024-0{month}-01,5\n" for month in range(1, 10))
         (HEAD + MONTHLY.replace(",5", ",0") + MONTHLY.replace("a,", "b,"), "paid more than they returned: 1;"),
         (HEAD.replace("amount", "event_type") + MONTHLY.replace(",5", ",view"), "bought on a second day: 0 of 0"),
         ("Customer,occurred_at,amount\n" + MONTHLY, "no column 'customer_id'; nearest is 'Customer'"),
-        (HEAD.replace(",", ";"), "columns are separated by ';'; only commas are read"),
-        (HEAD.encode() + "Müller,2024-01-01,5\n".encode("latin-1"), "not UTF-8; convert it"),
     ],
 )
 def test_what_cannot_be_valued_is_one_line(tmp_path: Path, text: str | bytes, said: str) -> None:

@@ -160,20 +160,16 @@ def cleaning(command: Command) -> Command:
     )  # fmt: skip
 
 
-def source(command: Command, required: bool = True) -> Command:
+def source(command: Command, required: bool = True, horizon: bool = True) -> Command:
     """Adds the options that name a history; the command gets them as keywords for `sourced`."""
-    return _add(
-        command,
-        click.option(
-            "--history", "files", multiple=True, required=required, type=click.Path(path_type=Path),
-            help="CSV or Parquet file of events; may be given several times.",
-        ),
-        cleaning,
-        click.option(
-            "--horizon", default=HORIZON, show_default=True, type=click.IntRange(1, 255),
-            help="Days that a demand spans.",
-        ),
+    files = click.option(
+        "--history", "files", multiple=True, required=required, type=click.Path(path_type=Path),
+        help="CSV or Parquet file of events; may be given several times.",
     )  # fmt: skip
+    days = click.option(
+        "--horizon", default=HORIZON, show_default=True, type=click.IntRange(1, 255), help="Days that a demand spans."
+    )
+    return _add(command, files, cleaning, *([days] if horizon else []))
 
 
 def sourced(

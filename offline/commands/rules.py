@@ -4,12 +4,12 @@ import csv
 import difflib
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from models.customers import HORIZON
 from offline.commands.common import Bar, bar, one_line, source, sourced
 from offline.errors import OfflineError
 
@@ -25,7 +25,7 @@ SHARE = click.FloatRange(0, 1, min_open=True)
 
 
 @click.command()
-@source
+@partial(source, horizon=False)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="CSV file to write.")
 @click.option("--min-support", default=0.01, show_default=True, type=SHARE, help="Least share of orders.")
 @click.option(
@@ -60,7 +60,7 @@ def rules(
       python -m offline rules --history orders.csv --columns order_id=Invoice,product_id=SKU --out rules.csv
     """
     with one_line(out):
-        given = sourced(horizon=HORIZON, **options)
+        given = sourced(**options)
         given = replace(given, columns=NEEDED | given.columns)
         named = names(products) if products else {}
         for path in filter(None, (out, offers)):  # what cannot be written shows now, not after the mining
@@ -84,9 +84,6 @@ def rules(
             best = _offered(table, job.offers(table, TOP))
             _write(best, offers)
             click.echo(f"written: {offers}, for {len(best):,} products")
-
-
-rules.params = [option for option in rules.params if option.name != "horizon"]  # rules look no days ahead
 
 
 def _mine(
