@@ -6,7 +6,7 @@ what it knew on the day the example opened. Baselines: nothing, the last period,
 decayed over 90 days; and, fitted, MBG/NBD times the shrunk mean of a purchase day.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from models.customers import ENTRY
 from models.features import UNIT, inputs_many
-from models.model import Model, fit_history
+from models.model import fit_history
 from models.segments import Segments
 from offline import buytilldie
 from offline.examples import COLUMNS, Examples, Floats, Target, check, split
@@ -27,6 +27,7 @@ from offline.regressors import REGRESSORS, tune
 SERVED, MBG_NBD = "served", "mbg_nbd"
 UPDATABLE = ("decayed_rate", SERVED)  # what the stream can serve and keep up to date, the simplest first
 SAME = 0.005  # a relative difference of deviance that means nothing
+EVERYBODY = Segments(np.zeros((1, 3)), np.zeros(3), np.ones(3), [0], ["everybody"])  # demand does not look at segments
 RATES = {"spend": ("own", "r90"), "orders": ("own_orders", "n90")}
 
 
@@ -51,42 +52,63 @@ class Evaluation:
         return self.figures[[*means, "deviance_spread", "ngini_spread"]]
 
 
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """What the stream would have served from a cut on: mean spend on a purchase day as of the cut, major units, and
+    the prediction of each example that opens in the horizon from the cut on, in the order of `Examples`."""
+
+    cut: int
+    mean_day: float
+    predictions: dict[Target, Floats]
+
+
+def stream(days: Sequence[Day], cut: int, horizon: int) -> Stream:
+    """The model as of the cut learns on, a day at a time; each example is predicted by the model of its opening day."""
+    model = fit_history([day for day in days if day[0] <= cut], cut, EVERYBODY, horizon)
+    mean_day, by_day = model.mean_day, {day: (names, entries) for day, names, entries in days}
+    none: tuple[list[str], Any] = ([], np.empty(0, ENTRY))
+    spend, orders = [], []
+    for opening in range(cut, cut + horizon):
+        if opening > cut:
+            model.learn_day(opening, *by_day.get(opening, none))
+        closing = by_day.get(opening + horizon, none)[1]
+        x = inputs_many(closing[closing["open"] == 1]["then"], horizon, mean_day)
+        spend.append(model.spend.predict_many(x))
+        orders.append(model.orders.predict_many(x))
+    return Stream(cut, mean_day, {"spend": np.concatenate(spend), "orders": np.concatenate(orders)})
+
+
 def evaluate(
     days: Sequence[Day],
-    cuts: Sequence[int],
+    streams: Sequence[Stream],
     target: Target,
     horizon: int,
-    segments: Segments,
     batch: Sequence[str] = (MBG_NBD, *REGRESSORS),
     progress: Callable[[str], object] = len,
 ) -> Evaluation:
-    """Judges the baselines, the served model and these batch models at each cut (at least one).
+    """Judges the baselines, the served model and these batch models at the cut of each stream (at least one).
 
-    days: as folded; segments: any (predictions of demand do not depend on them). Raises ValueModelError where hardly
-    anybody bought again.
+    Raises ValueModelError where hardly anybody bought again.
     """
-    tables = []
-    for cut in cuts:
-        model = fit_history([day for day in days if day[0] <= cut], cut, segments, horizon)
-        examples = Examples.of(days, target, horizon, model.mean_day)
-        teach, judge = split(examples.day, cut, horizon)
-        check(examples.day[teach], examples.day[judge], cut, horizon)
+    tables, cuts = [], [each.cut for each in streams]
+    for each in streams:
+        examples = Examples.of(days, target, horizon, each.mean_day)
+        teach, judge = split(examples.day, each.cut, horizon)
+        check(examples.day[teach], examples.day[judge], each.cut, horizon)
         learned, later = examples.part(teach), examples.part(judge)
-        floor = _floor(learned)
         predictions = baselines(later, target)
         for name in batch:
-            progress(f"{target}, cut of day {cut}: {name}")
+            progress(f"{target}, cut of day {each.cut}: {name}")
             if name == MBG_NBD:
-                predictions[name] = mbg_nbd(learned, later, target, cut, horizon)
+                predictions[name] = mbg_nbd(learned, later, target, each.cut, horizon)
             else:
                 predictions[name] = tune(name, learned, target, horizon).predict(later.x)
-        progress(f"{target}, cut of day {cut}: {SERVED}")
-        predictions[SERVED] = np.concatenate([np.empty(0), *served(model, days, cut, target)])
-        tables.append(compare(later.label, predictions, floor))
+        predictions[SERVED] = each.predictions[target]
+        tables.append(compare(later.label, predictions, _floor(learned)))
     by_cut = pd.concat(tables, keys=cuts, names=["cut"])
     figures = summary(by_cut)
     name, reason = choose(figures.deviance)
-    return Evaluation(target, list(cuts), by_cut, figures, name, reason, _gain(figures, name, batch))
+    return Evaluation(target, cuts, by_cut, figures, name, reason, _gain(figures, name, batch))
 
 
 def baselines(examples: Examples, target: Target) -> dict[str, Floats]:
@@ -112,19 +134,6 @@ def _clv(raw: NDArray[Any]) -> tuple[Floats, Floats, Floats]:
     x, span = np.maximum(raw["days"] - 1.0, 0.0), np.maximum(raw["tenure"] - 1.0, 0.0)
     last = np.clip(raw["tenure"] - raw["recency"], 0.0, span)
     return x, np.where(x > 0, last, 0.0), span
-
-
-def served(model: Model, days: Sequence[Day], cut: int, target: Target) -> Iterator[Floats]:
-    """Predictions of the examples that open on each day from the cut on, by the model of that day; it learns on."""
-    by_day = {day: (names, entries) for day, names, entries in days}
-    none: tuple[list[str], Any] = ([], np.empty(0, ENTRY))
-    part = model.spend if target == "spend" else model.orders
-    for opening in range(cut, cut + model.horizon):
-        if opening > cut:
-            model.learn_day(opening, *by_day.get(opening, none))
-        closing = by_day.get(opening + model.horizon, none)[1]
-        opened = closing[closing["open"] == 1]["then"]
-        yield part.predict_many(inputs_many(opened, model.horizon, model.mean_day))
 
 
 def summary(by_cut: pd.DataFrame) -> pd.DataFrame:

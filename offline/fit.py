@@ -13,7 +13,7 @@ from models.features import log_rfm_many
 from models.model import Model, fit_history
 from models.segments import Segments
 from offline.errors import OfflineError
-from offline.evaluate import SERVED, Evaluation, evaluate
+from offline.evaluate import SERVED, Evaluation, evaluate, stream
 from offline.examples import TARGETS, Target, cuts_of, learnable
 from offline.fold import Folded
 from offline.segment import Choice, choose_k, names
@@ -54,9 +54,11 @@ def fit(folded: Folded, horizon: int = HORIZON, progress: Callable[[str], object
     progress("segments")
     frozen, choice = segments(folded)
     at = cuts_of(folded, horizon, CUTS)
-    judged: dict[Target, Evaluation] = {}
-    for target in TARGETS if at else ():
-        judged[target] = evaluate(folded.days, at, target, horizon, frozen, (), progress)
+    streams = []
+    for cut in at:
+        progress(f"judging a cut {folded.day - cut} days before the end")
+        streams.append(stream(folded.days, cut, horizon))
+    judged = {target: evaluate(folded.days, streams, target, horizon, ()) for target in TARGETS if streams}
     progress("fitting on everything")
     model = fit_history(folded.days, folded.day, frozen, horizon)
     for target, evaluation in judged.items():

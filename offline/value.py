@@ -18,9 +18,9 @@ from models.customers import DAY, PURCHASE, RETURN
 from models.features import UNIT
 from models.model import fit_history
 from models.scores import customer_value
-from models.segments import Segments
 from offline import buytilldie, gammagamma
 from offline.buytilldie import REPEATERS, BuyTillDie, Floats
+from offline.evaluate import EVERYBODY
 from offline.fold import Folded, fold
 from offline.gammagamma import GammaGamma
 from offline.metrics import compare, spearman
@@ -31,7 +31,6 @@ CORRELATED = 0.1  # |Spearman| beyond which spend and frequency cannot be called
 SHORTEST = 30  # days that a held-out window must have
 SERVED = "served"
 SAME = {"deviance": 0.005, "ngini": 0.002}  # differences up to these mean nothing (docs/models.md)
-EVERYBODY = Segments(np.zeros((1, 3)), np.zeros(3), np.ones(3), [0], ["everybody"])  # demand does not look at segments
 
 
 # ---- the history as the models take it -------------------------------------------------------------------------------

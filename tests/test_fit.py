@@ -11,11 +11,10 @@ import pytest
 from models.customers import DAY, ENTRY, PURCHASE
 from models.demand import MATURED
 from models.features import INPUTS, inputs_many
-from models.model import Model, fit_history
-from models.segments import Segments
+from models.model import fit_history
 from offline import fit as job
 from offline.errors import OfflineError
-from offline.evaluate import SERVED, _clv, choose, evaluate, mbg_nbd, served
+from offline.evaluate import EVERYBODY, SERVED, _clv, choose, evaluate, mbg_nbd, stream
 from offline.examples import COLUMNS, LeakError, Target, check, examples_of, split
 from offline.fold import Day, Folded, fold
 from offline.metrics import poisson_deviance
@@ -42,10 +41,7 @@ def folded() -> Folded:
 
 def judge(days: list[Day], target: Target = "spend", batch: tuple[str, ...] = ("linear",)) -> pd.DataFrame:
     """The figures at one cut."""
-    return evaluate(days, [CUT], target, HORIZON, SEGMENTS, batch).figures
-
-
-SEGMENTS = Segments([[0.0, 0.0, 0.0]], [0, 0, 0], [1, 1, 1], [0], ["all"])
+    return evaluate(days, [stream(days, CUT, HORIZON)], target, HORIZON, batch).figures
 
 
 @pytest.fixture(scope="module")
@@ -130,9 +126,8 @@ def test_later_examples_are_not_looked_at(folded: Folded, honest: pd.DataFrame) 
 
 def test_the_served_model_is_the_streams(folded: Folded) -> None:
     """Each example is predicted by the model that had learned through the day on which it opened."""
-    model = fit_history([day for day in folded.days if day[0] <= CUT], CUT, SEGMENTS, HORIZON)
-    predicted = np.concatenate(list(served(Model.restore(model.snapshot()), folded.days, CUT, "orders")))
-    plain = []
+    model = fit_history([day for day in folded.days if day[0] <= CUT], CUT, EVERYBODY, HORIZON)
+    predicted, plain = stream(folded.days, CUT, HORIZON).predictions["orders"], []
     by_day = {day: (names, entries) for day, names, entries in folded.days}
     for opening in range(CUT, CUT + HORIZON):
         if opening > CUT:

@@ -27,7 +27,7 @@ def evaluate(out: Path, most: int, **options: Any) -> None:
             import pandas as pd
 
             from offline import evaluate as job
-            from offline import fit, regressors
+            from offline import regressors
             from offline.examples import TARGETS, cuts_of, learnable
 
             folded = given.fold(given.read(steps), steps)
@@ -35,9 +35,10 @@ def evaluate(out: Path, most: int, **options: Any) -> None:
             at = cuts_of(folded, given.horizon, most)
             if not at:
                 raise OfflineError(f"nothing to judge on: a history of 4 horizons ({4 * given.horizon} days) is needed")
-            frozen, _ = fit.segments(folded)
+            steps.step("serving as the stream would")
+            streams = [job.stream(folded.days, cut, given.horizon) for cut in at]
             judged = [
-                job.evaluate(folded.days, at, target, given.horizon, frozen, progress=steps.step) for target in TARGETS
+                job.evaluate(folded.days, streams, target, given.horizon, progress=steps.step) for target in TARGETS
             ]
         for each in judged:
             click.echo(f"{each.target}, mean of {len(at)} cuts (spread: largest less smallest)")
