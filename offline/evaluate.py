@@ -25,7 +25,7 @@ from offline.metrics import compare
 from offline.regressors import REGRESSORS, tune
 
 SERVED, MBG_NBD = "served", "mbg_nbd"
-UPDATABLE = ("decayed_rate", SERVED)  # what the stream can serve and keep up to date, the simplest first
+BASELINE = "decayed_rate"  # what the stream can serve instead
 SAME = 0.005  # a relative difference of deviance that means nothing
 EVERYBODY = Segments(np.zeros((1, 3)), np.zeros(3), np.ones(3), [0], ["everybody"])  # demand does not look at segments
 RATES = {"spend": ("own", "r90"), "orders": ("own_orders", "n90")}
@@ -143,17 +143,18 @@ def summary(by_cut: pd.DataFrame) -> pd.DataFrame:
 
 
 def choose(deviance: pd.Series) -> tuple[str, str]:
-    """(model, reason): of those that the stream can update the simplest within 0.5 % of the least mean deviance.
+    """(model, reason): what the stream serves: the learned correction, unless its baseline alone is better by 0.5 %.
 
-    >>> choose(pd.Series({"zero": 30.0, "decayed_rate": 10.0, "served": 9.0}))[0]
+    Of two as good as each other the one that learns on is served: a young or drifting model becomes better in service.
+
+    >>> choose(pd.Series({"zero": 30.0, "decayed_rate": 10.0, "served": 10.04}))[0]
     'served'
     """
-    among = deviance[[name for name in UPDATABLE if name in deviance.index]]
-    best = str(among.idxmin())
-    name = next(name for name in among.index if among[name] <= among[best] * (1 + SAME))
-    others = ", ".join(f"{other} {among[other]:.3f}" for other in among.index if other != name)
-    least = "the least" if name == best else f"within {SAME:.1%} of the least and simpler"
-    return name, f"{name}: mean Poisson deviance {among[name]:.3f}, {least} of what the stream can update ({others})"
+    learned, plain = float(deviance[SERVED]), float(deviance[BASELINE])
+    if learned > plain * (1 + SAME):
+        return BASELINE, f"{BASELINE} is served: mean Poisson deviance {plain:.3f}, that of what learns {learned:.3f}"
+    how = "less than" if learned < plain else f"within {SAME:.1%} of"
+    return SERVED, f"what learns is served: mean Poisson deviance {learned:.3f}, {how} that of {BASELINE}, {plain:.3f}"
 
 
 def _gain(figures: pd.DataFrame, name: str, batch: Sequence[str]) -> str:

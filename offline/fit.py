@@ -1,6 +1,6 @@
 """`offline fit`: a cleaned history becomes segments and demand models, judged on later time, then refitted on all.
 
-The figures (offline/evaluate.py) decide what is served: the learned correction, or its baseline if that does as well.
+The figures (offline/evaluate.py) decide what is served: the learned correction, or its baseline if that does better.
 """
 
 from collections.abc import Callable
