@@ -20,7 +20,7 @@ from models.model import fit_history
 from models.scores import customer_value
 from offline import buytilldie, gammagamma
 from offline.buytilldie import REPEATERS, BuyTillDie, Floats
-from offline.evaluate import EVERYBODY
+from offline.evaluate import EVERYBODY, SERVED
 from offline.fold import Folded, fold
 from offline.gammagamma import GammaGamma
 from offline.metrics import compare, spearman
@@ -29,7 +29,6 @@ YEAR, MONTHS = 365, 12
 NO_DROPOUT = 0.001  # mean dropout a purchase below which nobody can be told to have left
 CORRELATED = 0.1  # |Spearman| beyond which spend and frequency cannot be called independent
 SHORTEST = 30  # days that a held-out window must have
-SERVED = "served"
 SAME = {"deviance": 0.005, "ngini": 0.002}  # differences up to these mean nothing (docs/models.md)
 
 
