@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from refusal import one_line
 
 from demo import cdnow
 from models import artefact
@@ -167,16 +168,8 @@ def test_cdnow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def refused(tmp_path: Path, *arguments: str | Path) -> str:
-    """The one line with which the command ends, exit code 2; it printed nothing else."""
-    out = [] if "--out" in arguments else ["--out", str(tmp_path / "out")]
-    done = CliRunner().invoke(main, ["fit", *map(str, arguments), *out])
-    assert done.exit_code == 2, done.output
-    assert done.stdout == ""
-    assert isinstance(done.exception, SystemExit)
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("offline: ")
-    assert not (tmp_path / "out" / "artefact.json").exists()
-    return line
+    out: list[str | Path] = [] if "--out" in arguments else ["--out", tmp_path / "out"]
+    return one_line(tmp_path / "out" / "artefact.json", "fit", *arguments, *out)
 
 
 def test_empty_file(tmp_path: Path) -> None:

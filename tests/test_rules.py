@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlxtend.frequent_patterns import fpgrowth
+from refusal import one_line
 from scipy import sparse
 
 from benchmarks import rules as benchmark
@@ -387,16 +388,8 @@ def test_help_has_an_example_and_starts_without_heavy_imports() -> None:
 
 
 def refused(tmp_path: Path, *arguments: str | Path) -> str:
-    """The one line with which the command ends, exit code 2; it printed and left nothing else."""
-    out = [] if "--out" in arguments else ["--out", tmp_path / "refused.csv"]
-    done = CliRunner().invoke(main, ["rules", *map(str, [*arguments, *out])])
-    assert done.exit_code == 2, done.output
-    assert done.stdout == ""
-    assert isinstance(done.exception, SystemExit)
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("offline: ")
-    assert not (tmp_path / "refused.csv").exists()
-    return line
+    out: list[str | Path] = [] if "--out" in arguments else ["--out", tmp_path / "refused.csv"]
+    return one_line(tmp_path / "refused.csv", "rules", *arguments, *out)
 
 
 @pytest.mark.parametrize(

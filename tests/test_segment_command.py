@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from refusal import one_line
 from sklearn.cluster import DBSCAN
 from sklearn.metrics import silhouette_samples
 
@@ -233,15 +234,8 @@ def test_centres_are_the_means_of_pandas(rows: list[tuple[int, int, str]]) -> No
 
 
 def refused(tmp_path: Path, *arguments: str | Path) -> str:
-    """The one line with which the command ends, exit code 2; nothing is printed or written."""
-    out = [] if "--out" in arguments else ["--out", tmp_path / "out.csv"]
-    done = CliRunner().invoke(main, ["segment", *map(str, [*arguments, *out])])
-    assert (done.exit_code, done.stdout) == (2, ""), done.output
-    assert isinstance(done.exception, SystemExit)
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("offline: ")
-    assert not (tmp_path / "out.csv").exists()
-    return line
+    out: list[str | Path] = [] if "--out" in arguments else ["--out", tmp_path / "out.csv"]
+    return one_line(tmp_path / "out.csv", "segment", *arguments, *out)
 
 
 @pytest.mark.parametrize(

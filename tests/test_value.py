@@ -6,7 +6,6 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusal import one_line
 from scipy.integrate import quad
 from scipy.special import hyp2f1
 from scipy.stats import beta, gamma
@@ -445,15 +445,9 @@ def test_the_document_shows_what_is_printed(printed: tuple[Path, str]) -> None:
 
 
 def refused(tmp_path: Path, text: str | bytes, *more: str) -> str:
-    """The one line with which the command ends, exit code 2."""
     (tmp_path / "h.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
-    arguments: list[Any] = ["value", "--history", str(tmp_path / "h.csv"), "--out", str(tmp_path / "out.csv"), *more]
-    done = CliRunner().invoke(main, arguments)
-    assert (done.exit_code, done.stdout) == (2, ""), done.output
-    assert isinstance(done.exception, SystemExit)
-    (line,) = done.stderr.splitlines()
-    assert not (tmp_path / "out.csv").exists()
-    return line
+    out = tmp_path / "out.csv"
+    return one_line(out, "value", "--history", tmp_path / "h.csv", "--out", out, *more)
 
 
 HEAD = "customer_id,occurred_at,amount\n"
