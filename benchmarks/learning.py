@@ -6,7 +6,6 @@ Every example is judged by the prediction served when it opened, by the model of
 refit is not run here; the baselines are zero, last period, own rate, the 90-day decayed rate and the model left frozen.
 """
 
-import dataclasses
 import importlib.metadata
 import itertools
 import time
@@ -70,7 +69,7 @@ def daily(events: Batch, end: int) -> Iterator[Day]:
     table, first = Table(), int(events.t[0] // DAY)
     cuts = np.searchsorted(events.t, np.arange(first, end + 1) * DAY)
     for day, (i, j) in enumerate(itertools.pairwise(cuts), first + 1):
-        batch = Batch(*(getattr(events, field.name)[i:j] for field in dataclasses.fields(Batch)))
+        batch = events.part(i, j)
         table.fold(batch, table.locate(batch), batch.index, day - 1, np.zeros(2, np.int64))
         entries = table.sweep(day)
         yield Day(day, [table.names[row] for row in entries["row"].tolist()], entries, table)
@@ -110,7 +109,7 @@ class Judge:
             x[:, OWN],
             x[:, R90],
             frozen.predict_many(raw).demand,
-            *served[1:],
+            *(served.demand, served.high, served.orders, served.p_buy),
         )
         self.open.update(zip(at.customer_ids, zip(*(c.tolist() for c in columns), strict=True), strict=True))
 

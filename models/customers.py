@@ -41,7 +41,8 @@ DAY = 86_400_000_000  # microseconds
 HORIZON = 30  # days from a landmark to the next, unless the deployment says otherwise
 NONE, NEVER = -(2**63), 2**31 - 1
 EVENTS, ORDERS = 16, 8  # how far back an event id and an order id are recognised
-SCHEMA = 1
+RING = 16  # purchases of offered products that are remembered
+SCHEMA = 2
 
 
 def _fields(kind: str, names: str) -> list[tuple[str, str]]:
@@ -67,8 +68,13 @@ FOLDED = [
     *_fields("u1", "event_slot order_slot open phase"),
     *_fields("u2", "schema"),
 ]
-# What was last published, and when the open example opened. It depends on when a model arrived: no part of the promise.
-SERVED = [("cluster", "i2"), ("demand", "f4"), ("version", "u4"), ("open_demand", "f4"), ("open_version", "u4")]
+# What was last published, when the open example opened, and the last purchases of products with a code in the offers
+# (models/offers.py; their days modulo 2**16). It depends on when a model arrived: no part of the promise.
+SERVED = [
+    *[("cluster", "i2"), ("rfm", "u2"), ("demand", "f4"), ("version", "u4")],
+    *[("open_demand", "f4"), ("open_version", "u4")],
+    *[("offered", "u4", RING), ("offered_day", "u2", RING), ("offered_slot", "u1")],
+]
 ROW = np.dtype([*FOLDED, *SERVED])
 PROMISED = np.dtype(FOLDED).itemsize  # the leading bytes of a row that every replay reproduces
 
@@ -199,6 +205,13 @@ def apply(r: Any, t: int, kind: int, amount: int, order: int, swept_to: int, hor
 
 
 @njit
+def remember(r: Any, product: int, day: int) -> None:
+    """A purchase of a product that the offers name, over the oldest of the ring."""
+    r.offered[r.offered_slot], r.offered_day[r.offered_slot] = product, day % 65_536
+    r.offered_slot = (r.offered_slot + 1) % RING
+
+
+@njit
 def fold_kernel(
     rows: Array,
     index: Array,
@@ -207,6 +220,7 @@ def fold_kernel(
     amount: Array,
     order: Array,
     event: Array,
+    product: Array,
     offset: Array,
     swept_to: int,
     horizon: int,
@@ -236,6 +250,8 @@ def fold_kernel(
                 k += 1
             r.event_ids[r.event_slot], r.event_slot = event[i], (r.event_slot + 1) % EVENTS
             apply(r, t[i], kind[i], amount[i], order[i], swept_to, horizon)
+            if kind[i] == PURCHASE and product[i]:
+                remember(r, product[i], t[i] // DAY)
         r.seen = offset[i] + 1
     return len(index), k
 
@@ -321,9 +337,15 @@ class Table:
             rows = np.array([known.get(name, -1) for name in batch.customer_id], np.int64)
         return rows
 
-    def fold(self, batch: Batch, rows: Array, offset: Array, swept_to: int, skipped: Array) -> Array:
-        """Folds the batch, in its order, into `rows` (from `locate`); returns the entries of the landmarks passed."""
-        columns = (batch.t, batch.kind, batch.amount, batch.order, batch.event, offset)
+    def fold(
+        self, batch: Batch, rows: Array, offset: Array, swept_to: int, skipped: Array, codes: Array | None = None
+    ) -> Array:
+        """Folds the batch, in its order, into `rows` (from `locate`); returns the entries of the landmarks passed.
+
+        codes: of the batch's products in the offers, uint32 (n,), 0 for all others; None: there are no offers.
+        """
+        codes = np.zeros(len(batch), np.uint32) if codes is None else codes
+        columns = (batch.t, batch.kind, batch.amount, batch.order, batch.event, codes, offset)
 
         def kernel(out: Array, start: int) -> tuple[int, int]:
             return fold_kernel(self._rows, rows, *columns, swept_to, self.horizon, skipped, out, start)

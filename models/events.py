@@ -10,7 +10,7 @@ import itertools
 import operator
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Annotated, Any, Literal
@@ -84,6 +84,7 @@ class Batch:
     amount: NDArray[np.int64]
     order: NDArray[np.uint64]  # hash_ids of order_id, 0 for TICK and ERASE
     event: NDArray[np.uint64]  # hash_ids of event_id, likewise
+    product_id: list[str | None] = field(default_factory=list)  # empty: nobody asks for products
 
     def __len__(self) -> int:
         return len(self.index)
@@ -96,10 +97,13 @@ class Batch:
         """The events where `mask` (n,) is True; the batch itself if that is all of them."""
         if mask.all():
             return self
-        names = list(itertools.compress(self.customer_id, mask.tolist()))
-        columns: list[NDArray[Any]] = [self.index, self.t, self.kind, self.amount, self.order, self.event]
-        index, *rest = (column[mask] for column in columns)
-        return Batch(index, names, *rest)
+        kept = mask.tolist()
+
+        def column(name: str) -> Any:
+            values = getattr(self, name)
+            return list(itertools.compress(values, kept)) if isinstance(values, list) else values[mask]
+
+        return Batch(*map(column, self.__slots__))
 
 
 def hash_ids(ids: Iterable[bytes]) -> NDArray[np.uint64]:
@@ -309,7 +313,8 @@ def _columns(
     order = [wire.order_id.encode() if wire.order_id else name for wire, name in zip(chosen, event, strict=True)]
     names = [wire.customer_id for wire in chosen]
     hashes = hash_ids(order), hash_ids(event)
-    return Batch(np.array(index, np.int64)[keep], names, t[keep], kind[keep], amount[keep], *hashes)
+    products = [wire.product_id for wire in chosen]
+    return Batch(np.array(index, np.int64)[keep], names, t[keep], kind[keep], amount[keep], *hashes, products)
 
 
 def _times(moments: list[int | float | datetime]) -> NDArray[np.int64]:
@@ -364,18 +369,21 @@ def _batch(found: list[tuple[int, Event]]) -> Batch:
         np.array([event.amount for event in events], np.int64),
         named * hash_ids(event.order_id.encode() for event in events),
         named * hash_ids(event.event_id.encode() for event in events),
+        [event.product_id for event in events],
     )
 
 
 def _merged(one: Batch, other: Batch) -> Batch:
     by = np.argsort(np.concatenate([one.index, other.index]))
-    names = one.customer_id + other.customer_id
 
-    def column(name: str) -> NDArray[Any]:
-        return np.concatenate([getattr(one, name), getattr(other, name)])[by]
+    def column(name: str) -> Any:
+        first, second = getattr(one, name), getattr(other, name)
+        if isinstance(first, list):
+            together = first + second
+            return [together[i] for i in by.tolist()]
+        return np.concatenate([first, second])[by]
 
-    columns = map(column, ("t", "kind", "amount", "order", "event"))
-    return Batch(column("index"), [names[i] for i in by.tolist()], *columns)
+    return Batch(*map(column, Batch.__slots__))
 
 
 # ---- from values to bytes --------------------------------------------------------------------------------------------

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from models.customers import ENTRY, HORIZON
 from models.demand import BUY, ORDERS, SPEND, Correction, Floats, Upper, scales
 from models.features import UNIT, Raw, inputs_exact, inputs_many, inputs_one
+from models.offers import Offers
+from models.rfm import Quintiles
 from models.segments import Segments
 
 BLOCK = 8192  # rows scored at a time: their inputs stay in the cache
@@ -22,9 +24,11 @@ Entries = NDArray[np.void]  # (n,) of ENTRY
 
 
 class Prediction(NamedTuple):
-    """One customer: stable cluster number, expected spend over the horizon and its bound, orders, P(any order)."""
+    """One customer: stable cluster number, RFM scores as three digits, expected spend over the horizon and its bound,
+    orders, P(any order)."""
 
     cluster: int
+    rfm: int
     demand: float
     high: float
     orders: float
@@ -35,6 +39,7 @@ class Predictions(NamedTuple):
     """(n,) each: demand and high in major units, high >= demand; all finite and >= 0; p_buy <= 1."""
 
     cluster: NDArray[np.int64]
+    rfm: NDArray[np.int64]
     demand: Floats
     high: Floats
     orders: Floats
@@ -54,9 +59,12 @@ class Model:
         orders: Correction,
         p_buy: Correction,
         upper: Upper,
+        rfm: Quintiles | None = None,
+        offers: Offers | None = None,
     ) -> None:
         self.day, self.horizon, self.mean_day = day, horizon, mean_day
         self.segments, self.spend, self.orders, self.p_buy, self.upper = segments, spend, orders, p_buy, upper
+        self.rfm, self.offers = rfm or Quintiles(), offers or Offers({})
 
     @classmethod
     def create(cls, day: int, matured: Entries, mean_day: float, segments: Segments, horizon: int = HORIZON) -> Self:
@@ -93,7 +101,8 @@ class Model:
         """The plain way, through river's own predictions; `raw` is one RAW record as a tuple (`.item()`)."""
         x = inputs_one(raw, self.horizon, self.mean_day)
         demand, orders, p_buy = (part.predict_one(x) for part in (self.spend, self.orders, self.p_buy))
-        return Prediction(self.segments.predict_one(raw), demand, self.upper.predict_one(demand), orders, p_buy)
+        who = self.segments.predict_one(raw), self.rfm.predict_one(raw)
+        return Prediction(*who, demand, self.upper.predict_one(demand), orders, p_buy)
 
     def predict_many(self, raw: NDArray[np.void]) -> Predictions:
         """The fast way: (n,) of RAW in; equals `predict_one` to 1e-12 relative."""
@@ -117,7 +126,7 @@ class Model:
 
     def snapshot(self) -> dict[str, Any]:
         """All that it knows, in plain numbers, lists and names: JSON carries it exactly."""
-        parts = ("segments", "spend", "orders", "p_buy", "upper")
+        parts = ("segments", "spend", "orders", "p_buy", "upper", "rfm", "offers")
         plain = {"day": self.day, "horizon": self.horizon, "mean_day": self.mean_day}
         return plain | {name: getattr(self, name).snapshot() for name in parts}
 
@@ -133,12 +142,15 @@ class Model:
             orders=Correction.restore(ORDERS, state["orders"]),
             p_buy=Correction.restore(BUY, state["p_buy"]),
             upper=Upper.restore(state["upper"]),
+            rfm=Quintiles.restore(state["rfm"]),
+            offers=Offers(state["offers"]),
         )
 
     def _predict_block(self, raw: NDArray[np.void]) -> Predictions:
         x = inputs_many(raw, self.horizon, self.mean_day)
         demand, orders, p_buy = (part.predict_many(x) for part in (self.spend, self.orders, self.p_buy))
-        return Predictions(self.segments.predict_many(raw), demand, self.upper.predict_many(demand), orders, p_buy)
+        who = self.segments.predict_many(raw), self.rfm.predict_many(raw)
+        return Predictions(*who, demand, self.upper.predict_many(demand), orders, p_buy)
 
     def _example(self, closed: Entries) -> tuple[Floats, Floats, Floats]:
         """Inputs, spend and orders of closed examples."""

@@ -1,24 +1,28 @@
 """The record that a CRM reads: every field a text, formatted here and nowhere else (docs/redis-contract.md)."""
 
+import itertools
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from models.customers import DAY
+from models.offers import Offers
 
 Array = npt.NDArray[Any]
 
 # The fields of a customer's hash, in the order of the columns; the COMMON ones are the same for a whole block.
 FIELDS = (
-    "cluster", "segment", "predicted_demand", "predicted_demand_high", "predicted_orders", "p_buy", "customer_value",
-    "orders", "spend", "first_purchase_at", "last_purchase_at", "last_event_at", "mean_days_between_orders",
-    "expected_next_order_at", "source", "demand_horizon_days", "scored_at", "model_version", "schema",
+    "cluster", "segment", "rfm", "predicted_demand", "predicted_demand_high", "predicted_orders", "p_buy",
+    "customer_value", "orders", "spend", "first_purchase_at", "last_purchase_at", "last_event_at",
+    "mean_days_between_orders", "expected_next_order_at", "next_offers", "source", "demand_horizon_days", "scored_at",
+    "model_version", "schema",
 )  # fmt: skip
 COMMON = FIELDS[-4:]
 YEAR = 365 * DAY
 MINUTES = [f"{minute // 60:02}:{minute % 60:02}:" for minute in range(1440)]
 SECONDS = [f"{second:02}Z" for second in range(60)]
+RFM = {int(f"{r}{f}{m}"): f"{r}-{f}-{m}" for r, f, m in itertools.product(range(1, 6), repeat=3)}
 
 
 def iso(t: Array) -> list[str]:
@@ -81,9 +85,12 @@ def sources(rows: Array, place: str) -> list[str]:
     return [f"{place}:{seen - 1}" if seen else "history" for seen in rows["seen"].tolist()]
 
 
-def texts(rows: Array, predicted: Any, segments: dict[int, str], horizon: int, swept_to: int, place: str) -> list[Any]:
+def texts(
+    rows: Array, predicted: Any, segments: dict[int, str], offers: Offers, horizon: int, swept_to: int, place: str
+) -> list[Any]:
     """One tuple of FIELDS without COMMON for each row; `predicted` has the columns of a model's predictions."""
-    cluster = predicted.cluster.tolist()
+    at = moment(rows, swept_to)
+    who = zip(predicted.cluster.tolist(), predicted.rfm.tolist(), strict=True)
     numbers = (predicted.demand, predicted.high, predicted.orders, predicted.p_buy)
     value = customer_value(predicted.demand, horizon)
     predictions = map("%.2f|%.2f|%.3f|%.4f|%.2f".__mod__, zip(*(c.tolist() for c in (*numbers, value)), strict=True))
@@ -94,10 +101,11 @@ def texts(rows: Array, predicted: Any, segments: dict[int, str], horizon: int, s
         iso(rows["last"]),
         iso(rows["at"]),
         gaps(rows),
-        next_orders(predicted.p_buy, moment(rows, swept_to), horizon),
+        next_orders(predicted.p_buy, at, horizon),
+        offers.texts(rows, at),
         sources(rows, place),
     )
     return [
-        (str(c), segments[c], *prediction.split("|"), *rest)
-        for c, prediction, *rest in zip(cluster, predictions, *columns, strict=True)
+        (str(c), segments[c], RFM[rfm], *prediction.split("|"), *rest)
+        for (c, rfm), prediction, *rest in zip(who, predictions, *columns, strict=True)
     ]

@@ -11,6 +11,8 @@ import numpy as np
 from models.customers import HORIZON
 from models.features import log_rfm_many
 from models.model import Model, fit_history
+from models.offers import Offers
+from models.rfm import Quintiles
 from models.segments import Segments
 from offline.errors import OfflineError
 from offline.evaluate import SERVED, Evaluation, evaluate, stream
@@ -48,8 +50,13 @@ def segments(folded: Folded) -> tuple[Segments, Choice]:
     return Segments(choice.centres, mean, sd, range(choice.k), names(unscaled)), choice
 
 
-def fit(folded: Folded, horizon: int = HORIZON, progress: Callable[[str], object] = len) -> Fit:
-    """Chooses segments, judges at the last cuts that leave a full horizon of later time, refits on everything."""
+def fit(
+    folded: Folded, horizon: int = HORIZON, progress: Callable[[str], object] = len, offers: Offers | None = None
+) -> Fit:
+    """Chooses segments, judges at the last cuts that leave a full horizon of later time, refits on everything.
+
+    offers: go into the model as they are; `folded` was folded with the same.
+    """
     learnable(folded, horizon)
     progress("segments")
     frozen, choice = segments(folded)
@@ -61,6 +68,8 @@ def fit(folded: Folded, horizon: int = HORIZON, progress: Callable[[str], object
     judged = {target: evaluate(folded.days, streams, target, horizon, ()) for target in TARGETS if streams}
     progress("fitting on everything")
     model = fit_history(folded.days, folded.day, frozen, horizon)
+    model.rfm = Quintiles.fit(folded.table.observe(np.arange(len(folded.table)), folded.day))
+    model.offers = offers or model.offers
     for target, evaluation in judged.items():
         part = model.spend if target == "spend" else model.orders
         part.corrects = evaluation.served == SERVED

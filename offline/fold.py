@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from models.customers import HORIZON, SKIPPED, Table
 from models.events import Batch, hash_ids
+from models.offers import Offers
 
 Array = npt.NDArray[Any]
 Day = tuple[int, list[str], Array]  # day, customer_ids, entries
@@ -38,10 +39,14 @@ def batch(frame: pd.DataFrame) -> Batch:
     return Batch(np.arange(len(frame)), frame["customer_id"].tolist(), t, kind, amount, order, event)
 
 
-def fold(frame: pd.DataFrame, day: int, horizon: int = HORIZON) -> Folded:
-    """Folds events that are all older than midnight `day`, in the order of the frame, then sweeps to it."""
+def fold(frame: pd.DataFrame, day: int, horizon: int = HORIZON, offers: Offers | None = None) -> Folded:
+    """Folds events that are all older than midnight `day`, in the order of the frame, then sweeps to it.
+
+    offers: whose products the rows shall remember.
+    """
     table, events, skipped = Table(horizon), batch(frame), np.zeros(len(SKIPPED), np.int64)
-    passed = table.fold(events, table.locate(events), events.index, -1, skipped)
+    codes = offers.codes(frame["product_id"].tolist()) if offers else None
+    passed = table.fold(events, table.locate(events), events.index, -1, skipped, codes)
     entries = np.concatenate([passed, table.sweep(day)])
     table.rows["seen"] = 0  # offsets of the topic start anew
     entries = entries[np.argsort(entries["day"], kind="stable")]

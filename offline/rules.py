@@ -228,21 +228,3 @@ def rules(found: Baskets, sets: Itemsets, min_confidence: float) -> pd.DataFrame
         raise RulesError(f"--min-confidence {min_confidence}: no rule reaches it; the best has {best:.4f}")
     rows.sort(key=lambda row: (-row[4], -row[2], row[0], row[1]))
     return pd.DataFrame(rows, columns=[*COLUMNS, "orders_antecedent", "orders_consequent"])
-
-
-def offers(rules: pd.DataFrame, top: int = 3) -> dict[str, list[str]]:
-    """The best products to offer beside each one, at most `top`, from rules with one product on each side.
-
-    rules: as `rules` gives them. Best is the highest confidence x lift. Confidence alone offers what everybody buys,
-    lift alone what hardly anybody does; for one antecedent the order of their product is that of the cosine between two
-    products' orders, ab / sqrt(a b), the similarity of item-based top-N recommendation (Deshpande and Karypis, ACM TOIS
-    2004, eq. 1). Products that the antecedent makes no likelier (lift up to 1) are not offered.
-
-    >>> rows = {"antecedent": [("tea",), ("tea",), ("tea", "milk")], "consequent": ["pot", "cup", "cup"]}
-    >>> offers(pd.DataFrame(rows | {"confidence": [0.1, 0.6, 0.9], "lift": [5.0, 2.0, 3.0]}))
-    {'tea': ['cup', 'pot']}
-    """
-    single = rules[(rules["antecedent"].map(len) == 1) & (rules["lift"] > 1)]
-    order = (-single["confidence"] * single["lift"]).sort_values(kind="stable").index
-    ranked = single.loc[order].assign(product=single["antecedent"].str[0])
-    return {str(product): group["consequent"].head(top).tolist() for product, group in ranked.groupby("product")}

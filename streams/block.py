@@ -46,11 +46,13 @@ def compose(
     names = [table.names[row] for row in rows.tolist()]
     predicted = serving.model.predict_many(table.observe(rows, swept_to))
     before = table.rows["cluster"][rows]
-    for column, served in (("cluster", predicted.cluster), ("demand", predicted.demand), ("version", serving.number)):
-        table.rows[column][rows] = served
+    for column in ("cluster", "rfm", "demand"):
+        table.rows[column][rows] = getattr(predicted, column)
+    table.rows["version"][rows] = serving.number
     opened(table, serving, np.unique(entries["row"]))
     state = table.rows.take(rows)  # `rows[...]` copies field by field, 15 times slower
-    values = scores.texts(state, predicted, serving.segments, table.horizon, swept_to, place)
+    offers = serving.model.offers
+    values = scores.texts(state, predicted, serving.segments, offers, table.horizon, swept_to, place)
     keys = list(zip(entries["day"].tolist(), (table.names[row] for row in entries["row"].tolist()), strict=True))
     entries["row"] = 0
     moved = np.flatnonzero(before != predicted.cluster)

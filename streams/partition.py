@@ -270,7 +270,8 @@ class Partition:
         batch = batch.keep(~old & (batch.kind != TICK))
         skipped = np.zeros(len(SKIPPED), np.int64)
         rows = self.table.locate(batch)
-        entries = self.table.fold(batch, rows, offsets[batch.index], self.swept_to, skipped)
+        codes = self.serving.model.offers.codes(batch.product_id)
+        entries = self.table.fold(batch, rows, offsets[batch.index], self.swept_to, skipped, codes)
         counts.update(dict(zip(SKIPPED, skipped.tolist(), strict=True)))
         await self._publish(np.unique(rows[rows >= 0]), entries, end, counts)
 
@@ -293,13 +294,14 @@ class Partition:
         await self._publish(rows.astype(np.int64), entries, self.offset, Counter(), day)
 
     def _moved(self, day: int) -> Array:
-        """Rows whose score is another than the published one, as of `day`: segment, or demand by 5 % and a cent."""
+        """Rows whose score is not the published one, as of `day`: segment, RFM, or demand by 5 % and a cent."""
         alive = np.flatnonzero(self.table.rows["first"] != NONE)
         rows, predicted = self.table.rows[alive], self.serving.model.predict_many(self.table.observe(alive, day))
         moved = np.abs(predicted.demand - rows["demand"])
         of_old_publish = rows["version"] >> 16 != self.serving.number >> 16
         told = (moved > 0.05 * rows["demand"]) & (scores.customer_value(moved, self.rules.horizon) > 0.01)
-        changed: Array = alive[told | (predicted.cluster != rows["cluster"]) | of_old_publish]
+        others = (predicted.cluster != rows["cluster"]) | (predicted.rfm != rows["rfm"])
+        changed: Array = alive[told | others | of_old_publish]
         return changed
 
     async def idle(self) -> None:

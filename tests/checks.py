@@ -22,6 +22,8 @@ from models.customers import ENTRY, RAW
 from models.demand import BUY, ORDERS, SPEND, Correction, Target, Upper
 from models.features import INPUTS, UNIT, inputs_exact, inputs_many, inputs_one
 from models.model import Model
+from models.offers import Offers
+from models.rfm import Quintiles
 from models.segments import Segments
 
 Array = NDArray[Any]
@@ -150,6 +152,12 @@ def _upper() -> Case:
     )
 
 
+def model() -> Model:
+    made = Model.create(FIRST, _closed(-1), MEAN_DAY, segments(), HORIZON)
+    made.rfm, made.offers = Quintiles.fit(raws(1000)), Offers({"tea": ["pot", "cup"], "pot": []})
+    return made
+
+
 def _learn_day(model: Model, i: int) -> None:
     day = FIRST + 1 + i
     position = dict(zip(names(), range(PER_DAY), strict=True))
@@ -172,7 +180,7 @@ CASES = (
     _upper(),
     Case(
         "model",
-        lambda: Model.create(FIRST, _closed(-1), MEAN_DAY, segments(), HORIZON),
+        model,
         _learn_day,
         lambda model, raw: tuple(model.predict_one(raw)),
         lambda model, raw: tuple(model.predict_many(raw)),

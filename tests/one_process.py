@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from models import artefact
-from models.customers import DAY, ENTRY, ERASE, PROMISED, TICK, Table
+from models.customers import DAY, ENTRY, ERASE, PROMISED, ROW, TICK, Table
 from models.events import decode_many
+from models.offers import Offers
 from streams import kafka, trainer
 from streams.partition import cuts
 from streams.partitioner import partitioner
@@ -21,7 +22,7 @@ SERVED = ("open_version", "open_demand")  # depends on when a model arrived
 
 @dataclass
 class Truth:
-    """rows: promised bytes by customer; entries by (partition, day, customer); rejects (partition, offset, reason)."""
+    """rows: what is kept by customer; entries by (partition, day, customer); rejects (partition, offset, reason)."""
 
     rows: dict[str, bytes] = field(default_factory=dict)
     entries: dict[tuple[int, int, str], bytes] = field(default_factory=dict)
@@ -32,15 +33,22 @@ def truth(settings: Settings, directory: Path, bounds: list[tuple[int, int]], cu
     """Every partition's log up to the present, swept to day `end`."""
     states = pq.read_table(directory / "states.parquet").to_pydict()
     home, found = partitioner(settings.partitioner, len(bounds)), Truth()
+    offers = artefact.decode((directory / "artefact.json").read_bytes()).restored().offers
     for p, (low, high) in enumerate(bounds):
         mine = [(n, s) for n, s in zip(states["customer_id"], states["state"], strict=True) if home(n) == p]
         table = Table()
         table.load([name for name, _ in mine], b"".join(state for _, state in mine))
-        for entries in _folded(table, found, list(kafka.read(settings, p, low, high)), p, cut_off, end, home, settings):
+        log = list(kafka.read(settings, p, low, high))
+        for entries in _folded(table, found, log, p, cut_off, end, home, settings, offers):
             for entry in entries:
                 found.entries[p, int(entry["day"]), table.names[entry["row"]]] = promised(entry)
-        found.rows |= {name: table.rows[row].tobytes()[:PROMISED] for name, row in table.index.items()}
+        found.rows |= {name: remembered(table.rows[row].tobytes()) for name, row in table.index.items()}
     return found
+
+
+def remembered(row: bytes) -> bytes:
+    """A row's promised bytes, and its ring: one set of offers was served all the time."""
+    return row[:PROMISED] + row[ROW.fields["offered"][1] :]  # type: ignore[index]  # of the stubs
 
 
 def promised(entry: Any) -> bytes:
@@ -53,7 +61,15 @@ def promised(entry: Any) -> bytes:
 
 
 def _folded(
-    table: Table, found: Truth, log: list[Any], p: int, cut_off: int, end: int, home: Any, settings: Settings
+    table: Table,
+    found: Truth,
+    log: list[Any],
+    p: int,
+    cut_off: int,
+    end: int,
+    home: Any,
+    settings: Settings,
+    offers: Offers,
 ) -> Iterator[Any]:
     keys, values = [m.key() for m in log], [m.value() for m in log]
     batch, faults = decode_many(keys, values, [m.timestamp()[1] for m in log])
@@ -72,7 +88,8 @@ def _folded(
                 table.erase(name)
             continue
         piece = piece.keep((piece.kind != TICK) & (piece.t >= cut_off * DAY))
-        yield table.fold(piece, table.locate(piece), offsets[piece.index], swept_to, np.zeros(2, np.int64))
+        rows, codes = table.locate(piece), offers.codes(piece.product_id)
+        yield table.fold(piece, rows, offsets[piece.index], swept_to, np.zeros(2, np.int64), codes)
     yield table.sweep(end)
 
 

@@ -179,7 +179,7 @@ class Customer:
             for place, text in enumerate(ids):
                 ring[place % len(ring)] = xxhash.xxh3_64_intdigest(text.encode())
             row[f"{name}_slot"] = len(ids) % len(ring)
-        row["seen"], row["due"], row["phase"], row["schema"] = self.seen, self.due, self.phase, 1
+        row["seen"], row["due"], row["phase"], row["schema"] = self.seen, self.due, self.phase, 2
         return row.tobytes()[:PROMISED]
 
 

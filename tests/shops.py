@@ -10,6 +10,8 @@ from models import artefact
 from models.customers import DAY, ENTRY, PURCHASE
 from models.features import log_rfm_many
 from models.model import Model, fit_history
+from models.offers import Offers
+from models.rfm import Quintiles
 from models.segments import Segments
 from offline.fold import Folded, fold, write_states
 
@@ -18,23 +20,33 @@ NAMES = ["Champions", "Lost", "Regulars"]
 
 
 def nobody(directory: Path) -> Path:
-    """The artefact of a shop that never sold anything."""
+    """The artefact of a shop that never sold anything, with RFM edges and offers from elsewhere."""
     segments = Segments(np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]), np.zeros(3), np.ones(3), [0, 1], NAMES[:2])
-    return _left(directory, Model.create(T0, np.empty(0, ENTRY), 10.0, segments), fold(_history(0, T0), T0))
+    model = Model.create(T0, np.empty(0, ENTRY), 10.0, segments)
+    model.rfm = Quintiles((7, 30, 90, 365), (1, 2, 3, 5), (250_000, 500_000, 1_000_000, 2_000_000))
+    model.offers = Offers({"P-1": ["P-7", "P-2", "P-9"], "P-2": ["P-1"]})
+    return _left(directory, model, fold(history(0, T0), T0))
 
 
 def shop(
-    directory: Path, customers: int = 60, day: int = T0, horizon: int = 30, order: tuple[int, ...] = (0, 1, 2)
+    directory: Path,
+    customers: int = 60,
+    day: int = T0,
+    horizon: int = 30,
+    order: tuple[int, ...] = (0, 1, 2),
+    offers: Offers | None = None,
 ) -> Path:
     """A small history up to `day`, folded and fitted; its three segments stand in this order."""
-    folded = fold(_history(customers, day), day, horizon)
+    folded = fold(history(customers, day), day, horizon)
     features = log_rfm_many(folded.table.observe(np.arange(customers), day))
     centres = np.array([[-1.0, 1.0, 1.0], [1.0, -1.0, -1.0], [0.0, 0.0, 0.0]])[[*order]]
     segments = Segments(centres, features.mean(0), features.std(0), [0, 1, 2], [NAMES[i] for i in order])
-    return _left(directory, fit_history(folded.days, day, segments, horizon), folded)
+    model = fit_history(folded.days, day, segments, horizon)
+    model.rfm, model.offers = Quintiles.fit(folded.table.observe(np.arange(customers), day)), offers or model.offers
+    return _left(directory, model, folded)
 
 
-def _history(customers: int, end: int) -> pd.DataFrame:
+def history(customers: int, end: int) -> pd.DataFrame:
     """The canonical history of customers h0, h1, ..., who buy every 3 to 41 days for 200 days."""
     rows = [
         (f"h{n}", day * DAY + n * 1_000_003, (3 + n * day % 90) * 5_000)

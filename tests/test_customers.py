@@ -510,9 +510,9 @@ def test_a_table_grows_and_keeps_what_it_holds() -> None:
 def test_states_of_another_schema_are_refused_in_one_line() -> None:
     table, _, _ = story(buy(0))
     newer = table.rows.copy()
-    newer["schema"] = 2
+    newer["schema"] = 3
     for packed in (newer.tobytes(), table.rows.tobytes()[:-1], b"", table.rows.tobytes() * 2):
-        with pytest.raises(ValueError, match=r"^the stored customer states are not of schema 1 \(\d+ bytes each\)$"):
+        with pytest.raises(ValueError, match=r"^the stored customer states are not of schema 2 \(\d+ bytes each\)$"):
             Table().load(["c"], packed)
 
 
@@ -552,7 +552,7 @@ def test_a_history_folded_offline_goes_on_in_the_stream(log: Log, past: int, siz
     assert disk.entries == truth.entries
 
 
-def test_the_layout_is_that_of_schema_1() -> None:
+def test_the_layout_is_that_of_schema_2() -> None:
     """Another layout needs another SCHEMA: rows and entries stand in the Redis of every deployment."""
-    assert (ROW.itemsize, PROMISED, ENTRY.itemsize, RAW.itemsize) == (400, 382, 144, 56)
-    assert (customers.SCHEMA, zlib.crc32(repr((ROW.descr, ENTRY.descr)).encode())) == (1, 1037114180)
+    assert (ROW.itemsize, PROMISED, ENTRY.itemsize, RAW.itemsize) == (499, 382, 144, 56)
+    assert (customers.SCHEMA, zlib.crc32(repr((ROW.descr, ENTRY.descr)).encode())) == (2, 3709454816)

@@ -14,12 +14,14 @@ from demo.services import Valkey
 from models import scores
 from models.customers import DAY, ROW
 from models.model import Predictions
+from models.offers import Offers, code
 from streams.store import Keys
 
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "redis-contract.md").read_text()
 RECORD = {  # HGETALL crm:customer:c-17, but for scored_at and the hash of the model
     b"cluster": b"0",
     b"segment": b"Champions",
+    b"rfm": b"5-2-4",
     b"predicted_demand": b"31.68",
     b"predicted_demand_high": b"31.68",
     b"predicted_orders": b"0.438",
@@ -32,6 +34,7 @@ RECORD = {  # HGETALL crm:customer:c-17, but for scored_at and the hash of the m
     b"last_event_at": b"2023-12-21T18:00:00Z",
     b"mean_days_between_orders": b"11.5",
     b"expected_next_order_at": b"2024-02-28T04:39:43Z",
+    b"next_offers": b'["P-7","P-9"]',  # P-2, bought twelve days before, is left out
     b"source": b"crm.events:0:4",
     b"demand_horizon_days": b"30",
     b"schema": b"1",
@@ -88,10 +91,10 @@ def test_the_document_names_every_key() -> None:
 # ---- what stands there -----------------------------------------------------------------------------------------------
 async def scripted(world: World) -> None:
     """One customer's events: an order of two lines, a return, a second order, a look around."""
-    world.log.buy("c-17", T0 + 0.5, "19.99", order_id="o1")
-    world.log.buy("c-17", T0 + 0.5, "5.015", order_id="o1")
+    world.log.buy("c-17", T0 + 0.5, "19.99", order_id="o1", product_id="P-1")
+    world.log.buy("c-17", T0 + 0.5, "5.015", order_id="o1", product_id="P-2")
     world.log.event("return", "c-17", T0 + 2.25, "5.00")
-    world.log.buy("c-17", T0 + 12, "120.00", order_id="o2")
+    world.log.buy("c-17", T0 + 12, "120.00", order_id="o2", product_id="P-1")
     world.log.event("view", "c-17", T0 + 12.75)
     await world.catch_up(await world.located())
 
@@ -153,13 +156,16 @@ def test_a_record_byte_by_byte() -> None:
     rows["at"], rows["orders"], rows["seen"] = 19_721 * DAY + 1_999_999, (3, 1), (43, 0)
     rows["spend"] = (1_234_550, -150)
     predicted = Predictions(
-        np.array([2, 0]), np.array([10.25, 0.0]), np.array([55.5, 0.0]), np.array([0.75, 0.0]), np.array([0.5, 0.0])
+        *(np.array(c) for c in ([2, 0], [543, 111], [10.25, 0.0], [55.5, 0.0], [0.75, 0.0], [0.5, 0.0]))
     )
-    first, second = scores.texts(rows, predicted, {0: "Lost", 2: "Loyal"}, 30, 19_730, "crm.events:1")
+    rows["offered"][0, :2], rows["offered_day"][0, :2], rows["offered_slot"] = (code("tea"), code("pot")), 19_639, 2
+    offers = Offers({"tea": ['"blue" pot', "pot"], "pot": ["tasse à thé"]})
+    first, second = scores.texts(rows, predicted, {0: "Lost", 2: "Loyal"}, offers, 30, 19_730, "crm.events:1")
     named = dict(zip(scores.FIELDS, first, strict=False))
     assert named == {
         "cluster": "2",
         "segment": "Loyal",
+        "rfm": "5-4-3",
         "predicted_demand": "10.25",
         "predicted_demand_high": "55.50",
         "predicted_orders": "0.750",
@@ -172,9 +178,10 @@ def test_a_record_byte_by_byte() -> None:
         "last_event_at": "2023-12-30T00:00:01Z",
         "mean_days_between_orders": "10.0",
         "expected_next_order_at": "2024-02-20T06:44:25Z",
+        "next_offers": r'["tasse à thé","\"blue\" pot","pot"]',
         "source": "crm.events:1:42",
     }
     assert second == (
-        *("0", "Lost", "0.00", "0.00", "0.000", "0.0000", "0.00", "1", "-0.02"),
-        *("2023-12-09T00:00:00Z", "2023-12-09T00:00:00Z", "2023-12-30T00:00:01Z", "", "", "history"),
+        *("0", "Lost", "1-1-1", "0.00", "0.00", "0.000", "0.0000", "0.00", "1", "-0.02"),
+        *("2023-12-09T00:00:00Z", "2023-12-09T00:00:00Z", "2023-12-30T00:00:01Z", "", "", "[]", "history"),
     )

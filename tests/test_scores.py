@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from models import scores
 from models.customers import BLANK, DAY
 from models.model import Predictions
+from models.offers import Offers
 
 Array = NDArray[Any]
+NO_OFFERS = Offers({})
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -34,8 +36,8 @@ def rows(*fields: dict[str, Any]) -> Array:
 
 
 def predictions(*columns: Sequence[float]) -> Predictions:
-    cluster, *others = (np.array(column) for column in columns)
-    return Predictions(cluster.astype(np.int64), *(other.astype(np.float64) for other in others))
+    cluster, rfm, *others = (np.array(column) for column in columns)
+    return Predictions(cluster.astype(np.int64), rfm.astype(np.int64), *(c.astype(np.float64) for c in others))
 
 
 FIRST = {
@@ -53,13 +55,16 @@ SECOND = {
 
 
 def test_the_whole_record_in_its_order() -> None:
-    predicted = predictions([2, 0], [12.345, 0.0], [99.999, 0.005], [0.6321, 1.0005], [0.5, 0.00004])
+    predicted = predictions([2, 0], [543, 115], [12.345, 0.0], [99.999, 0.005], [0.6321, 1.0005], [0.5, 0.00004])
     swept_to = us("2024-03-09T00:00:00+00:00") // DAY
-    made = scores.texts(rows(FIRST, SECOND), predicted, {2: "loyal", 0: "asleep"}, 30, swept_to, "crm.events:3")
+    made = scores.texts(
+        rows(FIRST, SECOND), predicted, {2: "loyal", 0: "asleep"}, NO_OFFERS, 30, swept_to, "crm.events:3"
+    )
     common = ("30", "2024-03-10T08:00:00Z", "1-20240309-abcdef01", "1")
     assert dict(zip(scores.FIELDS, made[0] + common, strict=True)) == {
         "cluster": "2",
         "segment": "loyal",
+        "rfm": "5-4-3",
         "predicted_demand": "12.35",
         "predicted_demand_high": "100.00",
         "predicted_orders": "0.632",
@@ -72,6 +77,7 @@ def test_the_whole_record_in_its_order() -> None:
         "last_event_at": "2024-03-10T07:30:15Z",
         "mean_days_between_orders": "4.8",
         "expected_next_order_at": "2024-04-22T14:14:40Z",
+        "next_offers": "[]",
         "source": "crm.events:3:41",
         "demand_horizon_days": "30",
         "scored_at": "2024-03-10T08:00:00Z",
@@ -79,23 +85,23 @@ def test_the_whole_record_in_its_order() -> None:
         "schema": "1",
     }
     assert made[1] == (
-        *("0", "asleep", "0.00", "0.01", "1.000", "0.0000", "0.00", "1", "-0.02"),
-        *("2100-02-28T00:00:00Z", "2100-02-28T00:00:00Z", "2100-03-01T00:00:00Z", "", "", "history"),
+        *("0", "asleep", "1-1-5", "0.00", "0.01", "1.000", "0.0000", "0.00", "1", "-0.02"),
+        *("2100-02-28T00:00:00Z", "2100-02-28T00:00:00Z", "2100-03-01T00:00:00Z", "", "", "[]", "history"),
     )
 
 
 def test_the_fields_are_those_of_the_contract_and_the_common_ones_come_last() -> None:
     assert (
-        *("cluster", "segment", "predicted_demand", "predicted_demand_high", "predicted_orders", "p_buy"),
+        *("cluster", "segment", "rfm", "predicted_demand", "predicted_demand_high", "predicted_orders", "p_buy"),
         *("customer_value", "orders", "spend", "first_purchase_at", "last_purchase_at", "last_event_at"),
-        *("mean_days_between_orders", "expected_next_order_at", "source"),
+        *("mean_days_between_orders", "expected_next_order_at", "next_offers", "source"),
         *("demand_horizon_days", "scored_at", "model_version", "schema"),
     ) == scores.FIELDS
     assert scores.COMMON == ("demand_horizon_days", "scored_at", "model_version", "schema")
 
 
 def test_no_customers_make_no_records() -> None:
-    assert scores.texts(rows(), predictions([], [], [], [], []), {}, 30, 0, "t:0") == []
+    assert scores.texts(rows(), predictions([], [], [], [], [], []), {}, NO_OFFERS, 30, 0, "t:0") == []
 
 
 @pytest.mark.parametrize(
@@ -178,9 +184,11 @@ def test_value_is_the_demand_of_a_year() -> None:
 @given(st.lists(st.tuples(*[st.floats(0, 1e12)] * 3, st.floats(0, 1)), max_size=5))
 def test_every_field_can_be_read_back(predicted: list[tuple[float, ...]]) -> None:
     """Plain decimal numbers, whatever their size: no exponent, no locale, nothing but the places promised."""
-    columns = [[0.0] * len(predicted), *(list(c) for c in zip(*predicted, strict=True))] if predicted else [[]] * 5
+    n = len(predicted)
+    numbers_in = [list(column) for column in zip(*predicted, strict=True)] or [[]] * 4
+    columns: list[list[float]] = [[0.0] * n, [111.0] * n, *numbers_in]
     places = {"predicted_demand": 2, "predicted_demand_high": 2, "predicted_orders": 3, "p_buy": 4, "customer_value": 2}
-    records = scores.texts(rows(*[FIRST] * len(predicted)), predictions(*columns), {0: "s"}, 30, 0, "t:0")
+    records = scores.texts(rows(*[FIRST] * n), predictions(*columns), {0: "s"}, NO_OFFERS, 30, 0, "t:0")
     for record, numbers in zip(records, predicted, strict=True):
         found = dict(zip(scores.FIELDS, record, strict=False))
         for (name, digits), number in zip(places.items(), (*numbers, numbers[0] * (365 / 30)), strict=True):

@@ -17,6 +17,7 @@ from offline.errors import OfflineError
 from offline.policy import ACTIONS, METHODS, Policy
 
 if TYPE_CHECKING:
+    from models.offers import Offers
     from offline.fold import Folded
     from offline.history import History
 
@@ -117,13 +118,13 @@ class Source:
                 raise OfflineError(f"--quality-report {self.quality_report}: {error.strerror or error}") from None
         return read
 
-    def fold(self, read: "History", bar: Bar) -> "Folded":
+    def fold(self, read: "History", bar: Bar, offers: "Offers | None" = None) -> "Folded":
         """The customers at the cut-off, by default the midnight after the last event."""
         from offline import fold
 
         bar.step("folding")
         day = self.until if self.until is not None else int(read.frame["occurred_at"].max()) // DAY + 1
-        return fold.fold(read.frame, day, self.horizon)
+        return fold.fold(read.frame, day, self.horizon, offers)
 
 
 def _add(command: Command, *options: Callable[[Command], Command]) -> Command:

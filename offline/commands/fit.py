@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 @click.command()
 @source
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory to write.")
-def fit(out: Path, **options: Any) -> None:
+@click.option("--offers", type=click.Path(path_type=Path), help="What `rules --offers` wrote, to go live too.")
+def fit(out: Path, offers: Path | None, **options: Any) -> None:
     """Clean the history, choose segments, fit and judge the demand models, and leave an artefact in --out.
 
     \b
@@ -31,10 +32,12 @@ def fit(out: Path, **options: Any) -> None:
         out.mkdir(parents=True, exist_ok=True)  # a directory that cannot be written shows now, not after the fit
         with bar() as steps:
             from offline import fit as job
+            from offline.offers import read as read_offers
 
+            beside = read_offers(offers) if offers else None
             read = given.read(steps)
-            folded = given.fold(read, steps)
-            fitted = job.fit(folded, given.horizon, steps.step)
+            folded = given.fold(read, steps, beside)
+            fitted = job.fit(folded, given.horizon, steps.step, beside)
         click.echo(read.counts.table())
         click.echo(f"\nfolded: {len(folded.table):,} customers, {sum(len(e) for _, _, e in folded.days):,} landmarks")
         click.echo(f"\nsegments\n{fitted.choice}")

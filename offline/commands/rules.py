@@ -1,7 +1,5 @@
 """`python -m offline rules`: from history files to association rules, and to what to offer beside each product."""
 
-import csv
-import difflib
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     from offline.rules import Baskets, Itemsets
 
 NEEDED = {"order_id": "order_id", "product_id": "product_id"}  # optional for others: here a missing one is an error
-SHOWN, TOP = 20, 3
+SHOWN = 20
 SHARE = click.FloatRange(0, 1, min_open=True)
 
 
@@ -81,9 +79,11 @@ def rules(
         click.echo(f"\nwritten: {out}")
     if offers:
         with one_line(offers):
-            best = _offered(table, job.offers(table, TOP))
+            from offline import offers as chosen
+
+            best = chosen.best(table)
             _write(best, offers)
-            click.echo(f"written: {offers}, for {len(best):,} products")
+            click.echo(f"written: {offers}, for {len(best):,} products; next: python -m offline fit --offers {offers}")
 
 
 def _mine(
@@ -105,20 +105,10 @@ def _mine(
 
 def names(path: Path) -> dict[str, str]:
     """Names by product_id from a CSV file with the columns product_id and name. Raises OfflineError."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header, *rows = list(csv.reader(file, strict=True)) or [[]]
-    except UnicodeError:
-        raise OfflineError(f"--products {path}: not UTF-8; convert it, for example: iconv -f LATIN1 -t UTF-8") from None
-    except (OSError, csv.Error) as error:
-        raise OfflineError(f"--products {path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    for wanted in ("product_id", "name"):
-        if wanted not in header:
-            nearest = difflib.get_close_matches(wanted, header, n=1, cutoff=0)
-            told = f"nearest is {nearest[0]!r}; rename it" if nearest else "the file is empty"
-            raise OfflineError(f"--products {path}: no column {wanted!r} among its comma-separated columns; {told}")
-    product, name = header.index("product_id"), header.index("name")
-    return {row[product]: row[name] for row in rows if len(row) > max(product, name)}
+    from offline import listing
+
+    rows = listing.rows(path, "--products", ["product_id", "name"], "product_id")
+    return {row["product_id"]: row["name"] for row in rows}
 
 
 def _writable(path: Path) -> None:
@@ -154,21 +144,6 @@ def _show(table: "pd.DataFrame", named: dict[str, str]) -> None:
         right = named.get(row["consequent"], row["consequent"]) + (" (few)" if row["few"] else "")
         figures = f"{row['lift']:>8.2f}{row['confidence']:>12.3f}{row['leverage']:>10.4f}{row['orders']:>9,}"
         click.echo(f"{figures}{row['orders_antecedent']:>9,}{row['orders_consequent']:>9,}  {left} => {right}")
-
-
-def _offered(table: "pd.DataFrame", best: dict[str, list[str]]) -> "pd.DataFrame":
-    """A row for each product: its offers, best first, and their confidences."""
-    import pandas as pd
-
-    confidence = table.set_index(["antecedent", "consequent"])["confidence"].to_dict()
-    columns = ["product", *(f"{what}_{i}" for i in range(1, TOP + 1) for what in ("offer", "confidence"))]
-    rows = [
-        {"product": product}
-        | {f"offer_{i}": offer for i, offer in enumerate(chosen, 1)}
-        | {f"confidence_{i}": confidence[(product,), offer] for i, offer in enumerate(chosen, 1)}
-        for product, chosen in best.items()
-    ]
-    return pd.DataFrame(rows, columns=columns)
 
 
 def _write(table: "pd.DataFrame", path: Path) -> None:
