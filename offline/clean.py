@@ -129,8 +129,8 @@ def repeated(table: pa.Table, key: Sequence[str]) -> Bools:
 def cancelled(frame: pd.DataFrame) -> Bools:
     """Which rows are a sale that a later return takes back whole, or that return; one to one, the nearest sale first.
 
-    frame: a history's columns, in its order, and quantity (int64, 0: unknown), named (is there a product or an order?).
-    Equal must be customer, product, quantity and amount; where no product is named, the order instead.
+    frame: a history's columns, in its order, and named (is there a product or an order?). Equal must be customer,
+    product, quantity and amount; where no product is named, the order instead.
     """
     returned = (frame["kind"] == RETURN).to_numpy()
     gone = np.zeros(len(frame), np.bool_)
@@ -139,7 +139,7 @@ def cancelled(frame: pd.DataFrame) -> Bools:
     traded = frame["kind"].isin([PURCHASE, RETURN]) & frame["named"]
     rows = frame[traded & frame["customer_id"].isin(frame["customer_id"][returned])]
     order = rows["order_id"].where(rows["product_id"].isna(), "")
-    same = [rows["customer_id"], rows["product_id"].fillna(""), order, rows["quantity"], rows["amount"].abs()]
+    same = [rows["customer_id"], rows["product_id"].fillna(""), order, rows["quantity"].abs(), rows["amount"].abs()]
     groups = rows.groupby(same, sort=False).ngroup()
     sales: dict[int, list[int]] = {}
     for row, group in zip(rows.index.tolist(), groups.tolist(), strict=True):

@@ -39,6 +39,7 @@ SCHEMA = pa.schema(
         ("order_id", pa.large_string()),
         ("product_id", pa.large_string()),
         ("amount", pa.int64()),
+        ("quantity", pa.int64()),
     ]
 )
 
@@ -207,8 +208,9 @@ def _raw(batch: pa.RecordBatch) -> list[pa.Array]:
     words = pa.array([*KINDS], pa.large_string())
     kind = words.take(pc.index_in(batch["kind"], pa.array([*KINDS.values()], pa.int8())))
     moment = batch["occurred_at"].cast(pa.timestamp("us", "UTC"))
-    amount = pc.multiply(batch["amount"].cast(pa.decimal128(19)), pa.scalar(Decimal("0.0001")))
-    raw = {"kind": kind, "occurred_at": moment, "amount": amount}
+    raw = {"kind": kind, "occurred_at": moment}
+    for name in ("amount", "quantity"):
+        raw[name] = pc.multiply(batch[name].cast(pa.decimal128(19)), pa.scalar(Decimal("0.0001")))
     return [raw.get(name, batch[name]) for name in SCHEMA.names]
 
 

@@ -38,8 +38,9 @@ class History:
     """frame: a row for each event, index 0..n-1, sorted by (occurred_at, file order). counts: what became of the rows.
 
     Columns: event_id str, kind int8 (PURCHASE, RETURN, VIEW, CART of models.events), customer_id str, occurred_at int64
-    (us since the epoch, UTC), order_id str, product_id str (NaN: none), amount int64 (1/10,000 major unit; negative for
-    a return, 0 for views and carts).
+    (us since the epoch, UTC), order_id str, product_id str (NaN: none), amount int64 (1/10,000 major unit) and quantity
+    int64 (1/10,000 unit, so that kilos are exact; one unit where the file gives none), both negative for a return and 0
+    for views and carts.
     """
 
     frame: pd.DataFrame
@@ -157,7 +158,7 @@ def _history(table: pa.Table, tally: Ints, notes: list[Line], policy: Policy) ->
     repeated = clean.repeated(table, policy.key) if policy.key else np.zeros(len(table), np.bool_)
     table = table.filter(pa.array(~repeated))
     table = table.take(pa.array(np.argsort(table["occurred_at"].to_numpy(), kind="stable")))
-    frame = table.select([*SCHEMA.names, "quantity", "named"]).to_pandas()
+    frame = table.select([*SCHEMA.names, "named"]).to_pandas()
     cancelled = clean.cancelled(frame) if policy.cancelled else np.zeros(len(frame), np.bool_)
     frame = frame[SCHEMA.names][~cancelled].reset_index(drop=True)
     frame, unusual, told = _outliers(frame, policy)
@@ -225,10 +226,10 @@ def _clean(
         files.need_money(file)
     row = pa.array(np.arange(rows + 1, rows + n + 1)).cast(pa.string())
     made = pc.binary_join_element_wise(pa.scalar(f"h:{file.number}"), row, ":").cast(pa.large_string())
-    values = ids | {"kind": pa.array(kind), "occurred_at": pa.array(occurred_at), "amount": pa.array(amount)}
+    numbers = {"kind": kind, "occurred_at": occurred_at, "amount": amount, "quantity": quantity}
+    values = ids | {name: pa.array(column) for name, column in numbers.items()}
     table = pa.table([values[name] for name in SCHEMA.names], schema=SCHEMA)
-    more = {"made": made, "row": pa.array(_hashes(block)), "quantity": pa.array(np.abs(quantity))}
-    for name, column in more.items():
+    for name, column in {"made": made, "row": pa.array(_hashes(block))}.items():
         table = table.append_column(name, column)
     says_more = time_of_day or any(ids[name].null_count < n for name in ("event_id", "order_id"))
     return table.filter(pa.array(what == 0)), np.bincount(what, minlength=len(reasons) + 1), says_more, filled
@@ -275,7 +276,10 @@ def _kinds(text: pa.Array) -> NDArray[np.int8]:
 def _amounts(
     columns: Mapping[str, pa.Array], whole_amounts: bool, kind: NDArray[np.int8]
 ) -> tuple[NDArray[np.int8], Ints, Ints, Bools]:
-    """(kind, amount, quantity, sound): a negative amount or quantity makes a purchase a return; views are worth 0."""
+    """(kind, amount, quantity, sound): a negative amount or quantity makes a purchase a return; views are worth 0.
+
+    What has an amount and no readable quantity is one unit.
+    """
     bought = (kind == PURCHASE) | (kind == RETURN)
     quantity, counted = money(columns["quantity"])
     if whole_amounts:
@@ -287,8 +291,9 @@ def _amounts(
         amount = np.where(sound, quantity // 10_000, 0) * np.where(sound, price, 0)
         sound &= np.abs(amount) < LIMIT
     kind = np.where(bought & ((amount < 0) | (quantity < 0)), RETURN, kind).astype(np.int8)
-    amount = np.select([kind == PURCHASE, kind == RETURN], [amount, -np.abs(amount)], 0)
-    return kind, amount, quantity, sound | ~bought
+    sign = np.select([kind == PURCHASE, kind == RETURN], [1, -1], 0)
+    units = np.where(counted, np.abs(quantity), 10_000)
+    return kind, sign * np.abs(amount), sign * units, sound | ~bought
 
 
 # ---- the cleaned history on disk -------------------------------------------------------------------------------------

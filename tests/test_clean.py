@@ -430,7 +430,7 @@ def test_counts_add_up_on_garbage(shared: Path, rows: list[tuple[str, ...]], mis
 @given(st.lists(trades, max_size=25))
 def test_cleaning_a_cleaned_history_changes_nothing(shared: Path, rows: list[Sale]) -> None:
     lines = [
-        f"x{c},2024-01-0{d + 1},{a if k != RETURN else -a}.5,{p or ''},{o or ''},{q}" for k, d, c, p, o, q, a in rows
+        f"x{c},2024-01-0{d + 1},{a if k != RETURN else -a}.5,{p or ''},{o or ''},{q}.25" for k, d, c, p, o, q, a in rows
     ]
     once = load(shared, "\n".join([f"{HEAD},product_id,order_id,quantity", "x,2024-01-01,7,,,1", *lines]))
     history.write_parquet(once.frame, shared.with_name("once.parquet"))

@@ -31,7 +31,7 @@ from offline.policy import Policy
 from offline.quality import Counts
 from offline.values import money, times
 
-COLUMNS = ["event_id", "kind", "customer_id", "occurred_at", "order_id", "product_id", "amount"]
+COLUMNS = ["event_id", "kind", "customer_id", "occurred_at", "order_id", "product_id", "amount", "quantity"]
 FEW = {"customer_id": "c", "occurred_at": "t", "amount": "a"}
 NOTHING = Counts(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
@@ -162,7 +162,8 @@ def plain(rows: Sequence[Sequence[str]], until: int) -> tuple[list[list[object]]
         else:
             counts["kept"] += 1
             event_id = f"h:0:{number}"
-            kept.append([event_id, kind, customer_id, t, order_id or event_id, "p", amount])
+            units = 0 if kind in (VIEW, CART) or count is None else -abs(count) if kind == RETURN else count
+            kept.append([event_id, kind, customer_id, t, order_id or event_id, "p", amount, units])
     return sorted(kept, key=lambda row: row[3]), counts  # type: ignore[arg-type, return-value]
 
 
@@ -263,6 +264,16 @@ def test_a_negative_amount_or_quantity_or_the_type_says_return(file: Path) -> No
     frame = load(file, text, {"customer_id": "c", "occurred_at": "t"}).frame
     assert frame.kind.tolist() == [PURCHASE, RETURN, RETURN, RETURN, RETURN, PURCHASE, VIEW, CART]
     assert frame.amount.tolist() == [50_000, -50_000, -50_000, -50_000, -50_000, 0, 0, 0]
+    assert frame.quantity.tolist() == [10_000, -10_000, -10_000, -10_000, -10_000, 10_000, 0, 0]
+
+
+def test_a_quantity_may_be_of_kilos_and_without_one_a_line_is_one_unit(file: Path) -> None:
+    lines = ["x,2020-01-01,5,1.2345,", "x,2020-01-02,-5,0.5,", "x,2020-01-03,5,some,", "x,2020-01-04,5,0,"]
+    columns = {"customer_id": "c", "occurred_at": "t"}
+    frame = load(file, "\n".join(["c,t,amount,quantity,event_type", *lines, "x,2020-01-05,5,,return"]), columns).frame
+    assert frame.quantity.tolist() == [12_345, -5_000, 10_000, 0, -10_000]
+    text = "c,t,amount,event_type\nx,2020-01-01,5,\nx,2020-01-02,-6,\nx,2020-01-03,,view\n"
+    assert load(file, text, columns).frame.quantity.tolist() == [10_000, -10_000, 0]
 
 
 def test_an_amount_that_int64_cannot_hold_is_a_bad_number(file: Path) -> None:
@@ -390,7 +401,7 @@ def test_ids_stay_as_they_are_written(file: Path) -> None:
 
 def test_dtypes(file: Path) -> None:
     frame = load(file, "c,t,a\nx,2020-01-01,1\n").frame
-    assert frame.dtypes.astype(str).tolist() == ["str", "int8", "str", "int64", "str", "str", "int64"]
+    assert frame.dtypes.astype(str).tolist() == ["str", "int8", "str", "int64", "str", "str", "int64", "int64"]
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------
@@ -413,8 +424,8 @@ def test_parquet_says_the_same_as_csv(tmp_path: Path) -> None:
     columns = {"customer_id": "c", "occurred_at": "t"}
     read = history.read([tmp_path / "data"], columns, progress=lambda done, total: steps.append((done, total)))
     assert read.frame.drop(columns="product_id").to_numpy(object).tolist() == [
-        ["h:0:1", PURCHASE, "x", us("2020-01-01T10:00+00:00"), "536365", 204_000],
-        ["h:0:2", RETURN, "y", us("2020-01-02T00:00:00.000001+00:00"), "536366", -4],
+        ["h:0:1", PURCHASE, "x", us("2020-01-01T10:00+00:00"), "536365", 204_000, 10_000],
+        ["h:0:2", RETURN, "y", us("2020-01-02T00:00:00.000001+00:00"), "536366", -4, -20_000],
     ]
     assert read.counts.without_customer == 1
     size = (tmp_path / "data").stat().st_size
