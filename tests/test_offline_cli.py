@@ -19,6 +19,7 @@ from refusal import one_line
 from demo import cdnow
 from models import artefact
 from models.customers import ROW
+from models.offers import code
 from offline.__main__ import main
 from offline.history import read_parquet
 from offline.quality import LABELS
@@ -121,6 +122,32 @@ def test_reasons_and_figures_are_printed(fitted: tuple[Path, str]) -> None:
         *(f"spend/{name}" for name in ("decayed_rate", "last_period", "own_rate", "served", "zero")),
     ]
     assert found.metrics_cut == 19_800 - 4 * 30  # the first of three cuts: all that was judged is later
+
+
+def test_rfm_edges_and_offers_go_into_the_artefact_and_the_rings_into_the_states(tmp_path: Path) -> None:
+    rows = [f"c{n},{np.datetime64(19_500 + 9 * i + n % 9, 'D')},{n}.50,p{i % 2}" for n in range(40) for i in range(12)]
+    history = store(tmp_path / "h.csv", [f"{LINES[0]},product_id", *rows])
+    offers = store(tmp_path / "offers.csv", ["product,offer_1,offer_2,offer_3", "p1,p0,p7,"])
+    printed = run(["fit", "--history", str(history), "--offers", str(offers), "--out", str(tmp_path / "fit")])
+    model = artefact.decode((tmp_path / "fit" / "artefact.json").read_bytes()).restored()
+    assert model.offers.beside == {"p1": ["p0", "p7"]}
+    assert model.rfm.recency == (2, 4, 6, 8)  # 40 customers, nine last days: 1 to 9 days before the cut-off
+    assert model.rfm.spend == tuple(12 * int((8 * i - 0.5) * 10_000) for i in range(1, 5))
+    assert (
+        "rfm, edges between fifths: days since last purchase 2, 4, 6, 8; orders 12, 12, 12, 12; spend 90.00, "
+        in printed
+    )
+    assert "next offers: beside 1 products" in printed
+    states = pq.read_table(tmp_path / "fit" / "states.parquet").to_pydict()["state"]
+    ring = [code(f"p{i % 2}") for i in range(12)]
+    assert {tuple(np.frombuffer(state, ROW)[0]["offered"][:12].tolist()) for state in states} == {tuple(ring)}
+
+
+def test_offers_that_cannot_be_read_show_before_the_history_is(shop: Path, tmp_path: Path) -> None:
+    offers = store(tmp_path / "o.csv", ["Product,offer_1", "a,b"])
+    left = tmp_path / "fit" / "artefact.json"
+    said = one_line(left, *arguments(shop, tmp_path / "fit"), "--offers", offers)
+    assert f"--offers {offers}: no column 'product'" in said
 
 
 def test_fit_leaves_the_history_that_clean_makes_with_the_same_options(shop: Path, tmp_path: Path) -> None:

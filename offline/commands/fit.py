@@ -42,6 +42,7 @@ def fit(out: Path, offers: Path | None, **options: Any) -> None:
         click.echo(f"\nfolded: {len(folded.table):,} customers, {sum(len(e) for _, _, e in folded.days):,} landmarks")
         click.echo(f"\nsegments\n{fitted.choice}")
         click.echo(f"\n{profiles(folded, fitted).to_string()}")
+        _live(fitted)
         _figures(fitted)
         _write(out, read, folded, fitted)
     click.echo(
@@ -67,6 +68,16 @@ def profiles(folded: "Folded", fitted: "Fit") -> "pd.DataFrame":
     )
     table = frame.groupby("segment").mean().assign(customers=frame["segment"].value_counts())
     return table.sort_values("spend", ascending=False).round(2)
+
+
+def _live(fitted: "Fit") -> None:
+    """What else goes live with the model."""
+    rfm, offers = fitted.model.rfm, fitted.model.offers
+    spend = [f"{edge / 1e4:.2f}" for edge in rfm.spend]
+    edges = [("days since last purchase", rfm.recency), ("orders", rfm.orders), ("spend", spend)]
+    told = "; ".join(f"{name} {', '.join(map(str, values))}" for name, values in edges)
+    click.echo(f"\nrfm, edges between fifths: {told}")
+    click.echo(f"next offers: beside {len(offers.beside):,} products" if offers.beside else "next offers: none given")
 
 
 def _figures(fitted: "Fit") -> None:
