@@ -60,13 +60,15 @@ def outcomes(records: list[Record]) -> list[Any]:
             plain.append(error)
     batch, rejected = events.decode_many(*map(list, zip(*records, strict=True)))
     assert [(i, p.reason, p.detail) for i, p in enumerate(plain) if isinstance(p, Rejected)] == rejected
-    columns = (batch.index, batch.customer_id, batch.t, batch.kind, batch.amount, batch.order, batch.event)
+    ids = (batch.customer_id, batch.product_id)
+    columns = (batch.index, batch.t, batch.kind, batch.amount, batch.order, batch.event, *ids)
     assert {len(column) for column in columns} == {len(batch)}
-    assert [str(c.dtype) for c in (columns[0], *columns[2:])] == ["int64", "int64", "int8", "int64", "uint64", "uint64"]
+    assert [str(c.dtype) for c in columns[:6]] == ["int64", "int64", "int8", "int64", "uint64", "uint64"]
     rows = list(zip(*(column if isinstance(column, list) else column.tolist() for column in columns), strict=True))
     accepted = [(i, event) for i, event in enumerate(plain) if isinstance(event, Event)]
     assert rows == [
-        (i, e.customer_id, e.occurred_at, e.kind, e.amount, digest(e.order_id), digest(e.event_id)) for i, e in accepted
+        (i, e.occurred_at, e.kind, e.amount, digest(e.order_id), digest(e.event_id), e.customer_id, e.product_id)
+        for i, e in accepted
     ]
     return plain
 
@@ -596,11 +598,12 @@ def test_columns_are_independent_of_the_batch_they_came_in() -> None:
 
 
 def test_parts_of_a_batch() -> None:
-    raws = [value(event_id=f'"e{i}"', quantity=str(i + 1)) for i in range(5)]
+    raws = [value(event_id=f'"e{i}"', quantity=str(i + 1), product_id=f'"p{i}"') for i in range(5)]
     batch, _ = events.decode_many([b"c1"] * 5, raws, [NOW] * 5)
     part = batch.part(1, 3)
     assert (part.index.tolist(), part.amount.tolist(), len(part.customer_id)) == ([1, 2], [198_000, 297_000], 2)
     kept = batch.keep(np.array([True, False, False, False, True]))
     assert (kept.index.tolist(), kept.event.tolist()) == ([0, 4], batch.event[[0, 4]].tolist())
-    assert kept.customer_id == ["c1", "c1"]
+    assert (kept.customer_id, kept.product_id) == (["c1", "c1"], ["p0", "p4"])
+    assert part.product_id == ["p1", "p2"]
     assert batch.keep(np.ones(5, np.bool_)) is batch
