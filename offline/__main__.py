@@ -8,15 +8,16 @@ from offline.commands.evaluate import evaluate
 from offline.commands.fit import fit
 from offline.commands.rules import rules
 from offline.commands.segment import segment
+from offline.commands.stock import stock
 from offline.commands.value import value
 
 
 @click.group()
 def main() -> None:
-    """Offline jobs: clean a history, fit and judge its models; segment customers, predict demand, value; mine rules."""
+    """Offline jobs: clean a history, fit and judge models, segment customers, predict demand and value, mine rules."""
 
 
-for command in (clean, fit, segment, evaluate, demand, value, rules):
+for command in (clean, fit, segment, evaluate, demand, stock, value, rules):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from models.segments import Segments
 from offline import buytilldie
 from offline.examples import COLUMNS, Examples, Floats, Target, check, split
 from offline.fold import Day
-from offline.metrics import compare
+from offline.metrics import compare, least
 from offline.regressors import REGRESSORS, tune
 
 SERVED, MBG_NBD = "served", "mbg_nbd"
@@ -104,7 +104,7 @@ def evaluate(
             else:
                 predictions[name] = tune(name, learned, target, horizon).predict(later.x)
         predictions[SERVED] = each.predictions[target]
-        tables.append(compare(later.label, predictions, _floor(learned)))
+        tables.append(compare(later.label, predictions, least(learned.label)))
     by_cut = pd.concat(tables, keys=cuts, names=["cut"])
     figures = summary(by_cut)
     name, reason = choose(figures.deviance)
@@ -167,8 +167,3 @@ def _gain(figures: pd.DataFrame, name: str, batch: Sequence[str]) -> str:
         f"the best batch model, {best}, would {'lower' if less > 0 else 'raise'} the deviance by {abs(less):.1%}"
         f" and {'raise' if rank > 0 else 'lower'} nGini by {abs(rank):.3f}"
     )
-
-
-def _floor(examples: Examples) -> float:
-    """The least expectation with which a deviance is computed: a hundredth of the mean label that was learned."""
-    return max(0.01 * float(examples.label.mean()) if len(examples) else 0.0, 1e-6)

@@ -10,8 +10,12 @@ from pathlib import Path
 from offline.errors import OfflineError, nearest
 
 
-def rows(path: Path, option: str, wanted: Sequence[str], key: str) -> list[dict[str, str]]:
-    """Each row's values of the wanted columns (`key` is one of them), in the file's order; blank lines are passed over.
+def rows(
+    path: Path, option: str, wanted: Sequence[str], key: str, optional: Sequence[str] = ()
+) -> list[dict[str, str]]:
+    """Each row's values of the wanted columns (`key` is one of them), and of optional ones that are there.
+
+    In the file's order; blank lines are passed over.
 
     Raises OfflineError, one line that begins with `option`: a file that cannot be read, a missing column, a row with
     too few values, an empty or repeated `key`.
@@ -37,4 +41,5 @@ def rows(path: Path, option: str, wanted: Sequence[str], key: str) -> list[dict[
         if (value := row[header.index(key)]) in seen or not value:
             raise OfflineError(f"{where}: line {number}: {key} {'is empty' if not value else f'{value!r} came before'}")
         seen.add(value)
-    return [{name: row[header.index(name)] for name in wanted} for _, row in found]
+    at = {name: header.index(name) for name in (*wanted, *optional) if name in header}
+    return [{name: row[place] for name, place in at.items()} for _, row in found]

@@ -62,6 +62,26 @@ def wape(y: ArrayLike, p: ArrayLike) -> float:
     return float(np.abs(labels - predictions).sum() / total) if total else float("nan")
 
 
+def mase(y: ArrayLike, p: ArrayLike, scale: ArrayLike) -> float:
+    """Mean absolute scaled error, mean |y - p| / scale: [0, inf); NaN if every scale is 0.
+
+    scale (n,), >= 0: of each series the mean absolute error of the naive forecast where it was learned (Hyndman and
+    Koehler 2006); those whose scale is 0 are left out.
+
+    >>> mase([4, 9, 5], [2, 9, 0], [1, 3, 0])
+    1.0
+    """
+    (labels, predictions), scales = _pair(y, p), np.asarray(scale, np.float64)
+    some = scales > 0
+    return float((np.abs(labels - predictions)[some] / scales[some]).mean()) if some.any() else float("nan")
+
+
+def least(y: ArrayLike) -> float:
+    """The floor of a deviance, where y was learned from: a hundredth of its mean, and positive."""
+    labels = np.asarray(y, np.float64)
+    return max(0.01 * float(labels.mean()) if labels.size else 0.0, 1e-6)
+
+
 def poisson_deviance(y: ArrayLike, p: ArrayLike, floor: float) -> float:
     """Mean Poisson deviance, 2 mean(y ln(y / p) - y + p) with p raised to `floor`: [0, inf), least for the expectation.
 

@@ -8,13 +8,14 @@ predicts is scaled to the mean of all labels.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.compose import TransformedTargetRegressor
+from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
@@ -25,7 +26,7 @@ from threadpoolctl import threadpool_limits
 
 from models.demand import ORDERS, SPEND
 from offline.examples import COLUMNS, Examples, Floats, Ints, Target, check, split
-from offline.metrics import poisson_deviance
+from offline.metrics import least, poisson_deviance
 
 SVR_ROWS, FOLDS, SEED = 10_000, 2, 0
 
@@ -111,31 +112,42 @@ def folds(day: Ints, end: int, horizon: int, most: int = FOLDS) -> list[tuple[In
 
 def tune(name: str, examples: Examples, target: Target, horizon: int) -> Tuned:
     """Chooses the setting of this family on time, then learns from all examples (n >= 1)."""
-    family, end, every = REGRESSORS[name], int(examples.day[-1]), examples
+    family, every = REGRESSORS[name], examples
     if family.rows is not None and len(examples) > family.rows:
         examples = every.part(_balanced(every.label > 0, family.rows))
-    floor, sampled = max(0.01 * float(examples.label.mean()), 1e-6), examples is not every
+    sampled = examples is not every
+    learned = fit(family.make(target), family.grid, examples.day, examples.x, examples.label, horizon, sampled)
+    if not sampled:
+        return learned
+    drawn = np.random.default_rng(SEED).choice(len(every), len(examples), replace=False)
+    return replace(learned, factor=_factor(every.label, learned.predict(every.x[drawn])))
+
+
+def fit(
+    model: Pipeline, grid: dict[str, list[Any]], day: Ints, x: Floats, label: Floats, horizon: int, scaled: bool = False
+) -> Tuned:
+    """Chooses the setting on time, then learns from all of x (n, inputs) and label (n,), n >= 1.
+
+    day (n,): on which each closes, ascending, in the unit of the horizon. scaled: settings are judged by predictions
+    brought to the right mean.
+    """
+    floor = least(label)
 
     def score(estimator: BaseEstimator, x: Floats, y: Floats) -> float:
         predicted = np.maximum(estimator.predict(x), 0.0)
-        return -poisson_deviance(y, predicted * (_factor(y, predicted) if sampled else 1.0), floor)
+        return -poisson_deviance(y, predicted * (_factor(y, predicted) if scaled else 1.0), floor)
 
-    windows, model = folds(examples.day, end, horizon), family.make(target)
+    if not label.any():  # of which a Poisson loss makes nothing
+        return Tuned(DummyRegressor(strategy="constant", constant=0.0).fit(x, label), 1.0, {}, {}, len(x))
+    windows = [(teach, judge) for teach, judge in folds(day, int(day[-1]), horizon) if label[teach].any()]
     with threadpool_limits(limits=1):
         if not windows:  # too short a history to choose on: the middle of the grid
-            chosen = {key: values[len(values) // 2] for key, values in family.grid.items()}
-            estimator, scores = model.set_params(**chosen).fit(examples.x, examples.label), {}
-        else:
-            search = GridSearchCV(model, family.grid, scoring=score, cv=windows, error_score="raise")
-            search.fit(examples.x, examples.label)
-            estimator, chosen = search.best_estimator_, search.best_params_
-            tried = zip(search.cv_results_["params"], search.cv_results_["mean_test_score"].tolist(), strict=True)
-            scores = {setting(parameters): -mean for parameters, mean in tried}
-        factor = 1.0
-        if sampled:
-            drawn = np.random.default_rng(SEED).choice(len(every), len(examples), replace=False)
-            factor = _factor(every.label, np.maximum(estimator.predict(every.x[drawn]), 0.0))
-    return Tuned(estimator, factor, chosen, scores, len(examples))
+            chosen = {key: values[len(values) // 2] for key, values in grid.items()}
+            return Tuned(model.set_params(**chosen).fit(x, label), 1.0, chosen, {}, len(x))
+        search = GridSearchCV(model, grid, scoring=score, cv=windows, error_score="raise").fit(x, label)
+    tried = zip(search.cv_results_["params"], search.cv_results_["mean_test_score"].tolist(), strict=True)
+    scores = {setting(parameters): -mean for parameters, mean in tried}
+    return Tuned(search.best_estimator_, 1.0, search.best_params_, scores, len(x))
 
 
 def _factor(labels: Floats, predicted: Floats) -> float:

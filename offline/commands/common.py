@@ -119,12 +119,15 @@ class Source:
         return read
 
     def fold(self, read: "History", bar: Bar, offers: "Offers | None" = None) -> "Folded":
-        """The customers at the cut-off, by default the midnight after the last event."""
+        """The customers at the cut-off."""
         from offline import fold
 
         bar.step("folding")
-        day = self.until if self.until is not None else int(read.frame["occurred_at"].max()) // DAY + 1
-        return fold.fold(read.frame, day, self.horizon, offers)
+        return fold.fold(read.frame, self.day(read), self.horizon, offers)
+
+    def day(self, read: "History") -> int:
+        """The cut-off as a day number, by default the midnight after the last event."""
+        return self.until if self.until is not None else int(read.frame["occurred_at"].max()) // DAY + 1
 
 
 def _add(command: Command, *options: Callable[[Command], Command]) -> Command:

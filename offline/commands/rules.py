@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from offline.commands import tables
 from offline.commands.common import Bar, bar, one_line, source, sourced
 from offline.errors import OfflineError
 
@@ -63,7 +64,7 @@ def rules(
         named = names(products) if products else {}
         for path in filter(None, (out, offers)):  # what cannot be written shows now, not after the mining
             with one_line(path):
-                _writable(path)
+                tables.writable(path)
         if out == offers:
             raise OfflineError(f"--offers {offers}: is --out too; name another file")
         with bar() as steps:
@@ -75,14 +76,14 @@ def rules(
         click.echo(f"{read.counts.table()}\n")
         _report(found, found.least(min_support), sets, table)
         _show(table.head(SHOWN), named)
-        _write(table.assign(antecedent=table["antecedent"].map(separator.join))[job.COLUMNS], out)
+        tables.write(table.assign(antecedent=table["antecedent"].map(separator.join))[job.COLUMNS], out)
         click.echo(f"\nwritten: {out}")
     if offers:
         with one_line(offers):
             from offline import offers as chosen
 
             best = chosen.best(table)
-            _write(best, offers)
+            tables.write(best, offers)
             click.echo(f"written: {offers}, for {len(best):,} products; next: python -m offline fit --offers {offers}")
 
 
@@ -109,12 +110,6 @@ def names(path: Path) -> dict[str, str]:
 
     rows = listing.rows(path, "--products", ["product_id", "name"], "product_id")
     return {row["product_id"]: row["name"] for row in rows}
-
-
-def _writable(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_dir():
-        raise OfflineError(f"{path}: is a directory; name a file in it")
 
 
 def _separable(products: list[str], separator: str) -> None:
@@ -144,10 +139,3 @@ def _show(table: "pd.DataFrame", named: dict[str, str]) -> None:
         right = named.get(row["consequent"], row["consequent"]) + (" (few)" if row["few"] else "")
         figures = f"{row['lift']:>8.2f}{row['confidence']:>12.3f}{row['leverage']:>10.4f}{row['orders']:>9,}"
         click.echo(f"{figures}{row['orders_antecedent']:>9,}{row['orders_consequent']:>9,}  {left} => {right}")
-
-
-def _write(table: "pd.DataFrame", path: Path) -> None:
-    """`path` holds either what it held before or the whole table."""
-    fresh = path.with_name(path.name + ".new")
-    table.to_csv(fresh, index=False)
-    fresh.replace(path)

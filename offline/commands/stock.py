@@ -1,0 +1,119 @@
+"""`python -m offline stock`: units of each product in the weeks ahead, and what to order."""
+
+import re
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from offline.commands import tables
+from offline.commands.common import bar, one_line, source, sourced
+from offline.errors import OfflineError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from offline.stock import StockForecast
+
+NEEDED = {"product_id": "product_id"}  # optional for others: here a missing one is an error
+SHOWN = 10
+NUMBER = re.compile(r"\s*[+-]?\d+(\.\d+)?\s*", re.ASCII)
+
+
+@click.command()
+@partial(source, horizon=False)
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="CSV file to write, a row for each product."
+)
+@click.option("--weeks", default=4, show_default=True, type=click.IntRange(1, 52), help="Weeks that a demand spans.")
+@click.option("--cuts", "most", default=4, show_default=True, type=click.IntRange(2, 24), help="Cut dates, at most.")
+@click.option(
+    "--stock", "held", type=click.Path(path_type=Path), help="CSV of product_id, on_hand and, if any, on_order: units."
+)
+def stock(out: Path, weeks: int, most: int, held: Path | None, **options: Any) -> None:
+    """Predict the units of each product in the next --weeks and write them to --out, the most expected first.
+
+    With --stock, also what to order so that 9 of 10 products last: the upper bound less on hand and on order.
+
+    \b
+    Example:
+      python -m offline stock --history orders.csv --columns product_id=SKU --stock stock.csv --out reorder.csv
+    """
+    with one_line(out):
+        given = sourced(**options)
+        given = replace(given, columns=NEEDED | given.columns)
+        tables.writable(out)
+        available = _available(held) if held else None
+        with bar() as steps:
+            from offline import stock as job
+            from offline.weeks import Weeks
+
+            read = given.read(steps)
+            found = job.forecast(Weeks.of(read.frame, given.day(read)), weeks, most, steps.step)
+        table = found.frame
+        if available is not None:
+            table = _ordered(table, available)
+        click.echo(f"{read.counts.table()}\n")
+        _report(found)
+        click.echo(f"\n{table.head(SHOWN).round(1).to_string(index=False, na_rep='-')}")
+        if available is not None:
+            _held(table, available)
+        tables.write(table, out)
+    click.echo(f"\nwritten: {out}")
+
+
+def _available(path: Path) -> dict[str, float]:
+    """Units on hand and on order by product. Raises OfflineError."""
+    from offline import listing
+
+    found: dict[str, float] = {}
+    for row in listing.rows(path, "--stock", ("product_id", "on_hand"), "product_id", optional=("on_order",)):
+        product = row.pop("product_id")
+        for column, text in row.items():
+            if not NUMBER.fullmatch(text):
+                raise OfflineError(
+                    f"--stock {path}: {column} of product {product!r} is {text!r}; say a number like 12.5"
+                )
+        found[product] = sum(map(float, row.values()))
+    return found
+
+
+def _ordered(table: "pd.DataFrame", available: dict[str, float]) -> "pd.DataFrame":
+    import pandas as pd
+
+    from offline.stock import reorder
+
+    upper = table.set_index("product_id")["upper_90"]
+    suggested = reorder(upper, pd.Series(available, dtype=float)).array
+    table = table.assign(suggested_reorder=suggested)
+    return table[["product_id", "expected_units", "upper_90", "suggested_reorder", "model", "weeks_of_history"]]
+
+
+def _report(found: "StockForecast") -> None:
+    import numpy as np
+
+    products, weeks = found.weeks.units.shape
+    kinds = ", ".join(f"{n:,} {kind}" for kind, n in found.kinds.items())
+    click.echo(f"{products:,} products in {weeks} weeks up to {np.datetime64(found.weeks.end, 'D')}: {kinds}\n")
+    cuts = found.by_cut.index.get_level_values("cut").unique()
+    click.echo(f"{found.horizon} weeks ahead, mean of {len(cuts)} cuts (spread: largest less smallest)")
+    click.echo(found.figures.round(3).rename_axis(None).to_string())
+    for line in (*found.left_out, found.reason):
+        click.echo(line)
+    since = np.datetime64(int(cuts[0]), "D")
+    every, *classes = [f"{held:.1%} of {n:,} {name}" for name, n, held in found.coverage.itertuples()]
+    click.echo(f"upper_90, calibrated before {since}, held after it for {every}:\n  {', '.join(classes)}")
+
+
+def _held(table: "pd.DataFrame", available: dict[str, float]) -> None:
+    untold = int(table["suggested_reorder"].isna().sum())
+    click.echo(
+        f"\nto order: {table['suggested_reorder'].sum():,} units of {(table['suggested_reorder'] > 0).sum():,} products"
+    )
+    if untold:
+        click.echo(f"no suggestion for {untold:,} products that --stock does not name")
+    if unknown := sorted(available.keys() - set(table["product_id"])):
+        more = f" and {len(unknown) - 3:,} more" if len(unknown) > 3 else ""
+        click.echo(f"in --stock, but never sold in these weeks: {', '.join(map(repr, unknown[:3]))}{more}")
