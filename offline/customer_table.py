@@ -1,9 +1,8 @@
 """A table of customers as a person keeps it: one row a customer, an id column, numbers and categories.
 
 Rule: every cell is kept as the text it was, so what is written again is what was read; values are made of that text in
-one place, `numbers`. Read are Parquet, and CSV in UTF-8 (with or without BOM) separated by comma, semicolon or tab: by
-whichever splits the header into the most columns. In a file with semicolons 12,5 is a number. Errors are `TableError`,
-one line: what, where, what to do.
+one place, `numbers`. Read are Parquet, and CSV whose encoding and delimiter are found out as for histories. In a file
+with semicolons 12,5 is a number. Errors are one line: what, where, what to do.
 """
 
 import csv
@@ -17,10 +16,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from offline import files
 from offline.errors import OfflineError, nearest
 from offline.files import MISSING
 
-SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 ID = re.compile(r"id|(customer|cust|client|user|member|household|person|account)[ _-]*(id|no|number|key)", re.I)
 # Squares of larger numbers overflow in sums.
 LARGEST = 1e100
@@ -54,19 +53,14 @@ class CustomerTable:
 
 
 def read(path: Path, id_column: str | None = None) -> CustomerTable:
-    """The table in `path`; `id_column` is its key, by default the first column named like one. Raises TableError.
+    """The table in `path`; `id_column` is its key, by default the first column named like one. Raises OfflineError.
 
     A key is whole and unique: a file that repeats it is a history, not a table of customers.
     """
-    try:
+    with files.readable(path):
         with path.open("rb") as file:
             parquet = file.read(4) == b"PAR1"
         header, rows, separator = _parquet(path) if parquet else _csv(path)
-    except UnicodeError:
-        raise TableError(f"{path}: not UTF-8; convert it, for example: iconv -f LATIN1 -t UTF-8") from None
-    except (pa.ArrowException, OSError, csv.Error) as error:
-        text = " ".join(str(getattr(error, "strerror", None) or error).split())
-        raise TableError(f"{path}: cannot be read: {text}") from None
     _check_header(path, header)
     if not len(rows):
         raise TableError(f"{path}: no row follows the header; each customer must be one")
@@ -80,8 +74,6 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
     again = next((name for name in header if header.count(name) > 1), None)
     if again is not None:
         raise TableError(f"{path}: column {again!r} stands there more than once; rename one")
-    if len(header) == 1 and "|" in header[0]:
-        raise TableError(f"{path}: columns are separated by '|'; comma, semicolon and tab are read")
 
 
 def _parquet(path: Path) -> tuple[list[str], pd.DataFrame, str]:
@@ -102,9 +94,8 @@ def _text(column: pa.ChunkedArray) -> list[str]:
 
 
 def _csv(path: Path) -> tuple[list[str], pd.DataFrame, str]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        first = file.readline()
-        separator = max(SEPARATORS, key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
+    with path.open(encoding=files.encoding_of(path), newline="") as file:
+        separator, _ = files.header_of(file.read(1 << 16))
         file.seek(0)
         lines = csv.reader(file, delimiter=separator)
         header, rows = next(lines, []), []
@@ -112,10 +103,9 @@ def _csv(path: Path) -> tuple[list[str], pd.DataFrame, str]:
             if len(row) == len(header):
                 rows.append(row)
             elif row:  # an empty line is none
-                named = SEPARATORS[separator]
                 raise TableError(
                     f"{path}: line {lines.line_num} has {len(row)} fields, the header {len(header)} (separated by "
-                    f"{named}); quote texts that hold a {named}"
+                    f"{separator!r}); quote texts that hold a {separator!r}"
                 )
     return header, pd.DataFrame(rows, columns=header, dtype="str"), separator
 

@@ -93,9 +93,9 @@ def _look(number: int, path: Path, columns: Mapping[str, str], policy: Policy) -
             header, typed, cleaned = schema.names, _typed(schema), schema.remove_metadata() == SCHEMA
             header = ["event_type" if cleaned and name == "kind" else name for name in header]
         else:
-            encoding = policy.encoding or _encoding(path)
+            encoding = policy.encoding or encoding_of(path)
             with path.open(encoding=encoding, newline="") as file:
-                delimiter, header = _header(file.read(1 << 16), policy.delimiter)
+                delimiter, header = header_of(file.read(1 << 16), policy.delimiter)
         size = path.stat().st_size
     if not header:
         raise HistoryError(f"{path}: the file is empty; the first line must name the columns")
@@ -112,8 +112,11 @@ def _typed(schema: pa.Schema) -> frozenset[int]:
     return frozenset(position for position, type_ in enumerate(types) if type_ not in text)
 
 
-def _encoding(path: Path) -> str:
-    """By its first bytes, else UTF-8 if all of it is, else what Western programs write without saying so."""
+def encoding_of(path: Path) -> str:
+    """By its first bytes, else UTF-8 if all of it is, else what Western programs write without saying so.
+
+    Raises HistoryError for a file with zero bytes, or one that is UTF-8 but for a few damaged bytes.
+    """
     with path.open("rb") as file:
         start = file.read(4)
         if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
@@ -146,8 +149,8 @@ def _western(path: Path, file: IO[bytes]) -> str:
     return "cp1252" if windows else "latin-1"
 
 
-def _header(start: str, told: str | None) -> tuple[str, list[str]]:
-    """(delimiter, names): the delimiter that finds most names, the comma where none finds more."""
+def header_of(start: str, told: str | None = None) -> tuple[str, list[str]]:
+    """(delimiter, names) in the first characters of a file: the delimiter that finds most names, comma if none does."""
     found = {
         mark: next(csv.reader(io.StringIO(start, newline=""), delimiter=mark), [])
         for mark in ([told] if told else DELIMITERS)
