@@ -1,0 +1,117 @@
+"""Whatever file it is given, every job over a history does its work or says in one line why it cannot."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from refusal import one_line
+
+from offline.__main__ import main
+
+HEADER = "customer_id,occurred_at,amount,order_id,product_id"
+JOBS = {
+    "clean": ["clean", "{file}"],
+    "fit": ["fit", "--history", "{file}"],
+    "segment": ["segment", "--history", "{file}"],
+    "dbscan": ["segment", "--history", "{file}", "--method", "dbscan"],
+    "evaluate": ["evaluate", "--history", "{file}"],
+    "demand": ["demand", "--history", "{file}"],
+    "value": ["value", "--history", "{file}"],
+    "stock": ["stock", "--history", "{file}"],
+    "rules": ["rules", "--history", "{file}"],
+}
+
+
+def lines(customers: int = 40, amount: str = "{}.50", product: str = "p{}") -> list[str]:
+    """A year of orders of two lines."""
+    orders = np.random.default_rng(1).integers([customers, 360, 90, 3], size=(300, 4)).tolist()
+    return [
+        f"c{who},{np.datetime64(19_000 + day, 'D')},{amount.format(money)},o{n},{product.format(line * (item + 1))}"
+        for n, (who, day, money, item) in enumerate(orders)
+        for line in range(2)
+    ]
+
+
+def written(path: Path, header: str, rows: Sequence[str], encoding: str = "utf-8") -> Path:
+    path.write_bytes("\n".join([header, *rows, ""]).encode(encoding))
+    return path
+
+
+def given(job: str, file: Path, out: Path, *more: str) -> list[str | Path]:
+    return [*(argument.replace("{file}", str(file)) for argument in JOBS[job]), "--out", out, *more]
+
+
+@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([], "no row can be used (no rows)"),
+        ([f"c{i},2023-01-0{1 + i % 9},NaN,NaN,NaN" for i in range(50)], "no row can be used (50 bad number)"),
+        ([",,,,"] * 50, "no row can be used (50 without customer"),
+        (["c1,yesterday,5,o,p"], "no row can be used (1 bad time)"),
+    ],
+)
+def test_nothing_of_use(job: str, rows: list[str], said: str, tmp_path: Path) -> None:
+    file, out = written(tmp_path / "h.csv", HEADER, rows), tmp_path / "out"
+    assert said in one_line(out / "artefact.json", *given(job, file, out))
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_an_empty_file(job: str, tmp_path: Path) -> None:
+    (tmp_path / "h.csv").touch()
+    said = one_line(tmp_path / "out" / "artefact.json", *given(job, tmp_path / "h.csv", tmp_path / "out"))
+    assert "h.csv: the file is empty; the first line must name the columns" in said
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_wrong_name_encoding_or_delimiter(job: str, tmp_path: Path) -> None:
+    rows, out = lines(), tmp_path / "out"
+    left = out / "artefact.json"
+    file = written(tmp_path / "h.csv", HEADER.replace("customer_id", "CustomerID"), rows)
+    assert "h.csv: no column 'customer_id'; nearest is 'CustomerID' of" in one_line(left, *given(job, file, out))
+    file = written(tmp_path / "h.csv", HEADER, rows, "utf-16")
+    assert "h.csv: not utf-8" in one_line(left, *given(job, file, out, "--encoding", "utf-8"))
+    file = written(tmp_path / "h.csv", HEADER.replace(",", ";"), [row.replace(",", ";") for row in rows])
+    said = one_line(left, *given(job, file, out, "--delimiter", ","))
+    assert "h.csv: columns look separated by ';'; say so with --delimiter" in said
+
+
+# ---- good files of an unusual shop: the work is done, or the line says what is missing -------------------------------
+CANNOT = {
+    ("one customer", "fit"): "cannot segment: different customers by the features: 1; at least 4",
+    ("one customer", "segment"): "no column is left to segment by",
+    ("one customer", "dbscan"): "no column is left to segment by",
+    ("one customer", "evaluate"): "customers who bought on a second day: 1 of 1; at least 2 are needed",
+    ("one customer", "value"): "customers who bought on a second day: 1 of 1; at least 2 are needed",
+    ("one product", "rules"): "no order holds two different products",
+    ("nothing paid", "value"): "customers who came back and paid more than they returned: 0; at least 2",
+    ("one row", "fit"): "no customer's history spans a landmark",
+    ("one row", "segment"): "no column is left to segment by",
+    ("one row", "dbscan"): "no column is left to segment by",
+    ("one row", "evaluate"): "no customer's history spans a landmark",
+    ("one row", "demand"): "no customer's history spans a landmark",
+    ("one row", "value"): "customers who bought on a second day: 0 of 1; at least 2 are needed",
+    ("one row", "stock"): "no product was bought in a whole week before the cut-off",
+    ("one row", "rules"): "no order holds two different products",
+}
+UNUSUAL = {
+    "one customer": lines(customers=1),
+    "one amount": lines(amount="7"),
+    "one product": lines(product="p"),
+    "nothing paid": lines(amount="0"),
+    "one row": lines()[:1],
+}
+
+
+@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("shop", UNUSUAL)
+def test_an_unusual_shop(shop: str, job: str, tmp_path: Path) -> None:
+    file, out = written(tmp_path / "h.csv", HEADER, UNUSUAL[shop]), tmp_path / "out"
+    if (shop, job) in CANNOT:
+        assert CANNOT[shop, job] in one_line(out / "artefact.json", *given(job, file, out))
+    else:
+        done = CliRunner().invoke(main, [*map(str, given(job, file, out))])
+        assert (done.exit_code, done.stderr) == (0, ""), done.output
+        assert out.exists()
