@@ -6,6 +6,7 @@ from offline.commands.clean import clean
 from offline.commands.demand import demand
 from offline.commands.evaluate import evaluate
 from offline.commands.fit import fit
+from offline.commands.report import report
 from offline.commands.rules import rules
 from offline.commands.segment import segment
 from offline.commands.stock import stock
@@ -14,10 +15,10 @@ from offline.commands.value import value
 
 @click.group()
 def main() -> None:
-    """Offline jobs: clean a history, fit and judge models, segment customers, predict demand and value, mine rules."""
+    """Offline jobs: clean a history, fit and judge models, segment customers, predict demand and value, rules, report."""
 
 
-for command in (clean, fit, segment, evaluate, demand, stock, value, rules):
+for command in (clean, fit, segment, evaluate, demand, stock, value, rules, report):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -20,12 +20,16 @@ from offline.segment import SegmentError, draw
 
 @dataclass(frozen=True, eq=False)
 class Density:
-    """labels: (n,), OUTLIER or 0..k-1 in the order of discovery; how eps and min_samples came about, in words."""
+    """labels: (n,), OUTLIER or 0..k-1 in the order of discovery; how eps and min_samples came about, in words.
+
+    curve: ascending k-distances above 0 of the customers it stands on; empty where eps was asked for.
+    """
 
     labels: Ints
     eps: float
     min_samples: int
     reason: str
+    curve: Floats
 
 
 def knee(curve: ArrayLike) -> int:
@@ -53,7 +57,7 @@ def dbscan(rows: Floats, eps: float | None = None, min_samples: int | None = Non
     if len(sample) <= least:
         raise SegmentError(f"cannot segment: {len(sample)} customers; more than min_samples = {least} are needed")
     with threadpool_limits(limits=1):
-        chosen, reason = (eps, "was asked for") if eps is not None else _eps(rows[sample], least)
+        chosen, reason, curve = (eps, "was asked for", np.empty(0)) if eps is not None else _eps(rows[sample], least)
         fit = DBSCAN(eps=chosen, min_samples=least).fit(rows[sample])
         labels = _joined(rows, sample, fit, chosen)
     words = f"eps = {chosen:.4g} {reason}; min_samples = {least}" + (
@@ -64,17 +68,18 @@ def dbscan(rows: Floats, eps: float | None = None, min_samples: int | None = Non
             f"\nclustered: {len(sample):,} of {len(rows):,} customers (seed {seed}); of the others those within eps "
             f"of a core customer joined its cluster"
         )
-    return Density(labels, chosen, least, words)
+    return Density(labels, chosen, least, words, curve)
 
 
-def _eps(rows: Floats, least: int) -> tuple[float, str]:
+def _eps(rows: Floats, least: int) -> tuple[float, str, Floats]:
     neighbours = NearestNeighbors(n_neighbors=least - 1).fit(rows)
     curve = np.sort(neighbours.kneighbors()[0][:, -1])
     curve = curve[curve > 0]  # of many equal customers the curve is 0, and its knee where they end
     if not len(curve):
         raise SegmentError(f"cannot choose eps: each customer equals {least - 1} others or more; say --eps 0.5")
     at = knee(curve)
-    return float(curve[at]), f"is the knee of the {least - 1}-distance curve ({(at + 1) / len(curve):.0%} lie below)"
+    words = f"is the knee of the {least - 1}-distance curve ({(at + 1) / len(curve):.0%} lie below)"
+    return float(curve[at]), words, curve
 
 
 def _joined(rows: Floats, sample: Ints, fit: DBSCAN, eps: float) -> Ints:

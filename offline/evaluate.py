@@ -19,12 +19,14 @@ from models.features import UNIT, inputs_many
 from models.model import fit_history
 from models.segments import Segments
 from offline import buytilldie
-from offline.examples import COLUMNS, Examples, Floats, Target, check, split
-from offline.fold import Day
-from offline.metrics import compare, least
+from offline.errors import OfflineError
+from offline.examples import COLUMNS, TARGETS, Examples, Floats, Target, check, cuts_of, learnable, split
+from offline.fold import Day, Folded
+from offline.metrics import compare, covered, deciles, least
 from offline.regressors import REGRESSORS, tune
 
 SERVED, MBG_NBD = "served", "mbg_nbd"
+BATCH = (MBG_NBD, *REGRESSORS)
 BASELINE = "decayed_rate"  # what the stream can serve instead
 SAME = 0.005  # a relative difference of deviance that means nothing
 EVERYBODY = Segments(np.zeros((1, 3)), np.zeros(3), np.ones(3), [0], ["everybody"])  # demand does not look at segments
@@ -36,6 +38,8 @@ class Evaluation:
     """figures: a row a model (index `model`): mean over the cuts, and `<figure>_spread`, largest less smallest.
 
     by_cut: the figures of each (cut, model); served: what the rule chose; reason: why; gain: what batch would gain.
+    deciles: of each model (`metrics.deciles`), mean over the cuts; covered: of spend, the share of labels up to the
+    bound that the stream serves, in the same tenths of its prediction, mean over the cuts (empty for orders).
     """
 
     target: Target
@@ -45,6 +49,8 @@ class Evaluation:
     served: str
     reason: str
     gain: str
+    deciles: pd.DataFrame
+    covered: pd.Series
 
     def shown(self) -> pd.DataFrame:
         """The figures, with the spread of deviance and nGini alone."""
@@ -55,11 +61,13 @@ class Evaluation:
 @dataclass(frozen=True, eq=False)
 class Stream:
     """What the stream would have served from a cut on: mean spend on a purchase day as of the cut, major units, and
-    the prediction of each example that opens in the horizon from the cut on, in the order of `Examples`."""
+    the predictions and the bound of spend of each example that opens in the horizon from the cut on, in the order of
+    `Examples`."""
 
     cut: int
     mean_day: float
     predictions: dict[Target, Floats]
+    high: Floats
 
 
 def stream(days: Sequence[Day], cut: int, horizon: int) -> Stream:
@@ -67,7 +75,7 @@ def stream(days: Sequence[Day], cut: int, horizon: int) -> Stream:
     model = fit_history([day for day in days if day[0] <= cut], cut, EVERYBODY, horizon)
     mean_day, by_day = model.mean_day, {day: (names, entries) for day, names, entries in days}
     none: tuple[list[str], Any] = ([], np.empty(0, ENTRY))
-    spend, orders = [], []
+    spend, orders, high = [], [], []
     for opening in range(cut, cut + horizon):
         if opening > cut:
             model.learn_day(opening, *by_day.get(opening, none))
@@ -75,7 +83,22 @@ def stream(days: Sequence[Day], cut: int, horizon: int) -> Stream:
         x = inputs_many(closing[closing["open"] == 1]["then"], horizon, mean_day)
         spend.append(model.spend.predict_many(x))
         orders.append(model.orders.predict_many(x))
-    return Stream(cut, mean_day, {"spend": np.concatenate(spend), "orders": np.concatenate(orders)})
+        high.append(model.upper.predict_many(spend[-1]))
+    predictions: dict[Target, Floats] = {"spend": np.concatenate(spend), "orders": np.concatenate(orders)}
+    return Stream(cut, mean_day, predictions, np.concatenate(high))
+
+
+def side_by_side(
+    folded: Folded, horizon: int, most: int, batch: Sequence[str], progress: Callable[[str], object]
+) -> dict[Target, Evaluation]:
+    """`evaluate` of each target at the last cuts of a history, `most` of them at most. Raises OfflineError."""
+    learnable(folded, horizon)
+    cuts = cuts_of(folded, horizon, most)
+    if not cuts:
+        raise OfflineError(f"nothing to judge on: a history of 4 horizons ({4 * horizon} days) is needed")
+    progress("serving as the stream would")
+    streams = [stream(folded.days, cut, horizon) for cut in cuts]
+    return {target: evaluate(folded.days, streams, target, horizon, batch, progress) for target in TARGETS}
 
 
 def evaluate(
@@ -83,14 +106,14 @@ def evaluate(
     streams: Sequence[Stream],
     target: Target,
     horizon: int,
-    batch: Sequence[str] = (MBG_NBD, *REGRESSORS),
+    batch: Sequence[str] = BATCH,
     progress: Callable[[str], object] = len,
 ) -> Evaluation:
     """Judges the baselines, the served model and these batch models at the cut of each stream (at least one).
 
     Raises ValueModelError where hardly anybody bought again.
     """
-    tables, cuts = [], [each.cut for each in streams]
+    tables, tenths, within = [], [], []
     for each in streams:
         examples = Examples.of(days, target, horizon, each.mean_day)
         teach, judge = split(examples.day, each.cut, horizon)
@@ -105,10 +128,15 @@ def evaluate(
                 predictions[name] = tune(name, learned, target, horizon).predict(later.x)
         predictions[SERVED] = each.predictions[target]
         tables.append(compare(later.label, predictions, least(learned.label)))
+        tenths.append(deciles(later.label, predictions))
+        if target == "spend":
+            within.append(covered(later.label, predictions[SERVED], each.high))
+    cuts = [each.cut for each in streams]
     by_cut = pd.concat(tables, keys=cuts, names=["cut"])
     figures = summary(by_cut)
     name, reason = choose(figures.deviance)
-    return Evaluation(target, cuts, by_cut, figures, name, reason, _gain(figures, name, batch))
+    gain = _gain(figures, name, batch)
+    return Evaluation(target, cuts, by_cut, figures, name, reason, gain, _mean(tenths), _mean(within))
 
 
 def baselines(examples: Examples, target: Target) -> dict[str, Floats]:
@@ -155,6 +183,11 @@ def choose(deviance: pd.Series) -> tuple[str, str]:
         return BASELINE, f"{BASELINE} is served: mean Poisson deviance {plain:.3f}, that of what learns {learned:.3f}"
     how = "less than" if learned < plain else f"within {SAME:.1%} of"
     return SERVED, f"what learns is served: mean Poisson deviance {learned:.3f}, {how} that of {BASELINE}, {plain:.3f}"
+
+
+def _mean(tables: Sequence[Any]) -> Any:
+    """The mean of tables or columns of one shape, over those that have a value there; empty of none."""
+    return pd.concat(tables).groupby(level=0).mean() if tables else pd.Series(dtype=float)
 
 
 def _gain(figures: pd.DataFrame, name: str, batch: Sequence[str]) -> str:

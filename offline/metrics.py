@@ -191,3 +191,32 @@ def compare(y: ArrayLike, predictions: Mapping[str, ArrayLike], floor: float) ->
         for p in predictions.values()
     ]
     return pd.DataFrame(rows, index=pd.Index(list(predictions), name="model"))
+
+
+def deciles(labels: Floats, predictions: Mapping[str, Floats]) -> pd.DataFrame:
+    """Mean prediction and mean label (n,) in each tenth of the customers by prediction, index 1 (least) to 10.
+
+    Customers of one prediction stay together, in the tenth of their mean rank: a tenth may be empty (NaN).
+
+    >>> deciles(np.array([0.0, 8.0]), {"model": np.array([1.0, 5.0])})["model"].dropna().T.to_dict()
+    {5: {'predicted': 1.0, 'actual': 0.0}, 10: {'predicted': 5.0, 'actual': 8.0}}
+    """
+    tables = {
+        name: _by_tenth(pd.DataFrame({"predicted": predicted, "actual": labels}), predicted)
+        for name, predicted in predictions.items()
+    }
+    return pd.concat(tables, axis=1)
+
+
+def covered(labels: Floats, predicted: Floats, bound: Floats) -> pd.Series:
+    """Share of the labels (n,) up to their bound (n,), in the same tenths by prediction.
+
+    >>> covered(np.array([0.0, 8.0]), np.array([1.0, 5.0]), np.array([2.0, 6.0])).dropna().to_dict()
+    {5: 1.0, 10: 0.0}
+    """
+    return _by_tenth(pd.DataFrame({"covered": labels <= bound}), predicted)["covered"]
+
+
+def _by_tenth(table: pd.DataFrame, predicted: Floats) -> pd.DataFrame:
+    decile = np.ceil(10 * rankdata(predicted) / len(predicted)).astype(int)
+    return table.groupby(decile).mean().reindex(range(1, 11)).rename_axis("decile")

@@ -45,6 +45,12 @@ def words(values: pd.DataFrame, labels: NDArray[np.int64]) -> list[str]:
 
 
 def _line(values: pd.DataFrame, inside: NDArray[np.bool_], cluster: int) -> str:
+    who = "outliers" if cluster == OUTLIER else f"cluster {cluster}"
+    return f"{who} ({inside.sum():,} customers, {_percent(inside.mean())}): {apart(values, inside)}"
+
+
+def apart(values: pd.DataFrame, inside: NDArray[np.bool_]) -> str:
+    """What sets these customers, a mask (n,), apart from everybody; values as in `centres`."""
     numbers = {name: pd.api.types.is_float_dtype(values[name]) for name in map(str, values)}
     differs = [(*(_number if numbers[name] else _level)(values[name], inside), numbers[name]) for name in numbers]
     top = sorted((each for each in differs if each[0] >= SMALL), key=lambda each: -each[0])[:TOLD]
@@ -52,8 +58,7 @@ def _line(values: pd.DataFrame, inside: NDArray[np.bool_], cluster: int) -> str:
     if (first := next((i for i, text in enumerate(means) if text.endswith(" x")), None)) is not None:
         means[first] += " the average"
     told = "; ".join(filter(None, [", ".join(means), ", ".join(text for _, text, number in top if not number)]))
-    who = "outliers" if cluster == OUTLIER else f"cluster {cluster}"
-    return f"{who} ({inside.sum():,} customers, {_percent(inside.mean())}): {told or 'like the average'}"
+    return told or "like the average"
 
 
 def _percent(share: float) -> str:

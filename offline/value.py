@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
 
 from models.customers import DAY, PURCHASE, RETURN
 from models.features import UNIT
@@ -23,7 +22,7 @@ from offline.buytilldie import REPEATERS, BuyTillDie, Floats
 from offline.evaluate import EVERYBODY, SERVED
 from offline.fold import Folded, fold
 from offline.gammagamma import GammaGamma
-from offline.metrics import compare, spearman
+from offline.metrics import compare, deciles, spearman
 
 YEAR, MONTHS = 365, 12
 NO_DROPOUT = 0.001  # mean dropout a purchase below which nobody can be told to have left
@@ -222,19 +221,3 @@ def judge(frame: pd.DataFrame, cuts: list[int], window: int, horizon: int, progr
         each.append(compare(labels, predictions, floor * window / horizon))
         tables.append(deciles(labels.to_numpy(), predictions))
     return Judged(window, cuts, each, tables[0])
-
-
-def deciles(labels: Floats, predictions: dict[str, Floats]) -> pd.DataFrame:
-    """Mean prediction and mean label (n,) in each tenth of the customers by prediction, index 1 (least) to 10.
-
-    Customers of one prediction stay together, in the tenth of their mean rank: a tenth may be empty (NaN).
-
-    >>> deciles(np.array([0.0, 8.0]), {"model": np.array([1.0, 5.0])})["model"].dropna().T.to_dict()
-    {5: {'predicted': 1.0, 'actual': 0.0}, 10: {'predicted': 5.0, 'actual': 8.0}}
-    """
-    tables = {}
-    for name, predicted in predictions.items():
-        decile = np.ceil(10 * rankdata(predicted) / len(predicted)).astype(int)
-        table = pd.DataFrame({"predicted": predicted, "actual": labels}).groupby(decile).mean()
-        tables[name] = table.reindex(range(1, 11)).rename_axis("decile")
-    return pd.concat(tables, axis=1)

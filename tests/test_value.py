@@ -19,7 +19,7 @@ from scipy.special import hyp2f1
 from scipy.stats import beta, gamma
 
 from models.customers import DAY, PURCHASE, RETURN, VIEW
-from offline import buytilldie, gammagamma, value
+from offline import buytilldie, gammagamma, metrics, value
 from offline.__main__ import main
 from offline.buytilldie import BuyTillDie, ValueModelError
 from offline.gammagamma import GammaGamma
@@ -368,10 +368,10 @@ def test_labels_are_net_and_never_negative() -> None:
 
 def test_deciles_keep_equal_predictions_together() -> None:
     labels, predictions = np.arange(20.0), np.repeat([1.0, 2.0, 3.0, 4.0], 5)
-    table = value.deciles(labels, {"model": predictions})["model"].dropna()
+    table = metrics.deciles(labels, {"model": predictions})["model"].dropna()
     assert table["predicted"].tolist() == [1.0, 2.0, 3.0, 4.0]
     assert table["actual"].tolist() == [2.0, 7.0, 12.0, 17.0]
-    assert value.deciles(labels, {"model": labels})["model"]["actual"].tolist() == np.arange(0.5, 20, 2).tolist()
+    assert metrics.deciles(labels, {"model": labels})["model"]["actual"].tolist() == np.arange(0.5, 20, 2).tolist()
 
 
 def judged(*cuts: dict[str, tuple[float, float]]) -> value.Judged:

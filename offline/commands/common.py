@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from offline.history import History
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+SHARE = click.FloatRange(0, 1, min_open=True)
 EXAMPLES = {"--columns": "customer_id=Customer,amount=Total", "--missing": "unit_price=median,product_id=drop"}
 
 

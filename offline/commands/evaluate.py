@@ -6,7 +6,6 @@ from typing import Any
 import click
 
 from offline.commands.common import bar, one_line, source, sourced
-from offline.errors import OfflineError
 
 
 @click.command()
@@ -28,22 +27,14 @@ def evaluate(out: Path, most: int, **options: Any) -> None:
 
             from offline import evaluate as job
             from offline import regressors
-            from offline.examples import TARGETS, cuts_of, learnable
 
             folded = given.fold(given.read(steps), steps)
-            learnable(folded, given.horizon)
-            at = cuts_of(folded, given.horizon, most)
-            if not at:
-                raise OfflineError(f"nothing to judge on: a history of 4 horizons ({4 * given.horizon} days) is needed")
-            steps.step("serving as the stream would")
-            streams = [job.stream(folded.days, cut, given.horizon) for cut in at]
-            judged = [
-                job.evaluate(folded.days, streams, target, given.horizon, progress=steps.step) for target in TARGETS
-            ]
-        for each in judged:
-            click.echo(f"{each.target}, mean of {len(at)} cuts (spread: largest less smallest)")
+            judged = job.side_by_side(folded, given.horizon, most, job.BATCH, steps.step)
+        for target, each in judged.items():
+            click.echo(f"{target}, mean of {len(each.cuts)} cuts (spread: largest less smallest)")
             click.echo(f"{each.shown().round(3).to_string()}\n{each.reason}\n{each.gain}\n")
-        tables = pd.concat([each.by_cut for each in judged], keys=TARGETS, names=["target"]).reset_index()
+        by_cut: dict[str, pd.DataFrame] = {target: each.by_cut for target, each in judged.items()}
+        tables = pd.concat(by_cut, names=["target"]).reset_index()
         tables["cut"] = pd.to_datetime(tables["cut"], unit="D").dt.strftime("%Y-%m-%d")
         tables.to_csv(out, index=False)
     click.echo(f"svr learned from {regressors.SVR_ROWS:,} examples at most, drawn with seed {regressors.SEED}")

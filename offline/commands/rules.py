@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from offline.commands import tables
-from offline.commands.common import Bar, bar, one_line, source, sourced
+from offline.commands.common import SHARE, Bar, bar, one_line, source, sourced
 from offline.errors import OfflineError
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 NEEDED = {"order_id": "order_id", "product_id": "product_id"}  # optional for others: here a missing one is an error
 SHOWN = 20
-SHARE = click.FloatRange(0, 1, min_open=True)
 
 
 @click.command()

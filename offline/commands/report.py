@@ -1,0 +1,66 @@
+"""`python -m offline report`: one page about a history, for people: what is in it, who buys, what to expect."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from offline.commands.common import SHARE, bar, one_line, source, sourced
+from offline.errors import OfflineError
+
+
+@click.command()
+@source
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="HTML file to write.")
+@click.option(
+    "--models",
+    default="quick",
+    show_default=True,
+    type=click.Choice(["quick", "all"]),
+    help="Demand models beside the served one: all adds svr and boosting, which take minutes.",
+)
+@click.option(
+    "--discount-rate",
+    "rate",
+    default=0.10,
+    show_default=True,
+    type=click.FloatRange(0, 10),
+    help="Of 12-month value, a year; 0.10 is 10 %.",
+)
+@click.option("--min-support", default=0.01, show_default=True, type=SHARE, help="Of rules: least share of orders.")
+@click.option(
+    "--min-confidence",
+    default=0.2,
+    show_default=True,
+    type=SHARE,
+    help="Of rules: least share of orders with the antecedent.",
+)
+def report(out: Path, models: str, rate: float, min_support: float, min_confidence: float, **options: Any) -> None:
+    """Run every job on a history and write one self-contained HTML page to --out.
+
+    It needs no network and no script, and reads on a phone, in the dark and in print. What the history does not allow
+    is one sentence in its section.
+
+    \b
+    Example:
+      python -m offline report --history orders.csv --columns customer_id=Customer,amount=Total --out report.html
+    """  # fmt: skip
+    with one_line(out):
+        given = sourced(**options)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.is_dir():
+            raise OfflineError(f"--out {out}: is a directory; name an HTML file")
+        with bar() as steps:
+            from offline.report.make import make
+            from offline.report.mining import Shop
+
+            read = given.read(steps)
+            names = tuple(file.name for file in given.files)
+            folded = given.fold(read, steps)
+            shop = Shop(names, read, folded, given.horizon, models, rate, min_support, min_confidence)
+            made = make(shop, steps.step)
+        fresh = out.with_name(out.name + ".new")
+        fresh.write_text(made.html, encoding="utf-8")
+        fresh.replace(out)
+    click.echo(read.counts.table() + "\n\n" + "\n".join(made.says))
+    click.echo(f"\nwritten: {out}, {out.stat().st_size / 1000:,.0f} kB")

@@ -1,0 +1,1 @@
+"""One page about a history: `mining` runs the jobs, `plots` draws, `sections` writes, `page` is the frame."""

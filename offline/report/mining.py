@@ -1,0 +1,208 @@
+"""What a report shows, mined by the offline jobs: a function and a record of results for each section.
+
+Rule: whatever a history does not allow is an OfflineError of one line, which its section shows instead; the other
+sections stand. Seeded, and without a look at a clock: the same history gives the same results.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from threadpoolctl import threadpool_limits
+
+from models.features import UNIT, log_rfm_many
+from models.scores import customer_value
+from offline import cohorts, fit, profiles, rfm
+from offline import evaluate as demand_job
+from offline import rules as rules_job
+from offline import value as value_job
+from offline.clusters import OUTLIER
+from offline.cohorts import Cohorts
+from offline.dbscan import Density, dbscan
+from offline.errors import OfflineError
+from offline.evaluate import Evaluation
+from offline.examples import Target
+from offline.fold import Folded
+from offline.history import History
+from offline.rules import Baskets
+from offline.segment import Choice, draw
+from offline.value import Fitted, Judged
+
+Floats = NDArray[np.float64]
+Progress = Callable[[str], object]
+
+MODELS = {
+    "quick": (demand_job.MBG_NBD, "linear", "polynomial"),
+    "all": demand_job.BATCH,
+}
+DRAWN, OUTLIERS_DRAWN = 2_000, 300  # points of the map
+
+
+@dataclass(frozen=True, eq=False)
+class Shop:
+    """A history with what was asked about it. files: names; rate: of discount a year; the rest as the jobs take it."""
+
+    files: tuple[str, ...]
+    history: History
+    folded: Folded
+    horizon: int
+    models: str = "quick"
+    rate: float = 0.10
+    min_support: float = 0.01
+    min_confidence: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not len(self.folded.table):
+            raise OfflineError("nobody bought anything in this history; a report needs purchases")
+
+    @cached_property
+    def raw(self) -> NDArray[Any]:
+        """(n,) of RAW: the customers at the cut-off."""
+        return self.folded.table.observe(np.arange(len(self.folded.table)), self.folded.day)
+
+    @cached_property
+    def demand(self) -> pd.Series:
+        """The served demand of the next horizon by customer_id, in the order of `raw`."""
+        return value_job.demand(self.folded, self.horizon)[0]
+
+
+# ---- segments --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Map:
+    """Some customers in the plane of most variance, whose share it is. at: (m, 2); names: of their segments, (m,);
+    outlier: (m,)."""
+
+    at: Floats
+    names: list[str]
+    outlier: NDArray[np.bool_]
+    variance: float
+
+
+@dataclass(frozen=True, eq=False)
+class Segmented:
+    """table: a row a segment (index: its name), the highest mean spend first; words: what sets each apart; choice: of
+    k; density: DBSCAN on the same features, or why there is none."""
+
+    table: pd.DataFrame
+    words: list[str]
+    choice: Choice
+    density: Density | OfflineError
+    map: Map
+
+
+def segments(shop: Shop, progress: Progress) -> Segmented:
+    """The segments that `offline fit` would publish. Raises OfflineError."""
+    progress("segments")
+    frozen, choice = fit.segments(shop.folded)
+    names = [frozen.name(number) for number in frozen.predict_many(shop.raw).tolist()]
+    z = (log_rfm_many(shop.raw) - frozen.mean) / frozen.sd
+    progress("DBSCAN")
+    density = _density(z)
+    outlier = density.labels == OUTLIER if isinstance(density, Density) else np.zeros(len(z), np.bool_)
+    values = rfm.table(shop.folded).frame.drop(columns="customer_id").astype(float)
+    values = values.rename(columns={"recency_days": "days since last purchase"})
+    table = _table(values, names, shop.demand, outlier)
+    words = [f"{name}: {profiles.apart(values, np.array(names) == name)}" for name in table.index]
+    return Segmented(table, words, choice, density, _map(z, names, outlier))
+
+
+def _density(z: Floats) -> Density | OfflineError:
+    try:
+        return dbscan(z)
+    except OfflineError as error:
+        return error
+
+
+def _table(values: pd.DataFrame, names: list[str], demand: pd.Series, outlier: NDArray[np.bool_]) -> pd.DataFrame:
+    groups = values.assign(demand=demand.to_numpy(), outliers=outlier).groupby(np.array(names))
+    table = groups[["days since last purchase", "orders", "spend", "demand"]].mean()
+    table.insert(0, "customers", groups.size())
+    table.insert(1, "share", groups.size() / len(values))
+    table.insert(2, "share of spend", groups["spend"].sum() / max(values["spend"].sum(), 1 / UNIT))
+    table["outliers"] = groups["outliers"].sum()
+    return table.rename_axis("segment").sort_values("spend", ascending=False, kind="stable")
+
+
+def _map(z: Floats, names: list[str], outlier: NDArray[np.bool_]) -> Map:
+    """A seeded sample of the customers in clusters, and of the outliers one of its own: they are few."""
+    rng = np.random.default_rng(0)
+    few, many = np.flatnonzero(outlier), np.flatnonzero(~outlier)
+    drawn = np.concatenate([many[draw(rng, len(many), DRAWN)], few[draw(rng, len(few), OUTLIERS_DRAWN)]])
+    with threadpool_limits(limits=1):
+        plane = PCA(2, svd_solver="full").fit(z)
+        at = plane.transform(z[drawn])
+    return Map(at, [names[i] for i in drawn.tolist()], outlier[drawn], float(plane.explained_variance_ratio_.sum()))
+
+
+# ---- demand, value ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Demand:
+    """Each target's figures on later time, and the batch models that were not tried."""
+
+    judged: dict[Target, Evaluation]
+    left_out: list[str]
+
+
+def demand(shop: Shop, progress: Progress) -> Demand:
+    """Raises OfflineError where the history is too short to judge on."""
+    batch = MODELS[shop.models]
+    judged = demand_job.side_by_side(shop.folded, shop.horizon, fit.CUTS, batch, progress)
+    return Demand(judged, [name for name in MODELS["all"] if name not in batch])
+
+
+@dataclass(frozen=True, eq=False)
+class Valued:
+    """fitted: the models; table: `value.values` and the served customer_value; judged: None where no window can be."""
+
+    fitted: Fitted
+    table: pd.DataFrame
+    judged: Judged | None
+    rate: float
+
+
+def value(shop: Shop, progress: Progress) -> Valued:
+    """Raises OfflineError where hardly anybody came back."""
+    progress("value")
+    frame, day = shop.history.frame, shop.folded.day
+    customers = value_job.summary(frame, day)
+    fitted = value_job.fit(customers)
+    table = value_job.values(fitted, customers, shop.rate)
+    table["customer_value"] = customer_value(shop.demand[table.index].to_numpy(), shop.horizon)
+    window, cuts = value_job.windows(frame, day)
+    judged = value_job.judge(frame, cuts, window, shop.horizon, progress) if cuts else None
+    return Valued(fitted, table, judged, shop.rate)
+
+
+# ---- retention, rules ------------------------------------------------------------------------------------------------
+
+
+def retention(shop: Shop, progress: Progress) -> Cohorts:
+    progress("retention")
+    return cohorts.cohorts(shop.history.frame, shop.folded.day)
+
+
+@dataclass(frozen=True, eq=False)
+class Ruled:
+    """baskets: the orders; least: orders that make a set frequent; table: rules, highest lift first."""
+
+    baskets: Baskets
+    least: int
+    table: pd.DataFrame
+
+
+def rules(shop: Shop, progress: Progress) -> Ruled:
+    """Raises OfflineError where orders hold no two products, or the support lets too many sets pass, or none."""
+    progress("rules")
+    found = rules_job.baskets(shop.history.frame)
+    rules_job.affordable(found, shop.min_support, 3)
+    least = found.least(shop.min_support)
+    return Ruled(found, least, rules_job.rules(found, rules_job.eclat(found, least, 3), shop.min_confidence))

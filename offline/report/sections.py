@@ -1,0 +1,60 @@
+"""The sections about rows, cohorts and baskets: from what was mined to HTML, and to sentences of the summary."""
+
+import pandas as pd
+
+from offline.cohorts import Cohorts
+from offline.report import plots
+from offline.report.mining import Ruled, Shop
+from offline.report.page import Shown, details, figure, paragraph, table
+from offline.rules import FEW
+
+COHORTS, MONTHS, RULES = 24, 24, 15  # at most, on the page
+
+
+def quality(shop: Shop) -> Shown:
+    counts = shop.history.counts
+    lines = pd.DataFrame(counts.lines()).set_index("step")
+    html = paragraph(
+        "Every row that was read was dropped once or kept. Lines that begin with told, changed or flagged speak of rows"
+        " among these."
+    )
+    html += table(lines, "What happened to the rows, in the order of the steps")
+    return Shown(html, [f"{counts.kept:,} of {counts.read:,} rows could be used."])
+
+
+def retention(found: Cohorts) -> Shown:
+    shares = found.shares.iloc[-COHORTS:, : MONTHS + 1]
+    html = paragraph(
+        "Of the customers who first bought in a month, the share that bought in each month after it. Months that were"
+        " not over at the cut-off are left out."
+    )
+    if shares.shape != found.shares.shape:
+        html += paragraph(f"Shown are the last {COHORTS} months of first purchases, and {MONTHS} months of each.")
+    html += figure(
+        plots.retention(shares),
+        f"Heat map of {len(shares)} cohorts over {shares.shape[1]} months; its numbers are in the table below",
+        "% of a cohort that bought. Along a row: how it thins out. Down a column: whether later cohorts are better.",
+        wide=True,
+    )
+    numbers = shares.rename(columns=str)
+    percent = dict.fromkeys(numbers.columns.tolist(), ".1%")
+    numbers.insert(0, "customers", found.customers[shares.index])
+    html += details("The numbers of this figure", table(numbers, "Share that bought, by months since", percent))
+    said = [f"{found.mean(month):.0%} in month {month}" for month in (1, 6, 12) if found.mean(month) >= 0]
+    return Shown(html, [f"Of those who bought once, later bought: {', '.join(said)}."] if said else [])
+
+
+def rules(found: Ruled) -> Shown:
+    top, (orders, products) = found.table.head(RULES), found.baskets.matrix.shape
+    first = found.table.iloc[0]
+    html = paragraph(
+        f"{len(found.table):,} rules from {orders:,} orders of {products:,} products; a set is frequent in"
+        f" {found.least:,} orders and more. {found.table['few'].sum():,} rules stand on fewer than {FEW} orders."
+    )
+    shown = top[["consequent", "lift", "confidence", "leverage", "orders"]].rename(columns={"consequent": "then"})
+    shown.index = pd.Index(top["antecedent"].map(" + ".join), name="if")
+    caption = f"The first {len(shown)} by lift: how many times likelier the one makes the other"
+    html += table(shown, caption, {"lift": ",.2f", "leverage": ".4f"})
+    html += paragraph("A lift says what was bought together, not what an offer would sell: only a test tells that.")
+    pair = f"{' + '.join(first['antecedent'])} and {first['consequent']}"
+    return Shown(html, [f"Bought together most beyond chance: {pair} (lift {first['lift']:.2f})."])
