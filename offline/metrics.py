@@ -211,7 +211,7 @@ def deciles(labels: Floats, predictions: Mapping[str, Floats]) -> pd.DataFrame:
 def covered(labels: Floats, predicted: Floats, bound: Floats) -> pd.Series:
     """Share of the labels (n,) up to their bound (n,), in the same tenths by prediction.
 
-    >>> covered(np.array([0.0, 8.0]), np.array([1.0, 5.0]), np.array([2.0, 6.0])).dropna().to_dict()
+    >>> covered(np.array([2.0, 8.0]), np.array([1.0, 5.0]), np.array([2.0, 6.0])).dropna().to_dict()
     {5: 1.0, 10: 0.0}
     """
     return _by_tenth(pd.DataFrame({"covered": labels <= bound}), predicted)["covered"]

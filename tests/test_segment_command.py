@@ -167,7 +167,8 @@ def test_min_samples_is_twice_the_features_and_eps_a_distance_of_the_curve() -> 
     found = dbscan.dbscan(rows)
     assert found.min_samples == 10
     apart = np.sort(np.linalg.norm(rows[:, None] - rows, axis=2), axis=1)
-    assert np.isclose(apart[:, 9], found.eps).any()  # the customer itself is the first
+    np.testing.assert_allclose(found.curve, np.sort(apart[:, 9]))  # the customer itself is the first
+    assert found.eps in found.curve
     expected = DBSCAN(eps=found.eps, min_samples=10).fit_predict(rows)
     np.testing.assert_array_equal(found.labels, expected)
 

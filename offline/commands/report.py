@@ -63,4 +63,4 @@ def report(out: Path, models: str, rate: float, min_support: float, min_confiden
         fresh.write_text(made.html, encoding="utf-8")
         fresh.replace(out)
     click.echo(read.counts.table() + "\n\n" + "\n".join(made.says))
-    click.echo(f"\nwritten: {out}, {out.stat().st_size / 1000:,.0f} kB")
+    click.echo(f"\nwritten: {out}")

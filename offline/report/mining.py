@@ -153,9 +153,11 @@ class Demand:
 
 
 def demand(shop: Shop, progress: Progress) -> Demand:
-    """Raises OfflineError where the history is too short to judge on."""
+    """Raises OfflineError where the history is too short to judge on, or nothing was spent in what it judges on."""
     batch = MODELS[shop.models]
     judged = demand_job.side_by_side(shop.folded, shop.horizon, fit.CUTS, batch, progress)
+    if not judged["spend"].figures["mae"]["zero"]:  # who predicts nothing is right
+        raise OfflineError("nothing to judge on: nothing was spent after the cuts")
     return Demand(judged, [name for name in MODELS["all"] if name not in batch])
 
 

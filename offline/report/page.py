@@ -44,6 +44,7 @@ def date(day: int) -> str:
 
 
 def paragraph(text: str, kind: str = "") -> str:
+    """kind: a class of style.css."""
     return f"<p{_class(kind)}>{escape(text)}</p>\n"
 
 
@@ -53,6 +54,7 @@ def heading(text: str) -> str:
 
 
 def items(texts: Sequence[str]) -> str:
+    """A list."""
     return "<ul>\n" + "".join(f"<li>{escape(text)}</li>\n" for text in texts) + "</ul>\n"
 
 

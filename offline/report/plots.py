@@ -72,8 +72,8 @@ def drawn(width: float = 4.6, height: float = 3.1) -> Callable[[Draw[P]], Callab
 
 def _inline(svg: str) -> str:
     """The element alone, its ids its own on a page with others."""
-    svg = svg[svg.index("<svg") :].strip().replace(INK, "currentColor")
-    svg = re.sub(r'\s(?:xmlns(?::xlink)?|version|width|height)="[^"]*"', "", svg[: (end := svg.index(">"))]) + svg[end:]
+    head, body = svg[svg.index("<svg") :].strip().replace(INK, "currentColor").split(">", 1)
+    svg = re.sub(r'\s(xmlns(:xlink)?|version|width|height)="[^"]*"', "", head) + ">" + body
     svg = re.sub(r"\s*<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
     own = "f" + hashlib.sha256(svg.encode()).hexdigest()[:8]
@@ -89,7 +89,13 @@ def _plain(axes: Axes) -> None:
 def _legend(axes: Axes) -> None:
     """Above the axes, where it hides nothing."""
     handles, names = axes.get_legend_handles_labels()
-    axes.get_figure(root=True).legend(handles, names, loc="outside upper center", ncols=3)  # type: ignore[union-attr]
+    _figure(axes).legend(handles, names, loc="outside upper center", ncols=3)
+
+
+def _figure(axes: Axes) -> Figure:
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return figure
 
 
 # ---- segments --------------------------------------------------------------------------------------------------------
@@ -218,7 +224,7 @@ def histogram(axes: Axes, columns: Mapping[str, Floats], edges: Floats, xlabel: 
 def retention(axes: Axes, shares: pd.DataFrame) -> None:
     """shares: (cohorts, months) of 0..1, NaN where nothing is known yet; the deeper the blue, the more came."""
     cohorts, months = shares.shape
-    axes.get_figure(root=True).set_figheight(0.7 + 0.28 * cohorts)  # type: ignore[union-attr]
+    _figure(axes).set_figheight(0.7 + 0.28 * cohorts)
     most = max(0.01, np.nanmax(shares.to_numpy()[:, 1:], initial=0.0))  # column 0 is 1 throughout
     for (row, month), share in np.ndenumerate(shares.to_numpy()):
         if share >= 0:

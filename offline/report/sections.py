@@ -1,5 +1,6 @@
 """The sections about rows, cohorts and baskets: from what was mined to HTML, and to sentences of the summary."""
 
+import numpy as np
 import pandas as pd
 
 from offline.cohorts import Cohorts
@@ -40,7 +41,7 @@ def retention(found: Cohorts) -> Shown:
     percent = dict.fromkeys(numbers.columns.tolist(), ".1%")
     numbers.insert(0, "customers", found.customers[shares.index])
     html += details("The numbers of this figure", table(numbers, "Share that bought, by months since", percent))
-    said = [f"{found.mean(month):.0%} in month {month}" for month in (1, 6, 12) if found.mean(month) >= 0]
+    said = [f"{found.mean(month):.0%} in month {month}" for month in (1, 6, 12) if np.isfinite(found.mean(month))]
     return Shown(html, [f"Of those who bought once, later bought: {', '.join(said)}."] if said else [])
 
 
@@ -57,4 +58,4 @@ def rules(found: Ruled) -> Shown:
     html += table(shown, caption, {"lift": ",.2f", "leverage": ".4f"})
     html += paragraph("A lift says what was bought together, not what an offer would sell: only a test tells that.")
     pair = f"{' + '.join(first['antecedent'])} and {first['consequent']}"
-    return Shown(html, [f"Bought together most beyond chance: {pair} (lift {first['lift']:.2f})."])
+    return Shown(html, [f"Bought together: {pair} (lift {first['lift']:.2f}, the highest)."])
