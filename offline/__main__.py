@@ -15,7 +15,7 @@ from offline.commands.value import value
 
 @click.group()
 def main() -> None:
-    """Offline jobs: clean a history, fit and judge models, segment customers, predict demand and value, rules, report."""
+    """Offline jobs: clean a history, fit and judge models, segment, predict demand and value, mine rules, report."""
 
 
 for command in (clean, fit, segment, evaluate, demand, stock, value, rules, report):

@@ -21,6 +21,7 @@ JOBS = {
     "value": ["value", "--history", "{file}"],
     "stock": ["stock", "--history", "{file}"],
     "rules": ["rules", "--history", "{file}"],
+    "report": ["report", "--history", "{file}"],
 }
 
 

@@ -309,6 +309,20 @@ def test_value_retention_and_rules_are_those_of_the_jobs(shop: Shop, small: Page
     assert [row[2] for row in rows] == [f"{lift:,.2f}" for lift in ruled.table["lift"].head(15)]
 
 
+def test_stock_is_that_of_the_forecast(shop: Shop, small: Page) -> None:
+    found = mining.stock(shop, len)
+    products = next(rows for caption, rows in small.tables.items() if caption.startswith("Most units"))
+    assert products[0] == ["product", "expected_units", "upper_90", "weeks_of_history"]
+    for cells, row in zip(products[1:], found.frame.itertuples(), strict=True):
+        assert cells == [
+            row.product_id, f"{row.expected_units:,.1f}", f"{row.upper_90:,.1f}", str(row.weeks_of_history)
+        ]  # fmt: skip
+    shown = small.table("Products, mean")
+    assert [row["mase"] for row in shown.values()] == [f"{x:,.3f}" for x in found.figures["mase"]]
+    assert found.reason in small.sections["stock"]
+    assert small.table("Products that upper_90")["products"]["held"] == f"{found.coverage['held'].iloc[0]:.1%}"
+
+
 def test_the_card_names_every_input(small: Page) -> None:
     assert {name: row["is"] for name, row in small.table("What the served models see").items()} == FEATURES
     assert list(FEATURES) == list(INPUTS)
@@ -337,6 +351,7 @@ FREE = events(*((f"c{i}", f"2024-{1 + (i + j) % 12:02}-02", 0) for i in range(12
                 "demand": "no customer's history spans a landmark: more than 30 days",
                 "customer-value": "customers who bought on a second day: 0 of 1",
                 "bought-together": "no purchase that was kept names a product",
+                "stock": "no product was bought in a whole week",
             },
         ),
         (
@@ -345,6 +360,7 @@ FREE = events(*((f"c{i}", f"2024-{1 + (i + j) % 12:02}-02", 0) for i in range(12
                 "demand": "a history of 4 horizons (120 days) is needed",
                 "customer-value": "Not judged: no third of the history has 30 days",
                 "bought-together": "no purchase that was kept names a product",
+                "stock": "no product was bought in a whole week",
             },
         ),
         (
@@ -353,6 +369,7 @@ FREE = events(*((f"c{i}", f"2024-{1 + (i + j) % 12:02}-02", 0) for i in range(12
                 "demand": "nothing was spent after the cuts",
                 "customer-value": "customers who came back and paid more than they returned: 0",
                 "bought-together": "no purchase that was kept names a product",
+                "stock": "no product was bought in a whole week",
             },
         ),
     ],
@@ -389,7 +406,7 @@ def test_what_cannot_be_reported_is_one_line(tmp_path: Path) -> None:
     assert "No such file" in one_line(out, "report", "--history", tmp_path / "nowhere.csv", "--out", out)
     (tmp_path / "place").mkdir()
     given = ("report", "--history", tmp_path / "views.csv", "--out", tmp_path / "place")
-    assert "is a directory; name an HTML file" in one_line(out, *given)
+    assert "is a directory; name a file in it" in one_line(out, *given)
 
 
 # ---- in a browser ----------------------------------------------------------------------------------------------------

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
+from offline.commands import tables
 from offline.commands.common import SHARE, bar, one_line, source, sourced
-from offline.errors import OfflineError
 
 
 @click.command()
@@ -47,9 +47,7 @@ def report(out: Path, models: str, rate: float, min_support: float, min_confiden
     """  # fmt: skip
     with one_line(out):
         given = sourced(**options)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if out.is_dir():
-            raise OfflineError(f"--out {out}: is a directory; name an HTML file")
+        tables.writable(out)
         with bar() as steps:
             from offline.report.make import make
             from offline.report.mining import Shop

@@ -30,6 +30,7 @@ PARTS = (
     Part("Customer value", mining.value, predictions.value),
     Part("Retention", mining.retention, sections.retention),
     Part("Bought together", mining.rules, sections.rules),
+    Part("Stock", mining.stock, sections.stock),
     Part("Model card", lambda shop, _: shop, card),
 )
 

@@ -20,6 +20,7 @@ from models.scores import customer_value
 from offline import cohorts, fit, profiles, rfm
 from offline import evaluate as demand_job
 from offline import rules as rules_job
+from offline import stock as stock_job
 from offline import value as value_job
 from offline.clusters import OUTLIER
 from offline.cohorts import Cohorts
@@ -31,7 +32,9 @@ from offline.fold import Folded
 from offline.history import History
 from offline.rules import Baskets
 from offline.segment import Choice, draw
+from offline.stock import StockForecast
 from offline.value import Fitted, Judged
+from offline.weeks import Weeks
 
 Floats = NDArray[np.float64]
 Progress = Callable[[str], object]
@@ -41,6 +44,7 @@ MODELS = {
     "all": demand_job.BATCH,
 }
 DRAWN, OUTLIERS_DRAWN = 2_000, 300  # points of the map
+WEEKS, WEEKS_CUTS = 4, 4  # of stock: the horizon, and cut dates at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +188,7 @@ def value(shop: Shop, progress: Progress) -> Valued:
     return Valued(fitted, table, judged, shop.rate)
 
 
-# ---- retention, rules ------------------------------------------------------------------------------------------------
+# ---- retention, rules, stock -----------------------------------------------------------------------------------------
 
 
 def retention(shop: Shop, progress: Progress) -> Cohorts:
@@ -208,3 +212,9 @@ def rules(shop: Shop, progress: Progress) -> Ruled:
     rules_job.affordable(found, shop.min_support, 3)
     least = found.least(shop.min_support)
     return Ruled(found, least, rules_job.rules(found, rules_job.eclat(found, least, 3), shop.min_confidence))
+
+
+def stock(shop: Shop, progress: Progress) -> StockForecast:
+    """Raises OfflineError where no purchase names a product, or the history is too short."""
+    progress("stock")
+    return stock_job.forecast(Weeks.of(shop.history.frame, shop.folded.day), WEEKS, WEEKS_CUTS, progress)

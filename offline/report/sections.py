@@ -1,4 +1,4 @@
-"""The sections about rows, cohorts and baskets: from what was mined to HTML, and to sentences of the summary."""
+"""The sections about rows, cohorts, baskets and stock: from what was mined to HTML, and to sentences of the summary."""
 
 import numpy as np
 import pandas as pd
@@ -6,10 +6,11 @@ import pandas as pd
 from offline.cohorts import Cohorts
 from offline.report import plots
 from offline.report.mining import Ruled, Shop
-from offline.report.page import Shown, details, figure, paragraph, table
+from offline.report.page import Shown, date, details, figure, items, paragraph, table
 from offline.rules import FEW
+from offline.stock import StockForecast
 
-COHORTS, MONTHS, RULES = 24, 24, 15  # at most, on the page
+COHORTS, MONTHS, RULES, PRODUCTS = 24, 24, 15, 15  # at most, on the page
 
 
 def quality(shop: Shop) -> Shown:
@@ -59,3 +60,21 @@ def rules(found: Ruled) -> Shown:
     html += paragraph("A lift says what was bought together, not what an offer would sell: only a test tells that.")
     pair = f"{' + '.join(first['antecedent'])} and {first['consequent']}"
     return Shown(html, [f"Bought together: {pair} (lift {first['lift']:.2f}, the highest)."])
+
+
+def stock(found: StockForecast) -> Shown:
+    top = found.frame.head(PRODUCTS).set_index("product_id")[["expected_units", "upper_90", "weeks_of_history"]]
+    products, kinds = len(found.frame), ", ".join(f"{n:,} {kind}" for kind, n in found.kinds.items())
+    cuts = found.by_cut.index.get_level_values("cut").unique().tolist()
+    html = paragraph(
+        f"Units of each product in the {found.horizon} weeks from {date(found.weeks.end)} on. By how they sell:"
+        f" {kinds}. Sales are not demand where the shelf was empty."
+    )
+    units = {"expected_units": ",.1f", "upper_90": ",.1f"}
+    caption = f"Most units: {len(top)} of {products:,} products; 9 of 10 such products stay at or under upper_90"
+    html += table(top.rename_axis("product"), caption, units)
+    html += table(found.figures, f"Products, mean of {len(cuts)} cuts, and spread", chosen=found.model)
+    html += items([found.reason, *found.left_out])
+    html += table(found.coverage, f"Products that upper_90, calibrated before {date(cuts[0])}, held", {"held": ".1%"})
+    held = found.coverage["held"].iloc[0]
+    return Shown(html, [f"Stock: {found.reason}; upper_90 held for {held:.0%} of the products."])
