@@ -1,0 +1,82 @@
+"""docs/mining.md, from file to report: its commands are run as they stand there, and print what it shows."""
+
+import re
+import runpy
+import shlex
+import sys
+from itertools import zip_longest
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from offline.__main__ import main
+
+DOCUMENT = (Path(__file__).parent.parent / "docs" / "mining.md").read_text()
+CDNOW, JOURNEY = DOCUMENT.split("\n## ")[1:]
+NUMBER = re.compile(r"\d[\d,]*\.?\d*")
+
+
+def commands(section: str) -> list[tuple[list[str], list[str]]]:
+    """(words after `python -m`, the lines shown below) of each command, in order."""
+    blocks = re.findall(r"^    \$ python -m (.*)\n((?:    .*\n|\n(?=    ))*)", section, re.MULTILINE)
+    return [(shlex.split(words), [line[4:] for line in shown.splitlines()]) for words, shown in blocks]
+
+
+def printed(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    if words[0] == "offline":
+        done = CliRunner().invoke(main, words[1:], catch_exceptions=False)
+        assert (done.exit_code, done.stderr) == (0, ""), done.output
+        return [line.rstrip() for line in done.stdout.splitlines()]
+    monkeypatch.setattr(sys, "argv", words)
+    runpy.run_module(words[0], run_name="__main__")
+    return capsys.readouterr().out.splitlines()
+
+
+def alike(line: str, shown: str) -> bool:
+    """The same text, and numbers that differ by less than 1 % (as BLAS kernels of other processors may)."""
+    if NUMBER.sub("", line).split() != NUMBER.sub("", shown).split():
+        return False
+    pairs = zip_longest(NUMBER.findall(line), NUMBER.findall(shown), fillvalue="nan")
+    ours, theirs = zip(*([float(text.strip(",.").replace(",", "")) for text in pair] for pair in pairs), strict=True)
+    return ours == pytest.approx(theirs, rel=0.01, abs=0.001)
+
+
+def follows(lines: list[str], shown: list[str]) -> str | None:
+    """The first shown line that is not the next one printed; after `...` it may come later."""
+    at, later = 0, False
+    for text in shown:
+        if text == "...":
+            later = True
+            continue
+        found = next((i for i in range(at, len(lines)) if lines[i] == text or (text and alike(lines[i], text))), None)
+        if found is None or (found > at and not later):
+            return text
+        at, later = found + 1, False
+    return None if later or at == len(lines) else f"the end, not {lines[at]!r}"
+
+
+@pytest.mark.timeout(420)
+@pytest.mark.parametrize("section", [CDNOW, JOURNEY], ids=["cdnow", "journey"])
+def test_what_the_document_shows_is_printed(
+    section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = commands(section)
+    for words, shown in run:
+        wrong = follows(printed(words, monkeypatch, capsys), shown)
+        assert wrong is None, f"{shlex.join(words)}: {wrong}"
+    jobs = {words[1] for words, _ in run if words[0] == "offline"}
+    cdnow = {"clean", "segment", "demand", "value", "report"}
+    assert jobs == (cdnow if section == CDNOW else {"rules", "stock", "fit", "report"})
+
+
+def test_another_number_and_another_line_are_noticed() -> None:
+    printed = ["rows 1,000", "", "mean 0.500", "bias 1.25, low", "written: x"]
+    assert follows(printed, ["rows 1,000", "", "...", "bias 1.25, low", "..."]) is None
+    assert follows(printed, ["rows 1,003", "..."]) is None  # another processor
+    assert follows(printed, ["rows 1,020", "..."]) == "rows 1,020"
+    assert follows(printed, ["rows 1,000", "mean 0.500"]) == "mean 0.500"
+    assert follows(printed, ["...", "bias 1.25, high"]) == "bias 1.25, high"
+    assert follows(printed, ["...", "bias 1.25, low"]) == "the end, not 'written: x'"
+    assert follows(printed, ["...", "written: x", "mean 0.500"]) == "mean 0.500"
