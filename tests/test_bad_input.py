@@ -86,7 +86,7 @@ CANNOT = {
     ("one customer", "dbscan"): "no column is left to segment by",
     ("one customer", "evaluate"): "customers who bought on a second day: 1 of 1; at least 2 are needed",
     ("one customer", "value"): "customers who bought on a second day: 1 of 1; at least 2 are needed",
-    ("one product", "rules"): "no order holds two different products",
+    ("one price of one product", "rules"): "no order holds two different products",
     ("nothing paid", "value"): "customers who came back and paid more than they returned: 0; at least 2",
     ("one row", "fit"): "no customer's history spans a landmark",
     ("one row", "segment"): "no column is left to segment by",
@@ -99,8 +99,7 @@ CANNOT = {
 }
 UNUSUAL = {
     "one customer": lines(customers=1),
-    "one amount": lines(amount="7"),
-    "one product": lines(product="p"),
+    "one price of one product": lines(amount="7", product="p"),
     "nothing paid": lines(amount="0"),
     "one row": lines()[:1],
 }
