@@ -35,6 +35,8 @@ __all__ = [
     "TICK",
     "VIEW",
     "Table",
+    "joined",
+    "whole",
 ]
 
 DAY = 86_400_000_000  # microseconds
@@ -304,36 +306,34 @@ class Table:
         """The rows in use, a view (n,) of ROW."""
         return self._rows[: len(self.names)]
 
-    def _add(self, name: str) -> int:
-        if self.free:
-            row = self.free.pop()
+    def _add(self, names: Sequence[str]) -> list[int]:
+        """Gives each of these new customers a row."""
+        again = [self.free.pop() for _ in names[: len(self.free)]]
+        for row, name in zip(again, names, strict=False):
             self.names[row] = name
-        else:
-            row = len(self.names)
-            self.names.append(name)
-            if row == len(self._rows):
-                self._rows = np.concatenate([self._rows, np.full(row, BLANK)])
-        self.index[name] = row
-        self._rows[row]["phase"] = phase(name, self.horizon)
-        return row
+        rows = [*again, *range(len(self.names), len(self.names) + len(names) - len(again))]
+        self.names += names[len(again) :]
+        self.index.update(zip(names, rows, strict=True))
+        while len(self._rows) < len(self.names):
+            self._rows = np.concatenate([self._rows, np.full(len(self._rows), BLANK)])
+        self._rows["phase"][rows] = [phase(name, self.horizon) for name in names]
+        return rows
 
     def load(self, names: Sequence[str], packed: bytes) -> None:
         """Adds customers with their rows as the store keeps them; ValueError when they are of another schema."""
         rows = np.frombuffer(packed, ROW) if len(packed) == len(names) * ROW.itemsize else np.empty(0, ROW)
         if len(rows) != len(names) or (rows["schema"] != SCHEMA).any():
             raise ValueError(f"the stored customer states are not of schema {SCHEMA} ({ROW.itemsize} bytes each)")
-        numbers = [self._add(name) for name in names]
-        self._rows[numbers] = rows
+        numbers = self._add(names)  # may move the rows
+        whole(self._rows)[numbers] = whole(rows)
 
     def locate(self, batch: Batch) -> Array:
         """Row numbers (n,) of the batch's customers; a purchase makes its customer's row, -1 where there is none."""
         known = self.index
         rows = np.array([known.get(name, -1) for name in batch.customer_id], np.int64)
-        for i in np.flatnonzero((rows < 0) & (batch.kind == PURCHASE)).tolist():
-            name = batch.customer_id[i]
-            if name not in known:
-                self._add(name)
-        if (rows < 0).any():
+        first = np.flatnonzero((rows < 0) & (batch.kind == PURCHASE)).tolist()
+        self._add([*dict.fromkeys(batch.customer_id[i] for i in first)])
+        if first:
             rows = np.array([known.get(name, -1) for name in batch.customer_id], np.int64)
         return rows
 
@@ -376,9 +376,19 @@ class Table:
             self.free.append(row)
 
 
+def whole(records: Array) -> Array:
+    """The same memory without fields: numpy copies records ten times as fast when it does not look into them."""
+    return records.view(f"V{records.itemsize}")
+
+
+def joined(parts: Sequence[Array]) -> Array:
+    """Records of one type in one array."""
+    return np.concatenate([whole(part) for part in parts]).view(parts[0].dtype)
+
+
 def _gather(kernel: Any, end: int) -> Array:
     """Runs a kernel that stops when its buffer is full until it is through; all entries in one array."""
-    return np.concatenate([np.empty(0, ENTRY), *_buffers(kernel, end)])
+    return joined([np.empty(0, ENTRY), *_buffers(kernel, end)])
 
 
 def _buffers(kernel: Any, end: int) -> Iterator[Array]:

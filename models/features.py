@@ -1,8 +1,8 @@
 """From a customer's raw sums (RAW of models.customers) to what the models see: expectations in the target's own unit.
 
-The formulae stand once, in plain Python on scalars. Learning calls them as they are: `math` gives the same bits in
-every process of one machine. Serving compiles the same functions for a block; exp, expm1 and log1p may differ there in
-the last bits (a test holds them to 1e-12 relative). Nothing learned ever passes through a compiled transcendental.
+The formulae stand once, in plain Python on scalars, and are compiled for blocks; arithmetic gives the same bits either
+way. exp, expm1 and log1p may differ in the last bits when compiled (a test holds them to 1e-12 relative), so what is
+learned takes them from `math`, which gives the same bits in every process of one machine; only serving compiles them.
 Bounds: every input is finite and >= 0 for any finite RAW; counts, days and sums below 0 are taken as 0.
 """
 
@@ -22,6 +22,8 @@ ORDER_INPUTS = ("n30", "n90", "own_orders", "e90_orders", "v7_orders", "c7_order
 BUY_INPUTS = ("p90", "e90", "p_view", "p_cart")
 INPUTS = (*SPEND_INPUTS, *ORDER_INPUTS, *BUY_INPUTS, "one")
 
+CHANCES = tuple(INPUTS.index(name) for name in ("p90", "p_view", "p_cart"))
+
 # One RAW record as `.item()` gives it.
 Raw = tuple[int, int, float, float, float, float, float, float, int, int, int, int]
 
@@ -37,17 +39,20 @@ def expectations(
     orders: int,
     days: int,
     tenure: int,
-    recency: int,
+    e90: float,
     horizon: int,
     mean_day: float,
 ) -> tuple[float, ...]:
-    """The inputs in the order of INPUTS; docs/models.md lists the formulae. `mean_day` in major units."""
+    """The inputs in the order of INPUTS, but x where one of CHANCES is 1 - exp(-x); docs/models.md lists the formulae.
+
+    e90: exp(-recency / 90); mean_day: major units.
+    """
     days, orders, since = max(0, days), max(0, orders), horizon + max(0, tenure)
     per_day = max(0.0, (2 * mean_day + spend / UNIT) / (2 + days))  # spend on a purchase day, shrunk by two days' worth
     orders_day = (2 + orders) / (2 + days)
     rate30, rate90 = LN2 / 30 * horizon, LN2 / 90 * horizon  # times a decayed sum: its expectation over the horizon
     n_30, n_90 = max(0.0, n30) * rate30, max(0.0, n90) * rate90
-    views, carts, e90 = max(0.0, v7), max(0.0, c7), math.exp(-max(0, recency) / 90)
+    views, carts = max(0.0, v7), max(0.0, c7)
     return (
         max(0.0, s30) / UNIT * rate30,
         max(0.0, s90) / UNIT * rate90,
@@ -62,12 +67,17 @@ def expectations(
         orders_day * e90,
         views * orders_day,
         carts * orders_day,
-        -math.expm1(-n_90),
+        n_90,
         e90,
-        -math.expm1(-views),
-        -math.expm1(-carts),
+        views,
+        carts,
         1.0,
     )
+
+
+def fading(recency: int) -> float:
+    """How much of a habit is left after so many days."""
+    return math.exp(-max(0, recency) / 90)
 
 
 def recency_frequency_money(spend: int, orders: int, recency: int) -> tuple[float, float, float]:
@@ -84,7 +94,11 @@ def inputs_one(raw: Raw, horizon: int, mean_day: float) -> tuple[float, ...]:
     {'r30': 20.79, 'r90': 13.86, 'own': 24.0, 'v7m': 96.0}
     """
     spend, _, s30, s90, n30, n90, v7, c7, orders, days, tenure, recency = raw
-    return expectations(spend, s30, s90, n30, n90, v7, c7, orders, days, tenure, recency, horizon, mean_day)
+    e90 = fading(recency)
+    x = [*expectations(spend, s30, s90, n30, n90, v7, c7, orders, days, tenure, e90, horizon, mean_day)]
+    for chance in CHANCES:
+        x[chance] = -math.expm1(-x[chance])
+    return tuple(x)
 
 
 def log_rfm_one(raw: Raw) -> tuple[float, float, float]:
@@ -97,9 +111,14 @@ def log_rfm_one(raw: Raw) -> tuple[float, float, float]:
 
 
 def inputs_exact(raw: NDArray[np.void], horizon: int, mean_day: float) -> NDArray[np.float64]:
-    """(n, len(INPUTS)) by the scalar formulae: what learning reads."""
-    rows = [inputs_one(each, horizon, mean_day) for each in raw.tolist()]
-    return np.array(rows, np.float64).reshape(len(raw), len(INPUTS))
+    """(n, len(INPUTS)), equal to `inputs_one` bit for bit: what learning reads."""
+    out = np.empty((len(raw), len(INPUTS)))
+    recency, each = np.unique(raw["recency"], return_inverse=True)
+    e90 = np.array([fading(days) for days in recency.tolist()], np.float64)[each]
+    _fill_expectations(block(raw), e90, horizon, float(mean_day), out)
+    for chance in CHANCES:
+        out[:, chance] = [-math.expm1(-x) for x in out[:, chance].tolist()]
+    return out
 
 
 def inputs_many(raw: NDArray[np.void], horizon: int, mean_day: float) -> NDArray[np.float64]:
@@ -121,12 +140,13 @@ def block(raw: NDArray[np.void]) -> NDArray[np.void]:
     return np.require(raw, RAW, ["C", "W"])
 
 
+_fading = njit(fading)
 _expectations = njit(expectations)
 _recency_frequency_money = njit(recency_frequency_money)
 
 
 @njit
-def _fill_inputs(raw: Any, horizon: int, mean_day: float, out: Any) -> None:
+def _fill_expectations(raw: Any, e90: Any, horizon: int, mean_day: float, out: Any) -> None:
     for i in range(len(raw)):
         r = raw[i]
         x = _expectations(
@@ -140,12 +160,23 @@ def _fill_inputs(raw: Any, horizon: int, mean_day: float, out: Any) -> None:
             r.orders,
             r.days,
             r.tenure,
-            r.recency,
+            e90[i],
             horizon,
             mean_day,
         )
         for j in range(len(x)):
             out[i, j] = x[j]
+
+
+@njit
+def _fill_inputs(raw: Any, horizon: int, mean_day: float, out: Any) -> None:
+    e90 = np.empty(len(raw))
+    for i in range(len(raw)):
+        e90[i] = _fading(raw[i].recency)
+    _fill_expectations(raw, e90, horizon, mean_day, out)
+    for i in range(len(raw)):
+        for chance in CHANCES:
+            out[i, chance] = -math.expm1(-out[i, chance])
 
 
 @njit

@@ -6,7 +6,7 @@ says to the opening features, whatever was served then. Predicting changes nothi
 and names; what is restored predicts and learns on to the same bits (on one kind of CPU, for BLAS differs among them).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -21,6 +21,8 @@ from models.segments import Segments
 
 BLOCK = 8192  # rows scored at a time: their inputs stay in the cache
 Entries = NDArray[np.void]  # (n,) of ENTRY
+Example = tuple[Floats, Floats, Floats]  # of closed entries: inputs (n, len(INPUTS)), spend in major units, orders
+NOTHING = np.empty(0, ENTRY)
 
 
 class Prediction(NamedTuple):
@@ -72,10 +74,16 @@ class Model:
 
         mean_day: mean spend on a purchase day, major units; horizon: days, >= 1.
         """
-        labels, usual = matured["label"] / UNIT, mean_day if mean_day > 0 else 1.0
-        money, counts = scales(labels, usual), scales(matured["orders"].astype(np.float64), 1.0)
+        x, spent, bought = _example(matured, horizon, mean_day)
+        return cls._scaled(day, x, spent, bought, mean_day, segments, horizon)
+
+    @classmethod
+    def _scaled(
+        cls, day: int, x: Floats, spent: Floats, bought: Floats, mean_day: float, segments: Segments, horizon: int
+    ) -> Self:
+        """x: inputs of the examples that give the bound its bins, or of none."""
+        money, counts = scales(spent, mean_day if mean_day > 0 else 1.0), scales(bought, 1.0)
         spend = Correction(SPEND, money.unit, money.cap)
-        guesses = spend.predict_many(inputs_exact(matured["then"], horizon, mean_day))
         return cls(
             day=day,
             horizon=horizon,
@@ -84,7 +92,7 @@ class Model:
             spend=spend,
             orders=Correction(ORDERS, counts.unit, counts.cap),
             p_buy=Correction(BUY, 1.0, 1.0),
-            upper=Upper.create(guesses, money.lowest, money.highest),
+            upper=Upper.create(spend.predict_many(x), money.lowest, money.highest),
         )
 
     @property
@@ -117,8 +125,7 @@ class Model:
         if day != self.day + 1:
             raise ValueError(f"model: learned through day {self.day}, so day {self.day + 1} comes next, not {day}")
         entries = _ordered(day, customer_ids, entries)
-        closed = entries[entries["open"] == 1]
-        x, spent, bought = self._example(closed)
+        x, spent, bought = _example(_closed(entries), self.horizon, self.mean_day)
         self.upper.learn_many(self.spend.predict_many(x), spent)
         self._correct(x, spent, bought)
         self.segments.learn_many(entries["now"])
@@ -152,11 +159,6 @@ class Model:
         who = self.segments.predict_many(raw), self.rfm.predict_many(raw)
         return Predictions(*who, demand, self.upper.predict_many(demand), orders, p_buy)
 
-    def _example(self, closed: Entries) -> tuple[Floats, Floats, Floats]:
-        """Inputs, spend and orders of closed examples."""
-        x = inputs_exact(closed["then"], self.horizon, self.mean_day)
-        return x, closed["label"] / UNIT, closed["orders"].astype(np.float64)
-
     def _correct(self, x: Floats, spent: Floats, bought: Floats) -> None:
         self.spend.learn_many(x, spent)
         self.orders.learn_many(x, bought)
@@ -172,38 +174,57 @@ def fit_history(
     learned through (the cut-off). The bound's bins need the fitted predictions, so it learns in a second pass; segments
     are taken as they are, for their centres were fitted on the customers as of the cut-off.
     """
-    history = [(day, customer_ids, _ordered(day, customer_ids, entries)) for day, customer_ids, entries in days]
-    closed = {day: entries[entries["open"] == 1] for day, _, entries in history}
-    if sorted(closed) != [day for day, _, _ in history] or (closed and through < history[-1][0]):
+    history = list(days)
+    by_day = {day: (customer_ids, entries) for day, customer_ids, entries in history}
+    if sorted(by_day) != [day for day, _, _ in history] or (history and through < history[-1][0]):
         raise ValueError("fit_history: days must ascend and none may be later than the day to learn through")
-    matured = np.concatenate([np.empty(0, ENTRY), *closed.values()])
-    model = Model.create(through, matured, _mean_day(history), segments, horizon)
-    nothing = np.empty(0, ENTRY)
-    every_day = range(history[0][0], through + 1) if history else range(0)
-    examples = [model._example(closed.get(day, nothing)) for day in every_day]
-    for example in examples:
+    mean_day, every_day = _mean_day(history), range(history[0][0], through + 1) if history else range(0)
+
+    def examples(of: Iterable[int]) -> Iterator[Example]:
+        """Made anew for each pass: all of them at once take as much memory as the history."""
+        for day in of:
+            yield _example(_closed(_ordered(day, *by_day.get(day, ([], NOTHING)))), horizon, mean_day)
+
+    none, labels = _example(NOTHING, horizon, mean_day), [each[1:] for each in examples(by_day)]
+    spent, bought = (np.concatenate(column) for column in zip(none[1:], *labels, strict=True))
+    model = Model._scaled(through, none[0], spent, bought, mean_day, segments, horizon)
+    for example in examples(every_day):
         model._correct(*example)
-    _fit_upper(model, examples)
+    _fit_upper(model, examples(every_day))
     return model
 
 
-def _fit_upper(model: Model, examples: Sequence[tuple[Floats, Floats, Floats]]) -> None:
-    predictions = [model.spend.predict_many(x) for x, _, _ in examples]
-    if not predictions:
+def _fit_upper(model: Model, examples: Iterable[Example]) -> None:
+    learned = [(model.spend.predict_many(x), spent) for x, spent, _ in examples]
+    if not learned:
         return
     bounds = model.upper.bounds
-    model.upper = Upper.create(np.concatenate(predictions), bounds[0], bounds[-1])
-    for prediction, (_, spent, _) in zip(predictions, examples, strict=True):
+    model.upper = Upper.create(np.concatenate([prediction for prediction, _ in learned]), bounds[0], bounds[-1])
+    for prediction, spent in learned:
         model.upper.learn_many(prediction, spent)
 
 
-def _mean_day(history: Iterable[tuple[int, Sequence[str], Entries]]) -> float:
+def _example(closed: Entries, horizon: int, mean_day: float) -> Example:
+    x = inputs_exact(closed["then"], horizon, mean_day)
+    return x, closed["label"] / UNIT, closed["orders"].astype(np.float64)
+
+
+def _closed(entries: Entries) -> Entries:
+    """Those that close an example: a customer's first landmark closes none."""
+    closed: Entries = entries[entries["open"] == 1]
+    return closed
+
+
+def _mean_day(history: Sequence[tuple[int, Sequence[str], Entries]]) -> float:
     """Mean spend on a purchase day, over the customers as of their last landmark; major units, >= 0."""
-    last: dict[str, tuple[int, int]] = {}
-    for _, customer_ids, entries in history:
-        pairs = zip(entries["now"]["spend"].tolist(), entries["now"]["days"].tolist(), strict=True)
-        last.update(zip(sorted(customer_ids), pairs, strict=True))
-    spend, days = (sum(column) for column in zip(*last.values(), strict=True)) if last else (0, 0)
+    seen: set[str] = set()
+    spend = days = 0
+    for _, customer_ids, entries in reversed(history):
+        last = np.array([name not in seen for name in customer_ids], np.bool_)
+        seen.update(customer_ids)
+        spend, days = (
+            total + sum(entries["now"][name][last].tolist()) for total, name in ((spend, "spend"), (days, "days"))
+        )
     return max(0.0, spend / UNIT) / max(1, days)
 
 
@@ -214,4 +235,5 @@ def _ordered(day: int, customer_ids: Sequence[str], entries: Entries) -> Entries
     others = entries["day"][entries["day"] != day]
     if len(others):
         raise ValueError(f"model: among the entries of day {day} is one of day {others[0]}")
-    return entries[sorted(range(len(entries)), key=customer_ids.__getitem__)]
+    order = sorted(range(len(entries)), key=customer_ids.__getitem__)
+    return entries if order == [*range(len(entries))] else entries[order]

@@ -6,6 +6,7 @@ what it knew on the day the example opened. Baselines: nothing, the last period,
 decayed over 90 days; and, fitted, MBG/NBD times the shrunk mean of a purchase day.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ from models.model import fit_history
 from models.segments import Segments
 from offline import buytilldie
 from offline.errors import OfflineError
-from offline.examples import COLUMNS, TARGETS, Examples, Floats, Target, check, cuts_of, learnable, split
+from offline.examples import COLUMNS, TARGETS, Examples, Floats, Target, check, cuts_of, labels, learnable, split
 from offline.fold import Day, Folded
 from offline.metrics import compare, covered, deciles, least
 from offline.regressors import REGRESSORS, tune
@@ -113,12 +114,12 @@ def evaluate(
 
     Raises ValueModelError where hardly anybody bought again.
     """
-    tables, tenths, within = [], [], []
+    tables, tenths, within, closing = [], [], [], np.array([day for day, _, _ in days])
     for each in streams:
-        examples = Examples.of(days, target, horizon, each.mean_day)
-        teach, judge = split(examples.day, each.cut, horizon)
-        check(examples.day[teach], examples.day[judge], each.cut, horizon)
-        learned, later = examples.part(teach), examples.part(judge)
+        teach, judge = (list(itertools.compress(days, side)) for side in split(closing, each.cut, horizon))
+        later = Examples.of(judge, target, horizon, each.mean_day)
+        learned = Examples.of(teach if batch else [], target, horizon, each.mean_day)  # of millions, labels will do
+        check(learned.day, later.day, each.cut, horizon)
         predictions = baselines(later, target)
         for name in batch:
             progress(f"{target}, cut of day {each.cut}: {name}")
@@ -127,7 +128,7 @@ def evaluate(
             else:
                 predictions[name] = tune(name, learned, target, horizon).predict(later.x)
         predictions[SERVED] = each.predictions[target]
-        tables.append(compare(later.label, predictions, least(learned.label)))
+        tables.append(compare(later.label, predictions, least(labels(teach, target))))
         tenths.append(deciles(later.label, predictions))
         if target == "spend":
             within.append(covered(later.label, predictions[SERVED], each.high))

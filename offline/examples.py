@@ -8,12 +8,13 @@ Learning, 7.4.1.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.customers import ENTRY
+from models.customers import ENTRY, RAW, whole
 from models.features import INPUTS, UNIT, inputs_many
 from offline.errors import OfflineError
 from offline.fold import Day, Folded
@@ -33,28 +34,41 @@ class LeakError(OfflineError):
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """day (n,): on which each closes, ascending; raw (n,) of RAW: its features as the window opened; x (n, COLUMNS):
-    what a regression sees of them; label (n,): spend in major units, or orders, both at least 0."""
+    """day (n,): on which each closes, ascending; raw (n,) of RAW: its features as the window opened; label (n,): spend
+    in major units, or orders, both at least 0. mean_day: major units."""
 
     day: Ints
     raw: NDArray[Any]
-    x: Floats
     label: Floats
+    horizon: int
+    mean_day: float
 
     @classmethod
     def of(cls, days: Sequence[Day], target: Target, horizon: int, mean_day: float) -> Self:
-        """Those that closed on these days; a customer's first landmark closes none. mean_day: major units."""
-        entries = np.concatenate([np.empty(0, ENTRY), *(entries for _, _, entries in days)])
-        closed = entries[entries["open"] == 1]
-        label = closed["label"] / UNIT if target == "spend" else closed["orders"].astype(np.float64)
-        return cls(closed["day"].astype(np.int64), closed["then"], table(closed["then"], horizon, mean_day), label)
+        """Those that closed on these days; a customer's first landmark closes none."""
+        closed = [(entries, entries["open"] == 1) for entries in (np.empty(0, ENTRY), *(each[2] for each in days))]
+        raw = np.concatenate([whole(entries["then"])[which] for entries, which in closed]).view(RAW)
+        day = np.concatenate([entries["day"][which] for entries, which in closed])
+        return cls(day.astype(np.int64), raw, labels(days, target), horizon, mean_day)
+
+    @cached_property
+    def x(self) -> Floats:
+        """(n, COLUMNS): what a regression sees of them."""
+        return table(self.raw, self.horizon, self.mean_day)
 
     def __len__(self) -> int:
         return len(self.day)
 
     def part(self, which: Bools | Ints) -> "Examples":
         """Those at these places, or under this mask."""
-        return Examples(self.day[which], self.raw[which], self.x[which], self.label[which])
+        return Examples(self.day[which], self.raw[which], self.label[which], self.horizon, self.mean_day)
+
+
+def labels(days: Sequence[Day], target: Target) -> Floats:
+    """(n,) of the examples that closed on these days, in the target's unit."""
+    name, unit = ("label", UNIT) if target == "spend" else ("orders", 1.0)
+    closed = [entries[name][entries["open"] == 1] for entries in (np.empty(0, ENTRY), *(each[2] for each in days))]
+    return np.concatenate(closed) / unit
 
 
 def table(raw: NDArray[Any], horizon: int, mean_day: float) -> Floats:

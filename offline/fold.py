@@ -4,7 +4,9 @@ The same rows and entries that the stream would have made of these events; landm
 the end.
 """
 
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,19 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from models.customers import HORIZON, SKIPPED, Table
+from models.customers import ENTRY, HORIZON, PURCHASE, ROW, SKIPPED, Table, joined, whole
 from models.events import Batch, hash_ids
 from models.offers import Offers
+from offline import spill
+from offline.spill import Each
 
 Array = npt.NDArray[Any]
+BLOCK = 1 << 16  # states written at a time
+STATES = pa.schema([("customer_id", pa.string()), ("state", pa.binary())])
+Reader = Callable[[], Array]
 Day = tuple[int, list[str], Array]  # day, customer_ids, entries
 
 
@@ -32,9 +40,29 @@ class Folded:
     skipped: dict[str, int]
 
 
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A part of the customers, whose rows and entries lie beside its events. names: by row; began: (n, 2), time and
+    place of each one's first purchase.
+    """
+
+    path: Path
+    names: list[str]
+    began: Array
+    skipped: dict[str, int]
+
+    def rows(self) -> Array:
+        return np.fromfile(self.path.with_suffix(".rows"), ROW)
+
+    def entries(self) -> Array:
+        return np.fromfile(self.path.with_suffix(".entries"), ENTRY)
+
+
 def batch(frame: pd.DataFrame) -> Batch:
     """The canonical history frame as the fold takes it."""
-    order, event = (hash_ids(map(str.encode, frame[name].tolist())) for name in ("order_id", "event_id"))
+    event = hash_ids(map(str.encode, frame["event_id"].tolist()))
+    order, other = event.copy(), (frame["order_id"] != frame["event_id"]).to_numpy()
+    order[other] = hash_ids(map(str.encode, frame["order_id"][other].tolist()))
     t, kind, amount = (frame[name].to_numpy() for name in ("occurred_at", "kind", "amount"))
     return Batch(np.arange(len(frame)), frame["customer_id"].tolist(), t, kind, amount, order, event)
 
@@ -44,21 +72,94 @@ def fold(frame: pd.DataFrame, day: int, horizon: int = HORIZON, offers: Offers |
 
     offers: whose products the rows shall remember.
     """
+    table, entries, skipped = _fold(frame, day, horizon, offers)
+    return Folded(day, table, _days(table.names, [np.arange(len(table))], [lambda: entries]), skipped)
+
+
+def fold_file(path: Path, day: int, horizon: int, offers: Offers | None) -> Part:
+    """The same of the events of one part, which lie in its file."""
+    frame = spill.load(path).to_pandas()
+    table, entries, skipped = _fold(frame, day, horizon, offers)
+    first = frame[frame["kind"] == PURCHASE].drop_duplicates("customer_id")  # as the table adds them
+    part = Part(path, table.names, first[["occurred_at", "place"]].to_numpy(), skipped)
+    table.rows.tofile(path.with_suffix(".rows"))
+    entries.tofile(path.with_suffix(".entries"))
+    return part
+
+
+def fold_parts(
+    paths: Sequence[Path], day: int, horizon: int = HORIZON, offers: Offers | None = None, each: Each = map
+) -> Folded:
+    """What `fold` makes of the events of all parts: customers stand in the order of their first purchases."""
+    parts: list[Part] = [*each(partial(fold_file, day=day, horizon=horizon, offers=offers), paths)]
+    names, began = [name for part in parts for name in part.names], np.concatenate([part.began for part in parts])
+    order = np.lexsort(began.T[::-1])
+    numbers = _split(_inverse(order), [part.names for part in parts])
+    table = Table(horizon)
+    table.load([names[i] for i in order.tolist()], _gathered(ROW, numbers, [part.rows for part in parts]).tobytes())
+    skipped = {name: sum(part.skipped[name] for part in parts) for name in SKIPPED}
+    return Folded(day, table, _days(table.names, numbers, [part.entries for part in parts]), skipped)
+
+
+def _fold(frame: pd.DataFrame, day: int, horizon: int, offers: Offers | None) -> tuple[Table, Array, dict[str, int]]:
+    """(table, entries in any order, events that were passed over)."""
     table, events, skipped = Table(horizon), batch(frame), np.zeros(len(SKIPPED), np.int64)
     codes = offers.codes(frame["product_id"].tolist()) if offers else None
     passed = table.fold(events, table.locate(events), events.index, -1, skipped, codes)
-    entries = np.concatenate([passed, table.sweep(day)])
+    entries = joined([passed, table.sweep(day)])
     table.rows["seen"] = 0  # offsets of the topic start anew
-    entries = entries[np.argsort(entries["day"], kind="stable")]
-    numbers, starts = np.unique(entries["day"], return_index=True)
-    days = [
-        (int(number), [table.names[row] for row in part["row"].tolist()], part)
-        for number, part in zip(numbers, np.split(entries, starts)[1:], strict=True)
+    return table, entries, dict(zip(SKIPPED, skipped.tolist(), strict=True))
+
+
+def _days(names: list[str], numbers: Sequence[Array], parts: Sequence[Reader]) -> list[Day]:
+    """The entries of all parts by day, those of a day in customer_id order, as models learn them.
+
+    numbers: of each part, the rows of its customers among all. Parts are read twice, so that one copy of all is held.
+    """
+    by_name = pc.sort_indices(pa.array(names, pa.large_string())).to_numpy().astype(np.int64)
+    rank, n = _inverse(by_name), max(1, len(names))
+    keys = [_keys(part(), rank[number], n) for number, part in zip(numbers, parts, strict=True)]
+    order = np.argsort(np.concatenate(keys))
+    day, who = np.divmod(np.concatenate(keys)[order], n)
+    entries = _gathered(ENTRY, _split(_inverse(order), keys), parts)
+    entries["row"] = by_name[who]
+    days, starts = np.unique(day, return_index=True)
+    named = np.array(names, object)
+    return [
+        (int(number), named[part["row"]].tolist(), part)
+        for number, part in zip(days, np.split(entries, starts)[1:], strict=True)
     ]
-    return Folded(day, table, days, dict(zip(SKIPPED, skipped.tolist(), strict=True)))
+
+
+def _keys(entries: Array, rank: Array, n: int) -> Array:
+    """Numbers that order entries by day, then by their customers' rank of n."""
+    keys: Array = entries["day"].astype(np.int64) * n + rank[entries["row"]]
+    return keys
+
+
+def _gathered(of: np.dtype[Any], places: Sequence[Array], parts: Sequence[Reader]) -> Array:
+    """The records of all parts, each at its place; one part is read at a time."""
+    records = np.empty(sum(map(len, places)), of)
+    for place, part in zip(places, parts, strict=True):
+        whole(records)[place] = whole(part())
+    return records
+
+
+def _split(places: Array, parts: Sequence[Sized]) -> list[Array]:
+    return np.split(places, np.cumsum([len(part) for part in parts])[:-1])
+
+
+def _inverse(order: Array) -> Array:
+    """Where each stands in an order."""
+    places = np.empty_like(order)
+    places[order] = np.arange(len(order))
+    return places
 
 
 def write_states(table: Table, path: Path) -> None:
     """customer_id and packed row, as the store keeps them."""
-    packed = [row.tobytes() for row in table.rows]
-    pq.write_table(pa.table({"customer_id": table.names, "state": pa.array(packed, pa.binary())}), path)
+    with pq.ParquetWriter(path, STATES) as file:
+        for start in range(0, max(1, len(table)), BLOCK):
+            part = slice(start, start + BLOCK)
+            packed = [row.tobytes() for row in table.rows[part]]
+            file.write_table(pa.table([table.names[part], packed], STATES))

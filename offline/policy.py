@@ -59,6 +59,11 @@ class Policy:
         """The columns of which a missing value drops the row."""
         return tuple(column for column, how in self.missing.items() if how == "drop")
 
+    @property
+    def compares_customers(self) -> bool:
+        """Whether rows of different customers decide about one another."""
+        return self.outliers is not None or (bool(self.key) and "customer_id" not in self.key)
+
 
 def _codec(name: str) -> None:
     try:

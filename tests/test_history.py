@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.events import CART, PURCHASE, RETURN, VIEW, Rejected, decode_one
-from offline import files, history
+from offline import files, history, rows
 from offline.errors import HistoryError
 from offline.history import History
 from offline.policy import Policy
@@ -247,7 +247,7 @@ def test_amounts_are_those_that_the_stream_reads(quantity: int, price: str) -> N
     head = '{"event_id":"e","event_type":"purchase","customer_id":"c","occurred_at":0'
     event = f'{head},"quantity":{quantity},"unit_price":{price}}}'.encode()
     columns = {"quantity": pa.array([str(quantity)]), "unit_price": pa.array([price])}
-    _, amount, _, sound = history._amounts(columns, False, np.array([PURCHASE], np.int8))
+    _, amount, _, sound = rows._amounts(columns, False, np.array([PURCHASE], np.int8))
     if sound[0]:
         assert decode_one(b"c", event, 0).amount == amount[0]
     else:
@@ -372,7 +372,7 @@ def test_overlapping_files_are_one_history(tmp_path: Path) -> None:
 
 
 def test_rows_that_differ_only_where_hashes_agree_are_kept(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "_hashes", lambda block: np.zeros(len(block[0]), np.uint64))
+    monkeypatch.setattr(rows, "_hashes", lambda block: np.zeros(len(block[0]), np.uint64))
     read = load(file, "c,t,a\nx,2020-01-01 10:00,5\ny,2020-01-01 10:00,5\nx,2020-01-01 10:00,6\nx,2020-01-01 10:00,5\n")
     assert (read.counts.kept, read.counts.duplicates) == (3, 1)
 

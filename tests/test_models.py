@@ -44,10 +44,21 @@ raw_rows = st.lists(st.tuples(*(finite(RAW[name].str[1:]) for name in RAW.names 
 def test_the_compiled_inputs_equal_the_scalar_ones(rows: list[Any], horizon: int, mean_day: float) -> None:
     raw = np.array(rows, RAW)
     exact = inputs_exact(raw, horizon, mean_day)
+    plain: Any = raw.tolist()
+    assert exact.tobytes() == np.array([inputs_one(each, horizon, mean_day) for each in plain]).tobytes()
     assert np.isfinite(exact).all()
     assert exact.min() >= 0
     np.testing.assert_allclose(inputs_many(raw, horizon, mean_day), exact, rtol=1e-12, atol=0)
     np.testing.assert_allclose(log_rfm_many(raw), [log_rfm_one(each) for each in raw.tolist()], rtol=1e-12, atol=0)
+
+
+def test_learning_takes_exponentials_from_math() -> None:
+    """Mutation caught: numpy's exp, which gives other bits for one number of days in 34 on some machines."""
+    raw = np.zeros(5_000, RAW)
+    raw["recency"], raw["v7"] = np.arange(5_000), np.linspace(0, 9, 5_000)
+    rows: Any = raw.tolist()
+    plain = [[*inputs_one(each, HORIZON, MEAN_DAY)] for each in rows]
+    assert inputs_exact(raw, HORIZON, MEAN_DAY).tolist() == plain
 
 
 def test_the_inputs_read_the_fields_they_name() -> None:

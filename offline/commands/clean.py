@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from offline.commands.common import bar, cleaning, one_line, sourced
+from offline.commands.common import bar, cleaning, one_line, scratch, sourced
 
 
 @click.command()
@@ -22,10 +22,8 @@ def clean(out: Path, **options: Any) -> None:
     with one_line(out):
         given = sourced(**options)
         out.parent.mkdir(parents=True, exist_ok=True)  # what cannot be written shows now, not after the cleaning
-        with bar() as steps:
-            read = given.read(steps)
-        from offline.history import write_parquet
-
-        write_parquet(read.frame, out)
+        with bar() as steps, scratch(out.parent) as parts:
+            read = given.read(steps, parts)
+            read.write_parquet(out)
     click.echo(read.counts.table())
     click.echo(f"\nwritten: {out}; next: python -m offline fit --history {out} --out DIR")

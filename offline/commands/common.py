@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from models.offers import Offers
     from offline.fold import Folded
     from offline.history import History
+    from offline.spill import Each
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 SHARE = click.FloatRange(0, 1, min_open=True)
@@ -105,13 +107,16 @@ class Source:
     policy: Policy = field(default_factory=Policy)
     quality_report: Path | None = None
 
-    def read(self, bar: Bar) -> "History":
-        """The cleaned events before the cut-off; writes the quality report. Raises OfflineError."""
+    def read(self, bar: Bar, scratch: Path | None = None, each: "Each" = map) -> "History":
+        """The cleaned events before the cut-off; writes the quality report. scratch, each: `history.read`.
+
+        Raises OfflineError.
+        """
         from offline import history
 
         bar.step("reading")
         until = None if self.until is None else self.until * DAY
-        read = history.read(self.files, self.columns, self.timezone, until, bar.told, self.policy)
+        read = history.read(self.files, self.columns, self.timezone, until, bar.told, self.policy, scratch, each)
         if self.quality_report is not None:
             try:
                 read.counts.write_csv(self.quality_report)
@@ -119,16 +124,25 @@ class Source:
                 raise OfflineError(f"--quality-report {self.quality_report}: {error.strerror or error}") from None
         return read
 
-    def fold(self, read: "History", bar: Bar, offers: "Offers | None" = None) -> "Folded":
+    def fold(self, read: "History", bar: Bar, offers: "Offers | None" = None, each: "Each" = map) -> "Folded":
         """The customers at the cut-off."""
         from offline import fold
 
         bar.step("folding")
-        return fold.fold(read.frame, self.day(read), self.horizon, offers)
+        if isinstance(read.parts, list):
+            return fold.fold_parts(read.parts, self.day(read), self.horizon, offers, each)
+        return fold.fold(read.parts, self.day(read), self.horizon, offers)
 
     def day(self, read: "History") -> int:
         """The cut-off as a day number, by default the midnight after the last event."""
-        return self.until if self.until is not None else int(read.frame["occurred_at"].max()) // DAY + 1
+        return self.until if self.until is not None else read.last // DAY + 1
+
+
+@contextlib.contextmanager
+def scratch(where: Path) -> Iterator[Path]:
+    """A directory for the parts of a long history, gone at the end; where its result goes, there is room for them."""
+    with tempfile.TemporaryDirectory(prefix=".parts-", dir=where.resolve()) as directory:
+        yield Path(directory)
 
 
 def _add(command: Command, *options: Callable[[Command], Command]) -> Command:
