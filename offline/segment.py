@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score, calinski_harabasz_score, davies_bouldin_score, silhouette_score
 from threadpoolctl import threadpool_limits
@@ -32,6 +32,8 @@ RESAMPLES, RESAMPLE_ROWS = 20, 10_000
 # The mean silhouette of 5,000 customers has a standard error near 0.004, a seventh of the tie margin, at a quarter of
 # the time of 10,000.
 SILHOUETTE_ROWS = 5_000
+# Of a million customers k-means takes seconds a k, and mini-batch k-means ends with up to 7 % more inertia.
+MANY, BATCH = 2_000_000, 1 << 16
 
 # Business name, then where it stands among the centres: recency (days of silence), orders, spend, each from -1 (the
 # least of them) to 1 (the most). Two more than the largest k: with 8 prototypes eight centres must take every name, and
@@ -104,7 +106,7 @@ def choose_k(
     samples = (
         f"of {len(rows):,} customers: silhouette on {len(sample):,} (seed {seed}), "
         f"ARI over all after {RESAMPLES} fits on {min(len(rows), RESAMPLE_ROWS):,} drawn with replacement"
-    )
+    ) + (f"; mini-batch k-means, for they are more than {MANY:,}" if len(rows) > MANY else "")
     return Choice(k, centres[np.lexsort(centres.T)[::-1]], table, reason, samples)
 
 
@@ -113,11 +115,13 @@ def draw(rng: np.random.Generator, n: int, most: int) -> Ints:
     return np.arange(n) if n <= most else np.sort(rng.choice(n, most, replace=False))
 
 
-def _fit(rows: Floats, k: int, seed: int) -> KMeans:
+def _fit(rows: Floats, k: int, seed: int) -> KMeans | MiniBatchKMeans:
+    if len(rows) > MANY:
+        return MiniBatchKMeans(n_clusters=k, n_init=10, batch_size=BATCH, random_state=seed).fit(rows)
     return KMeans(n_clusters=k, n_init=10, random_state=seed).fit(rows)
 
 
-def _judge(rows: Floats, k: int, fit: KMeans, sample: Ints, seed: int) -> dict[str, float]:
+def _judge(rows: Floats, k: int, fit: KMeans | MiniBatchKMeans, sample: Ints, seed: int) -> dict[str, float]:
     labels = fit.labels_
     smallest = float(np.bincount(labels, minlength=k).min() / len(rows))
     ari = _stability(rows, k, labels, seed)

@@ -6,21 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from offline.commands.common import bar, one_line, source, sourced
+from offline.commands.common import bar, one_line, scratch, source, sourced
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from offline.fit import Fit
     from offline.fold import Folded
-    from offline.history import History
+
+HISTORY = "history.parquet"
 
 
 @click.command()
 @source
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory to write.")
 @click.option("--offers", type=click.Path(path_type=Path), help="What `rules --offers` wrote, to go live too.")
-def fit(out: Path, offers: Path | None, **options: Any) -> None:
+@click.option("--dask", help="Scheduler of a Dask cluster that cleans and folds a history of more than a million rows.")
+def fit(out: Path, offers: Path | None, dask: str | None, **options: Any) -> None:
     """Clean the history, choose segments, fit and judge the demand models, and leave an artefact in --out.
 
     \b
@@ -28,23 +30,28 @@ def fit(out: Path, offers: Path | None, **options: Any) -> None:
       python -m offline fit --history orders.csv --columns customer_id=Customer,amount=Total --out build/fit
     """
     with one_line(out):
+        from offline import cluster
+
         given = sourced(**options)
         out.mkdir(parents=True, exist_ok=True)  # a directory that cannot be written shows now, not after the fit
-        with bar() as steps:
-            from offline import fit as job
-            from offline.offers import read as read_offers
+        with scratch(out) as parts:
+            with bar() as steps, cluster.each(dask) as each:
+                from offline import fit as job
+                from offline.offers import read as read_offers
 
-            beside = read_offers(offers) if offers else None
-            read = given.read(steps)
-            folded = given.fold(read, steps, beside)
-            fitted = job.fit(folded, given.horizon, steps.step, beside)
-        click.echo(read.counts.table())
-        click.echo(f"\nfolded: {len(folded.table):,} customers, {sum(len(e) for _, _, e in folded.days):,} landmarks")
-        click.echo(f"\nsegments\n{fitted.choice}")
-        click.echo(f"\n{profiles(folded, fitted).to_string()}")
-        _live(fitted)
-        _figures(fitted)
-        _write(out, read, folded, fitted)
+                beside = read_offers(offers) if offers else None
+                read = given.read(steps, parts, each)
+                read.write_parquet(parts / HISTORY)  # now: beside the examples there is less room
+                folded = given.fold(read, steps, beside, each)
+                fitted = job.fit(folded, given.horizon, steps.step, beside)
+            click.echo(read.counts.table())
+            landmarks = sum(len(entries) for _, _, entries in folded.days)
+            click.echo(f"\nfolded: {len(folded.table):,} customers, {landmarks:,} landmarks")
+            click.echo(f"\nsegments\n{fitted.choice}")
+            click.echo(f"\n{profiles(folded, fitted).to_string()}")
+            _live(fitted)
+            _figures(fitted)
+            _write(out, parts / HISTORY, folded, fitted)
     click.echo(
         f"\nwritten: {out}/artefact.json, history.parquet, states.parquet; next: python -m streams publish {out}"
     )
@@ -89,13 +96,13 @@ def _figures(fitted: "Fit") -> None:
         click.echo("\ndemand was not judged: the history leaves no cut with two horizons of later time")
 
 
-def _write(out: Path, read: "History", folded: "Folded", fitted: "Fit") -> None:
+def _write(out: Path, history: Path, folded: "Folded", fitted: "Fit") -> None:
     """The artefact goes first and comes last: files of two fits are never published together."""
     from models.artefact import Artefact, encode
-    from offline import fold, history
+    from offline import fold
 
     (out / "artefact.json").unlink(missing_ok=True)
-    history.write_parquet(read.frame, out / "history.parquet")
+    history.replace(out / HISTORY)
     fold.write_states(folded.table, out / "states.parquet")
     figures = {
         f"{target}/{name}": {str(k): float(v) for k, v in row.items() if math.isfinite(v)}
