@@ -29,7 +29,7 @@ check: .venv/ready ## style, types, and which package may import which
 	$(BIN)/mypy models offline streams demo benchmarks tests
 	$(BIN)/lint-imports
 
-bench: .venv/ready ## events per second and latency, beside an agent that handles one event at a time
+bench: .venv/ready ## events per second and latency, beside an agent that handles one event at a time; a long history fitted
 	$(BIN)/python -m benchmarks
 
 soak: .venv/ready ## all faults at random times, for half an hour

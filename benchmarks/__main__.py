@@ -1,8 +1,9 @@
 """`make bench`: the product beside an agent that handles one event at a time, in one run, on one machine, on one topic.
 
-    python -m benchmarks [--events 1000000]
+    python -m benchmarks [--events 1000000] [--history 10000000]
 
-The log is synthetic (benchmarks/traffic.py says how). Prints a table and writes benchmarks/results.json.
+The log is synthetic (benchmarks/traffic.py says how). Then a long history is fitted (benchmarks/scale.py). Prints a
+table and writes benchmarks/results.json.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import fold, run, traffic
+from benchmarks import fold, history, run, scale, traffic
 from models import customers
 from models.events import decode_many
 
@@ -97,12 +98,14 @@ def machine() -> dict[str, str]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, epilog="Example: make bench")
     parser.add_argument("--events", type=int, default=1_000_000, help="events of the backlog")
-    events = parser.parse_args().events
+    parser.add_argument("--history", type=int, default=history.EVENTS, help="events of the long history")
+    given = parser.parse_args()
     on = machine()
     results = {"kernels": kernels()}
     with run.deployment(lambda step: console.print(step, style="dim")) as where:
-        results["product"] = product(where, events)
+        results["product"] = product(where, given.events)
         results["per_event"] = {"rate": yardstick(where)}
+    results["scale"] = scale.measure(given.history)
     ratio = results["product"]["rate"] / results["per_event"]["rate"]
     table = Table("figure", "value")
     for name, value in (
@@ -115,6 +118,7 @@ def main() -> int:
         ("decode alone, events/s on one core", f"{results['kernels']['decode']:,.0f}"),
         ("fold alone, events/s on one core", f"{results['kernels']['fold']:,.0f}"),
         ("fold in chunks, rows found, daily sweeps", f"{results['kernels']['fold_in_chunks']:,.0f}"),
+        *scale.rows(results["scale"]),
     ):
         table.add_row(name, value)
     console.print(table)
