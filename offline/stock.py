@@ -6,13 +6,15 @@ used. It is least for an expectation; absolute errors (WAPE, MASE) are told but 
 median, which is 0 where a product sells now and then. Figures are in usual weeks: no product weighs by its unit.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from offline import intermittent
+from offline import intermittent, listing
 from offline.conformal import Bound
 from offline.evaluate import SAME, summary
 from offline.examples import check
@@ -23,6 +25,7 @@ from offline.values import Bools
 from offline.weeks import Opening, StockError, Weeks, openings, together
 
 POOLED = ("linear", "polynomial", "boosting")
+NUMBER = re.compile(r"\s*[+-]?\d+(\.\d+)?\s*", re.ASCII)
 ROWS = 50_000  # examples that a regression learns from, at most: the latest
 
 
@@ -129,6 +132,29 @@ def choose(deviance: pd.Series) -> tuple[str, str]:
     if model == best:
         return model, f"{told}, the lowest"
     return model, f"{told}, within {SAME:.1%} of the lowest, {deviance[best]:.3f} of {best}; simpler"
+
+
+def available(path: Path) -> dict[str, float]:
+    """Units on hand and on order by product, from a CSV of product_id, on_hand and, if any, on_order.
+
+    Raises OfflineError, one line that begins with --stock.
+    """
+    found: dict[str, float] = {}
+    for row in listing.rows(path, "--stock", ("product_id", "on_hand"), "product_id", optional=("on_order",)):
+        product = row.pop("product_id")
+        for column, text in row.items():
+            if not NUMBER.fullmatch(text):
+                raise StockError(f"--stock {path}: {column} of product {product!r} is {text!r}; say a number like 12.5")
+        found[product] = sum(map(float, row.values()))
+    return found
+
+
+def ordered(frame: pd.DataFrame, units: Mapping[str, float]) -> pd.DataFrame:
+    """The frame of a forecast with `suggested_reorder` behind the bound; units: what is `available`, by product."""
+    upper = frame.set_index("product_id")["upper_90"]
+    suggested = reorder(upper, pd.Series(units, dtype=float)).array
+    frame = frame.assign(suggested_reorder=suggested)
+    return frame[["product_id", "expected_units", "upper_90", "suggested_reorder", "model", "weeks_of_history"]]
 
 
 def reorder(upper: pd.Series, available: pd.Series) -> pd.Series:

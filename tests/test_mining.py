@@ -1,8 +1,9 @@
 """docs/mining.md, from file to report: its commands are run as they stand there, and print what it shows."""
 
+import os
 import re
-import runpy
 import shlex
+import subprocess
 import sys
 from itertools import zip_longest
 from pathlib import Path
@@ -12,7 +13,8 @@ from click.testing import CliRunner
 
 from offline.__main__ import main
 
-DOCUMENT = (Path(__file__).parent.parent / "docs" / "mining.md").read_text()
+ROOT = Path(__file__).parent.parent
+DOCUMENT = (ROOT / "docs" / "mining.md").read_text()
 CDNOW, JOURNEY = DOCUMENT.split("\n## ")[1:]
 NUMBER = re.compile(r"\d[\d,]*\.?\d*")
 
@@ -23,14 +25,13 @@ def commands(section: str) -> list[tuple[list[str], list[str]]]:
     return [(shlex.split(words), [line[4:] for line in shown.splitlines()]) for words, shown in blocks]
 
 
-def printed(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[str]:
+def printed(words: list[str]) -> list[str]:
     if words[0] == "offline":
         done = CliRunner().invoke(main, words[1:], catch_exceptions=False)
         assert (done.exit_code, done.stderr) == (0, ""), done.output
         return [line.rstrip() for line in done.stdout.splitlines()]
-    monkeypatch.setattr(sys, "argv", words)
-    runpy.run_module(words[0], run_name="__main__")
-    return capsys.readouterr().out.splitlines()
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.check_output([sys.executable, "-m", *words], env=env, text=True).splitlines()
 
 
 def alike(line: str, shown: str) -> bool:
@@ -58,13 +59,11 @@ def follows(lines: list[str], shown: list[str]) -> str | None:
 
 @pytest.mark.timeout(420)
 @pytest.mark.parametrize("section", [CDNOW, JOURNEY], ids=["cdnow", "journey"])
-def test_what_the_document_shows_is_printed(
-    section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_the_document_shows_is_printed(section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run = commands(section)
     for words, shown in run:
-        wrong = follows(printed(words, monkeypatch, capsys), shown)
+        wrong = follows(printed(words), shown)
         assert wrong is None, f"{shlex.join(words)}: {wrong}"
     jobs = {words[1] for words, _ in run if words[0] == "offline"}
     cdnow = {"clean", "segment", "demand", "value", "report"}

@@ -174,6 +174,17 @@ def test_a_second_run_leaves_the_same_bytes(
         assert (tmp_path / name).read_bytes() == (out / name).read_bytes(), name
 
 
+@pytest.mark.parametrize("job", [["demand", "--model", "boosting"], ["demand", "--model", "svr"], ["evaluate"]])
+def test_predictions_and_figures_are_the_same_under_another_hash_seed(
+    shop: Path, tmp_path: Path, job: list[str]
+) -> None:
+    said = [
+        run([*job, *arguments(shop, tmp_path / seed)[1:]], seed).replace(str(tmp_path / seed), "OUT") for seed in "01"
+    ]
+    assert said[0] == said[1]
+    assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
+
+
 def test_cdnow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The whole of it: nothing is dropped, and the model beats the baselines in deviance on later time."""
     rows = cdnow.write_csv(tmp_path / "purchases.csv")

@@ -1,12 +1,14 @@
 """The report: a page that stands alone, says what the jobs found, and reads in a browser, in the dark and on paper."""
 
 import itertools
+import math
 import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import metadata
 from pathlib import Path
@@ -27,7 +29,7 @@ from offline.__main__ import main
 from offline.dbscan import Density
 from offline.examples import Examples, split
 from offline.fold import fold
-from offline.report import mining, plots
+from offline.report import mining, plots, sections
 from offline.report.card import FEATURES
 from offline.report.make import PARTS
 from offline.report.mining import Shop
@@ -321,6 +323,19 @@ def test_stock_is_that_of_the_forecast(shop: Shop, small: Page) -> None:
     assert [row["mase"] for row in shown.values()] == [f"{x:,.3f}" for x in found.figures["mase"]]
     assert found.reason in small.sections["stock"]
     assert small.table("Products that upper_90")["products"]["held"] == f"{found.coverage['held'].iloc[0]:.1%}"
+
+
+def test_stock_says_what_to_order_where_a_stock_file_is_given(shop: Shop) -> None:
+    plain = mining.stock(shop, len).frame
+    first, second = plain["product_id"].head(2)
+    asked = replace(shop, available={first: 1.0, second: 1e9})
+    html, says = sections.stock(mining.stock(asked, len))
+    page = Page(html)
+    products = next(rows for caption, rows in page.tables.items() if caption.startswith("Most units"))
+    assert products[0] == ["product", "expected_units", "upper_90", "suggested_reorder", "weeks_of_history"]
+    short = math.ceil(round(plain["upper_90"][0] - 1, 4))
+    assert [row[3] for row in products[1:4]] == [f"{short:,}", "0", "-"]
+    assert says[1] == f"To order: {short:,} units of 1 products."
 
 
 def test_the_card_names_every_input(small: Page) -> None:

@@ -35,7 +35,12 @@ from offline.commands.common import SHARE, bar, one_line, source, sourced
     type=SHARE,
     help="Of rules: least share of orders with the antecedent.",
 )
-def report(out: Path, models: str, rate: float, min_support: float, min_confidence: float, **options: Any) -> None:
+@click.option(
+    "--stock", "held", type=click.Path(path_type=Path), help="CSV of product_id, on_hand, on_order: says what to order."
+)
+def report(
+    out: Path, models: str, rate: float, min_support: float, min_confidence: float, held: Path | None, **options: Any
+) -> None:
     """Run every job on a history and write one self-contained HTML page to --out.
 
     It needs no network and no script, and reads on a phone, in the dark and in print. What the history does not allow
@@ -51,11 +56,13 @@ def report(out: Path, models: str, rate: float, min_support: float, min_confiden
         with bar() as steps:
             from offline.report.make import make
             from offline.report.mining import Shop
+            from offline.stock import available
 
+            units = available(held) if held else None
             read = given.read(steps)
             names = tuple(file.name for file in given.files)
             folded = given.fold(read, steps)
-            shop = Shop(names, read, folded, given.horizon, models, rate, min_support, min_confidence)
+            shop = Shop(names, read, folded, given.horizon, models, rate, min_support, min_confidence, units)
             made = make(shop, steps.step)
         fresh = out.with_name(out.name + ".new")
         fresh.write_text(made.html, encoding="utf-8")

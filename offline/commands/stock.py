@@ -1,6 +1,5 @@
 """`python -m offline stock`: units of each product in the weeks ahead, and what to order."""
 
-import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,6 @@ import click
 
 from offline.commands import tables
 from offline.commands.common import bar, one_line, source, sourced
-from offline.errors import OfflineError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
 
 NEEDED = {"product_id": "product_id"}  # optional for others: here a missing one is an error
 SHOWN = 10
-NUMBER = re.compile(r"\s*[+-]?\d+(\.\d+)?\s*", re.ASCII)
 
 
 @click.command()
@@ -45,16 +42,16 @@ def stock(out: Path, weeks: int, most: int, held: Path | None, **options: Any) -
         given = sourced(**options)
         given = replace(given, columns=NEEDED | given.columns)
         tables.writable(out)
-        available = _available(held) if held else None
         with bar() as steps:
             from offline import stock as job
             from offline.weeks import Weeks
 
+            available = job.available(held) if held else None
             read = given.read(steps)
             found = job.forecast(Weeks.of(read.frame, given.day(read)), weeks, most, steps.step)
         table = found.frame
         if available is not None:
-            table = _ordered(table, available)
+            table = job.ordered(table, available)
         click.echo(f"{read.counts.table()}\n")
         _report(found)
         click.echo(f"\n{table.head(SHOWN).round(1).to_string(index=False, na_rep='-')}")
@@ -62,33 +59,6 @@ def stock(out: Path, weeks: int, most: int, held: Path | None, **options: Any) -
             _held(table, available)
         tables.write(table, out)
     click.echo(f"\nwritten: {out}")
-
-
-def _available(path: Path) -> dict[str, float]:
-    """Units on hand and on order by product. Raises OfflineError."""
-    from offline import listing
-
-    found: dict[str, float] = {}
-    for row in listing.rows(path, "--stock", ("product_id", "on_hand"), "product_id", optional=("on_order",)):
-        product = row.pop("product_id")
-        for column, text in row.items():
-            if not NUMBER.fullmatch(text):
-                raise OfflineError(
-                    f"--stock {path}: {column} of product {product!r} is {text!r}; say a number like 12.5"
-                )
-        found[product] = sum(map(float, row.values()))
-    return found
-
-
-def _ordered(table: "pd.DataFrame", available: dict[str, float]) -> "pd.DataFrame":
-    import pandas as pd
-
-    from offline.stock import reorder
-
-    upper = table.set_index("product_id")["upper_90"]
-    suggested = reorder(upper, pd.Series(available, dtype=float)).array
-    table = table.assign(suggested_reorder=suggested)
-    return table[["product_id", "expected_units", "upper_90", "suggested_reorder", "model", "weeks_of_history"]]
 
 
 def _report(found: "StockForecast") -> None:

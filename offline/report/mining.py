@@ -5,7 +5,7 @@ sections stand. Seeded, and without a look at a clock: the same history gives th
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -59,6 +59,7 @@ class Shop:
     rate: float = 0.10
     min_support: float = 0.01
     min_confidence: float = 0.2
+    available: dict[str, float] | None = None  # units by product, to say what to order
 
     def __post_init__(self) -> None:
         if not len(self.folded.table):
@@ -217,4 +218,7 @@ def rules(shop: Shop, progress: Progress) -> Ruled:
 def stock(shop: Shop, progress: Progress) -> StockForecast:
     """Raises OfflineError where no purchase names a product, or the history is too short."""
     progress("stock")
-    return stock_job.forecast(Weeks.of(shop.history.frame, shop.folded.day), WEEKS, WEEKS_CUTS, progress)
+    found = stock_job.forecast(Weeks.of(shop.history.frame, shop.folded.day), WEEKS, WEEKS_CUTS, progress)
+    if shop.available is None:
+        return found
+    return replace(found, frame=stock_job.ordered(found.frame, shop.available))

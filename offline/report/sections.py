@@ -63,18 +63,22 @@ def rules(found: Ruled) -> Shown:
 
 
 def stock(found: StockForecast) -> Shown:
-    top = found.frame.head(PRODUCTS).set_index("product_id")[["expected_units", "upper_90", "weeks_of_history"]]
+    top = found.frame.drop(columns="model").head(PRODUCTS).set_index("product_id")
+    says = [f"Stock: {found.reason}; upper_90 held for {found.coverage['held'].iloc[0]:.0%} of the products."]
+    if "suggested_reorder" in top:
+        suggested = found.frame["suggested_reorder"]
+        says.append(f"To order: {suggested.sum():,} units of {(suggested > 0).sum():,} products.")
+        top = top.astype({"suggested_reorder": float})  # NaN: the stock file does not name it
     products, kinds = len(found.frame), ", ".join(f"{n:,} {kind}" for kind, n in found.kinds.items())
     cuts = found.by_cut.index.get_level_values("cut").unique().tolist()
     html = paragraph(
         f"Units of each product in the {found.horizon} weeks from {date(found.weeks.end)} on. By how they sell:"
         f" {kinds}. Sales are not demand where the shelf was empty."
     )
-    units = {"expected_units": ",.1f", "upper_90": ",.1f"}
+    units = {"expected_units": ",.1f", "upper_90": ",.1f", "suggested_reorder": ",.0f"}
     caption = f"Most units: {len(top)} of {products:,} products; 9 of 10 such products stay at or under upper_90"
     html += table(top.rename_axis("product"), caption, units)
     html += table(found.figures, f"Products, mean of {len(cuts)} cuts, and spread", chosen=found.model)
     html += items([found.reason, *found.left_out])
     html += table(found.coverage, f"Products that upper_90, calibrated before {date(cuts[0])}, held", {"held": ".1%"})
-    held = found.coverage["held"].iloc[0]
-    return Shown(html, [f"Stock: {found.reason}; upper_90 held for {held:.0%} of the products."])
+    return Shown(html, says)
