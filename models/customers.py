@@ -306,8 +306,8 @@ class Table:
         """The rows in use, a view (n,) of ROW."""
         return self._rows[: len(self.names)]
 
-    def _add(self, names: Sequence[str]) -> list[int]:
-        """Gives each of these new customers a row."""
+    def add(self, names: Sequence[str]) -> list[int]:
+        """Gives each of these new customers, distinct, a row; returns the row numbers."""
         again = [self.free.pop() for _ in names[: len(self.free)]]
         for row, name in zip(again, names, strict=False):
             self.names[row] = name
@@ -324,7 +324,7 @@ class Table:
         rows = np.frombuffer(packed, ROW) if len(packed) == len(names) * ROW.itemsize else np.empty(0, ROW)
         if len(rows) != len(names) or (rows["schema"] != SCHEMA).any():
             raise ValueError(f"the stored customer states are not of schema {SCHEMA} ({ROW.itemsize} bytes each)")
-        numbers = self._add(names)  # may move the rows
+        numbers = self.add(names)  # may move the rows
         whole(self._rows)[numbers] = whole(rows)
 
     def locate(self, batch: Batch) -> Array:
@@ -332,7 +332,7 @@ class Table:
         known = self.index
         rows = np.array([known.get(name, -1) for name in batch.customer_id], np.int64)
         first = np.flatnonzero((rows < 0) & (batch.kind == PURCHASE)).tolist()
-        self._add([*dict.fromkeys(batch.customer_id[i] for i in first)])
+        self.add([*dict.fromkeys(batch.customer_id[i] for i in first)])
         if first:
             rows = np.array([known.get(name, -1) for name in batch.customer_id], np.int64)
         return rows

@@ -59,12 +59,12 @@ class Part:
 
 
 def batch(frame: pd.DataFrame) -> Batch:
-    """The canonical history frame as the fold takes it."""
+    """The canonical history frame as the fold takes it, but for the customers, who are located by `_located`."""
     event = hash_ids(map(str.encode, frame["event_id"].tolist()))
     order, other = event.copy(), (frame["order_id"] != frame["event_id"]).to_numpy()
     order[other] = hash_ids(map(str.encode, frame["order_id"][other].tolist()))
     t, kind, amount = (frame[name].to_numpy() for name in ("occurred_at", "kind", "amount"))
-    return Batch(np.arange(len(frame)), frame["customer_id"].tolist(), t, kind, amount, order, event)
+    return Batch(np.arange(len(frame)), [], t, kind, amount, order, event)
 
 
 def fold(frame: pd.DataFrame, day: int, horizon: int = HORIZON, offers: Offers | None = None) -> Folded:
@@ -72,16 +72,15 @@ def fold(frame: pd.DataFrame, day: int, horizon: int = HORIZON, offers: Offers |
 
     offers: whose products the rows shall remember.
     """
-    table, entries, skipped = _fold(frame, day, horizon, offers)
+    table, entries, skipped, _ = _fold(frame, day, horizon, offers)
     return Folded(day, table, _days(table.names, [np.arange(len(table))], [lambda: entries]), skipped)
 
 
 def fold_file(path: Path, day: int, horizon: int, offers: Offers | None) -> Part:
     """The same of the events of one part, which lie in its file."""
     frame = spill.load(path).to_pandas()
-    table, entries, skipped = _fold(frame, day, horizon, offers)
-    first = frame[frame["kind"] == PURCHASE].drop_duplicates("customer_id")  # as the table adds them
-    part = Part(path, table.names, first[["occurred_at", "place"]].to_numpy(), skipped)
+    table, entries, skipped, first = _fold(frame, day, horizon, offers)
+    part = Part(path, table.names, frame[["occurred_at", "place"]].to_numpy()[first], skipped)
     table.rows.tofile(path.with_suffix(".rows"))
     entries.tofile(path.with_suffix(".entries"))
     return part
@@ -101,14 +100,27 @@ def fold_parts(
     return Folded(day, table, _days(table.names, numbers, [part.entries for part in parts]), skipped)
 
 
-def _fold(frame: pd.DataFrame, day: int, horizon: int, offers: Offers | None) -> tuple[Table, Array, dict[str, int]]:
-    """(table, entries in any order, events that were passed over)."""
+def _fold(
+    frame: pd.DataFrame, day: int, horizon: int, offers: Offers | None
+) -> tuple[Table, Array, dict[str, int], Array]:
+    """(table, entries in any order, events that were passed over, the place of each customer's first purchase)."""
     table, events, skipped = Table(horizon), batch(frame), np.zeros(len(SKIPPED), np.int64)
     codes = offers.codes(frame["product_id"].tolist()) if offers else None
-    passed = table.fold(events, table.locate(events), events.index, -1, skipped, codes)
+    rows, first = _located(table, frame)
+    passed = table.fold(events, rows, events.index, -1, skipped, codes)
     entries = joined([passed, table.sweep(day)])
     table.rows["seen"] = 0  # offsets of the topic start anew
-    return table, entries, dict(zip(SKIPPED, skipped.tolist(), strict=True))
+    return table, entries, dict(zip(SKIPPED, skipped.tolist(), strict=True)), first
+
+
+def _located(table: Table, frame: pd.DataFrame) -> tuple[Array, Array]:
+    """(what `Table.locate` says to an empty table, the place of each row's first purchase), each id looked up once."""
+    who, names = pd.factorize(frame["customer_id"])
+    bought = np.flatnonzero(frame["kind"] == PURCHASE)
+    first = bought[~pd.Series(who[bought]).duplicated().to_numpy()]
+    rows = np.full(len(names), -1)
+    rows[who[first]] = table.add(names[who[first]].tolist())
+    return rows[who], first
 
 
 def _days(names: list[str], numbers: Sequence[Array], parts: Sequence[Reader]) -> list[Day]:
