@@ -79,6 +79,14 @@ def test_a_wrong_name_encoding_or_delimiter(job: str, tmp_path: Path) -> None:
     assert "h.csv: columns look separated by ';'; say so with --delimiter" in said
 
 
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_every_job_explains_itself_by_an_example(name: str) -> None:
+    told = CliRunner().invoke(main, [name, "--help"])
+    assert told.exit_code == 0
+    assert f"python -m offline {name} " in told.stdout[told.stdout.index("Example") :]
+    assert {job[0] for job in JOBS.values()} == set(main.commands)
+
+
 # ---- good files of an unusual shop: the work is done, or the line says what is missing -------------------------------
 CANNOT = {
     ("one customer", "fit"): "cannot segment: different customers by the features: 1; at least 4",
