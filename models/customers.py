@@ -314,8 +314,11 @@ class Table:
         rows = [*again, *range(len(self.names), len(self.names) + len(names) - len(again))]
         self.names += names[len(again) :]
         self.index.update(zip(names, rows, strict=True))
-        while len(self._rows) < len(self.names):
-            self._rows = np.concatenate([self._rows, np.full(len(self._rows), BLANK)])
+        if (before := len(self._rows)) < len(self.names):
+            grown = np.empty(max(len(self.names), before + before // 2), ROW)
+            whole(grown)[:before] = whole(self._rows)
+            grown[before:] = BLANK
+            self._rows = grown
         self._rows["phase"][rows] = [phase(name, self.horizon) for name in names]
         return rows
 

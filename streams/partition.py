@@ -22,6 +22,7 @@ from redis import exceptions
 from models import scores
 from models.customers import DAY, ENTRY, ERASE, NONE, SKIPPED, TICK, Table
 from models.events import Batch, Reason, decode_many
+from streams import memory
 from streams.block import Block, compose, opened
 from streams.console import say
 from streams.serving import Serving
@@ -137,6 +138,9 @@ class Partition:
                 f"{key} stands at offset {guard.offset}, but partition {self.number} of {self.rules.topic} holds {low}"
                 f" to {high}: events are missing or the topic is another; restore it, or run `streams rebuild`"
             )
+        customers = await self.insist(lambda: self.store.customers(self.number))
+        if tight := memory.warning(self.number, customers, memory.free()):
+            say(tight)
         states = await self.insist(lambda: self.store.load(self.number, guard.token))
         if states is None:
             return False

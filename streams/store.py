@@ -124,6 +124,10 @@ class Store:
                 pipe.hget(self.keys.guard(p), "swept_to")
             return [-1 if day is None else int(day) for day in await pipe.execute()]
 
+    async def customers(self, partition: int) -> int:
+        """How many customers the partition holds."""
+        return int(await self.redis.hlen(self.keys.state(partition)))
+
     async def load(self, partition: int, token: bytes) -> list[tuple[str, bytes]] | None:
         """The partition's customers with their packed rows; None when the token is another."""
         keys = [self.keys.guard(partition), self.keys.state(partition)]
