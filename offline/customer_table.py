@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from offline import files
 from offline.errors import OfflineError, nearest
 from offline.files import MISSING
+from offline.replacing import replacing
 
 ID = re.compile(r"id|(customer|cust|client|user|member|household|person|account)[ _-]*(id|no|number|key)", re.I)
 # Squares of larger numbers overflow in sums.
@@ -140,9 +141,7 @@ def _row(where: pd.Series) -> int:
 
 def write(path: Path, columns: Mapping[str, Sequence[object]], separator: str = ",") -> None:
     """Writes columns of equal length as CSV; `path` holds either what it held before or all of them."""
-    fresh = path.with_name(path.name + ".new")
-    with fresh.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as fresh, fresh.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, delimiter=separator, lineterminator="\n")
         table.writerow(columns)
         table.writerows(zip(*columns.values(), strict=True))
-    fresh.replace(path)

@@ -113,7 +113,7 @@ def learnable(folded: Folded, horizon: int) -> None:
 def examples_of(folded: Folded, target: Target, horizon: int) -> tuple[Examples, float]:
     """(all examples of a history, mean spend on a purchase day in major units); OfflineError where none closed."""
     learnable(folded, horizon)
-    raw = folded.table.observe(np.arange(len(folded.table)), folded.day)
+    raw = folded.raw
     mean_day = max(0.0, float(raw["spend"].sum()) / UNIT) / max(1, int(raw["days"].sum()))
     examples = Examples.of(folded.days, target, horizon, mean_day)
     if not len(examples):

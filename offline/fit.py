@@ -38,8 +38,7 @@ class Fit:
 
 def segments(folded: Folded) -> tuple[Segments, Choice]:
     """k-means on frozen-scaled log-RFM of everybody at the cut-off, with business names."""
-    everybody = np.arange(len(folded.table))
-    features = log_rfm_many(folded.table.observe(everybody, folded.day))
+    features = log_rfm_many(folded.raw)
     mean, sd = features.mean(0), features.std(0)
     sd = np.where(sd > 0, sd, 1.0)
     try:
@@ -68,7 +67,7 @@ def fit(
     judged = {target: evaluate(folded.days, streams, target, horizon, ()) for target in TARGETS if streams}
     progress("fitting on everything")
     model = fit_history(folded.days, folded.day, frozen, horizon)
-    model.rfm = Quintiles.fit(folded.table.observe(np.arange(len(folded.table)), folded.day))
+    model.rfm = Quintiles.fit(folded.raw)
     model.offers = offers or model.offers
     for target, evaluation in judged.items():
         part = model.spend if target == "spend" else model.orders

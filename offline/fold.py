@@ -6,7 +6,7 @@ the end.
 
 from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,11 @@ class Folded:
     table: Table
     days: list[Day]
     skipped: dict[str, int]
+
+    @cached_property
+    def raw(self) -> Array:
+        """(n,) of RAW: everybody as a model sees them at midnight `day`, in the order of the table."""
+        return self.table.observe(np.arange(len(self.table)), self.day)
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,6 +30,7 @@ from offline.finish import Told, events, finish, finish_file
 from offline.formats import Formats
 from offline.policy import Policy
 from offline.quality import LABELS, Counts, Line
+from offline.replacing import replacing
 from offline.rows import Plan
 from offline.spill import Each, Spill
 from offline.values import Ints
@@ -202,11 +203,9 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> None:
 
 
 def _write(tables: Iterable[pa.Table], path: Path) -> None:
-    fresh = path.with_name(path.name + ".new")
-    with pq.ParquetWriter(fresh, SCHEMA, compression="zstd") as file:
+    with replacing(path) as fresh, pq.ParquetWriter(fresh, SCHEMA, compression="zstd") as file:
         for table in tables:
             file.write_table(table)
-    fresh.replace(path)
 
 
 def read_parquet(path: Path) -> pd.DataFrame:

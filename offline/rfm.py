@@ -14,7 +14,7 @@ def table(folded: Folded) -> CustomerTable:
     recency_days since the last purchase; orders; spend, net of returns but at least 0, in major units; views and carts
     that halve every 7 days.
     """
-    raw = folded.table.observe(np.arange(len(folded.table)), folded.day)
+    raw = folded.raw
     columns = {
         "recency_days": raw["recency"],
         "orders": raw["orders"],

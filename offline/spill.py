@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from offline.replacing import replacing
+
 HELD = 1 << 20  # rows
 Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]  # `map`, or another that does the same elsewhere
 PARTS = 64  # a part of 100 million rows is 1.6 million
@@ -69,7 +71,5 @@ def load(path: Path) -> pa.Table:
 
 def store(table: pa.Table, path: Path) -> None:
     """Writes a part; `path` holds either nothing or all of it."""
-    fresh = path.with_name(path.name + ".new")
-    with pa.ipc.new_file(fresh, table.schema) as file:
+    with replacing(path) as fresh, pa.ipc.new_file(fresh, table.schema) as file:
         file.write_table(table)
-    fresh.replace(path)

@@ -144,7 +144,7 @@ def values(fitted: Fitted, customers: pd.DataFrame, rate: float) -> pd.DataFrame
 def demand(folded: Folded, horizon: int) -> tuple[pd.Series, float]:
     """(the served demand by customer_id, the least of it that a deviance is computed with), major units."""
     model = fit_history(folded.days, folded.day, EVERYBODY, horizon)
-    predicted = model.predict_many(folded.table.observe(np.arange(len(folded.table)), folded.day))
+    predicted = model.predict_many(folded.raw)
     return pd.Series(predicted.demand, folded.table.names), model.floor
 
 

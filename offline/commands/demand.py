@@ -28,7 +28,6 @@ def demand(out: Path, name: str, target: Any, **options: Any) -> None:
         given = sourced(**options)
         out.parent.mkdir(parents=True, exist_ok=True)
         with bar() as steps:
-            import numpy as np
             import pandas as pd
 
             from offline import regressors
@@ -38,7 +37,7 @@ def demand(out: Path, name: str, target: Any, **options: Any) -> None:
             examples, mean_day = examples_of(folded, target, given.horizon)
             steps.step(f"tuning {name}")
             tuned = regressors.tune(name, examples, target, given.horizon)
-            raw = folded.table.observe(np.arange(len(folded.table)), folded.day)
+            raw = folded.raw
             predicted = tuned.predict(table(raw, given.horizon, mean_day))
         frame = pd.DataFrame({"customer_id": folded.table.names, f"predicted_{target}": predicted.round(4)})
         frame.sort_values("customer_id", ignore_index=True).to_csv(out, index=False)

@@ -59,10 +59,9 @@ def fit(out: Path, offers: Path | None, dask: str | None, **options: Any) -> Non
 
 def profiles(folded: "Folded", fitted: "Fit") -> "pd.DataFrame":
     """Size and means of each segment (index), as its customers stand at the cut-off."""
-    import numpy as np
     import pandas as pd
 
-    raw = folded.table.observe(np.arange(len(folded.table)), folded.day)
+    raw = folded.raw
     predicted = fitted.model.predict_many(raw)
     frame = pd.DataFrame(
         {

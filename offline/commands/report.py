@@ -7,6 +7,7 @@ import click
 
 from offline.commands import tables
 from offline.commands.common import SHARE, bar, one_line, source, sourced
+from offline.replacing import replacing
 
 
 @click.command()
@@ -64,8 +65,7 @@ def report(
             folded = given.fold(read, steps)
             shop = Shop(names, read, folded, given.horizon, models, rate, min_support, min_confidence, units)
             made = make(shop, steps.step)
-        fresh = out.with_name(out.name + ".new")
-        fresh.write_text(made.html, encoding="utf-8")
-        fresh.replace(out)
+        with replacing(out) as fresh:
+            fresh.write_text(made.html, encoding="utf-8")
     click.echo(read.counts.table() + "\n\n" + "\n".join(made.says))
     click.echo(f"\nwritten: {out}")

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from offline.errors import OfflineError
+from offline.replacing import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +19,5 @@ def writable(path: Path) -> None:
 
 def write(table: "pd.DataFrame", path: Path) -> None:
     """`path` holds either what it held before or the whole table."""
-    fresh = path.with_name(path.name + ".new")
-    table.to_csv(fresh, index=False)
-    fresh.replace(path)
+    with replacing(path) as fresh:
+        table.to_csv(fresh, index=False)

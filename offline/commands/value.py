@@ -7,6 +7,7 @@ import click
 
 from offline.commands.common import bar, one_line, source, sourced
 from offline.errors import OfflineError
+from offline.replacing import replacing
 
 if TYPE_CHECKING:
     from offline.value import Judged
@@ -55,9 +56,8 @@ def value(out: Path, rate: float, **options: Any) -> None:
         click.echo(f"{read.counts.table()}\n\n{len(table):,} customers, {(table.frequency > 0).sum():,} with repeats")
         click.echo("\n".join([str(fitted), *(f"WARNING: {text}" for text in fitted.warnings())]))
         _judged(judged)
-        fresh = out.with_name(out.name + ".new")
-        table.to_csv(fresh, float_format="%.4f", lineterminator="\n")
-        fresh.replace(out)
+        with replacing(out) as fresh:
+            table.to_csv(fresh, float_format="%.4f", lineterminator="\n")
     click.echo(f"\nwritten: {out}; frequency and monetary_value count days after the first purchase day")
 
 

@@ -67,8 +67,8 @@ def _opening(shop: Shop) -> str:
         {
             "Window": f"{date(int(at.min()) // DAY)} to {date(int(at.max()) // DAY)}",
             "Customers who bought": f"{len(shop.folded.table):,}",
-            "Orders": f"{int(shop.raw['orders'].sum()):,}",
-            "Spend, net of returns": f"{shop.raw['spend'].sum() / UNIT:,.2f}",
+            "Orders": f"{int(shop.folded.raw['orders'].sum()):,}",
+            "Spend, net of returns": f"{shop.folded.raw['spend'].sum() / UNIT:,.2f}",
             "Horizon of demand": f"{shop.horizon} days",
         }
     )

@@ -7,7 +7,6 @@ sections stand. Seeded, and without a look at a clock: the same history gives th
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,13 +65,8 @@ class Shop:
             raise OfflineError("nobody bought anything in this history; a report needs purchases")
 
     @cached_property
-    def raw(self) -> NDArray[Any]:
-        """(n,) of RAW: the customers at the cut-off."""
-        return self.folded.table.observe(np.arange(len(self.folded.table)), self.folded.day)
-
-    @cached_property
     def demand(self) -> pd.Series:
-        """The served demand of the next horizon by customer_id, in the order of `raw`."""
+        """The served demand of the next horizon by customer_id, in the order of the table."""
         return value_job.demand(self.folded, self.horizon)[0]
 
 
@@ -106,8 +100,8 @@ def segments(shop: Shop, progress: Progress) -> Segmented:
     """The segments that `offline fit` would publish. Raises OfflineError."""
     progress("segments")
     frozen, choice = fit.segments(shop.folded)
-    names = [frozen.name(number) for number in frozen.predict_many(shop.raw).tolist()]
-    z = (log_rfm_many(shop.raw) - frozen.mean) / frozen.sd
+    names = [frozen.name(number) for number in frozen.predict_many(shop.folded.raw).tolist()]
+    z = (log_rfm_many(shop.folded.raw) - frozen.mean) / frozen.sd
     progress("DBSCAN")
     density = _density(z)
     outlier = density.labels == OUTLIER if isinstance(density, Density) else np.zeros(len(z), np.bool_)
