@@ -16,7 +16,7 @@ import pandas as pd
 from benchmarks.learning import cdnow
 from models.customers import DAY, SKIPPED, Table
 from models.events import CART, PURCHASE, RETURN, VIEW, Batch
-from offline import fold as offline
+from offline.history import fold as offline
 
 EVENTS, CUSTOMERS, FIRST = 1_000_000, 100_000, 19_700
 RUNS = 3  # the best of so many: others use the machine too

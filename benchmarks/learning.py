@@ -26,7 +26,7 @@ from models.events import Batch
 from models.features import INPUTS, UNIT, inputs_many, log_rfm_many
 from models.model import Model, fit_history
 from models.segments import Segments
-from offline.metrics import compare
+from offline.demand.metrics import compare
 
 K = 4
 EPOCH = date(1970, 1, 1)

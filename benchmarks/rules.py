@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from models.events import PURCHASE
-from offline.rules import Itemsets, affordable, apriori, baskets, eclat
+from offline.rules.rules import Itemsets, affordable, apriori, baskets, eclat
 
 ORDERS, PRODUCTS, DRAWS, SEED = 100_000, 4_000, 10, 1
 SUPPORTS = (0.01, 0.005, 0.002, 0.001)

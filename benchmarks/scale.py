@@ -25,7 +25,8 @@ from rich.table import Table
 
 from benchmarks import history as synthetic
 from models.customers import DAY
-from offline import fold, history
+from offline.history import fold
+from offline.history import read as history
 
 GB = 1024 / 1e9  # of a kilobyte, in which Linux tells the peak
 console = Console(soft_wrap=True, highlight=False)

@@ -21,7 +21,7 @@ from redis import Redis
 from rich.console import Console
 
 from demo import cdnow, figures, services
-from offline import history
+from offline.history import read as history
 
 OUT = Path("build/demo")
 COLUMNS = {"customer_id": "customer", "occurred_at": "date", "amount": "amount"}

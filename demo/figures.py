@@ -11,7 +11,7 @@ import pandas as pd
 from models import artefact
 from models.customers import ENTRY
 from models.features import INPUTS, UNIT, inputs_many
-from offline.metrics import compare
+from offline.demand.metrics import compare
 
 SHOWN = ("mae", "deviance", "ngini", "bias")
 

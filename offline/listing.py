@@ -1,6 +1,6 @@
 """A small CSV file that a person hands to an option, such as names of products: UTF-8, commas, named columns.
 
-Histories are another matter (offline/files.py): they are large, and come in any encoding.
+Histories are another matter (offline/history/files.py): they are large, and come in any encoding.
 """
 
 import csv

@@ -2,7 +2,7 @@
 
 A small subclass of Faust's aiokafka driver. It keeps two rules: seeks and fetches run in the consumer's own thread, so
 a chunk knows the epoch it was sought for and the position its fetch began at; and Kafka's commits are told, never asked
-(positions live in Redis). tests/test_transport.py names each hook of Faust and aiokafka that is used here.
+(positions live in Redis). tests/test_stream_transport.py names each hook of Faust and aiokafka that is used here.
 """
 
 import asyncio

@@ -13,7 +13,7 @@ from models.model import Model, fit_history
 from models.offers import Offers
 from models.rfm import Quintiles
 from models.segments import Segments
-from offline.fold import Folded, fold, write_states
+from offline.history.fold import Folded, fold, write_states
 
 T0 = 19_700  # the cut-off: 2023-12-09
 NAMES = ["Champions", "Lost", "Regulars"]

@@ -28,7 +28,7 @@ from proxy import Fault, Proxy
 from demo import cdnow, services
 from models.customers import DAY, ENTRY, PROMISED
 from models.events import encode_tick
-from offline import offers
+from offline.rules import offers
 from streams import kafka as topics
 from streams import store as store_module
 from streams.partitioner import partitioner

@@ -21,8 +21,8 @@ from models import artefact
 from models.customers import ROW
 from models.offers import code
 from offline.__main__ import main
-from offline.history import read_parquet
-from offline.quality import LABELS
+from offline.history.quality import LABELS
+from offline.history.read import read_parquet
 
 LINES = ["customer_id,occurred_at,amount"]
 ROOT = Path(__file__).parent.parent
@@ -318,7 +318,7 @@ def test_a_fit_that_breaks_off_leaves_nothing_to_publish(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("offline.fold.write_states", full)
+    monkeypatch.setattr("offline.history.fold.write_states", full)
     done = CliRunner().invoke(main, arguments(shop, tmp_path / "out"))
     assert (done.exit_code, done.stderr) == (2, f"offline: --out {tmp_path / 'out'}: No space left on device\n")
     assert not (tmp_path / "out" / "artefact.json").exists()

@@ -15,13 +15,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from models.customers import DAY, HORIZON
 from offline.errors import OfflineError
-from offline.policy import ACTIONS, METHODS, Policy
+from offline.history.policy import ACTIONS, METHODS, Policy
 
 if TYPE_CHECKING:
     from models.offers import Offers
-    from offline.fold import Folded
-    from offline.history import History
-    from offline.spill import Each
+    from offline.history.fold import Folded
+    from offline.history.read import History
+    from offline.history.spill import Each
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 SHARE = click.FloatRange(0, 1, min_open=True)
@@ -112,7 +112,7 @@ class Source:
 
         Raises OfflineError.
         """
-        from offline import history
+        from offline.history import read as history
 
         bar.step("reading")
         until = None if self.until is None else self.until * DAY
@@ -126,7 +126,7 @@ class Source:
 
     def fold(self, read: "History", bar: Bar, offers: "Offers | None" = None, each: "Each" = map) -> "Folded":
         """The customers at the cut-off."""
-        from offline import fold
+        from offline.history import fold
 
         bar.step("folding")
         if isinstance(read.parts, list):

@@ -30,8 +30,8 @@ def demand(out: Path, name: str, target: Any, **options: Any) -> None:
         with bar() as steps:
             import pandas as pd
 
-            from offline import regressors
-            from offline.examples import examples_of, table
+            from offline.demand import regressors
+            from offline.demand.examples import examples_of, table
 
             folded = given.fold(given.read(steps), steps)
             examples, mean_day = examples_of(folded, target, given.horizon)

@@ -25,8 +25,8 @@ def evaluate(out: Path, most: int, **options: Any) -> None:
         with bar() as steps:
             import pandas as pd
 
-            from offline import evaluate as job
-            from offline import regressors
+            from offline.demand import evaluate as job
+            from offline.demand import regressors
 
             folded = given.fold(given.read(steps), steps)
             judged = job.side_by_side(folded, given.horizon, most, job.BATCH, steps.step)

@@ -11,8 +11,8 @@ from offline.commands.common import bar, one_line, scratch, source, sourced
 if TYPE_CHECKING:
     import pandas as pd
 
-    from offline.fit import Fit
-    from offline.fold import Folded
+    from offline.demand.fit import Fit
+    from offline.history.fold import Folded
 
 HISTORY = "history.parquet"
 
@@ -30,14 +30,14 @@ def fit(out: Path, offers: Path | None, dask: str | None, **options: Any) -> Non
       python -m offline fit --history orders.csv --columns customer_id=Customer,amount=Total --out build/fit
     """
     with one_line(out):
-        from offline import cluster
+        from offline.history import elsewhere
 
         given = sourced(**options)
         out.mkdir(parents=True, exist_ok=True)  # a directory that cannot be written shows now, not after the fit
         with scratch(out) as parts:
-            with bar() as steps, cluster.each(dask) as each:
-                from offline import fit as job
-                from offline.offers import read as read_offers
+            with bar() as steps, elsewhere.each(dask) as each:
+                from offline.demand import fit as job
+                from offline.rules.offers import read as read_offers
 
                 beside = read_offers(offers) if offers else None
                 read = given.read(steps, parts, each)
@@ -98,7 +98,7 @@ def _figures(fitted: "Fit") -> None:
 def _write(out: Path, history: Path, folded: "Folded", fitted: "Fit") -> None:
     """The artefact goes first and comes last: files of two fits are never published together."""
     from models.artefact import Artefact, encode
-    from offline import fold
+    from offline.history import fold
 
     (out / "artefact.json").unlink(missing_ok=True)
     history.replace(out / HISTORY)

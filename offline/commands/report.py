@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from offline.commands import tables
+from offline import writing
 from offline.commands.common import SHARE, bar, one_line, source, sourced
-from offline.replacing import replacing
+from offline.writing import replacing
 
 
 @click.command()
@@ -53,11 +53,11 @@ def report(
     """  # fmt: skip
     with one_line(out):
         given = sourced(**options)
-        tables.writable(out)
+        writing.writable(out)
         with bar() as steps:
             from offline.report.make import make
             from offline.report.mining import Shop
-            from offline.stock import available
+            from offline.stock.stock import available
 
             units = available(held) if held else None
             read = given.read(steps)

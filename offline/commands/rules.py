@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from offline.commands import tables
+from offline import writing
 from offline.commands.common import SHARE, Bar, bar, one_line, source, sourced
 from offline.errors import OfflineError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from offline.history import History
-    from offline.rules import Baskets, Itemsets
+    from offline.history.read import History
+    from offline.rules.rules import Baskets, Itemsets
 
 NEEDED = {"order_id": "order_id", "product_id": "product_id"}  # optional for others: here a missing one is an error
 SHOWN = 20
@@ -63,26 +63,26 @@ def rules(
         named = names(products) if products else {}
         for path in filter(None, (out, offers)):  # what cannot be written shows now, not after the mining
             with one_line(path):
-                tables.writable(path)
+                writing.writable(path)
         if out == offers:
             raise OfflineError(f"--offers {offers}: is --out too; name another file")
         with bar() as steps:
             read = given.read(steps)
             found, sets = _mine(read, min_support, max_length, algorithm, separator, steps)
-            from offline import rules as job
+            from offline.rules import rules as job
 
             table = job.rules(found, sets, min_confidence)
         click.echo(f"{read.counts.table()}\n")
         _report(found, found.least(min_support), sets, table)
         _show(table.head(SHOWN), named)
-        tables.write(table.assign(antecedent=table["antecedent"].map(separator.join))[job.COLUMNS], out)
+        writing.write(table.assign(antecedent=table["antecedent"].map(separator.join))[job.COLUMNS], out)
         click.echo(f"\nwritten: {out}")
     if offers:
         with one_line(offers):
-            from offline import offers as chosen
+            from offline.rules import offers as chosen
 
             best = chosen.best(table)
-            tables.write(best, offers)
+            writing.write(best, offers)
             click.echo(f"written: {offers}, for {len(best):,} products; next: python -m offline fit --offers {offers}")
 
 
@@ -90,7 +90,7 @@ def _mine(
     read: "History", min_support: float, max_length: int, algorithm: str, separator: str, steps: Bar
 ) -> tuple["Baskets", "Itemsets"]:
     """The orders, and their frequent sets. Raises OfflineError."""
-    from offline import rules as job
+    from offline.rules import rules as job
 
     steps.step("making baskets")
     found = job.baskets(read.frame)
@@ -121,7 +121,7 @@ def _separable(products: list[str], separator: str) -> None:
 
 
 def _report(found: "Baskets", least: int, sets: "Itemsets", table: "pd.DataFrame") -> None:
-    from offline.rules import FEW
+    from offline.rules.rules import FEW
 
     orders, products = found.matrix.shape
     click.echo(f"{orders:,} orders of {products:,} products; a set is frequent in {least:,} orders and more")

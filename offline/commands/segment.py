@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from offline.clusters import Clusters
-    from offline.customer_table import CustomerTable
+    from offline.segments.clusters import Clusters
+    from offline.segments.table import CustomerTable
 
 ADDED = ("cluster", "distance", "silhouette")
 
@@ -57,7 +57,7 @@ def segment(
             raise OfflineError(f"--out {out}: this is the table itself; name another file")
         out.parent.mkdir(parents=True, exist_ok=True)
         with bar() as steps:
-            from offline import preprocess
+            from offline.segments import preprocess
 
             customers, counts = given(steps)
             _free(customers)
@@ -87,7 +87,7 @@ def _given(
     path = table
 
     def read(steps: Bar) -> "tuple[CustomerTable, str]":
-        from offline import customer_table
+        from offline.segments import table as customer_table
 
         steps.step("reading")
         return customer_table.read(path, id_column), ""
@@ -96,7 +96,7 @@ def _given(
 
 
 def _folded(given: Source, steps: Bar) -> "tuple[CustomerTable, str]":
-    from offline import rfm
+    from offline.segments import rfm
 
     read = given.read(steps)
     return rfm.table(given.fold(read, steps)), f"{read.counts.table()}\n\n"
@@ -116,8 +116,8 @@ def _free(customers: "CustomerTable") -> None:
 
 
 def _kmeans(features: "NDArray[Any]", clusters: int | None, seed: int, steps: Bar) -> tuple["Clusters", str]:
-    from offline.clusters import nearest
-    from offline.segment import choose_k
+    from offline.segments.clusters import nearest
+    from offline.segments.kmeans import choose_k
 
     choice = choose_k(features, seed, clusters, steps.step)
     steps.step("silhouettes")
@@ -127,8 +127,8 @@ def _kmeans(features: "NDArray[Any]", clusters: int | None, seed: int, steps: Ba
 def _dbscan(
     features: "NDArray[Any]", eps: float | None, min_samples: int | None, seed: int, steps: Bar
 ) -> tuple["Clusters", str]:
-    from offline.clusters import around_means
-    from offline.dbscan import dbscan
+    from offline.segments.clusters import around_means
+    from offline.segments.dbscan import dbscan
 
     steps.step("DBSCAN")
     density = dbscan(features, eps, min_samples, seed)
@@ -151,7 +151,8 @@ def _tell(customers: "CustomerTable", plan: str, told: str, found: "Clusters", s
 
 
 def _write(out: Path, customers: "CustomerTable", values: "pd.DataFrame", found: "Clusters") -> None:
-    from offline import customer_table, profiles
+    from offline.segments import profiles
+    from offline.segments import table as customer_table
 
     click.echo("\n" + "\n".join(profiles.words(values, found.labels)))
     added = {

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from offline.commands import tables
+from offline import writing
 from offline.commands.common import bar, one_line, source, sourced
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from offline.stock import StockForecast
+    from offline.stock.stock import StockForecast
 
 NEEDED = {"product_id": "product_id"}  # optional for others: here a missing one is an error
 SHOWN = 10
@@ -41,10 +41,10 @@ def stock(out: Path, weeks: int, most: int, held: Path | None, **options: Any) -
     with one_line(out):
         given = sourced(**options)
         given = replace(given, columns=NEEDED | given.columns)
-        tables.writable(out)
+        writing.writable(out)
         with bar() as steps:
-            from offline import stock as job
-            from offline.weeks import Weeks
+            from offline.stock import stock as job
+            from offline.stock.weeks import Weeks
 
             available = job.available(held) if held else None
             read = given.read(steps)
@@ -57,7 +57,7 @@ def stock(out: Path, weeks: int, most: int, held: Path | None, **options: Any) -
         click.echo(f"\n{table.head(SHOWN).round(1).to_string(index=False, na_rep='-')}")
         if available is not None:
             _held(table, available)
-        tables.write(table, out)
+        writing.write(table, out)
     click.echo(f"\nwritten: {out}")
 
 

@@ -7,10 +7,10 @@ import click
 
 from offline.commands.common import bar, one_line, source, sourced
 from offline.errors import OfflineError
-from offline.replacing import replacing
+from offline.writing import replacing
 
 if TYPE_CHECKING:
-    from offline.value import Judged
+    from offline.value.value import Judged
 
 
 @click.command()
@@ -40,14 +40,15 @@ def value(out: Path, rate: float, **options: Any) -> None:
             raise OfflineError(f"--out {out}: is a directory; name a CSV file")
         with bar() as steps:
             from models.scores import customer_value
-            from offline import value as job
+            from offline.demand.served import demand
+            from offline.value import value as job
 
             read = given.read(steps)
             folded = given.fold(read, steps)
             steps.step("fitting")
             customers = job.summary(read.frame, folded.day)
             fitted = job.fit(customers)
-            served, _ = job.demand(folded, given.horizon)
+            served, _ = demand(folded, given.horizon)
             steps.step("valuing")
             table = job.values(fitted, customers, rate)
             table["customer_value"] = customer_value(served[table.index].to_numpy(), given.horizon)

@@ -16,24 +16,26 @@ from threadpoolctl import threadpool_limits
 
 from models.features import UNIT, log_rfm_many
 from models.scores import customer_value
-from offline import cohorts, fit, profiles, rfm
-from offline import evaluate as demand_job
-from offline import rules as rules_job
-from offline import stock as stock_job
-from offline import value as value_job
-from offline.clusters import OUTLIER
-from offline.cohorts import Cohorts
-from offline.dbscan import Density, dbscan
+from offline.demand import evaluate as demand_job
+from offline.demand import fit, served
+from offline.demand.evaluate import Evaluation
+from offline.demand.examples import Target
 from offline.errors import OfflineError
-from offline.evaluate import Evaluation
-from offline.examples import Target
-from offline.fold import Folded
-from offline.history import History
-from offline.rules import Baskets
-from offline.segment import Choice, draw
-from offline.stock import StockForecast
-from offline.value import Fitted, Judged
-from offline.weeks import Weeks
+from offline.history.fold import Folded
+from offline.history.read import History
+from offline.report import cohorts
+from offline.report.cohorts import Cohorts
+from offline.rules import rules as rules_job
+from offline.rules.rules import Baskets
+from offline.segments import profiles, rfm
+from offline.segments.clusters import OUTLIER
+from offline.segments.dbscan import Density, dbscan
+from offline.segments.kmeans import Choice, draw
+from offline.stock import stock as stock_job
+from offline.stock.stock import StockForecast
+from offline.stock.weeks import Weeks
+from offline.value import value as value_job
+from offline.value.value import Fitted, Judged
 
 Floats = NDArray[np.float64]
 Progress = Callable[[str], object]
@@ -67,7 +69,7 @@ class Shop:
     @cached_property
     def demand(self) -> pd.Series:
         """The served demand of the next horizon by customer_id, in the order of the table."""
-        return value_job.demand(self.folded, self.horizon)[0]
+        return served.demand(self.folded, self.horizon)[0]
 
 
 # ---- segments --------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from offline.report.mining import Map
-from offline.segment import STABLE, Choice
+from offline.segments.kmeans import STABLE, Choice
 
 P = ParamSpec("P")
 Floats = NDArray[np.float64]

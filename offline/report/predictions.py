@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 
 from models.demand import QUANTILE
-from offline.evaluate import BASELINE, SERVED, Evaluation
+from offline.demand.evaluate import BASELINE, SERVED, Evaluation
 from offline.report import plots
 from offline.report.mining import Demand, Valued
 from offline.report.page import Shown, date, details, figure, figures, heading, items, paragraph, table
-from offline.value import SHORTEST, Judged
+from offline.value.value import SHORTEST, Judged
 
 READING = (
     "mae, rmse, wape: sizes of errors; deviance: of expectations (Poisson); less is better. spearman, ngini, top_share"

@@ -3,12 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from offline.cohorts import Cohorts
 from offline.report import plots
+from offline.report.cohorts import Cohorts
 from offline.report.mining import Ruled, Shop
 from offline.report.page import Shown, date, details, figure, items, paragraph, table
-from offline.rules import FEW
-from offline.stock import StockForecast
+from offline.rules.rules import FEW
+from offline.stock.stock import StockForecast
 
 COHORTS, MONTHS, RULES, PRODUCTS = 24, 24, 15, 15  # at most, on the page
 

@@ -1,9 +1,9 @@
 """The section about segments and outliers."""
 
-from offline.dbscan import Density
 from offline.report import plots
 from offline.report.mining import Segmented
 from offline.report.page import Shown, figure, figures, heading, items, paragraph, table
+from offline.segments.dbscan import Density
 
 
 def segments(found: Segmented) -> Shown:

@@ -1,0 +1,1 @@
+"""What customers will buy in the next days: examples, every way to predict, all judged on later time; `offline fit`."""

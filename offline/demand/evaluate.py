@@ -1,0 +1,170 @@
+"""Demand predictions side by side on later time, at several cuts; and the rule that chooses what the stream serves.
+
+Each judged customer counts once a cut: with the example that opened in the horizon from the cut on. Batch models and
+baselines stand as of the cut; the served model learns on daily, as it does in the stream, and predicts each example by
+what it knew on the day the example opened. Baselines: nothing, the last period, the customer's own rate, the own rate
+decayed over 90 days; and, fitted, MBG/NBD times the shrunk mean of a purchase day.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from models.features import UNIT
+from offline.demand import buytilldie
+from offline.demand.examples import COLUMNS, TARGETS, Examples, Floats, Target, check, cuts_of, labels, learnable, split
+from offline.demand.metrics import compare, covered, deciles, least
+from offline.demand.regressors import REGRESSORS, tune
+from offline.demand.served import Stream, stream
+from offline.errors import OfflineError
+from offline.history.fold import Day, Folded
+
+SERVED, MBG_NBD = "served", "mbg_nbd"
+BATCH = (MBG_NBD, *REGRESSORS)
+BASELINE = "decayed_rate"  # what the stream can serve instead
+SAME = 0.005  # a relative difference of deviance that means nothing
+RATES = {"spend": ("own", "r90"), "orders": ("own_orders", "n90")}
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """figures: a row a model (index `model`): mean over the cuts, and `<figure>_spread`, largest less smallest.
+
+    by_cut: the figures of each (cut, model); served: what the rule chose; reason: why; gain: what batch would gain.
+    deciles: of each model (`metrics.deciles`), mean over the cuts; covered: of spend, the share of labels up to the
+    bound that the stream serves, in the same tenths of its prediction, mean over the cuts (empty for orders).
+    """
+
+    target: Target
+    cuts: list[int]
+    by_cut: pd.DataFrame
+    figures: pd.DataFrame
+    served: str
+    reason: str
+    gain: str
+    deciles: pd.DataFrame
+    covered: pd.Series
+
+    def shown(self) -> pd.DataFrame:
+        """The figures, with the spread of deviance and nGini alone."""
+        means = [name for name in self.figures.columns if not name.endswith("_spread")]
+        return self.figures[[*means, "deviance_spread", "ngini_spread"]]
+
+
+def side_by_side(
+    folded: Folded, horizon: int, most: int, batch: Sequence[str], progress: Callable[[str], object]
+) -> dict[Target, Evaluation]:
+    """`evaluate` of each target at the last cuts of a history, `most` of them at most. Raises OfflineError."""
+    learnable(folded, horizon)
+    cuts = cuts_of(folded, horizon, most)
+    if not cuts:
+        raise OfflineError(f"nothing to judge on: a history of 4 horizons ({4 * horizon} days) is needed")
+    progress("serving as the stream would")
+    streams = [stream(folded.days, cut, horizon) for cut in cuts]
+    return {target: evaluate(folded.days, streams, target, horizon, batch, progress) for target in TARGETS}
+
+
+def evaluate(
+    days: Sequence[Day],
+    streams: Sequence[Stream],
+    target: Target,
+    horizon: int,
+    batch: Sequence[str] = BATCH,
+    progress: Callable[[str], object] = len,
+) -> Evaluation:
+    """Judges the baselines, the served model and these batch models at the cut of each stream (at least one).
+
+    Raises ValueModelError where hardly anybody bought again.
+    """
+    tables, tenths, within, closing = [], [], [], np.array([day for day, _, _ in days])
+    for each in streams:
+        teach, judge = (list(itertools.compress(days, side)) for side in split(closing, each.cut, horizon))
+        later = Examples.of(judge, target, horizon, each.mean_day)
+        learned = Examples.of(teach if batch else [], target, horizon, each.mean_day)  # of millions, labels will do
+        check(learned.day, later.day, each.cut, horizon)
+        predictions = baselines(later, target)
+        for name in batch:
+            progress(f"{target}, cut of day {each.cut}: {name}")
+            if name == MBG_NBD:
+                predictions[name] = mbg_nbd(learned, later, target, each.cut, horizon)
+            else:
+                predictions[name] = tune(name, learned, target, horizon).predict(later.x)
+        predictions[SERVED] = each.predictions[target]
+        tables.append(compare(later.label, predictions, least(labels(teach, target))))
+        tenths.append(deciles(later.label, predictions))
+        if target == "spend":
+            within.append(covered(later.label, predictions[SERVED], each.high))
+    cuts = [each.cut for each in streams]
+    by_cut = pd.concat(tables, keys=cuts, names=["cut"])
+    figures = summary(by_cut)
+    name, reason = choose(figures.deviance)
+    gain = _gain(figures, name, batch)
+    return Evaluation(target, cuts, by_cut, figures, name, reason, gain, _mean(tenths), _mean(within))
+
+
+def baselines(examples: Examples, target: Target) -> dict[str, Floats]:
+    """What needs no learning, for each example, in the target's unit."""
+    own, decayed = (examples.x[:, COLUMNS.index(name)] for name in RATES[target])
+    last = {"last_period": np.maximum(examples.raw["window"] / UNIT, 0)} if target == "spend" else {}
+    return {"zero": np.zeros(len(examples)), **last, "own_rate": own, "decayed_rate": decayed}
+
+
+def mbg_nbd(learned: Examples, later: Examples, target: Target, cut: int, horizon: int) -> Floats:
+    """Expected purchase days in the horizon, times what a purchase day brings, for each later example.
+
+    Fitted to the customers as the last window before the cut found them: each of them once.
+    """
+    model = buytilldie.fit(*_clv(learned.raw[learned.day > cut - horizon]), chances=1)
+    per_day = "m90" if target == "spend" else "e90_orders"
+    a_day = later.x[:, COLUMNS.index(per_day)] / later.x[:, COLUMNS.index("e90")]
+    return model.expected_orders([horizon], *_clv(later.raw))[:, 0] * a_day
+
+
+def _clv(raw: NDArray[Any]) -> tuple[Floats, Floats, Floats]:
+    """(x, t_x, T) in days: purchase days after the first, first to last, first to the last whole day."""
+    x, span = np.maximum(raw["days"] - 1.0, 0.0), np.maximum(raw["tenure"] - 1.0, 0.0)
+    last = np.clip(raw["tenure"] - raw["recency"], 0.0, span)
+    return x, np.where(x > 0, last, 0.0), span
+
+
+def summary(by_cut: pd.DataFrame) -> pd.DataFrame:
+    """Mean over the cuts, then the spread between them (largest less smallest) of every figure."""
+    grouped = by_cut.groupby("model", sort=False)
+    return grouped.mean().join((grouped.max() - grouped.min()).add_suffix("_spread"))
+
+
+def choose(deviance: pd.Series) -> tuple[str, str]:
+    """(model, reason): what the stream serves: the learned correction, unless its baseline alone is better by 0.5 %.
+
+    Of two as good as each other the one that learns on is served: a young or drifting model becomes better in service.
+
+    >>> choose(pd.Series({"zero": 30.0, "decayed_rate": 10.0, "served": 10.04}))[0]
+    'served'
+    """
+    learned, plain = float(deviance[SERVED]), float(deviance[BASELINE])
+    if learned > plain * (1 + SAME):
+        return BASELINE, f"{BASELINE} is served: mean Poisson deviance {plain:.3f}, that of what learns {learned:.3f}"
+    how = "less than" if learned < plain else f"within {SAME:.1%} of"
+    return SERVED, f"what learns is served: mean Poisson deviance {learned:.3f}, {how} that of {BASELINE}, {plain:.3f}"
+
+
+def _mean(tables: Sequence[Any]) -> Any:
+    """The mean of tables or columns of one shape, over those that have a value there; empty of none."""
+    return pd.concat(tables).groupby(level=0).mean() if tables else pd.Series(dtype=float)
+
+
+def _gain(figures: pd.DataFrame, name: str, batch: Sequence[str]) -> str:
+    if not batch:
+        return ""
+    best = str(figures.deviance[list(batch)].idxmin())
+    less = 1 - figures.deviance[best] / figures.deviance[name]
+    rank = figures.ngini[best] - figures.ngini[name]
+    return (
+        f"the best batch model, {best}, would {'lower' if less > 0 else 'raise'} the deviance by {abs(less):.1%}"
+        f" and {'raise' if rank > 0 else 'lower'} nGini by {abs(rank):.3f}"
+    )

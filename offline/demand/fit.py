@@ -1,0 +1,76 @@
+"""`offline fit`: a cleaned history becomes segments and demand models, judged on later time, then refitted on all.
+
+The figures of `evaluate` decide what is served: the learned correction, or its baseline if that does better.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.customers import HORIZON
+from models.features import log_rfm_many
+from models.model import Model, fit_history
+from models.offers import Offers
+from models.rfm import Quintiles
+from models.segments import Segments
+from offline.demand.evaluate import SERVED, Evaluation, evaluate
+from offline.demand.examples import TARGETS, Target, cuts_of, learnable
+from offline.demand.served import stream
+from offline.errors import OfflineError
+from offline.history.fold import Folded
+from offline.segments.kmeans import Choice, choose_k, names
+
+CUTS = 3
+
+
+class FitError(OfflineError):
+    """The history does not allow a fit; one line for the user."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """The model of the whole history, how k was chosen, and each target's figures on later time ({}: too short)."""
+
+    model: Model
+    choice: Choice
+    judged: dict[Target, Evaluation]
+
+
+def segments(folded: Folded) -> tuple[Segments, Choice]:
+    """k-means on frozen-scaled log-RFM of everybody at the cut-off, with business names."""
+    features = log_rfm_many(folded.raw)
+    mean, sd = features.mean(0), features.std(0)
+    sd = np.where(sd > 0, sd, 1.0)
+    try:
+        choice = choose_k((features - mean) / sd)
+    except ValueError as error:
+        raise FitError(str(error)) from None
+    unscaled = choice.centres * sd + mean
+    return Segments(choice.centres, mean, sd, range(choice.k), names(unscaled)), choice
+
+
+def fit(
+    folded: Folded, horizon: int = HORIZON, progress: Callable[[str], object] = len, offers: Offers | None = None
+) -> Fit:
+    """Chooses segments, judges at the last cuts that leave a full horizon of later time, refits on everything.
+
+    offers: go into the model as they are; `folded` was folded with the same.
+    """
+    learnable(folded, horizon)
+    progress("segments")
+    frozen, choice = segments(folded)
+    at = cuts_of(folded, horizon, CUTS)
+    streams = []
+    for cut in at:
+        progress(f"judging a cut {folded.day - cut} days before the end")
+        streams.append(stream(folded.days, cut, horizon))
+    judged = {target: evaluate(folded.days, streams, target, horizon, ()) for target in TARGETS if streams}
+    progress("fitting on everything")
+    model = fit_history(folded.days, folded.day, frozen, horizon)
+    model.rfm = Quintiles.fit(folded.raw)
+    model.offers = offers or model.offers
+    for target, evaluation in judged.items():
+        part = model.spend if target == "spend" else model.orders
+        part.corrects = evaluation.served == SERVED
+    return Fit(model, choice, judged)

@@ -1,0 +1,144 @@
+"""The cleaning steps over all rows of a customer: ids, exact duplicates, keys, cancelled sales, outliers.
+
+Rule: what happens to a row depends on what is told of its file and on rows of its own customer, unless the policy
+compares customers; so a part of the customers is finished like all of them, in this process or another.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from models.events import PURCHASE
+from offline.history import spill, steps
+from offline.history.files import SCHEMA
+from offline.history.judge import FILE
+from offline.history.policy import Policy
+from offline.history.quality import Line
+from offline.history.steps import IDS
+from offline.history.values import Bools
+
+PART = SCHEMA.append(pa.field("place", pa.int64()))
+
+
+@dataclass(frozen=True)
+class Told:
+    """Of a file, known when all of it was read. cleaned: was it written here? stamped: holds it more than dates? whole:
+    the columns whose ids are all floats.
+    """
+
+    cleaned: bool
+    stamped: bool
+    whole: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What the steps over a part's rows did to them. ids: how often each stands there, by column."""
+
+    duplicates: int
+    duplicates_kept: int
+    keys: int
+    cancelled: int
+    outliers: int
+    kept: int
+    last: int
+    ids: dict[str, pa.Table]
+    notes: list[Line]
+
+
+def finish_file(path: Path, told: Sequence[Told], policy: Policy) -> Finished:
+    """Puts the events of a part beside its rows (`events`), which may be finished again."""
+    frame, done = finish(spill.load(path), told, policy)
+    spill.store(pa.Table.from_pandas(frame, PART, preserve_index=False), events(path))
+    return done
+
+
+def events(path: Path) -> Path:
+    return path.with_suffix(".events")
+
+
+def finish(table: pa.Table, told: Sequence[Told], policy: Policy) -> tuple[pd.DataFrame, Finished]:
+    """The events (columns of PART, sorted by occurred_at and place) among usable rows, which are in file order."""
+    table = _ids(table, told)
+    again = _duplicates(table)
+    duplicate = again & _of_file(table, [file.stamped for file in told])
+    table = table.filter(pa.array(~duplicate))
+    ids = steps.counted(table)
+    repeated = steps.repeated(table, policy.key) if policy.key else np.zeros(len(table), np.bool_)
+    table = table.filter(pa.array(~repeated))
+    table = table.take(pa.array(np.argsort(table["occurred_at"].to_numpy(), kind="stable")))
+    frame = table.select([*PART.names, "named"]).to_pandas()
+    cancelled = steps.cancelled(frame) if policy.cancelled else np.zeros(len(frame), np.bool_)
+    frame = frame[PART.names][~cancelled].reset_index(drop=True)
+    frame, unusual, notes = _outliers(frame, policy)
+    done = Finished(
+        duplicates=int(duplicate.sum()),
+        duplicates_kept=int((again & ~duplicate).sum()),
+        keys=int(repeated.sum()),
+        cancelled=int(cancelled.sum()),
+        outliers=unusual,
+        kept=len(frame),
+        last=int(frame["occurred_at"].max()) if len(frame) else -1,
+        ids=ids,
+        notes=notes,
+    )
+    return frame, done
+
+
+def _of_file(table: pa.Table, told: Sequence[bool]) -> Bools:
+    """For each row what is told of its file."""
+    of: Bools = np.array(told)[table["place"].to_numpy() // FILE]
+    return of
+
+
+def _ids(table: pa.Table, told: Sequence[Told]) -> pa.Table:
+    """Floats of `whole` columns become the numbers they were; then an event without id gets one, and its own order.
+
+    Adds `named`: is there a product or an order? Not in a cleaned history, whose cancelled sales have left.
+    """
+    for name in IDS:
+        whole = _of_file(table, [name in file.whole for file in told])
+        if whole.any():
+            text = pc.replace_substring_regex(table[name], r"\.0$", "")
+            table = _with(table, name, pc.if_else(pa.array(whole), text, table[name]))
+    number, row = np.divmod(table["place"].to_numpy(), FILE)
+    texts = (pa.array(of).cast(pa.large_string()) for of in (number, row))
+    made = pc.binary_join_element_wise(pa.scalar("h", pa.large_string()), *texts, pa.scalar(":", pa.large_string()))
+    event = pc.coalesce(table["event_id"], made)
+    named = pc.or_(table["product_id"].is_valid(), table["order_id"].is_valid())
+    named = pc.and_(named, pa.array(~_of_file(table, [file.cleaned for file in told])))
+    table = _with(_with(table, "event_id", event), "order_id", pc.coalesce(table["order_id"], event))
+    return table.append_column("named", named)
+
+
+def _with(table: pa.Table, name: str, column: pa.ChunkedArray) -> pa.Table:
+    return table.set_column(table.schema.get_field_index(name), table.schema.field(name), column)
+
+
+def _outliers(frame: pd.DataFrame, policy: Policy) -> tuple[pd.DataFrame, int, list[Line]]:
+    """(frame without dropped or with capped purchases, how many were dropped, notes)."""
+    if policy.outliers is None:
+        return frame, 0, []
+    unusual = steps.outliers(frame, policy.outliers)
+    if policy.action == "drop":
+        return frame[~unusual].reset_index(drop=True), int(unusual.sum()), []
+    if policy.action == "cap" and unusual.any():
+        usual = ~unusual & ((frame["kind"] == PURCHASE) & (frame["amount"] > 0)).to_numpy()
+        frame = frame.assign(amount=steps.capped(frame["amount"].to_numpy(), unusual, usual))
+    done = "changed: capped at the nearest usual one" if policy.action == "cap" else "flagged"
+    return frame, 0, [Line("outliers", "amount", f"{done} ({policy.outliers})", int(unusual.sum()))]
+
+
+def _duplicates(table: pa.Table) -> Bools:
+    """Which rows came before. Few rows share a hash of their whole text; those must also agree in every value read."""
+    again = pd.Series(table["content"].to_numpy()).duplicated(keep=False).to_numpy(copy=True)
+    same = table.select(["content", "customer_id", "kind", "occurred_at", "product_id", "amount"]).filter(
+        pa.array(again)
+    )
+    again[again] = same.to_pandas().duplicated().to_numpy()
+    return again

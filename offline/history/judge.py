@@ -1,0 +1,132 @@
+"""The rows of a block of text as usable events, each judged once by the first reason that applies.
+
+Rule: a row's values come from its own text and from what was decided for all of its file; nothing is compared here.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from models.events import ID_BYTES, LIMIT, PURCHASE, RETURN
+from offline.history import files, steps
+from offline.history.files import KINDS, SCHEMA, File
+from offline.history.formats import Formats
+from offline.history.policy import NUMBERS, OURS, Policy
+from offline.history.steps import IDS
+from offline.history.values import Bools, Ints, money, times
+
+ROWS = SCHEMA.append(pa.field("content", pa.uint64())).append(pa.field("place", pa.int64()))
+FILE = 1 << 40  # rows that a file may have: a row's `place` is its file's number times this, plus its own from 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is the same for all files. fills: by column, what stands in for a missing value."""
+
+    timezone: str
+    until: int
+    policy: Policy
+    fills: dict[str, str]
+
+
+class Rows(NamedTuple):
+    """usable: SCHEMA, with null where there is no id, and content (64 bits of the row's whole text) and place.
+
+    what: rows by what became of them, the usable first. stamped: more than dates? filled: rows filled by column.
+    """
+
+    usable: pa.Table
+    what: Ints
+    stamped: bool
+    filled: Counter[str]
+
+
+def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.Array]) -> Rows:
+    """The rows of a block that stands after `before` others in its file."""
+    n = len(block[0])
+    columns = {ours: block[file.at[ours]] if ours in file.at else pa.nulls(n, pa.large_string()) for ours in OURS}
+    columns |= {ours: numbers.plain(columns[ours]) for ours, numbers in written.numbers.items()}
+    missing, filled = _missing(file, plan, columns)
+    ids = {name: present(columns[name]) for name in IDS}
+    occurred_at, time_of_day = times(columns["occurred_at"], plan.timezone, written.dayfirst)
+    kind, amount, quantity, sound = _amounts(columns, "amount" in file.at, _kinds(columns["event_type"]))
+    named = pc.binary_length(ids["customer_id"]).fill_null(ID_BYTES + 1).to_numpy() <= ID_BYTES
+    reasons = [~named, kind < 0, *missing, occurred_at < 0, occurred_at >= plan.until, ~sound]
+    what = np.select(reasons, range(1, len(reasons) + 1), 0)
+    if (what == len(reasons)).any():
+        files.need_money(file)
+    numbers = {"kind": kind, "occurred_at": occurred_at, "amount": amount, "quantity": quantity}
+    numbers |= {"content": _hashes(block), "place": file.number * FILE + np.arange(before + 1, before + n + 1)}
+    values = ids | {name: pa.array(column) for name, column in numbers.items()}
+    usable = pa.table({name: values[name] for name in ROWS.names}, ROWS).filter(pa.array(what == 0))
+    stamped = time_of_day or any(ids[name].null_count < n for name in ("event_id", "order_id"))
+    return Rows(usable, np.bincount(what, minlength=len(reasons) + 1), stamped, filled)
+
+
+def _missing(file: File, plan: Plan, columns: dict[str, pa.Array]) -> tuple[list[Bools], Counter[str]]:
+    """(rows to drop, for each column that says so; rows filled by column); `columns` gets the filled ones.
+
+    Views and carts need no numbers, so they lack none.
+    """
+    drops, filled = [], Counter[str]()
+    for name in sorted(plan.policy.missing, key=("event_type", *plan.policy.missing).index):
+        gone = steps.absent(columns[name]) & (name in file.at)
+        if name in NUMBERS:
+            gone &= np.isin(_kinds(columns["event_type"]), [PURCHASE, RETURN])
+        if name in plan.fills:
+            filled[name] += int(gone.sum())
+            columns[name] = pc.if_else(pa.array(gone), pa.scalar(plan.fills[name], pa.large_string()), columns[name])
+        else:
+            drops.append((name, gone))
+    return [dict(drops)[name] for name in plan.policy.dropped], filled
+
+
+def present(text: pa.Array) -> pa.Array:
+    """The text, null where it is blank."""
+    return pc.if_else(pc.equal(pc.utf8_trim_whitespace(text), ""), None, text)
+
+
+def _hashes(block: list[pa.Array]) -> NDArray[np.uint64]:
+    """64 bits of each row's whole text: columns that are not read also tell two rows apart."""
+    between = pa.scalar("\x1f", pa.large_string())
+    rows = pc.binary_join_element_wise(*block, between, null_handling="replace", null_replacement="\x00")
+    hashes: NDArray[np.uint64] = pd.util.hash_array(rows.to_numpy(zero_copy_only=False), categorize=False)
+    return hashes
+
+
+def _kinds(text: pa.Array) -> NDArray[np.int8]:
+    """The kind of each event type, purchase where there is none, -1 for any other."""
+    word = pc.utf8_lower(pc.utf8_trim_whitespace(text)).fill_null("purchase")
+    number = pc.index_in(word, pa.array(list(KINDS), pa.large_string())).fill_null(len(KINDS)).to_numpy()
+    kinds: NDArray[np.int8] = np.array([*KINDS.values(), -1], np.int8)[number]
+    return kinds
+
+
+def _amounts(
+    columns: Mapping[str, pa.Array], whole_amounts: bool, kind: NDArray[np.int8]
+) -> tuple[NDArray[np.int8], Ints, Ints, Bools]:
+    """(kind, amount, quantity, sound): a negative amount or quantity makes a purchase a return; views are worth 0.
+
+    What has an amount and no readable quantity is one unit.
+    """
+    bought = (kind == PURCHASE) | (kind == RETURN)
+    quantity, counted = money(columns["quantity"])
+    if whole_amounts:
+        amount, sound = money(columns["amount"])
+    else:
+        price, sound = money(columns["unit_price"])
+        sound &= counted & (quantity % 10_000 == 0) & (quantity != 0) & (price >= 0)
+        sound &= np.abs(quantity / 10_000 * price) < 1.5 * LIMIT  # beyond, int64 would overflow
+        amount = np.where(sound, quantity // 10_000, 0) * np.where(sound, price, 0)
+        sound &= np.abs(amount) < LIMIT
+    kind = np.where(bought & ((amount < 0) | (quantity < 0)), RETURN, kind).astype(np.int8)
+    sign = np.select([kind == PURCHASE, kind == RETURN], [1, -1], 0)
+    units = np.where(counted, np.abs(quantity), 10_000)
+    return kind, sign * np.abs(amount), sign * units, sound | ~bought

@@ -1,0 +1,218 @@
+"""History files (CSV, Parquet) become one canonical history of events, and a table says what happened to every row.
+
+Every column is read as text and every value comes from that text, exactly: money is int64 in 1/10,000 of the major
+unit, rounded half-even like the stream's. Files are streamed in blocks. The steps of `read`: decode, find formats, fill
+what is missing, judge each row, ids, exact duplicates, keys, cancelled sales, outliers.
+Rule: each row is counted once, by the first that applies: without customer, other event type, missing by the policy,
+bad time, future, bad number, duplicate, key, cancelled, outlier; else it is kept. A file with dates alone keeps its
+duplicates: two equal purchases on one day are real as far as anyone knows. Errors are `HistoryError`, one line.
+"""
+
+import itertools
+import zoneinfo
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from models.events import END, SECOND
+from offline.errors import HistoryError as HistoryError
+from offline.history import files, formats, judge, spill, steps
+from offline.history.files import SCHEMA, File
+from offline.history.finish import Told, events, finish, finish_file
+from offline.history.formats import Formats
+from offline.history.judge import Plan
+from offline.history.policy import Policy
+from offline.history.quality import LABELS, Counts, Line
+from offline.history.spill import Each, Spill
+from offline.history.steps import IDS
+from offline.history.values import Ints
+from offline.writing import replacing
+
+SPAN = 1 << 18  # events
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """parts: the events, or the files of their parts, all of a customer in one, where they were too many to be held;
+    counts: what became of the rows; last: occurred_at of the last event.
+    """
+
+    parts: pd.DataFrame | list[Path]
+    counts: Counts
+    last: int
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """A row for each event, index 0..n-1, sorted by (occurred_at, file order).
+
+        Columns: event_id str, kind int8 (PURCHASE, RETURN, VIEW, CART of models.events), customer_id str, occurred_at
+        int64 (us since the epoch, UTC), order_id str, product_id str (NaN: none), amount int64 (1/10,000 major unit)
+        and quantity int64 (1/10,000 unit, so that kilos are exact; one unit where the file gives none), both negative
+        for a return and 0 for views and carts.
+        """
+        if isinstance(self.parts, list):
+            whole: pd.DataFrame = pa.concat_tables(_in_order(self.parts)).to_pandas()
+            return whole
+        return self.parts
+
+    def write_parquet(self, path: Path) -> None:
+        """Writes the frame without holding it; `path` holds either what it held before or all of it."""
+        if isinstance(self.parts, list):
+            _write(_in_order(self.parts), path)
+        else:
+            write_parquet(self.parts, path)
+
+
+def read(
+    paths: Sequence[Path],
+    columns: Mapping[str, str],
+    timezone: str = "UTC",
+    until: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    policy: Policy | None = None,
+    scratch: Path | None = None,
+    each: Each = map,
+) -> History:
+    """The events of all files, in the order of (occurred_at, file, row).
+
+    columns: our name -> theirs, for those that differ; ours are `OURS`. Needed: customer_id, occurred_at and amount, or
+    quantity and unit_price (amount goes first). Optional: event_type (else purchase), event_id (else "h:<file>:<row>",
+    counted from 0 and 1), order_id (else the event is its own order), product_id. A negative amount or quantity means
+    return. timezone: of times without offset; a wall time that comes twice means the first, one that is skipped the
+    moment after the gap. until: us, exclusive. progress: called with (bytes done, bytes in all). policy: how
+    to clean, by default as `Policy` says. scratch: a directory for the rows of a long history, which are then finished
+    a part at a time by `each` and must be used while it stands. Raises HistoryError.
+    """
+    try:
+        zoneinfo.ZoneInfo(timezone)
+    except (KeyError, ValueError, OSError):
+        raise HistoryError(f"--timezone: {timezone!r} is not known; say for example Europe/Berlin") from None
+    policy = policy or Policy()
+    opened = files.look(paths, columns, policy)
+    found = {file.number: formats.decide(file, policy) for file in opened}
+    fills = steps.fills(opened, found, policy)
+    plan = Plan(timezone, END * SECOND if until is None else until, policy, fills)
+    done, total = 0, sum(file.size for file in opened)
+    notes: list[Line] = []
+    tally = np.zeros(6 + len(policy.dropped), np.int64)
+    usable = Spill(None if policy.compares_customers else scratch)
+    told: list[Told] = []
+    for file in opened:
+        what, lines, of_file = _file(file, found[file.number], plan, usable, partial(_tell, progress, done, total))
+        tally, notes, done, told = tally + what, [*notes, *lines], done + file.size, [*told, of_file]
+    if not tally[0]:
+        raise _nothing(opened, tally, policy)
+    return _history(usable.close(), told, tally, notes, policy, each)
+
+
+def _tell(progress: Callable[[int, int], None] | None, done: int, total: int, position: int) -> None:
+    if progress:
+        progress(done + position, total)
+
+
+def _file(
+    file: File, written: Formats, plan: Plan, usable: Spill, progress: Callable[[int], object]
+) -> tuple[Ints, list[Line], Told]:
+    """(rows by what became of them, notes, what is known now that all is read); `usable` gets the usable events."""
+    before, stamped, filled, there = 0, False, Counter[str](), Counter[str]()
+    tally, whole = np.zeros(6 + len(plan.policy.dropped), np.int64), set(IDS) & file.at.keys()
+    for block, position in files.blocks(file):
+        found = judge.judge(file, written, plan, before, block)
+        usable.add(found.usable)
+        whole = {name for name in whole if steps.floats(judge.present(block[file.at[name]]))}
+        there.update({name: len(found.usable) - found.usable[name].null_count for name in whole})
+        before, tally, stamped = before + len(block[0]), tally + found.what, stamped or found.stamped
+        filled += found.filled
+        progress(position)
+    sort = f"{file.encoding}, separated by {file.delimiter!r}" if file.delimiter else "Parquet"
+    notes = [Line("decode", "", f"told: {file.path.name}: {sort}", before), *written.notes(before)]
+    notes += [Line("missing", column, f"changed: filled with {plan.fills[column]}", n) for column, n in filled.items()]
+    changed = "changed: 17850.0 to 17850 and the like"
+    notes += [Line("ids", name, changed, there[name]) for name in sorted(whole) if there[name]]
+    return tally, notes, Told(file.cleaned, stamped, frozenset(whole))
+
+
+def _nothing(opened: Sequence[File], tally: Ints, policy: Policy) -> HistoryError:
+    missing = [f"without {column}" for column in policy.dropped]
+    labels = [LABELS[name].strip("- ") for name in list(LABELS)[1:6]]
+    reasons = zip([*labels[:2], *missing, *labels[2:]], tally.tolist()[1:], strict=True)
+    what = ", ".join(f"{n:,} {label}" for label, n in reasons if n) or "no rows"
+    names = ", ".join(str(file.path) for file in opened)
+    return HistoryError(f"{names}: no row can be used ({what}); times: ISO 8601, numbers: 1234.56")
+
+
+def _history(
+    usable: pa.Table | list[Path], told: list[Told], tally: Ints, notes: list[Line], policy: Policy, each: Each
+) -> History:
+    """The steps over all rows of a customer, in order, and the counts."""
+    parts: pd.DataFrame | list[Path]
+    if isinstance(usable, list):
+        done = [*each(partial(finish_file, told=told, policy=policy), usable)]
+        parts = [events(path) for path, part in zip(usable, done, strict=True) if part.kept]
+        for path in usable:
+            path.unlink()
+    else:
+        parts, one = finish(usable, told, policy)
+        parts, done = parts[SCHEMA.names], [one]
+    if not any(part.kept for part in done):
+        raise HistoryError("no row is left: cancelled sales, or what the cleaning options drop, were all of them")
+    _, no_customer, other_types, *missing, bad_times, future, bad_numbers = tally.tolist()
+    dropped = ("duplicates", "duplicates_kept", "keys", "cancelled", "outliers", "kept")
+    counts = Counts(
+        read=int(tally.sum()),
+        without_customer=no_customer,
+        other_types=other_types,
+        missing=tuple(zip(policy.dropped, missing, strict=True)),
+        bad_times=bad_times,
+        future=future,
+        bad_numbers=bad_numbers,
+        notes=(*notes, *steps.lost_zeros([part.ids for part in done]), *(line for part in done for line in part.notes)),
+        **{name: sum(getattr(part, name) for part in done) for name in dropped},
+    )
+    return History(parts, counts, max(part.last for part in done))
+
+
+# ---- the cleaned history on disk -------------------------------------------------------------------------------------
+
+
+def _in_order(parts: Sequence[Path]) -> Iterator[pa.Table]:
+    """All events in order, SPAN or so at a time: a span of time is a span of every part."""
+    times = np.sort(np.concatenate([spill.load(path)["occurred_at"].to_numpy() for path in parts]))
+    edges = np.unique([*times[::SPAN], times[-1] + 1])
+    for span in itertools.pairwise(edges):
+        table = pa.concat_tables(_between(spill.load(path), *span) for path in parts)
+        order = np.lexsort((table["place"].to_numpy(), table["occurred_at"].to_numpy()))
+        yield table.take(pa.array(order)).select(SCHEMA.names)
+
+
+def _between(part: pa.Table, start: int, end: int) -> pa.Table:
+    low, high = np.searchsorted(part["occurred_at"].to_numpy(), [start, end])
+    return part.slice(low, high - low)
+
+
+def write_parquet(frame: pd.DataFrame, path: Path) -> None:
+    """Writes a history frame; `path` holds either what it held before or the whole frame."""
+    _write([pa.Table.from_pandas(frame, SCHEMA, preserve_index=False)], path)
+
+
+def _write(tables: Iterable[pa.Table], path: Path) -> None:
+    with replacing(path) as fresh, pq.ParquetWriter(fresh, SCHEMA, compression="zstd") as file:
+        for table in tables:
+            file.write_table(table)
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """The frame that `write_parquet` wrote, equal in every value and type. Raises HistoryError."""
+    with files.readable(path):
+        table = pq.read_table(path)
+    if table.schema.remove_metadata() != SCHEMA:
+        raise HistoryError(f"{path}: not a cleaned history of this version; make it anew from the history files")
+    frame: pd.DataFrame = table.to_pandas()
+    return frame

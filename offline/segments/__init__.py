@@ -1,0 +1,1 @@
+"""Any table of customers, or a history's RFM, becomes features, clusters and words about them."""

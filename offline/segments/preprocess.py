@@ -1,0 +1,200 @@
+"""Preprocessing: a plan says how each column of a customer table becomes features, then scikit-learn does it.
+
+The rule, by what a column holds: nothing, one value, a key or row numbers: drop; two values: one-hot; numbers: log
+where none is below 0 and the skewness is above 1, else standardise; texts: one-hot up to 20 different ones, else drop.
+Every choice is told with its reason and can be overridden (`--treat`). Gaps: numbers take the median, categories are a
+level of their own. Logs and ordinal ranks are standardised, so every number has variance 1. One-hot columns stay 0 and
+1, and two levels make one column: next to a number they weigh at most a quarter.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import skew
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
+
+from offline.errors import OfflineError, nearest
+from offline.segments.table import ID, CustomerTable
+
+NUMERIC, CATEGORICAL = ("standard", "minmax", "log"), ("onehot", "ordinal")
+TREATMENTS = (*NUMERIC, *CATEGORICAL, "drop")
+SKEWED = 1.0  # "highly skewed" in Bulmer (1979), Principles of Statistics, p. 63
+LEVELS, MOST_LEVELS = 20, 100  # chosen by itself up to the first, asked for up to the second
+GAP = "(missing)"
+
+
+class TreatError(OfflineError):
+    """A treatment that does not fit its column; one line for the user."""
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What becomes of a column: kind "number" or "category", gaps counted, `treatment` of TREATMENTS, and the reason.
+
+    levels: of an ordinal column, the lowest first.
+    """
+
+    column: str
+    kind: str
+    missing: int
+    treatment: str
+    why: str
+    levels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A treatment for each column, in the order of the table."""
+
+    treatments: tuple[Treatment, ...]
+
+    @property
+    def used(self) -> list[Treatment]:
+        return [each for each in self.treatments if each.treatment != "drop"]
+
+    def __str__(self) -> str:
+        rows = [("column", "type", "missing", "treatment", "why")]
+        rows += [(t.column, t.kind, f"{t.missing:,}", t.treatment, t.why) for t in self.treatments]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def asked(text: str) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """`column=treatment,...` as column -> (treatment, levels); TreatError where it is something else.
+
+    >>> asked("age=minmax, grade=ordinal:low<mid<high")
+    {'age': ('minmax', ()), 'grade': ('ordinal', ('low', 'mid', 'high'))}
+    """
+    result: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for pair in filter(str.strip, text.split(",")):
+        column, _, said = (part.strip() for part in pair.rpartition("="))
+        treatment, _, order = said.partition(":")
+        levels = tuple(level.strip() for level in order.split("<")) if order else ()
+        if not column:
+            raise TreatError(f"--treat {pair.strip()!r}: say column=treatment, for example age=minmax")
+        if treatment not in TREATMENTS:
+            raise TreatError(f"--treat {column}={treatment}: no such treatment; {nearest(treatment, TREATMENTS)}")
+        if (treatment == "ordinal") != bool(levels) or len(set(levels)) < len(levels):
+            raise TreatError(f"--treat {column}={said}: say ordinal with its levels, each once: ordinal:low<mid<high")
+        if column in result:
+            raise TreatError(f"--treat: column {column!r} is named twice")
+        result[column] = treatment, levels
+    return result
+
+
+def plan(table: CustomerTable, overrides: str = "") -> Plan:
+    """How each column is treated, by the rule or by `overrides` (the text of --treat). Raises TreatError."""
+    wanted, header = asked(overrides), table.frame.columns.tolist()
+    for column in wanted:
+        if column not in header:
+            raise TreatError(f"--treat: {table.where} has no column {column!r}; {nearest(column, header)}")
+    made = [
+        _override(table, column, *wanted[column]) if column in wanted else _choose(table, column) for column in header
+    ]
+    result = Plan(tuple(made))
+    if not result.used:
+        reasons = "; ".join(f"{each.column}: {each.why}" for each in made)
+        raise TreatError(
+            f"{table.where}: no column is left to segment by ({reasons}); keep one with --treat column=..."
+        )
+    return result
+
+
+def _choose(table: CustomerTable, column: str) -> Treatment:
+    values, bad = table.numbers(column)
+    texts = table.frame[column].str.strip()[~table.missing(column)]
+    different = texts.nunique() if bad else values.nunique()
+    kind = "category" if bad else "number"
+    treatment, why = _rule(column == table.id, column, values, bad, different)
+    if treatment == "onehot":
+        kind = "category"
+    return Treatment(column, kind, int(table.missing(column).sum()), treatment, why)
+
+
+def _rule(key: bool, column: str, values: pd.Series, bad: str | None, different: int) -> tuple[str, str]:
+    """(treatment, why) of a column with so many different values, of which `bad` is no number."""
+    if key or ID.fullmatch(column.strip()):
+        return "drop", "the id" if key else "named like an id"
+    if different < 2:
+        return "drop", "one value throughout" if different else "holds nothing"
+    if bad is None and len(values) > 2 and (values.diff()[1:] == 1).all():
+        return "drop", "numbers the rows"
+    if different == 2:
+        return "onehot", "two values"
+    if bad is not None:
+        some = f"{different:,} different texts, such as {bad[:20]!r}"
+        return ("onehot", some) if different <= LEVELS else ("drop", f"{some}: more than {LEVELS}")
+    skewness = float(skew(values.dropna()))
+    if values.min() < 0:
+        return "standard", f"from {values.min():g} to {values.max():g}: no log below 0"
+    how = "above" if skewness > SKEWED else "at most"
+    return "log" if skewness > SKEWED else "standard", f"skewness {skewness:.1f}, {how} {SKEWED:g}"
+
+
+def _override(table: CustomerTable, column: str, treatment: str, levels: tuple[str, ...]) -> Treatment:
+    kind = "number" if treatment in NUMERIC else "category"
+    if treatment == "drop":
+        kind = "category" if table.numbers(column)[1] else "number"
+    elif (reason := _misfit(table, column, treatment, levels)) is not None:
+        raise TreatError(f"{table.where}: --treat {column}={treatment}: {reason}")
+    return Treatment(column, kind, int(table.missing(column).sum()), treatment, "asked for", levels)
+
+
+def _misfit(table: CustomerTable, column: str, treatment: str, levels: tuple[str, ...]) -> str | None:
+    """Why the treatment cannot be, and what can."""
+    values, bad = table.numbers(column)
+    texts = table.frame[column].str.strip()[~table.missing(column)].unique().tolist()
+    if not texts:
+        return "the column holds nothing; say drop"
+    if treatment in NUMERIC and bad is not None:
+        return f"{bad!r} is not a number; say onehot, ordinal or drop"
+    if treatment == "log" and values.min() < 0:
+        return f"there is no log of {values.min():g}; say standard"
+    if treatment == "onehot" and len(texts) > MOST_LEVELS:
+        return f"{len(texts):,} different values, at most {MOST_LEVELS} become columns; say drop"
+    unknown = next((text for text in texts if treatment == "ordinal" and text not in levels), None)
+    return None if unknown is None else f"{unknown!r} stands in the column but not in {'<'.join(levels)}; add it"
+
+
+def values(table: CustomerTable, plan: Plan) -> pd.DataFrame:
+    """The columns that are used, as values in their own units: float64 with NaN, or text with GAP as a level."""
+    columns = {}
+    for each in plan.used:
+        if each.kind == "number":
+            columns[each.column] = table.numbers(each.column)[0]
+        else:
+            columns[each.column] = table.frame[each.column].str.strip().mask(table.missing(each.column), GAP)
+    return pd.DataFrame(columns)
+
+
+def pipeline(plan: Plan) -> ColumnTransformer:
+    """The unfitted transformer from `values` to features, shape (n, features), without NaN."""
+    steps = [(f"{i}", _steps(each), [each.column]) for i, each in enumerate(plan.used)]
+    return ColumnTransformer(steps, sparse_threshold=0)
+
+
+def _steps(each: Treatment) -> Any:
+    if each.treatment == "onehot":
+        return OneHotEncoder(drop="if_binary", sparse_output=False)
+    if each.treatment == "ordinal":
+        ranks = OrdinalEncoder(categories=[[*each.levels]], handle_unknown="use_encoded_value", unknown_value=np.nan)
+        return make_pipeline(ranks, SimpleImputer(strategy="median"), StandardScaler())
+    scale: Mapping[str, Callable[[], Any]] = {
+        "standard": StandardScaler,
+        "minmax": MinMaxScaler,
+        "log": lambda: make_pipeline(FunctionTransformer(np.log1p), StandardScaler()),
+    }
+    return make_pipeline(SimpleImputer(strategy="median"), scale[each.treatment]())
+
+
+def features(table: CustomerTable, plan: Plan) -> NDArray[np.float64]:
+    """Shape (n, features): the plan carried out."""
+    matrix: NDArray[np.float64] = pipeline(plan).fit_transform(values(table, plan))
+    return matrix

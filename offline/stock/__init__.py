@@ -1,0 +1,1 @@
+"""Units of each product in the weeks ahead, and what to order."""

@@ -1,0 +1,217 @@
+"""Customer value: who still buys (BG/NBD, MBG/NBD) times what a day is worth (Gamma-Gamma), beside the served value.
+
+A purchase is a purchase day, time is in days, and time observed ends with the last whole day, as in the published data.
+A return counts against the customer's last purchase day before it.
+The rule of judging: models are fitted on what happened before a cut and judged on the net spend in a window after it.
+The value models integrate over that window, the served demand is extrapolated to it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from models.customers import DAY, PURCHASE, RETURN
+from models.features import UNIT
+from models.scores import customer_value
+from offline.demand import buytilldie
+from offline.demand.buytilldie import REPEATERS, BuyTillDie, Floats
+from offline.demand.evaluate import SERVED
+from offline.demand.metrics import compare, deciles, spearman
+from offline.demand.served import demand
+from offline.history.fold import fold
+from offline.value import gammagamma
+from offline.value.gammagamma import GammaGamma
+
+YEAR, MONTHS = 365, 12
+NO_DROPOUT = 0.001  # mean dropout a purchase below which nobody can be told to have left
+CORRELATED = 0.1  # |Spearman| beyond which spend and frequency cannot be called independent
+SHORTEST = 30  # days that a held-out window must have
+SAME = {"deviance": 0.005, "ngini": 0.002}  # differences up to these mean nothing (docs/models.md)
+
+
+# ---- the history as the models take it -------------------------------------------------------------------------------
+
+
+def summary(frame: pd.DataFrame, day: int) -> pd.DataFrame:
+    """One row for each customer who bought before midnight `day`, index customer_id, ascending.
+
+    frame: as offline.history leaves it. Columns, in days and major units: frequency (purchase days after the first),
+    recency (last less first purchase day), T (last observed day, day - 1, less the first), paid_days (repeat purchase
+    days of positive net value), monetary_value (their mean; 0 where there are none).
+    """
+    chosen = frame["kind"].isin((PURCHASE, RETURN)) & (frame["occurred_at"] < day * DAY)
+    events = frame.loc[chosen, ["customer_id", "amount"]].assign(day=frame["occurred_at"] // DAY)
+    events["day"] = events["day"].where(frame["kind"] == PURCHASE)
+    events["day"] = events.groupby("customer_id")["day"].ffill()
+    days = events.dropna(subset="day").groupby(["customer_id", "day"], as_index=False)["amount"].sum()
+    each = days.groupby("customer_id")["day"]
+    first, last = each.min().astype(np.int64), each.max().astype(np.int64)
+    repeats = days[days["day"] > each.transform("min")]
+    paid = repeats[repeats["amount"] > 0].groupby("customer_id")["amount"]
+    return pd.DataFrame(
+        {
+            "frequency": each.size() - 1,
+            "recency": last - first,
+            "T": day - 1 - first,
+            "paid_days": paid.size().reindex(first.index, fill_value=0),
+            "monetary_value": (paid.mean() / UNIT).reindex(first.index, fill_value=0.0),
+        }
+    )
+
+
+def spent(frame: pd.DataFrame, customers: pd.Index, cut: int, window: int) -> pd.Series:
+    """Net spend of these customers in the `window` days from midnight `cut` on, at least 0, major units."""
+    within = frame[(frame["occurred_at"] >= cut * DAY) & (frame["occurred_at"] < (cut + window) * DAY)]
+    net = within.groupby("customer_id")["amount"].sum().reindex(customers, fill_value=0)
+    return net.clip(lower=0) / UNIT
+
+
+# ---- the models ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """The models of who still buys, by name, that of spend on a purchase day, and Spearman(frequency, mean spend)."""
+
+    buying: dict[str, BuyTillDie]
+    spend: GammaGamma
+    correlation: float
+
+    def __str__(self) -> str:
+        buying = [
+            f"{name:<12}r {m.r:.4f}  alpha {m.alpha:.4f} days  a {m.a:.4f}  b {m.b:.4f}  dropout {m.mean_dropout:.4f}"
+            for name, m in self.buying.items()
+        ]
+        spend = f"{'gamma_gamma':<12}p {self.spend.p:.4f}  q {self.spend.q:.4f}  v {self.spend.v:.4f}"
+        return "\n".join([*buying, f"{spend}  Spearman(frequency, mean spend) {self.correlation:.3f}"])
+
+    def warnings(self) -> list[str]:
+        """What a reader must know before using a value; empty where the models' assumptions hold."""
+        said = [
+            f"{name}: no dropout identifiable (mean {model.mean_dropout:.1e}, below {NO_DROPOUT}): p_alive says nothing"
+            for name, model in self.buying.items()
+            if model.mean_dropout < NO_DROPOUT
+        ]
+        if abs(self.correlation) > CORRELATED:
+            said.append(
+                f"gamma_gamma: |Spearman(frequency, mean spend)| is {abs(self.correlation):.3f}, above {CORRELATED}:"
+                f" it takes the two for independent, so values of the most and the least frequent are off"
+            )
+        return said
+
+    def mean_spend(self, customers: pd.DataFrame) -> Floats:
+        """(n,) expected spend on a purchase day, for a `summary`."""
+        return self.spend.expected_spend(customers["paid_days"], customers["monetary_value"])
+
+    def value(self, name: str, customers: pd.DataFrame, days: ArrayLike, factors: ArrayLike) -> Floats:
+        """(n,) expected spend of the periods that end `days` (m,) from now, ascending, each times its factor (m,)."""
+        orders = self.buying[name].expected_orders(days, *_who(customers))
+        weighted: Floats = (np.diff(orders, prepend=0.0) * np.asarray(factors)).sum(1)
+        return weighted * self.mean_spend(customers)
+
+
+def _who(customers: pd.DataFrame) -> tuple[pd.Series, pd.Series, pd.Series]:
+    return customers["frequency"], customers["recency"], customers["T"]
+
+
+def fit(customers: pd.DataFrame) -> Fitted:
+    """Fits all three models to a `summary`. Raises ValueModelError."""
+    buying = {name: buytilldie.fit(*_who(customers), chances) for chances, name in enumerate(("bg_nbd", "mbg_nbd"))}
+    spend = gammagamma.fit(customers["paid_days"], customers["monetary_value"])
+    paid = customers[customers["paid_days"] > 0]
+    correlation = spearman(paid["frequency"], paid["monetary_value"])
+    return Fitted(buying, spend, float(np.nan_to_num(correlation)))  # NaN: everybody came equally often
+
+
+def values(fitted: Fitted, customers: pd.DataFrame, rate: float) -> pd.DataFrame:
+    """What is expected of each customer in the next 12 months; all finite, index as in `customers`.
+
+    rate: of discount a year, >= 0; a month's spend is discounted from the month's end. Columns: frequency, recency, T,
+    monetary_value, expected_mean_spend, then p_alive, expected_orders_12m and value_12m of each model.
+    """
+    months = np.arange(1, MONTHS + 1) / MONTHS
+    table = customers[["frequency", "recency", "T", "monetary_value"]].copy()
+    table["expected_mean_spend"] = fitted.mean_spend(customers)
+    for name, model in fitted.buying.items():
+        table[f"{name}_p_alive"] = model.p_alive(*_who(customers))
+        table[f"{name}_expected_orders_12m"] = model.expected_orders([YEAR], *_who(customers))[:, 0]
+        table[f"{name}_value_12m"] = fitted.value(name, customers, YEAR * months, (1 + rate) ** -months)
+    return table
+
+
+# ---- the models beside the served value ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """On the windows of `cuts` (day numbers), each `window` days: figures (mean over cuts, demand.metrics.compare),
+    the same of each cut, and `deciles` of the latest."""
+
+    window: int
+    cuts: list[int]
+    each: list[pd.DataFrame]
+    deciles: pd.DataFrame
+
+    @property
+    def figures(self) -> pd.DataFrame:
+        return pd.concat(self.each).groupby(level=0, sort=False).mean()
+
+    def verdict(self) -> list[str]:
+        """A line each for deviance (expectations) and nGini (ranking): which is better than the other, by how much."""
+        return [self._better("deviance", 1), self._better("ngini", -1)]
+
+    def _better(self, figure: str, sign: int) -> str:
+        mean = sign * self.figures[figure]
+        best = str(mean.drop(SERVED).idxmin())
+        gains = [self._gain(sign * table[figure], figure, best) for table in self.each]
+        gain = self._gain(mean, figure, best)
+        by = f"{abs(gain):.1%}" if figure == "deviance" else f"{abs(gain):.3f}"
+        if abs(gain) <= SAME[figure]:
+            return f"{figure}: {best} and {SERVED} are as good as each other (they differ by {by})"
+        better, other = (best, SERVED) if gain > 0 else (SERVED, best)
+        won = sum((each > 0) == (gain > 0) for each in gains)
+        return f"{figure}: {better} is better than {other} by {by}, on {won} of {len(gains)} windows"
+
+    @staticmethod
+    def _gain(losses: pd.Series, figure: str, best: str) -> float:
+        gain = float(losses[SERVED] - losses[best])
+        return gain / float(losses[SERVED]) if figure == "deviance" else gain
+
+
+def windows(frame: pd.DataFrame, day: int) -> tuple[int, list[int]]:
+    """(days of the held-out window, cuts, latest first): a third of the history and at most a year.
+
+    The windows end at midnight `day` and half a window before. Only cuts before which the models can be fitted and
+    after which something was spent: there may be none.
+    """
+    first = int(frame.loc[frame["kind"] == PURCHASE, "occurred_at"].min()) // DAY
+    window = min(YEAR, (day - first) // 3)
+    if window < SHORTEST:
+        return window, []
+    return window, [cut for cut in (day - window, day - window - window // 2) if _can_be_judged(frame, cut, window)]
+
+
+def _can_be_judged(frame: pd.DataFrame, cut: int, window: int) -> bool:
+    customers = summary(frame, cut)
+    repeaters = int((customers["paid_days"] > 0).sum())
+    return repeaters >= REPEATERS and bool(spent(frame, customers.index, cut, window).any())
+
+
+def judge(frame: pd.DataFrame, cuts: list[int], window: int, horizon: int, progress: Callable[[str], object]) -> Judged:
+    """Fits all models before each cut (>= 1 of them) and judges them on the window after it."""
+    each, tables = [], []
+    for cut in cuts:
+        progress(f"judging on {window} days from {np.datetime64(cut, 'D')} on")
+        before = frame[frame["occurred_at"] < cut * DAY]
+        customers = summary(before, cut)
+        labels = spent(frame, customers.index, cut, window)
+        fitted = fit(customers)
+        predictions = {name: fitted.value(name, customers, [window], [1.0]) for name in fitted.buying}
+        served, floor = demand(fold(before, cut, horizon), horizon)
+        predictions[SERVED] = customer_value(served[customers.index].to_numpy(), horizon) * window / YEAR
+        each.append(compare(labels, predictions, floor * window / horizon))
+        tables.append(deciles(labels.to_numpy(), predictions))
+    return Judged(window, cuts, each, tables[0])

@@ -1,0 +1,245 @@
+"""`offline fit` and `evaluate` judge fairly: an example whose label window holds a cut is on neither side of it."""
+
+import dataclasses
+import itertools
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.customers import DAY, ENTRY, PURCHASE
+from models.demand import MATURED
+from models.features import INPUTS, inputs_many
+from models.model import fit_history
+from offline.demand import fit as job
+from offline.demand.evaluate import SERVED, _clv, choose, evaluate, mbg_nbd
+from offline.demand.examples import COLUMNS, LeakError, Target, check, examples_of, split
+from offline.demand.metrics import poisson_deviance
+from offline.demand.regressors import REGRESSORS, folds, tune
+from offline.demand.served import EVERYBODY, stream
+from offline.errors import OfflineError
+from offline.history.fold import Day, Folded, fold
+
+HORIZON, START, END = 30, 19_500, 19_800
+CUTS = [END - 2 * HORIZON, END - 3 * HORIZON, END - 4 * HORIZON]
+CUT = CUTS[0]
+
+
+@pytest.fixture(scope="module")
+def folded() -> Folded:
+    """300 customers who buy every 3 to 39 days."""
+    rows = [
+        (f"c{n}", day * DAY + n, (4 + n * day % 50) * 10_000)
+        for n in range(300)
+        for day in range(START + n % 17, END, 3 + 6 * (n % 7))
+    ]
+    frame = pd.DataFrame(rows, columns=["customer_id", "occurred_at", "amount"])
+    frame = frame.sort_values("occurred_at", kind="stable", ignore_index=True)
+    ids = [f"e{i}" for i in range(len(frame))]
+    return fold(frame.assign(event_id=ids, order_id=ids, kind=np.int8(PURCHASE)), END, HORIZON)
+
+
+def judge(days: list[Day], target: Target = "spend", batch: tuple[str, ...] = ("linear",)) -> pd.DataFrame:
+    """The figures at one cut."""
+    return evaluate(days, [stream(days, CUT, HORIZON)], target, HORIZON, batch).figures
+
+
+@pytest.fixture(scope="module")
+def honest(folded: Folded) -> pd.DataFrame:
+    """The figures of the true history."""
+    return judge(folded.days)
+
+
+def lying(days: list[Day], low: int, high: int) -> list[Day]:
+    """Examples that close on days in [low, high) lie: who bought bought nothing, who bought nothing spent a million."""
+    lies = []
+    for day, names, entries in days:
+        told = entries.copy()
+        if low <= day < high:
+            told["label"] = np.where(entries["label"] > 0, 0, 10**10)
+            told["orders"] = np.where(entries["orders"] > 0, 0, 99)
+            told["then"]["s90"] = 10**9
+        lies.append((day, names, told))
+    return lies
+
+
+def test_the_examples_of_a_cut(folded: Folded) -> None:
+    """Beside a plain loop over (day, example); mutation caught: one day more or less on any of the three edges."""
+    examples, _ = examples_of(folded, "spend", HORIZON)
+    teach, judged = split(examples.day, CUT, HORIZON)
+    for day, teaches, judges in zip(examples.day.tolist(), teach.tolist(), judged.tolist(), strict=True):
+        window = range(day - HORIZON, day)
+        assert teaches == (window[-1] < CUT)
+        assert judges == (CUT <= window[0] < CUT + HORIZON)
+    assert 0 < judged.sum() <= len(folded.table)
+    assert len(examples) == sum((entries["open"] == 1).sum() for _, _, entries in folded.days)
+
+
+@pytest.mark.parametrize("day", [CUT + 1, CUT + HORIZON - 1])
+def test_a_planted_leak_is_caught(folded: Folded, day: int) -> None:
+    """An example that holds the cut, handed to either side, is told by `check`, whoever made the split."""
+    examples, _ = examples_of(folded, "spend", HORIZON)
+    teach, judged = (examples.day[mask] for mask in split(examples.day, CUT, HORIZON))
+    check(teach, judged, CUT, HORIZON)
+    for teaches, judges in ((np.append(teach, day), judged), (teach, np.append(judged, day))):
+        with pytest.raises(LeakError, match=f"1 examples hold the cut of day {CUT}"):
+            check(teaches, judges, CUT, HORIZON)
+
+
+def test_tuning_purges_too(folded: Folded) -> None:
+    """Each window of the search ends before the cut, and nothing that holds its own cut is on either side."""
+    examples, _ = examples_of(folded, "spend", HORIZON)
+    learned = examples.part(split(examples.day, CUT, HORIZON)[0])
+    windows = folds(learned.day, CUT, HORIZON)
+    assert len(windows) == 2
+    for number, (teach, judged) in enumerate(windows):
+        cut = CUT + 1 - (2 + number) * HORIZON
+        assert learned.day[teach].max() <= cut
+        assert learned.day[judged].min() - HORIZON >= cut
+        assert learned.day[judged].max() <= CUT
+
+
+def test_an_example_whose_window_holds_the_cut_is_on_neither_side(folded: Folded, honest: pd.DataFrame) -> None:
+    """Its window is [day - horizon, day): a leak is planted in every one that holds the cut. Batch regressions and
+    baselines do not move at all; the served model learns daily, as the stream does, and may know it later."""
+    leaks = lying(folded.days, CUT + 1, CUT + HORIZON)
+    assert any(
+        (leak["label"] != true["label"]).any() for (*_, leak), (*_, true) in zip(leaks, folded.days, strict=True)
+    )
+    pd.testing.assert_frame_equal(judge(leaks).drop(SERVED), honest.drop(SERVED), check_exact=True)
+    assert judge(leaks).deviance[SERVED] != honest.deviance[SERVED]
+
+
+@pytest.mark.parametrize("day", [CUT, CUT + HORIZON, CUT + 2 * HORIZON - 1])
+def test_the_examples_beside_it_count(folded: Folded, honest: pd.DataFrame, day: int) -> None:
+    """The last that closed by the cut is learned; those that opened in the horizon from the cut on are judged."""
+    figures = judge(lying(folded.days, day, day + 1))
+    labels_moved = figures.mae["zero"] != honest.mae["zero"]
+    assert labels_moved == (day > CUT)
+    assert (figures.deviance[["linear", SERVED]] != honest.deviance[["linear", SERVED]]).all()
+
+
+def test_later_examples_are_not_looked_at(folded: Folded, honest: pd.DataFrame) -> None:
+    figures = judge(lying(folded.days, CUT + 2 * HORIZON, END + 1))
+    pd.testing.assert_frame_equal(figures, honest, check_exact=True)
+
+
+def test_the_served_model_is_the_streams(folded: Folded) -> None:
+    """Each example is predicted by the model that had learned through the day on which it opened."""
+    model = fit_history([day for day in folded.days if day[0] <= CUT], CUT, EVERYBODY, HORIZON)
+    predicted, plain = stream(folded.days, CUT, HORIZON).predictions["orders"], []
+    by_day = {day: (names, entries) for day, names, entries in folded.days}
+    for opening in range(CUT, CUT + HORIZON):
+        if opening > CUT:
+            model.learn_day(opening, *by_day.get(opening, ([], np.empty(0, ENTRY))))
+        for entry in by_day.get(opening + HORIZON, ([], np.empty(0, ENTRY)))[1]:
+            if entry["open"]:
+                plain.append(model.predict_one(entry["then"].item()).orders)
+    assert predicted.tolist() == pytest.approx(plain, rel=1e-12)
+
+
+def test_the_model_that_is_judged_has_learned(folded: Folded) -> None:
+    """Otherwise its baseline would serve alone and the tests above see no leak into what is learned."""
+    assert sum((entries["open"] == 1).sum() for day, _, entries in folded.days if day <= CUT) > MATURED
+
+
+def test_orders_are_judged_on_orders(folded: Folded) -> None:
+    figures = judge(folded.days, "orders")
+    assert figures.index.tolist() == ["zero", "own_rate", "decayed_rate", "linear", SERVED]
+    examples, _ = examples_of(folded, "orders", HORIZON)
+    later = examples.part(split(examples.day, CUT, HORIZON)[1])
+    assert figures.mae["zero"] == pytest.approx(later.label.mean())
+    assert figures.deviance["linear"] < figures.deviance["zero"]
+
+
+def test_cuts_leave_a_full_horizon_of_later_examples(folded: Folded) -> None:
+    fitted = job.fit(folded, HORIZON)
+    judged = fitted.judged["spend"]
+    assert judged.cuts == CUTS
+    assert fitted.model.day == END
+    assert judged.figures.index.tolist() == ["zero", "last_period", "own_rate", "decayed_rate", SERVED]
+    for name, column in itertools.product(judged.figures.index, ["deviance", "ngini"]):
+        figures = [judged.by_cut[column][cut, name] for cut in CUTS]
+        assert judged.figures[column][name] == pytest.approx(np.mean(figures))
+        assert judged.figures[f"{column}_spread"][name] == pytest.approx(max(figures) - min(figures))
+
+
+def test_what_is_judged_best_is_served(folded: Folded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The baseline alone where the correction does no better; mutation caught: the choice left unused."""
+    raw = folded.table.observe(np.arange(len(folded.table)), END)
+    x = inputs_many(raw, HORIZON, job.fit(folded, HORIZON).model.mean_day)
+    for name, corrects in ((SERVED, True), ("decayed_rate", False)):
+        monkeypatch.setattr("offline.demand.evaluate.choose", lambda _, name=name: (name, ""))
+        model = job.fit(folded, HORIZON).model
+        assert (model.spend.corrects, model.orders.corrects) == (corrects, corrects)
+        assert (model.predict_many(raw).demand == x[:, INPUTS.index("r90")]).all() == (not corrects)
+
+
+@pytest.mark.parametrize(
+    ("decayed", "learned", "chosen"), [(10.0, 9.0, SERVED), (10.0, 10.04, SERVED), (10.0, 10.06, "decayed_rate")]
+)
+def test_what_learns_is_served_unless_its_baseline_is_better_by_half_a_percent(
+    decayed: float, learned: float, chosen: str
+) -> None:
+    name, reason = choose(pd.Series({"zero": 1.0, "decayed_rate": decayed, SERVED: learned}))
+    assert name == chosen
+    assert reason.startswith({SERVED: "what learns is served: ", "decayed_rate": "decayed_rate is served: "}[chosen])
+
+
+@pytest.mark.parametrize("name", REGRESSORS)
+def test_each_regression_beats_nothing_and_repeats_itself(folded: Folded, name: str, monkeypatch: Any) -> None:
+    """Twice the same bits, never below 0, finite on what no customer looks like, less deviance than the mean."""
+    monkeypatch.setitem(REGRESSORS, "svr", dataclasses.replace(REGRESSORS["svr"], rows=600))
+    examples, _ = examples_of(folded, "spend", HORIZON)
+    teach, judged = split(examples.day, CUT, HORIZON)
+    learned, later = examples.part(teach), examples.part(judged)
+    first, second = (tune(name, learned, "spend", HORIZON) for _ in range(2))
+    predicted = first.predict(later.x)
+    assert predicted.tobytes() == second.predict(later.x).tobytes()
+    assert first.rows == (600 if name == "svr" else len(learned))
+    assert len(first.scores) >= 2
+    odd = first.predict(np.vstack([np.zeros(len(COLUMNS)), np.full(len(COLUMNS), 1e9)]))
+    assert np.isfinite(odd).all()
+    assert min(predicted.min(), odd.min()) >= 0
+    mean = np.full(len(later), learned.label.mean())
+    assert poisson_deviance(later.label, predicted, 0.01) < poisson_deviance(later.label, mean, 0.01)
+
+
+def test_a_sample_is_half_buyers_and_its_total_is_put_right(folded: Folded, monkeypatch: Any) -> None:
+    """Mutation caught: the factor left out: half a sample of buyers predicts twice what is bought."""
+    monkeypatch.setitem(REGRESSORS, "svr", dataclasses.replace(REGRESSORS["svr"], rows=600))
+    examples, _ = examples_of(folded, "spend", HORIZON)
+    tuned = tune("svr", examples, "spend", HORIZON)
+    assert tuned.predict(examples.x).mean() == pytest.approx(examples.label.mean(), rel=0.1)
+
+
+def test_a_short_history_is_fitted_but_not_judged(folded: Folded) -> None:
+    early = [day for day in folded.days if day[0] <= START + 2 * HORIZON]
+    fitted = job.fit(Folded(START + 2 * HORIZON, folded.table, early, {}), HORIZON)
+    assert fitted.judged == {}
+    assert fitted.model.spend.corrects
+
+
+def test_nothing_to_learn_from_is_said() -> None:
+    frame = pd.DataFrame(
+        {"event_id": ["e"], "kind": np.array([PURCHASE], np.int8), "customer_id": ["c"], "occurred_at": [START * DAY]}
+    ).assign(order_id="e", product_id=None, amount=5)
+    with pytest.raises(OfflineError, match="no customer's history spans a landmark: more than 30 days"):
+        job.fit(fold(frame, START + 1, HORIZON), HORIZON)
+
+
+def test_mbg_nbd_is_that_of_the_summary(folded: Folded) -> None:
+    """The features of the fold say what the value job counts from the history: x, t_x and T of every customer."""
+    raw = folded.table.observe(np.arange(len(folded.table)), END)
+    x, last, span = _clv(raw)
+    days = [range(START + n % 17, END, 3 + 6 * (n % 7)) for n in range(300)]
+    rows = [folded.table.index[f"c{n}"] for n in range(300)]
+    assert x[rows].tolist() == [len(d) - 1 for d in days]
+    assert last[rows].tolist() == [d[-1] - d[0] for d in days]
+    assert span[rows].tolist() == [END - 1 - d[0] for d in days]
+    examples, _ = examples_of(folded, "orders", HORIZON)
+    learned, later = (examples.part(mask) for mask in split(examples.day, CUT, HORIZON))
+    predicted = mbg_nbd(learned, later, "orders", CUT, HORIZON)
+    assert np.corrcoef(predicted, later.label)[0, 1] > 0.9
+    assert predicted.sum() == pytest.approx(later.label.sum(), rel=0.2)

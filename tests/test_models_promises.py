@@ -1,0 +1,435 @@
+"""The models: the shared promises (tests/checks.py), each against its plain oracle, and the figures they must reach."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from checks import CASES, CHECKS, FIRST, HORIZON, MEAN_DAY, Case, entries, names, raws, segments
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from benchmarks import learning
+from models.customers import CART, DAY, ENTRY, PURCHASE, RAW, VIEW
+from models.demand import BUY, DECAY, MATURED, ORDERS, QUANTILE, SPEND, Correction, Upper, scales
+from models.events import Batch
+from models.features import INPUTS, UNIT, inputs_exact, inputs_many, inputs_one, log_rfm_many, log_rfm_one
+from models.model import Model, fit_history
+from models.segments import RATE, Segments
+from offline.demand.metrics import compare, poisson_deviance
+
+Array = NDArray[Any]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_every_model_keeps_every_promise(case: Case, check: Any) -> None:
+    check(case)
+
+
+# ---- features --------------------------------------------------------------------------------------------------------
+def finite(kind: str) -> st.SearchStrategy[Any]:
+    if kind[0] == "i":
+        return st.integers(-(2 ** (8 * int(kind[1]) - 1)), 2 ** (8 * int(kind[1]) - 1) - 1)
+    return st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+raw_rows = st.lists(st.tuples(*(finite(RAW[name].str[1:]) for name in RAW.names or ())), min_size=1, max_size=20)
+
+
+@settings(deadline=None)
+@given(raw_rows, st.integers(1, 365), st.floats(0, 1e6))
+def test_the_compiled_inputs_equal_the_scalar_ones(rows: list[Any], horizon: int, mean_day: float) -> None:
+    raw = np.array(rows, RAW)
+    exact = inputs_exact(raw, horizon, mean_day)
+    plain: Any = raw.tolist()
+    assert exact.tobytes() == np.array([inputs_one(each, horizon, mean_day) for each in plain]).tobytes()
+    assert np.isfinite(exact).all()
+    assert exact.min() >= 0
+    np.testing.assert_allclose(inputs_many(raw, horizon, mean_day), exact, rtol=1e-12, atol=0)
+    np.testing.assert_allclose(log_rfm_many(raw), [log_rfm_one(each) for each in raw.tolist()], rtol=1e-12, atol=0)
+
+
+def test_learning_takes_exponentials_from_math() -> None:
+    """Mutation caught: numpy's exp, which gives other bits for one number of days in 34 on some machines."""
+    raw = np.zeros(5_000, RAW)
+    raw["recency"], raw["v7"] = np.arange(5_000), np.linspace(0, 9, 5_000)
+    rows: Any = raw.tolist()
+    plain = [[*inputs_one(each, HORIZON, MEAN_DAY)] for each in rows]
+    assert inputs_exact(raw, HORIZON, MEAN_DAY).tolist() == plain
+
+
+def test_the_inputs_read_the_fields_they_name() -> None:
+    raw = np.zeros(1, RAW)
+    raw["spend"], raw["s30"], raw["s90"], raw["n30"], raw["n90"] = 120 * UNIT, 30 * UNIT, 60 * UNIT, 1, 2
+    raw["v7"], raw["c7"], raw["orders"], raw["days"], raw["tenure"], raw["recency"] = 3, 0.5, 5, 4, 120, 90
+    rate, per_day, orders_day = np.log(2) / 3, (72 + 120) / 6, 7 / 6
+    expected = {"r30": 30 * 3 * rate, "r90": 60 * rate, "o90m": 2 * rate * per_day, "own": 24.0, "m90": per_day / np.e}
+    expected |= {"v7m": 3 * per_day, "c7m": 0.5 * per_day, "n30": 3 * rate, "n90": 2 * rate, "own_orders": 1.0}
+    expected |= {"e90_orders": orders_day / np.e, "v7_orders": 3 * orders_day, "c7_orders": 0.5 * orders_day}
+    expected |= {"p90": 1 - np.exp(-2 * rate), "e90": 1 / np.e, "p_view": 1 - np.exp(-3), "p_cart": 1 - np.exp(-0.5)}
+    row: Any = raw.tolist()[0]
+    assert dict(zip(INPUTS, inputs_one(row, 30, 36.0), strict=True)) == pytest.approx(expected | {"one": 1.0})
+
+
+def test_browsing_inputs_are_zero_without_browsing() -> None:
+    raw = raws(100)
+    raw["v7"] = raw["c7"] = 0
+    browsing = [INPUTS.index(name) for name in ("v7m", "c7m", "v7_orders", "c7_orders", "p_view", "p_cart")]
+    assert not inputs_many(raw, HORIZON, MEAN_DAY)[:, browsing].any()
+
+
+def test_any_memory_layout_is_scored_alike() -> None:
+    day = entries(FIRST)
+    stored = np.frombuffer(day.tobytes(), ENTRY)["now"]  # read-only and strided, as the store hands it over
+    np.testing.assert_array_equal(inputs_many(stored, 30, 36.0), inputs_many(day["now"].copy(), 30, 36.0))
+
+
+# ---- segments --------------------------------------------------------------------------------------------------------
+def test_ties_go_to_the_lower_number() -> None:
+    model = Segments([[1.0, 2, 3]] * 3, [0.0] * 3, [1.0] * 3, [2, 4, 7], ["a", "b", "c"])
+    assert {model.predict_one(raw) for raw in raws(50).tolist()} == {2}
+    assert set(model.predict_many(raws(50)).tolist()) == {2}
+    assert model.name(4) == "b"
+
+
+def test_learning_moves_the_nearest_centre_by_the_rate() -> None:
+    model, raw = segments(), raws(300)
+    centres, scaled = model.centres, (log_rfm_many(raw) - model.mean) / model.sd
+    for z in scaled:
+        nearest = ((centres - z) ** 2).sum(1).argmin()
+        centres[nearest] += RATE * (z - centres[nearest])
+    model.learn_many(raw)
+    np.testing.assert_allclose(model.centres, centres, rtol=1e-9)
+
+
+def test_a_constant_feature_does_no_harm() -> None:
+    model = Segments(np.eye(3), [1.0, 2, 3], [0.0, 1, 1], [0, 1, 2], list("abc"))
+    model.learn_many(raws(100))
+    assert np.isfinite(model.centres).all()
+
+
+@pytest.mark.parametrize(
+    ("centres", "clusters", "name"),
+    [([[0, 0, 0]], [0, 1], "ab"), ([[0, 0]], [0], "a"), (np.eye(3), [0, 2, 1], "abc"), (np.eye(3), [0, 1, 2], "ab")],
+)
+def test_segments_that_do_not_fit_together_are_refused(centres: Any, clusters: list[int], name: str) -> None:
+    with pytest.raises(ValueError, match=r"^segments: "):
+        Segments(centres, [0, 0, 0], [1, 1, 1], clusters, list(name))
+
+
+# ---- demand ----------------------------------------------------------------------------------------------------------
+def example(n: int, seed: int) -> tuple[Array, Array]:
+    x = inputs_exact(raws(n, seed), HORIZON, MEAN_DAY)
+    labels = np.random.default_rng(seed).poisson(x[:, INPUTS.index("r30")] * 0.1) * 3.0
+    return x, labels
+
+
+def test_the_correction_is_a_decayed_weighted_ridge() -> None:
+    model, unit, cap = Correction(SPEND, 8.0, 400.0), 8.0, 400.0
+    columns, precision, eta = [INPUTS.index(name) for name in SPEND.names], 100 * np.eye(8), np.zeros(8)
+    for day in range(15):
+        x, labels = example(100, day)
+        model.learn_many(x, labels)
+        base = x[:, INPUTS.index("r90")]
+        rows = np.minimum(x[:, columns], cap) / unit
+        rows[:, -1] = 1
+        weight = 1 / (base / unit + 0.05)
+        precision = 100 * np.eye(8) + DECAY * (precision - 100 * np.eye(8)) + (rows * weight[:, None]).T @ rows
+        eta = DECAY * eta + rows.T @ (weight * (np.minimum(labels, cap) - base) / unit)
+    fitted = np.maximum(0, base + unit * rows @ np.linalg.solve(precision, eta))
+    np.testing.assert_allclose(model.predict_many(x), fitted, rtol=1e-8, atol=1e-10)
+
+
+def test_a_day_learned_at_once_equals_rivers_learn_one() -> None:
+    model, one = Correction(BUY, 1.0, 1.0), Correction(BUY, 1.0, 1.0)
+    x, labels = example(50, 1)
+    model.learn_many(x, labels.clip(0, 1))
+    for row, y, base in zip(one.rows(x), labels.clip(0, 1), x[:, INPUTS.index("p90")], strict=True):
+        one.model.learn_one(dict(zip(BUY.names, row.tolist(), strict=True)), float(y - base))
+    np.testing.assert_allclose(model.coefficients, one.model._ss_inv_arr[:5, :5] @ one.model._eta_arr[:5], rtol=1e-9)
+
+
+@pytest.mark.parametrize("target", [SPEND, ORDERS, BUY], ids=["spend", "orders", "p_buy"])
+def test_the_baseline_serves_until_enough_examples_have_matured(target: Any) -> None:
+    model, base = Correction(target, 1.0, 1.0), INPUTS.index(target.baseline)
+    x, labels = example(MATURED - 1, 1)
+    model.learn_many(x, labels)
+    assert (model.predict_many(x) == x[:, base]).all()
+    assert model.predict_one(x[0].tolist()) == x[0, base]
+    model.learn_many(x[:1], labels[:1])
+    assert (model.predict_many(x) != x[:, base]).any()
+
+
+def test_equal_inputs_give_rivers_own_bits() -> None:
+    """What the bound learns by (`predict_many` on exact inputs) is what river's `predict_one` would say."""
+    model = Correction(SPEND, 8.0, 400.0)
+    model.learn_many(*example(1500, 2))
+    x, _ = example(200, 3)
+    assert model.predict_many(x).tolist() == [model.predict_one(row) for row in x.tolist()]
+
+
+def test_what_was_learned_fades_but_the_prior_does_not() -> None:
+    model = Correction(SPEND, 8.0, 400.0)
+    model.learn_many(*example(1500, 2))
+    learned = model.coefficients
+    for _ in range(90):
+        model.learn_many(np.empty((0, len(INPUTS))), np.empty(0))
+    assert model.snapshot()["examples"] == 1500
+    assert 0 < np.abs(model.coefficients).sum() < np.abs(learned).sum()
+    for _ in range(9000):
+        model.learn_many(np.empty((0, len(INPUTS))), np.empty(0))
+    np.testing.assert_allclose(model.coefficients, 0, atol=1e-9)
+    np.testing.assert_allclose(model.snapshot()["precision"], np.eye(8), atol=1e-9)
+
+
+def test_one_giant_order_does_not_move_the_others() -> None:
+    calm, struck = Correction(SPEND, 8.0, 400.0), Correction(SPEND, 8.0, 400.0)
+    x, labels = example(3000, 2)
+    calm.learn_many(x, labels)
+    giant = labels.copy()
+    giant[5] = 1e9
+    struck.learn_many(x, giant)
+    assert np.abs(struck.predict_many(x) - calm.predict_many(x)).mean() < 1.0
+
+
+@pytest.mark.parametrize(("unit", "cap"), [(0, 1), (1, 0), (np.inf, 1), (1, np.nan)])
+def test_a_scale_that_is_none_is_refused(unit: float, cap: float) -> None:
+    with pytest.raises(ValueError, match="must be positive and finite"):
+        Correction(SPEND, unit, cap)
+
+
+def test_a_snapshot_from_another_kind_of_cpu_serves_its_own_coefficients() -> None:
+    """Solved here they might differ in the last bits; a worker serves what the trainer did, and learns by the sums."""
+    model = Correction(SPEND, 8.0, 400.0)
+    model.learn_many(*example(1500, 2))
+    state = model.snapshot()
+    elsewhere = state | {"coefficients": [np.nextafter(c, 9.0) for c in state["coefficients"]]}
+    restored = Correction.restore(SPEND, elsewhere)
+    assert restored.snapshot() == elsewhere
+    for each in (model, restored):
+        each.learn_many(*example(100, 3))
+    assert restored.snapshot() == model.snapshot()
+
+
+def test_a_snapshot_of_other_inputs_is_refused() -> None:
+    with pytest.raises(ValueError, match="learned on n30"):
+        Correction.restore(SPEND, Correction(ORDERS, 1.0, 1.0).snapshot())
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1e6), max_size=30), st.floats(0.01, 1e4), st.booleans())
+def test_scales_are_positive_for_any_labels(labels: list[float], usual: float, many: bool) -> None:
+    found = scales(np.array(labels * (MATURED if many else 1)), usual)
+    assert all(0 < x < np.inf for x in (found.unit, found.cap))
+    assert found.cap >= usual
+    assert len(labels) == 0 or max(labels) < 1e-300 or 0 < found.lowest < found.highest < np.inf
+
+
+def test_nine_of_ten_like_customers_stay_under_the_bound() -> None:
+    rng = np.random.default_rng(3)
+    predictions = rng.lognormal(1, 1, 40_000)
+    labels = predictions * rng.lognormal(0, 1.0, 40_000) * (rng.random(40_000) < 0.7)
+    model = Upper.create(predictions, 0.01, 1e4)
+    for day in range(20):
+        model.learn_many(predictions[day::20], labels[day::20])
+    bound = model.predict_many(predictions)
+    which = np.searchsorted(model.edges, predictions, side="right")
+    assert len(model.edges) == 19
+    for k in range(1, 19):  # the outer bins are wide: there the prediction itself may be above the quantile
+        assert np.mean(labels[which == k] <= bound[which == k]) == pytest.approx(QUANTILE, abs=0.02)
+        assert model.limits[k] == pytest.approx(np.quantile(labels[which == k], QUANTILE), rel=0.2)
+
+
+def test_the_bound_without_labels_is_the_prediction() -> None:
+    model = Upper([1.0, 2.0], [1.0, 10.0])
+    assert model.predict_many(np.array([0.0, 1.5, 7.0])).tolist() == [0, 1.5, 7.0]
+    model.learn_many(np.full(100, 1.5), np.full(100, 8.0))  # the bins beside it know nothing: they take what all know
+    assert (model.predict_many(np.array([0.0, 1.5])) > 7).all()
+
+
+def test_labels_on_the_edges_are_counted_in_the_right_bucket() -> None:
+    model = Upper([5.0], [1.0, 10.0])
+    model.learn_many(np.array([5.0, 4.9, 5.1, 5.1, 5.1]), np.array([0.0, 1.0, 1.1, 10.0, 99.0]))
+    assert model.counts.tolist() == [[0, 1, 0], [1, 0, 3]]
+
+
+# ---- the model as a whole --------------------------------------------------------------------------------------------
+def cold() -> Model:
+    return Model.create(FIRST, np.empty(0, ENTRY), MEAN_DAY, segments(), HORIZON)
+
+
+def history(days: int, skip: tuple[int, ...] = ()) -> list[tuple[int, list[str], Array]]:
+    return [(day, names(), entries(day)) for day in range(FIRST + 1, FIRST + 1 + days) if day not in skip]
+
+
+def test_a_restored_model_learns_on_to_the_same_bits_for_seventy_days() -> None:
+    model = Model.create(FIRST, entries(FIRST), MEAN_DAY, segments(), HORIZON)
+    for day in range(FIRST + 1, FIRST + 71):
+        n = day % 5 * 30  # empty days too
+        text = json.dumps(model.snapshot())
+        restored = Model.restore(json.loads(text))
+        assert json.dumps(restored.snapshot()) == text
+        model.learn_day(day, names(n), entries(day, n))
+        restored.learn_day(day, names(n), entries(day, n))
+        assert json.dumps(restored.snapshot()) == json.dumps(model.snapshot())
+        ours, theirs = model.predict_many(raws(100, day)), restored.predict_many(raws(100, day))
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(ours, theirs, strict=True))
+    assert model.examples > MATURED
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.permutations(range(40)))
+def test_the_order_of_arrival_does_not_matter(order: list[int]) -> None:
+    model, other, day = cold(), cold(), entries(FIRST + 1, 40)
+    model.learn_day(FIRST + 1, names(40), day)
+    other.learn_day(FIRST + 1, [names(40)[i] for i in order], day[order])
+    assert other.snapshot() == model.snapshot()
+
+
+def test_what_was_served_and_where_a_row_stood_are_not_learned() -> None:
+    model, other, day = cold(), cold(), entries(FIRST + 1)
+    model.learn_day(FIRST + 1, names(), day)
+    day["open_version"], day["open_demand"], day["row"] = 7, 99.0, 5
+    other.learn_day(FIRST + 1, names(), day)
+    assert other.snapshot() == model.snapshot()
+
+
+def test_a_first_landmark_teaches_the_segments_only() -> None:
+    model, day = cold(), entries(FIRST + 1)
+    day["open"] = 0
+    idle = cold()
+    idle.learn_day(FIRST + 1, [], entries(FIRST + 1, 0))
+    model.learn_day(FIRST + 1, names(), day)
+    ours, theirs = model.snapshot(), idle.snapshot()
+    assert ours.pop("segments") != theirs.pop("segments")
+    assert ours == theirs
+
+
+def test_the_bound_learns_what_the_day_before_predicts() -> None:
+    model = fit_history(history(12), FIRST + 12, segments())
+    before, day = Model.restore(model.snapshot()), entries(FIRST + 13)
+    model.learn_day(FIRST + 13, names(), day)
+    closed = day[sorted(range(len(day)), key=names().__getitem__)]
+    closed = closed[closed["open"] == 1]
+    predictions = before.spend.predict_many(inputs_exact(closed["then"], before.horizon, before.mean_day))
+    before.upper.learn_many(predictions, closed["label"] / UNIT)
+    assert model.upper.snapshot() == before.upper.snapshot()
+
+
+@pytest.mark.parametrize(
+    ("day", "ids", "rows", "said"),
+    [
+        (FIRST + 2, names(3), entries(FIRST + 2, 3), f"day {FIRST + 1} comes next, not {FIRST + 2}"),
+        (FIRST, names(3), entries(FIRST, 3), f"day {FIRST + 1} comes next, not {FIRST}"),
+        (FIRST + 1, names(3), entries(FIRST + 2, 3), f"one of day {FIRST + 2}"),
+        (FIRST + 1, names(2), entries(FIRST + 1, 3), "3 entries of 2 customers"),
+        (FIRST + 1, ["a", "b", "a"], entries(FIRST + 1, 3), "3 entries of 2 customers"),
+    ],
+)
+def test_what_is_not_the_next_day_is_refused_and_teaches_nothing(day: int, ids: Any, rows: Any, said: str) -> None:
+    model = cold()
+    with pytest.raises(ValueError, match=said):
+        model.learn_day(day, ids, rows)
+    assert model.snapshot() == cold().snapshot()
+
+
+@pytest.mark.parametrize("days", [0, 1, 3, 12])
+def test_a_young_shop_is_served_by_its_baselines(days: int) -> None:
+    model = fit_history(history(days), FIRST + 20, segments())
+    served, x = model.predict_many(raws(500)), inputs_exact(raws(500), HORIZON, model.mean_day)
+    assert model.day == FIRST + 20
+    assert (model.examples >= MATURED) == (days == 12)
+    assert np.allclose(served.demand, x[:, INPUTS.index("r90")], rtol=1e-12) == (days < 12)
+    assert all(np.isfinite(column).all() and column.min() >= 0 for column in served)
+    assert (served.high >= served.demand).all()
+    assert served.p_buy.max() <= 1
+    for day, ids, rows in [(FIRST + 21 + i, names(), entries(FIRST + 21 + i)) for i in range(12)]:
+        model.learn_day(day, ids, rows)
+    assert all(np.isfinite(column).all() for column in model.predict_many(raws(500)))
+
+
+def test_a_history_is_learned_as_the_stream_would_learn_it() -> None:
+    days = history(14, skip=(FIRST + 5,))
+    model = fit_history(days, FIRST + 16, segments())
+    closed = np.concatenate([rows[rows["open"] == 1] for _, _, rows in days])
+    live = Model.create(FIRST, closed, model.mean_day, segments())
+    by_day = {day: (ids, rows) for day, ids, rows in days}
+    for day in range(FIRST + 1, FIRST + 17):
+        live.learn_day(day, *by_day.get(day, ([], np.empty(0, ENTRY))))
+    for part in ("spend", "orders", "p_buy"):
+        assert getattr(model, part).snapshot() == getattr(live, part).snapshot()
+    assert model.segments.snapshot() == segments().snapshot()
+    last = days[-1][2]["now"]
+    assert model.mean_day == pytest.approx(last["spend"].sum() / UNIT / last["days"].sum())
+
+
+@pytest.mark.parametrize(("days", "through"), [(history(3)[::-1], FIRST + 3), (history(3), FIRST + 2)])
+def test_a_history_out_of_order_is_refused(days: Any, through: int) -> None:
+    with pytest.raises(ValueError, match="days must ascend"):
+        fit_history(days, through, segments())
+
+
+def test_a_large_block_is_scored_like_small_ones() -> None:
+    model = fit_history(history(12), FIRST + 12, segments())
+    raw = raws(20_000)
+    whole, parts = model.predict_many(raw), [model.predict_many(raw[i : i + 999]) for i in range(0, len(raw), 999)]
+    for column, pieces in zip(whole, zip(*parts, strict=True), strict=True):
+        assert column.tobytes() == np.concatenate(pieces).tobytes()
+
+
+# ---- figures to reach ------------------------------------------------------------------------------------------------
+def test_cdnow_is_learned_as_well_as_was_measured() -> None:
+    """The bars stand in docs/models.md; `python -m benchmarks.learning` prints all figures."""
+    _, judge, _ = learning.simulate(learning.daily(learning.cdnow(), learning.END), learning.CUT)
+    served = judge.served()
+    table = compare(served.y, {"online": served.online, "r90": served["90-day rate"]}, judge.frozen.floor)
+    online, r90 = table.loc["online"], table.loc["r90"]
+    assert len(served) > 119_000
+    assert online.ngini > max(0.743, r90.ngini - 0.005)
+    assert online.mae < 4.9
+    assert online.deviance < min(13.15, r90.deviance)
+    assert 0.9 < online.bias < 1.1
+    assert all(0.85 < share < 0.95 for share in learning.covered(served)[7:])
+    assert roc_auc_score(served.n > 0, served.p_buy) > 0.825
+    assert max(inertia for inertia, _, _ in judge.inertia) < 1.01
+
+
+def shop(customers: int = 700, days: int = 270) -> Batch:
+    """A seeded log of a shop whose visitors look around for days, fill a cart, and often buy a week later."""
+    rng = np.random.default_rng(11)
+    events: list[tuple[int, int, int, int]] = [(int(rng.integers(0, 30)), c, PURCHASE, 30) for c in range(customers)]
+    for c in range(customers):
+        for start in np.cumsum(rng.exponential(rng.choice([25, 100]), 10)).astype(int):
+            keen = rng.random() < 0.6
+            events += [(int(start + d), c, VIEW, 0) for d in rng.integers(0, 6, rng.poisson(4 if keen else 2) + 1)]
+            if keen:
+                events += [(int(start + 5), c, CART, 0), (int(start + 8 + rng.integers(0, 12)), c, PURCHASE, 30)]
+    events = sorted(event for event in events if event[0] < days)
+    day, who, kind, price = (np.array(column) for column in zip(*events, strict=True))
+    number = np.arange(1, len(events) + 1)
+    times, amount = day * DAY + number, np.where(kind == PURCHASE, price * int(UNIT), 0)
+    ids = [f"c{c}" for c in who.tolist()]
+    hashes = number.astype(np.uint64)
+    return Batch(number - 1, ids, times, kind.astype(np.int8), amount, hashes, hashes)
+
+
+def purchases(log: Batch) -> Batch:
+    kept = np.flatnonzero(log.kind == PURCHASE)
+    ids = [log.customer_id[i] for i in kept.tolist()]
+    return Batch(log.index[kept], ids, log.t[kept], log.kind[kept], log.amount[kept], log.order[kept], log.event[kept])
+
+
+def test_browsing_that_precedes_orders_is_used() -> None:
+    found = []
+    for log in (purchases(shop()), shop()):
+        _, judge, _ = learning.simulate(learning.daily(log, 270), 180)
+        served, floor = judge.served(), judge.frozen.floor
+        auc = roc_auc_score(served.n > 0, served.p_buy)
+        found.append((len(served), poisson_deviance(served.y, served.online, floor), auc))
+    (plain_n, plain_deviance, plain_auc), (n, deviance, auc) = found
+    assert n == plain_n > 1000
+    assert deviance < 0.97 * plain_deviance
+    assert auc > plain_auc + 0.03

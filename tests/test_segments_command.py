@@ -1,0 +1,294 @@
+"""`python -m offline segment` as a person types it, and what stands behind it: clusters, DBSCAN, words."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from refusal import one_line
+from sklearn.cluster import DBSCAN
+from sklearn.metrics import silhouette_samples
+
+from offline.__main__ import main
+from offline.segments import clusters, dbscan, profiles
+from offline.segments.kmeans import SegmentError
+
+Floats = NDArray[np.float64]
+ROOT = Path(__file__).parent.parent
+DOCUMENT = (ROOT / "docs/segmenting.md").read_text()
+
+
+def run(*arguments: str | Path) -> str:
+    done = CliRunner().invoke(main, ["segment", *map(str, arguments)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def blobs(n: int, seed: int = 0) -> Floats:
+    """Three round clouds of 3/6, 2/6 and 1/6 of n, the smallest first, and one customer far from all."""
+    rng = np.random.default_rng(seed)
+    at = np.repeat([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0]], [n // 6, n // 3, n // 2], axis=0)
+    return np.vstack([at + rng.normal(0, 0.5, at.shape), [[40.0, 40.0]]])
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """Customers of three kinds, every kind of column, cells that must come back as they are; the last is an outlier."""
+    lines = ['Customer ID;spend;visits;city;grade;"note; free"']
+    for i, (x, y) in enumerate(blobs(90)):
+        spend = f"{x + 10:.2f}".replace(".", ",")
+        texts = (f"0{i * 7919 % 1000:03}", "" if i == 3 else spend, f"{y + 20:.3f}", ("Berlin ", "Köln", "NA")[i % 3])
+        lines.append(";".join([*texts, "high" if x > 5 else "low", f'"a ""{i}"""']))
+    (tmp_path / "shop.csv").write_text("\ufeff" + "\n".join(lines) + "\n")
+    return tmp_path / "shop.csv"
+
+
+# ---- a table ---------------------------------------------------------------------------------------------------------
+
+
+def test_rows_come_back_as_they_were_with_cluster_distance_and_silhouette(shop: Path, tmp_path: Path) -> None:
+    treat = "spend=standard,visits=minmax,city=drop,grade=drop"
+    printed = run(shop, "--clusters", "3", "--treat", treat, "--out", tmp_path / "new" / "r.csv")
+    files = (shop, tmp_path / "new" / "r.csv")
+    before, after = (pd.read_csv(file, sep=";", dtype="str", keep_default_na=False) for file in files)
+    assert list(after) == [*before, "cluster", "distance", "silhouette"]
+    pd.testing.assert_frame_equal(after[list(before)], before)
+    spend = pd.to_numeric(before["spend"].str.replace(",", "."))
+    visits = before["visits"].astype(float)
+    x = np.c_[spend.fillna(spend.median()), visits]
+    z = (x - [x[:, 0].mean(), x[:, 1].min()]) / [x[:, 0].std(), np.ptp(x[:, 1])]
+    labels = after["cluster"].astype(int).to_numpy()
+    assert (np.diff(np.bincount(labels)) <= 0).all()  # the largest first
+    centres = np.array([z[labels == k].mean(0) for k in range(3)])
+    np.testing.assert_allclose(after["distance"].astype(float), np.linalg.norm(z - centres[labels], axis=1), atol=1e-6)
+    np.testing.assert_allclose(after["silhouette"].astype(float), silhouette_samples(z, labels), atol=1e-6)
+    told = pd.read_csv(tmp_path / "new" / "r_centres.csv", sep=";", index_col="cluster")
+    assert told["customers"].tolist() == np.bincount(labels).tolist()
+    np.testing.assert_allclose(told["spend"], spend.groupby(labels).mean())
+    np.testing.assert_allclose(told["visits"], visits.groupby(labels).mean())
+    assert "k = 3 was asked for" in printed
+    assert re.search(r"spend +number +1 +standard +asked for", printed)
+
+
+def test_dbscan_finds_the_clouds_and_the_outlier(shop: Path, tmp_path: Path) -> None:
+    treat = "spend=standard,visits=standard,city=drop,grade=drop"
+    printed = run(shop, "--method", "dbscan", "--treat", treat, "--out", tmp_path / "r.csv")
+    found = pd.read_csv(tmp_path / "r.csv", sep=";")
+    assert found["cluster"].iloc[-1] == -1
+    assert found[["distance", "silhouette"]].iloc[-1].isna().all()
+    assert found["cluster"].value_counts().loc[[0, 1, 2]].tolist() == pytest.approx([45, 30, 15], abs=2)
+    assert pd.read_csv(tmp_path / "r_centres.csv", sep=";")["cluster"].tolist() == [0, 1, 2, -1]
+    assert "is the knee of the 3-distance curve" in printed
+    assert re.search(r"^clusters: 3; outliers: [123] ", printed, re.MULTILINE)
+    assert "\noutliers (" in printed
+    fixed = run(shop, "--method", "dbscan", "--eps", "99", "--min-samples", "2", "--out", tmp_path / "r.csv")
+    assert "eps = 99 was asked for; min_samples = 2\nclusters: 1; outliers: 0 (0.0%)" in fixed
+    assert "silhouette of each: none, there are not two clusters" in fixed
+
+
+BOTH = """
+import sys
+from offline.__main__ import main
+for options in (["--clusters", "3"], ["--method", "dbscan"]):
+    main(["segment", sys.argv[1], *options, "--out", f"{options[-1]}.csv"], standalone_mode=False)
+"""
+
+
+def test_a_second_run_writes_the_same_bytes_under_another_hash_seed(shop: Path, tmp_path: Path) -> None:
+    written = []
+    for seed in "01":
+        (tmp_path / seed).mkdir()
+        env = os.environ | {"PYTHONHASHSEED": seed, "PYTHONWARNINGS": "error", "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", BOTH, str(shop)]
+        done = subprocess.run(command, cwd=tmp_path / seed, env=env, capture_output=True, text=True, timeout=120)
+        assert (done.returncode, done.stderr) == (0, "")
+        written.append([done.stdout, *(file.read_bytes() for file in sorted((tmp_path / seed).iterdir()))])
+    assert written[0] == written[1]
+    assert len(written[0]) == 5
+
+
+def test_help_has_an_example() -> None:
+    assert "python -m offline segment customer_data.csv --clusters 3 --out" in run("--help")
+
+
+# ---- a history -------------------------------------------------------------------------------------------------------
+
+
+def test_a_history_becomes_a_row_for_each_customer(tmp_path: Path) -> None:
+    lines = ["who,when,event_type,amount"]
+    for n in range(12):
+        lines += [f"c{n},2024-01-{day:02},purchase,{n + 0.5}" for day in range(1, 2 + n % 4)]
+        lines += [f"c{n},2024-01-24,view,"] * (n % 5)
+    lines += ["c1,2024-01-25,cart,", "c0,2024-01-30,return,99", "lurker,2024-01-03,view,", "bad,soon,purchase,1"]
+    (tmp_path / "orders.csv").write_text("\n".join(lines) + "\n")
+    options = ["--history", str(tmp_path / "orders.csv"), "--columns", "customer_id=who,occurred_at=when"]
+    printed = run(*options, "--until", "2024-01-31", "--clusters", "2", "--out", tmp_path / "r.csv")
+    assert re.search(r"^- bad time +1$", printed, re.MULTILINE)
+    found = pd.read_csv(tmp_path / "r.csv", index_col="customer_id")
+    names = ["recency_days", "orders", "spend", "views", "carts", "cluster", "distance", "silhouette"]
+    assert list(found) == names
+    assert sorted(found.index) == sorted(f"c{n}" for n in range(12))
+    assert found["orders"].to_dict() == {f"c{n}": 1 + n % 4 for n in range(12)}
+    assert found["spend"].to_dict() == {f"c{n}": (n + 0.5) * (1 + n % 4) if n else 0 for n in range(12)}
+    assert found["recency_days"].to_dict() == {f"c{n}": 30 - n % 4 for n in range(12)}
+    assert found["views"].to_dict() == {f"c{n}": n % 5 / 2 for n in range(12)}  # 7 days on: halved
+    assert found["carts"]["c1"] == pytest.approx(2 ** (-6 / 7))
+
+
+# ---- what stands behind it -------------------------------------------------------------------------------------------
+
+
+def test_silhouettes_stand_on_a_bounded_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clusters, "SAMPLE", 50)
+    rows = blobs(120)
+    found = clusters.nearest(rows, rows[[0, 30, 80]])
+    sampled = np.isfinite(found.silhouette)
+    assert found.sampled == sampled.sum() == 50
+    np.testing.assert_allclose(found.silhouette[sampled], silhouette_samples(rows[sampled], found.labels[sampled]))
+
+
+def test_the_knee_is_where_the_curve_is_farthest_below_its_chord() -> None:
+    x = np.linspace(0, 1, 101)
+    assert dbscan.knee(x**2) == 50  # where the slope is that of the chord
+    assert dbscan.knee(np.ones(5)) == 0
+
+
+def test_min_samples_is_twice_the_features_and_eps_a_distance_of_the_curve() -> None:
+    rows = np.random.default_rng(1).normal(size=(60, 5))
+    found = dbscan.dbscan(rows)
+    assert found.min_samples == 10
+    apart = np.sort(np.linalg.norm(rows[:, None] - rows, axis=2), axis=1)
+    np.testing.assert_allclose(found.curve, np.sort(apart[:, 9]))  # the customer itself is the first
+    assert found.eps in found.curve
+    expected = DBSCAN(eps=found.eps, min_samples=10).fit_predict(rows)
+    np.testing.assert_array_equal(found.labels, expected)
+
+
+def test_beyond_the_sample_customers_join_the_nearest_core_within_eps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dbscan, "SAMPLE", 150)
+    rows = blobs(300)
+    found = dbscan.dbscan(rows, eps=0.6, min_samples=4, seed=3)
+    sample = np.sort(np.random.default_rng(3).choice(301, 150, replace=False))
+    fit = DBSCAN(eps=0.6, min_samples=4).fit(rows[sample])
+    core = sample[fit.core_sample_indices_]
+    for i in np.setdiff1d(np.arange(301), sample):
+        apart = np.linalg.norm(rows[core] - rows[i], axis=1)
+        assert found.labels[i] == (found.labels[core[apart.argmin()]] if apart.min() <= 0.6 else -1)
+    np.testing.assert_array_equal(found.labels[sample], fit.labels_)
+    assert "clustered: 150 of 301 customers (seed 3)" in found.reason
+
+
+def test_equal_customers_have_no_knee() -> None:
+    with pytest.raises(SegmentError, match=r"each customer equals 3 others or more; say --eps 0\.5"):
+        dbscan.dbscan(np.repeat([[0.0], [1.0]], 9, axis=0))
+    with pytest.raises(SegmentError, match="4 customers; more than min_samples = 4 are needed"):
+        dbscan.dbscan(np.arange(4.0)[:, None])
+
+
+def test_words_tell_what_sets_a_cluster_apart() -> None:
+    labels = np.repeat([0, 1, -1], [70, 25, 5])
+    values = pd.DataFrame(
+        {
+            "spend": np.repeat([10.0, 40.0, 10.0], [70, 25, 5]),
+            "balance": np.repeat([1.0, -1.0, 1.0], [70, 25, 5]),
+            "age": [30.0, 50.0] * 50,
+            "city": np.repeat(["Bonn", "Köln", "Berlin", "Bonn"], [65, 5, 25, 5]),
+        }
+    )
+    first, second, outliers = profiles.words(values, labels)
+    assert first == (
+        "cluster 0 (70 customers, 70%): spend 0.57 x the average, balance 1.00 (average 0.50);"
+        " mostly city = Bonn (93% against 70%)"
+    )
+    assert second == (
+        "cluster 1 (25 customers, 25%): spend 2.3 x the average, balance -1.00 (average 0.50);"
+        " all city = Berlin (100% against 25%)"
+    )
+    assert outliers.startswith("outliers (5 customers, 5%): spend 0.57 x the average")
+    assert profiles.words(values[["age"]], np.zeros(100, np.int64)) == [
+        "cluster 0 (100 customers, 100%): like the average"
+    ]
+
+
+@given(st.lists(st.tuples(st.integers(-1, 2), st.integers(0, 9), st.sampled_from("ab")), min_size=1, max_size=30))
+def test_centres_are_the_means_of_pandas(rows: list[tuple[int, int, str]]) -> None:
+    frame = pd.DataFrame(rows, columns=["label", "x", "city"]).astype({"x": float})
+    found = profiles.centres(frame[["x", "city"]], frame["label"].to_numpy())
+    assert found.index.tolist() == sorted(set(frame["label"]), key=lambda label: label % 9)
+    for label, group in frame.groupby("label"):
+        assert list(found.loc[label, ["customers", "share"]]) == [len(group), len(group) / len(frame)]
+        assert found.at[label, "x"] == pytest.approx(group["x"].mean())
+        for city in set(frame["city"]):
+            assert found.at[label, f"city={city}"] == pytest.approx((group["city"] == city).mean())
+
+
+# ---- whatever goes wrong ---------------------------------------------------------------------------------------------
+
+
+def refused(tmp_path: Path, *arguments: str | Path) -> str:
+    out: list[str | Path] = [] if "--out" in arguments else ["--out", tmp_path / "out.csv"]
+    return one_line(tmp_path / "out.csv", "segment", *arguments, *out)
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "said"),
+    [
+        ("id,x\n1,2\n", [], "no column is left to segment by (id: the id; x: one value throughout)"),
+        ("id,x\n1,\n2,\n", [], "x: holds nothing"),
+        ("id,x\n" + "".join(f"{n},5\n" for n in range(9)), [], "x: one value throughout"),
+        (
+            "id,x\n" + "".join(f"{n},{n % 2}\n" for n in range(9)),
+            [],
+            "different customers by the features: 2; at least 4",
+        ),
+        ("id,x\n1,2\n3,4\n", ["--clusters", "2"], "at least 3 are needed for 2 clusters"),
+        ("id,x\n1,2\n3,4\n", ["--method", "dbscan"], "2 customers; more than min_samples = 4"),
+        ("id,cluster\n1,2\n", [], "a column 'cluster' is there already; remove or rename it"),
+        ("id,x\n1,2\n", ["--id", "ID"], "no column 'ID'; nearest is 'id' of 'id', 'x'"),
+        ("id,x\n1,2\n", ["--treat", "y=log"], "no column 'y'; nearest is"),
+        ("", [], "the file is empty"),
+        ("id,x\n1,2\n", ["--eps", "1"], "--eps says nothing to --method kmeans"),
+        ("id,x\n1,2\n", ["--method", "dbscan", "--clusters", "3"], "--clusters says nothing to --method dbscan"),
+        ("id,x\n1,2\n", ["--history", "h.csv"], "give either a table of customers or --history"),
+    ],
+)
+def test_what_cannot_be_segmented_is_one_line(tmp_path: Path, rows: str, options: list[str], said: str) -> None:
+    (tmp_path / "t.csv").write_text(rows)
+    assert said in refused(tmp_path, tmp_path / "t.csv", *options)
+
+
+def test_sources_and_places_that_cannot_be(tmp_path: Path) -> None:
+    assert "give either a table of customers or --history" in refused(tmp_path)
+    assert "for a history say --columns customer_id=" in refused(tmp_path, "--history", "h.csv", "--id", "x")
+    assert "cannot be read: No such file" in refused(tmp_path, tmp_path / "nowhere.csv")
+    (tmp_path / "t.csv").write_text("id,x\n1,2\n")
+    assert "this is the table itself" in refused(tmp_path, tmp_path / "t.csv", "--out", tmp_path / "t.csv")
+    assert "t.csv/r.csv: " in refused(tmp_path, tmp_path / "t.csv", "--out", tmp_path / "t.csv" / "r.csv")
+
+
+# ---- docs/segmenting.md ----------------------------------------------------------------------------------------------
+
+
+def test_the_document_shows_what_its_commands_print(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (program,) = re.findall(r"^```python\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)
+    exec(program, {})
+    blocks = re.findall(r"^    \$ python (.*)\n((?:(?!    \$ )(?:    .*)?\n)*)", DOCUMENT, re.MULTILINE)
+    for command, shown in blocks:
+        words = shlex.split(command)
+        if words[0] == "-c":
+            exec(words[1], {})
+        else:
+            assert words[:3] == ["-m", "offline", "segment"]
+            printed = [line.rstrip() for line in run(*words[3:]).splitlines()]
+            assert printed == [line.removeprefix("    ") for line in shown.strip("\n").splitlines()]
+    assert len(blocks) == 4

@@ -1,0 +1,172 @@
+"""The choice of k by its rule, names by position."""
+
+import time
+from random import Random
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from sklearn.metrics import silhouette_score
+
+from offline.segments import kmeans
+
+Floats = NDArray[np.float64]
+
+FIVE = np.array([[-2, 2, 2], [-2, -1, -1], [0, 0.5, 0.5], [2, -2, -2], [2, 2, 2]], float)
+ALL_NAMES = [name for name, *_ in kmeans.PROTOTYPES]
+
+
+def blobs(centres: Floats, n: int, spread: float, seed: int = 3) -> Floats:
+    rng = np.random.default_rng(seed)
+    return centres[rng.integers(0, len(centres), n)] + rng.normal(0, spread, (n, 3))
+
+
+def table(*rows: tuple[int, float, float, float]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=["k", "smallest", "ari", "silhouette"]).set_index("k")
+    return frame.assign(passes=(frame.smallest >= 0.03) & (frame.ari >= 0.85))
+
+
+# ---- k ---------------------------------------------------------------------------------------------------------------
+
+
+def test_clear_clusters_are_found_and_the_reason_is_told() -> None:
+    z = blobs(FIVE, 1_000, 0.15)
+    choice = kmeans.choose_k(z)
+    assert choice.k == 5
+    assert choice.table.index.tolist() == [3, 4, 5, 6, 7, 8]
+    assert choice.table.passes[5]
+    assert choice.table.ari[5] == pytest.approx(1)
+    nearest = np.abs(choice.centres[:, None] - FIVE).max(axis=2)
+    assert sorted(nearest.argmin(axis=1)) == [0, 1, 2, 3, 4]
+    assert nearest.min(axis=1).max() < 0.1
+    assert (np.diff(choice.centres[:, 2]) <= 0).all()
+    assert "k = 5 has the best silhouette" in choice.reason
+    for part in ("1,000 customers", "20 fits on 1,000", "smallest", "ari", "silhouette", choice.reason):
+        assert part in str(choice)
+
+
+def test_the_figures_are_those_of_their_definitions() -> None:
+    z = blobs(FIVE, 600, 0.6)
+    choice = kmeans.choose_k(z, seed=2)
+    labels = ((z[:, None] - choice.centres) ** 2).sum(axis=2).argmin(axis=1)
+    row = choice.table.loc[choice.k]
+    assert row.smallest == np.bincount(labels).min() / len(z)
+    assert row.silhouette == pytest.approx(silhouette_score(z, labels))
+    assert row.inertia == pytest.approx(((z - choice.centres[labels]) ** 2).sum())
+
+
+def test_a_second_run_gives_the_same_bits_and_rows_may_be_of_any_layout() -> None:
+    z = blobs(FIVE, 400, 0.8)
+    one, other = kmeans.choose_k(z), kmeans.choose_k(np.asfortranarray(z))
+    assert one.k == other.k
+    assert one.centres.tobytes() == other.centres.tobytes()
+    pd.testing.assert_frame_equal(one.table, other.table, check_exact=True)
+
+
+def test_samples_are_bounded_and_said() -> None:
+    z = blobs(FIVE, 23_570, 0.3)
+    began = time.process_time()
+    choice = kmeans.choose_k(z)
+    assert time.process_time() - began < 20
+    assert "of 23,570 customers: silhouette on 5,000 (seed 0), ARI over all after 20 fits on 10,000" in str(choice)
+    assert choice.k == 5
+
+
+def test_unstable_clusters_are_seen() -> None:
+    """One round cloud can be cut anywhere: the bar on ARI must not let many cuts pass."""
+    choice = kmeans.choose_k(np.random.default_rng(0).normal(size=(300, 3)))
+    assert (choice.table.ari < kmeans.STABLE).sum() >= 4
+
+
+def test_few_different_customers() -> None:
+    z = np.repeat(np.eye(3)[[0, 1, 2, 0, 1]] * [[1], [1], [1], [3], [4]], [30, 10, 10, 9, 9], axis=0)
+    choice = kmeans.choose_k(z)
+    assert choice.table.index.tolist() == [3, 4]
+    with pytest.raises(
+        ValueError, match="different customers by the features: 3; at least 4 are needed for 3 clusters"
+    ):
+        kmeans.choose_k(z[:50])
+
+
+@pytest.mark.parametrize("z", [np.zeros((5, 0)), np.zeros(5), [[np.nan, 1, 2]], [[np.inf, 1, 2]]])
+def test_features_must_be_a_finite_matrix(z: Floats) -> None:
+    with pytest.raises(ValueError, match="finite matrix of at least one column"):
+        kmeans.choose_k(z)
+
+
+@pytest.mark.parametrize(
+    ("rows", "k", "said"),
+    [
+        ([(3, 0.2, 0.9, 0.48), (4, 0.1, 0.9, 0.40), (5, 0.1, 0.9, 0.41)], 3, "no larger k is within 0.03"),
+        ([(3, 0.2, 0.9, 0.42), (4, 0.1, 0.9, 0.40), (5, 0.1, 0.9, 0.41)], 5, "largest whose silhouette (0.410)"),
+        ([(3, 0.2, 0.9, 0.42), (4, 0.1, 0.9, 0.40), (5, 0.1, 0.8, 0.41)], 4, "of the best (0.420, k = 3)"),
+        ([(3, 0.2, 0.9, 0.30), (4, 0.1, 0.9, 0.40), (5, 0.02, 0.9, 0.5)], 4, "k = 3, 4 pass both bars"),
+        ([(3, 0.2, 0.8, 0.9), (4, 0.1, 0.85, 0.1), (5, 0.02, 0.9, 0.5)], 4, "k = 4 is the only one"),
+        ([(3, 0.2, 0.7, 0.9), (4, 0.1, 0.8, 0.1), (5, 0.02, 0.9, 0.5)], 4, "WARNING: no k passes"),
+        ([(3, 0.01, 0.7, 0.9), (4, 0.02, 0.8, 0.1)], 4, "best ARI of all (0.80)"),
+    ],
+)
+def test_which_rule_decides(rows: list[tuple[int, float, float, float]], k: int, said: str) -> None:
+    chosen, reason = kmeans.decide(table(*rows))
+    assert chosen == k
+    assert said in reason
+    assert "\n" not in reason
+
+
+# ---- names -----------------------------------------------------------------------------------------------------------
+
+
+def rfm(*rows: tuple[float, float, float]) -> Floats:
+    """log1p of (days of silence, orders, spend)."""
+    logs: Floats = np.log1p(np.array(rows, float))
+    return logs
+
+
+@pytest.mark.parametrize(
+    ("centres", "expected"),
+    [
+        (rfm((20, 14, 600), (500, 1, 15)), ["Champions", "Lost"]),
+        (rfm((500, 1, 15), (20, 14, 600), (150, 3, 100)), ["Lost", "Champions", "Needs attention"]),
+        (rfm((15, 12, 900), (10, 1, 20), (400, 1, 15)), ["Champions", "New", "Lost"]),
+        (rfm((10, 10, 600), (200, 9, 500), (300, 1, 20)), ["Champions", "At risk", "Lost"]),
+        # the centres of CDNOW with k = 5
+        (
+            rfm((30, 12.6, 482), (193, 4.3, 149), (27, 4, 104), (409, 1.6, 54), (499, 1, 16)),
+            ["Champions", "Needs attention", "Loyal", "Hibernating", "Lost"],
+        ),
+    ],
+)
+def test_names_of_obvious_cases(centres: Floats, expected: list[str]) -> None:
+    assert kmeans.names(centres) == expected
+
+
+def test_each_prototype_standing_for_itself_gets_its_name() -> None:
+    assert kmeans.names([position for _, *position in kmeans.PROTOTYPES]) == ALL_NAMES
+
+
+distinct = st.lists(st.tuples(*[st.integers(0, 40).map(lambda n: n / 4)] * 3), min_size=1, max_size=8, unique=True).map(
+    lambda rows: np.array(rows, float)
+)
+
+
+@given(distinct, st.randoms(use_true_random=False))
+def test_names_are_different_and_follow_their_centres(centres: Floats, random: Random) -> None:
+    order = list(range(len(centres)))
+    random.shuffle(order)
+    names = kmeans.names(centres)
+    assert len(set(names)) == len(names)
+    assert set(names) <= set(ALL_NAMES)
+    assert kmeans.names(centres[order]) == [names[i] for i in order]
+
+
+def test_names_have_bounds() -> None:
+    assert len(kmeans.names([[1, 2, 3]])) == 1
+    assert len(set(kmeans.names(np.ones((8, 3))))) == 8
+    for centres in (np.zeros((0, 3)), np.zeros((11, 3))):
+        with pytest.raises(ValueError, match="names exist for 1 to 10"):
+            kmeans.names(centres)
+    with pytest.raises(ValueError, match="finite matrix"):
+        kmeans.names([[1, 2, np.nan]])

@@ -1,0 +1,224 @@
+"""Tables as they were written, treatments by rule and by order, features beside plain numpy."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from offline.errors import OfflineError
+from offline.segments import preprocess
+from offline.segments import table as customer_table
+from offline.segments.preprocess import TreatError
+from offline.segments.table import CustomerTable, TableError
+
+
+def table(key: str | None = None, separator: str = ",", /, **columns: list[str]) -> CustomerTable:
+    return CustomerTable(pd.DataFrame(columns, dtype="str"), key, separator)
+
+
+def read(tmp_path: Path, data: str | bytes, key: str | None = None) -> CustomerTable:
+    path = tmp_path / "customers.csv"
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return customer_table.read(path, key)
+
+
+# ---- tables ----------------------------------------------------------------------------------------------------------
+
+cells = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=6)
+
+
+@given(st.sampled_from(",;\t|"), st.lists(st.tuples(cells, cells), min_size=1, max_size=6))
+def test_what_is_written_is_read_again_to_the_letter(
+    tmp_path_factory: pytest.TempPathFactory, separator: str, rows: list[tuple[str, str]]
+) -> None:
+    path = tmp_path_factory.mktemp("table") / "t.csv"
+    columns = dict(zip(("city", 'so "called"'), map(list, zip(*rows, strict=True)), strict=True))
+    customer_table.write(path, columns, separator)
+    found = customer_table.read(path)
+    assert found.frame.to_dict("list") == columns
+    assert found.separator == separator
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
+    found = read(tmp_path, b"\xef\xbb\xbfCustomerID;x\r\n7;1,5\r\n8;2\r\n\r\n")
+    assert (found.id, found.separator, list(found.frame)) == ("CustomerID", ";", ["CustomerID", "x"])
+    assert found.numbers("x")[0].tolist() == [1.5, 2.0]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "cp1252", "utf-16"])
+def test_a_table_is_read_in_every_encoding(tmp_path: Path, encoding: str) -> None:
+    city = "\u2019s-Hertogenbosch" if encoding != "latin-1" else "Köln"
+    found = read(tmp_path, f"id|Städte\n7|{city}\n8|Ulm\n".encode(encoding))
+    assert (found.frame["Städte"].tolist(), found.separator) == ([city, "Ulm"], "|")
+
+
+def test_parquet_is_read_as_text(tmp_path: Path) -> None:
+    columns = {"id": [1, 2, 3], "x": [0.1, None, 1e-7], "city": pa.array(["Köln", None, "a"]).dictionary_encode()}
+    pq.write_table(pa.table(columns | {"tags": [["a"], [], None]}), tmp_path / "t.parquet")
+    found = customer_table.read(tmp_path / "t.parquet")
+    assert found.frame["id"].tolist() == ["1", "2", "3"]
+    assert found.frame["city"].tolist() == ["Köln", "", "a"]
+    assert found.frame["tags"].tolist() == ["['a']", "[]", ""]
+    np.testing.assert_array_equal(found.numbers("x")[0], [0.1, np.nan, 1e-7])
+
+
+@pytest.mark.parametrize(
+    ("header", "key"),
+    [
+        ("id", "id"),
+        ("age,Customer_ID", "Customer_ID"),
+        ("USER ID", "USER ID"),
+        ("client-no", "client-no"),
+        ("household_id,customer id", "customer id"),
+        ("paid", None),
+        ("number", None),
+        ("age,idea", None),
+    ],
+)
+def test_which_column_is_the_id(tmp_path: Path, header: str, key: str | None) -> None:
+    rows = "7,a\n7,b\n" if "," in header else "1\n2\n"
+    assert read(tmp_path, f"{header}\n{rows}").id == key
+
+
+def test_numbers_are_finite_and_gaps_are_none() -> None:
+    values, bad = table(x=["1", " 2.5 ", "", "NA", "1e3"]).numbers("x")
+    np.testing.assert_array_equal(values, [1, 2.5, np.nan, np.nan, 1000])
+    assert bad is None
+    for text in ("inf", "1e200", "n/a?", "1,5"):
+        assert table(x=["1", text]).numbers("x")[1] == text
+    assert table(None, ";", x=["1", "1,5"]).numbers("x")[1] is None
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("", "customers.csv: the file is empty"),
+        ("id,x\n", "no row follows the header"),
+        ("id,x\n1,2,3\n", "line 2 has 3 fields, the header 2 (separated by ',')"),
+        ("x,x\n1,2\n", "column 'x' stands there more than once"),
+        ("id,x\n1,2\n1,3\n", "'1' comes again in row 2 of the id column 'id'"),
+        ("id,x\n1,2\n,3\n", "the id column 'id' holds nothing in row 2"),
+        ("äöüßäöü,x\nß,1\n".encode() + b"\xfc,2\n", "not UTF-8 in 1 bytes, but in most others"),
+        (b"id,x\n1,\0\n", "holds zero bytes"),
+        (b"PAR1 and no more", "cannot be read"),
+    ],
+)
+def test_tables_that_cannot_be_read_are_one_line(tmp_path: Path, data: str | bytes, said: str) -> None:
+    with pytest.raises(OfflineError) as error:
+        read(tmp_path, data)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_key_that_is_not_there_gets_the_nearest_name(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="no column 'Customer'; nearest is 'customer_nr' of"):
+        read(tmp_path, "age,customer_nr\n1,2\n", "Customer")
+    assert read(tmp_path, "id,customer_nr\n1,2\n1,3\n", "customer_nr").id == "customer_nr"
+    with pytest.raises(OfflineError, match="cannot be read: No such file"):
+        customer_table.read(tmp_path / "nowhere.csv")
+
+
+# ---- the plan --------------------------------------------------------------------------------------------------------
+
+MANY = [f"text {n}" for n in range(21)]
+NUMBERS = [str(n * 3 % 23) for n in range(21)]
+
+
+@pytest.mark.parametrize(
+    ("column", "treatment", "why"),
+    [
+        (NUMBERS, "standard", "skewness"),
+        ([str(2**n) for n in range(21)], "log", "above 1"),
+        ([str(-(2**n)) for n in range(21)], "standard", "no log below 0"),
+        (["a", "b", "c"] * 7, "onehot", "3 different texts"),
+        (MANY[:20] + MANY[:1], "onehot", "20 different texts"),
+        (MANY, "drop", "21 different texts, such as 'text 0': more than 20"),
+        (["0", "1", "0"] * 7, "onehot", "two values"),
+        (["7"] * 21, "drop", "one value throughout"),
+        (["", "NA", "NaN"] * 7, "drop", "holds nothing"),
+        ([str(n) for n in range(21)], "drop", "numbers the rows"),
+    ],
+)
+def test_what_a_column_holds_decides(column: list[str], treatment: str, why: str) -> None:
+    found = preprocess.plan(table(x=column, other=NUMBERS)).treatments[0]
+    assert found.treatment == treatment
+    assert why in found.why
+
+
+def test_ids_are_not_features() -> None:
+    plan = preprocess.plan(table("nr", nr=NUMBERS, household_id=NUMBERS, x=NUMBERS))
+    assert [each.treatment for each in plan.treatments] == ["drop", "drop", "standard"]
+
+
+def test_the_plan_is_told_with_gaps_counted() -> None:
+    printed = str(preprocess.plan(table(x=["", "NA", *NUMBERS], city=["", *"ab" * 11]), "x=minmax")).splitlines()
+    assert [line.split()[:4] for line in printed] == [
+        ["column", "type", "missing", "treatment"],
+        ["x", "number", "2", "minmax"],
+        ["city", "category", "1", "onehot"],
+    ]
+    assert printed[1].endswith("asked for")
+
+
+@pytest.mark.parametrize(
+    ("treat", "said"),
+    [
+        ("x", "say column=treatment"),
+        ("x=mini", "no such treatment; nearest is 'minmax'"),
+        ("x=minmax,x=log", "'x' is named twice"),
+        ("y=log", "no column 'y'; nearest is"),
+        ("x=ordinal", "say ordinal with its levels"),
+        ("x=ordinal:a<a", "each once"),
+        ("x=log:2", "say ordinal with its levels"),
+        ("x=log", "there is no log of -2; say standard"),
+        ("city=minmax", "'b' is not a number; say onehot, ordinal or drop"),
+        ("city=ordinal:b<c", "'a' stands in the column but not in b<c"),
+        ("gap=standard", "the column holds nothing; say drop"),
+        ("many=onehot", "101 different values, at most 100"),
+        ("x=drop,city=drop", "no column is left to segment by (x: asked for; city: asked for; gap: holds nothing;"),
+    ],
+)
+def test_treatments_that_do_not_fit_are_one_line(treat: str, said: str) -> None:
+    columns = {"x": [str(n % 7 - 2) for n in range(101)], "city": [*"ba" * 50, "b"], "gap": [""] * 101}
+    with pytest.raises(TreatError) as error:
+        preprocess.plan(table(**columns, many=[f"t{n}" for n in range(101)]), treat)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+# ---- features --------------------------------------------------------------------------------------------------------
+
+
+def features(treat: str, *column: str) -> list[list[float]]:
+    given = table(x=list(column))
+    rows: list[list[float]] = preprocess.features(given, preprocess.plan(given, f"x={treat}")).round(6).tolist()
+    return rows
+
+
+def test_each_treatment_does_what_it_says() -> None:
+    assert features("minmax", "2", "4", "", "10") == [[0], [0.25], [0.25], [1]]  # the median of 2, 4, 10 is 4
+    assert features("standard", "1", "3") == [[-1], [1]]
+    assert features("log", "0", "1", "3") == [[-1.224745], [0], [1.224745]]  # ln 1, ln 2, ln 4
+    assert features("onehot", "b", "a", "b") == [[1], [0], [1]]
+    assert features("onehot", "b", "a", "") == [[0, 0, 1], [0, 1, 0], [1, 0, 0]]  # (missing), a, b
+    assert features("ordinal:low<mid<high", "high", "low", "mid", "NA") == [[1.414214], [-1.414214], [0], [0]]
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(0, 10**6)), min_size=4, max_size=40))
+def test_numbers_are_as_numpy_makes_them(column: list[int | None]) -> None:
+    given_ones = np.array([x for x in column if x is not None], float)
+    if len(np.unique(given_ones)) < 3:
+        return
+    median = np.median(given_ones)
+    filled = np.array([median if x is None else x for x in column])
+    texts = table(**{name: ["" if x is None else str(x) for x in column] for name in "abc"})
+    found = preprocess.features(texts, preprocess.plan(texts, "a=standard,b=minmax,c=log"))
+    log = np.log1p(filled)
+    np.testing.assert_allclose(found[:, 0], (filled - filled.mean()) / filled.std(), atol=1e-9)
+    np.testing.assert_allclose(found[:, 1], (filled - filled.min()) / np.ptp(filled), atol=1e-9)
+    np.testing.assert_allclose(found[:, 2], (log - log.mean()) / log.std(), atol=1e-9)
