@@ -1,0 +1,73 @@
+"""Upgrading: the deployments of earlier releases, as they were kept, go on under the code of now."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kept
+import pytest
+import redis
+
+from demo import services
+
+
+@pytest.fixture(params=kept.KEPT, ids=lambda path: path.name)
+def taken(request: pytest.FixtureRequest, kafka: str) -> Iterator[kept.Taken]:
+    """A deployment of before on a Valkey of its own."""
+    with services.valkey() as valkey:
+        made = kept.Taken(request.param, kafka, valkey.url)
+        yield made
+        made.close()
+
+
+def ended(worker: "subprocess.Popen[str]") -> None:
+    """Asked to end, it ends well and has said nothing but what it held."""
+    worker.terminate()
+    _, said = worker.communicate(timeout=30)
+    assert worker.returncode == 0, said
+    assert [line for line in said.splitlines() if line and "holds partitions" not in line] == []
+
+
+def check(taken: kept.Taken) -> None:
+    """Everybody recounted, and each in the set of the cluster that the state names."""
+    assert "wrong: 0" in taken.command("verify", "--history", str(taken.fit))
+    assert taken.members() == {name: int(row["cluster"]) for name, row in taken.states().items()}
+
+
+@pytest.mark.e2e
+def test_a_worker_takes_it_over_and_goes_on_learning(taken: kept.Taken) -> None:
+    before = taken.states()
+    worker = taken.worker()
+    taken.send(range(kept.LAST_DAY, kept.LAST_DAY + 3), ["c00", "c01", "brand-new"])
+    taken.settled(worker, kept.LAST_DAY + 3)
+    ended(worker)
+    check(taken)
+    after = taken.states()
+    assert after.keys() == before.keys() | {"brand-new"}
+    assert [after[name]["orders"] - before[name]["orders"] for name in ("c00", "c01", "c02")] == [3, 3, 0]
+    assert taken.command("show", "brand-new").count("\n") >= 20
+
+
+@pytest.mark.e2e
+def test_it_is_rebuilt_from_the_directory_of_its_first_publish(taken: kept.Taken) -> None:
+    """The customer who was erased and never came back stays erased."""
+    before = taken.states()
+    taken.redis.delete("crm:state:1")
+    taken.command("rebuild", "--history", str(taken.fit))
+    worker = taken.worker()
+    taken.settled(worker, kept.LAST_DAY)
+    ended(worker)
+    check(taken)
+    assert taken.states().keys() == before.keys()
+    assert "c21" not in before
+
+
+@pytest.mark.parametrize("where", kept.KEPT, ids=lambda path: path.name)
+def test_every_server_can_hold_it(servers: str, where: Path) -> None:
+    with redis.Redis.from_url(servers) as store:
+        store.flushdb()
+        kept.load(where, store)
+        found: dict[str, Any] = {line["key"]: line["type"] for line in kept.lines(where / "redis.jsonl.gz")}
+        assert {key.decode(): store.type(key).decode() for key in store.scan_iter("*")} == found
+        store.flushdb()
