@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import fold, history, run, scale, traffic
-from models import customers
 from models.events import decode_many
+from models.rows import DAY
 
 RESULTS = Path(__file__).with_name("results.json")
 YARDSTICK_SECONDS, LATENCY_RATE, LATENCY_SECONDS = 20.0, 5_000, 20.0
@@ -48,7 +48,7 @@ def backlog(where: run.Deployment, events: int, visit: float, start: int, seed: 
 
 def product(where: run.Deployment, events: int) -> dict[str, float]:
     """A backlog drained by one worker with everything on, a steady stream, then a backlog in the dear case."""
-    later = traffic.START + int(DAYS * customers.DAY)
+    later = traffic.START + int(DAYS * DAY)
     console.print("one worker drains a backlog", style="dim")
     end = backlog(where, events, VISIT, traffic.START, seed=3)
     with where.process("streams", "worker"):

@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.learning import cdnow
-from models.customers import DAY, SKIPPED, Table
-from models.events import CART, PURCHASE, RETURN, VIEW, Batch
+from models.customers import SKIPPED, Table
+from models.events import Batch
+from models.kinds import CART, PURCHASE, RETURN, VIEW
+from models.rows import DAY
 from offline.history import fold as offline
 
 EVENTS, CUSTOMERS, FIRST = 1_000_000, 100_000, 19_700

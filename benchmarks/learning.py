@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from models.customers import DAY, ENTRY, PURCHASE, Table
+from models.customers import Table
 from models.events import Batch
 from models.features import INPUTS, UNIT, inputs_many, log_rfm_many
+from models.kinds import PURCHASE
 from models.model import Model, fit_history
+from models.rows import DAY, ENTRY
 from models.segments import Segments
 from offline.demand.metrics import compare
 

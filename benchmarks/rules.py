@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from models.events import PURCHASE
+from models.kinds import PURCHASE
 from offline.rules.rules import Itemsets, affordable, apriori, baskets, eclat
 
 ORDERS, PRODUCTS, DRAWS, SEED = 100_000, 4_000, 10, 1

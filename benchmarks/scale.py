@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import history as synthetic
-from models.customers import DAY
+from models.rows import DAY
 from offline.history import fold
 from offline.history import read as history
 

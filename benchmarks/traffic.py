@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from confluent_kafka import Producer
 
-from models.customers import DAY
 from models.events import encode_event
+from models.rows import DAY
 
 CUT_OFF, HISTORY_DAYS = datetime(2024, 3, 1, tzinfo=UTC), 60
 START = int(CUT_OFF.timestamp()) * 1_000_000  # microseconds: the log begins where the history ends

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from models import artefact
-from models.customers import ENTRY
 from models.features import INPUTS, UNIT, inputs_many
+from models.rows import ENTRY
 from offline.demand.metrics import compare
 
 SHOWN = ("mae", "deviance", "ngini", "bias")

@@ -16,87 +16,27 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from models.compiled import njit
-from models.events import CART, ERASE, PURCHASE, RETURN, TICK, VIEW, Batch
-
-__all__ = [
-    "BLANK",
-    "CART",
-    "DAY",
-    "ENTRY",
-    "ERASE",
-    "HORIZON",
-    "PURCHASE",
-    "RAW",
-    "RETURN",
-    "ROW",
-    "TICK",
-    "VIEW",
-    "Table",
-    "joined",
-    "whole",
-]
-
-DAY = 86_400_000_000  # microseconds
-HORIZON = 30  # days from a landmark to the next, unless the deployment says otherwise
-NONE, NEVER = -(2**63), 2**31 - 1
-EVENTS, ORDERS = 16, 8  # how far back an event id and an order id are recognised
-RING = 16  # purchases of offered products that are remembered
-SCHEMA = 2
-
-
-def _fields(kind: str, names: str) -> list[tuple[str, str]]:
-    return [(name, kind) for name in names.split()]
-
-
-# What a model may see of a customer, as it stood at a midnight.
-RAW = np.dtype(
-    [
-        *_fields("i8", "spend window"),
-        *_fields("f4", "s30 s90 n30 n90 v7 c7"),
-        *_fields("i4", "orders days tenure recency"),
-    ]
-)
-FOLDED = [
-    *_fields("i8", "seen first last at spend returned window"),
-    *_fields("u8", "day_mask"),
-    *_fields("f8", "s30 s90 n30 n90 v7 c7"),
-    ("raw", RAW),
-    ("event_ids", "u8", EVENTS),
-    ("order_ids", "u8", ORDERS),
-    *_fields("i4", "due orders days window_orders"),
-    *_fields("u1", "event_slot order_slot open phase"),
-    *_fields("u2", "schema"),
-]
-# What was last published, when the open example opened, and the last purchases of products with a code in the offers
-# (models/offers.py; their days modulo 2**16). It depends on when a model arrived: no part of the promise.
-SERVED = [
-    *[("cluster", "i2"), ("rfm", "u2"), ("demand", "f4"), ("version", "u4")],
-    *[("open_demand", "f4"), ("open_version", "u4")],
-    *[("offered", "u4", RING), ("offered_day", "u2", RING), ("offered_slot", "u1")],
-]
-ROW = np.dtype([*FOLDED, *SERVED])
-PROMISED = np.dtype(FOLDED).itemsize  # the leading bytes of a row that every replay reproduces
-
-# One a landmark: the example that closes there (`open` = 1) and the raw sums that open the next.
-ENTRY = np.dtype(
-    [
-        ("now", RAW),
-        ("then", RAW),
-        *_fields("i8", "label"),
-        *_fields("i4", "row day orders open"),
-        *_fields("u4", "open_version"),
-        *_fields("f4", "open_demand"),
-    ]
+from models.events import Batch
+from models.kinds import CART, PURCHASE, RETURN, VIEW
+from models.rows import (
+    BLANK,
+    DAY,
+    ENTRY,
+    EVENTS,
+    HORIZON,
+    NONE,
+    ORDERS,
+    RAW,
+    RING,
+    ROW,
+    Array,
+    joined,
+    load_rows,
+    whole,
 )
 
-BLANK = np.zeros((), ROW)
-for _name, _value in {"schema": SCHEMA, "first": NONE, "last": NONE, "at": NONE, "due": NEVER, "cluster": -1}.items():
-    BLANK[_name] = _value
-
-Array = npt.NDArray[Any]
 SKIPPED = ("duplicate", "before_first_purchase")  # what the fold passed over, by column of `skipped`
 
 
@@ -179,24 +119,24 @@ def purchase(r: Any, t: int, swept_to: int, horizon: int) -> None:
 
 
 @njit
-def apply(r: Any, t: int, kind: int, amount: int, order: int, swept_to: int, horizon: int) -> None:
-    """One event into one row."""
-    day = t // DAY
+def reach(r: Any, t: int) -> int:
+    """Moves the row on to time t, unless it is there already; returns the day that its sums are kept for."""
     if t > r.at:
         if r.at != NONE:
-            rescale(r, day)
+            rescale(r, t // DAY)
         r.at = t
-    base = r.at // DAY
-    if kind == VIEW:
-        r.v7 += up(UP7, day, base)
-        return
-    if kind == CART:
-        r.c7 += up(UP7, day, base)
-        return
-    if kind == RETURN:
-        r.returned -= amount
-    else:
+    base: int = r.at // DAY
+    return base
+
+
+@njit
+def trade(r: Any, t: int, kind: int, amount: int, order: int, swept_to: int, horizon: int) -> None:
+    """A purchase or a return: money, and the order if it is a new one."""
+    day, base = t // DAY, reach(r, t)
+    if kind == PURCHASE:
         purchase(r, t, swept_to, horizon)
+    else:
+        r.returned -= amount
     w30, w90 = up(UP30, day, base), up(UP90, day, base)
     current = day >= r.due - horizon  # else too late for the open window
     if kind == PURCHASE and order not in r.order_ids:
@@ -204,6 +144,19 @@ def apply(r: Any, t: int, kind: int, amount: int, order: int, swept_to: int, hor
         r.orders, r.n30, r.n90, r.window_orders = r.orders + 1, r.n30 + w30, r.n90 + w90, r.window_orders + current
     r.spend, r.s30, r.s90 = r.spend + amount, r.s30 + amount * w30, r.s90 + amount * w90
     r.window += amount if current else 0
+
+
+@njit
+def apply(r: Any, t: int, kind: int, amount: int, order: int, swept_to: int, horizon: int) -> None:
+    """One event into one row; one of a kind that has no name here does nothing."""
+    if kind == VIEW:
+        base = reach(r, t)  # before the sum is read
+        r.v7 += up(UP7, t // DAY, base)
+    elif kind == CART:
+        base = reach(r, t)
+        r.c7 += up(UP7, t // DAY, base)
+    elif kind in (PURCHASE, RETURN):
+        trade(r, t, kind, amount, order, swept_to, horizon)
 
 
 @njit
@@ -322,11 +275,12 @@ class Table:
         self._rows["phase"][rows] = [phase(name, self.horizon) for name in names]
         return rows
 
-    def load(self, names: Sequence[str], packed: bytes) -> None:
-        """Adds customers with their rows as the store keeps them; ValueError when they are of another schema."""
-        rows = np.frombuffer(packed, ROW) if len(packed) == len(names) * ROW.itemsize else np.empty(0, ROW)
-        if len(rows) != len(names) or (rows["schema"] != SCHEMA).any():
-            raise ValueError(f"the stored customer states are not of schema {SCHEMA} ({ROW.itemsize} bytes each)")
+    def load(self, names: Sequence[str], packed: Sequence[bytes]) -> None:
+        """Adds customers with their rows as the store keeps them, of any known form. Raises UnknownForm."""
+        self.take(names, load_rows(packed))
+
+    def take(self, names: Sequence[str], rows: Array) -> None:
+        """Adds customers with these rows (n,) of ROW."""
         numbers = self.add(names)  # may move the rows
         whole(self._rows)[numbers] = whole(rows)
 
@@ -377,16 +331,6 @@ class Table:
             self.names[row] = ""
             self._rows[row] = BLANK
             self.free.append(row)
-
-
-def whole(records: Array) -> Array:
-    """The same memory without fields: numpy copies records ten times as fast when it does not look into them."""
-    return records.view(f"V{records.itemsize}")
-
-
-def joined(parts: Sequence[Array]) -> Array:
-    """Records of one type in one array."""
-    return np.concatenate([whole(part) for part in parts]).view(parts[0].dtype)
 
 
 def _gather(kernel: Any, end: int) -> Array:

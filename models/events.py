@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -21,13 +21,14 @@ import xxhash
 from msgspec import Meta
 from numpy.typing import NDArray
 
-PURCHASE, RETURN, VIEW, CART, TICK, ERASE = range(6)
-KINDS = {"purchase": PURCHASE, "return": RETURN, "view": VIEW, "cart": CART, "tick": TICK}
+from models.kinds import ERASE, NUMBER_OF, RETURN, TICK, TRADED, EventType, listed
+
 SECOND = 1_000_000
 FUTURE = 600 * SECOND  # how far an event may be ahead of its own record's timestamp, inclusive
 END = 7_258_118_400  # 2200-01-01T00:00:00Z in seconds, exclusive; time begins at 0
 LIMIT = 2**62  # of an amount in 1/10,000, exclusive: one bit is left for sums
 ID_BYTES = 128
+TICKS = "tick"  # the event_type of a record that only asks for a sweep
 DEPTH = 200  # of nested JSON, inclusive; a limit of our own, for Python's depends on version and caller
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -65,7 +66,7 @@ class Event(msgspec.Struct, frozen=True):
     """One accepted event; ids are "" and amount 0 where a kind has none."""
 
     event_id: str
-    kind: int  # PURCHASE .. ERASE
+    kind: int  # a number of models.kinds
     customer_id: str
     occurred_at: int  # microseconds since the epoch, UTC; 0 for ERASE
     order_id: str  # event_id if the producer gave none
@@ -126,18 +127,18 @@ def decode_one(key: bytes | None, value: bytes | None, timestamp: int | None) ->
         raise Rejected(Reason.no_timestamp, "the record has no timestamp")
     fields = _fields(value)
     event_type = _field(fields, "event_type", str, "a string")
-    if event_type not in KINDS:
-        raise Rejected(Reason.wrong_field, "event_type must be purchase, return, view or cart")
-    kind = KINDS[event_type]
-    if kind == TICK:
+    if event_type == TICKS:
         if key is not None:
             raise Rejected(Reason.wrong_key, "a tick must have no key")
         return Event("", TICK, "", _occurred_at(fields, timestamp), "", None, 0)
+    if event_type not in NUMBER_OF:
+        raise Rejected(Reason.wrong_field, f"event_type must be {listed('or')}")
+    kind = NUMBER_OF[event_type]
     event_id, customer_id = _id(fields, "event_id"), _id(fields, "customer_id")
     _check_key(key, customer_id)
     occurred_at = _occurred_at(fields, timestamp)
     order_id, product_id = _optional_id(fields, "order_id") or event_id, _optional_id(fields, "product_id")
-    amount = _amount(fields) if kind in (PURCHASE, RETURN) else 0
+    amount = _amount(fields) if kind in TRADED else 0
     return Event(event_id, kind, customer_id, occurred_at, order_id, product_id, -amount if kind == RETURN else amount)
 
 
@@ -253,7 +254,7 @@ def _price(number: float, text: str) -> int:
 class _Wire(msgspec.Struct, frozen=True, gc=False):
     """The common event. Its bounds are narrower than the contract where that makes columns of doubles exact."""
 
-    event_type: Literal["purchase", "return", "view", "cart"]
+    event_type: EventType
     event_id: Id
     customer_id: Id
     occurred_at: Seconds | Annotated[datetime, Meta(tz=True)]
@@ -299,7 +300,7 @@ def _columns(
 ) -> Batch:
     """Those wires that are events beyond doubt."""
     names = [wire.customer_id for wire in wires]
-    kind = np.array([KINDS[wire.event_type] for wire in wires], np.int8)
+    kind = np.array([NUMBER_OF[wire.event_type] for wire in wires], np.int8)
     t = _times([wire.occurred_at for wire in wires])
     stamp = np.array([-1 if timestamps[i] is None else timestamps[i] for i in index], np.int64)
     amount, fine = _amounts(wires, kind)
@@ -327,7 +328,7 @@ def _times(moments: list[int | float | datetime]) -> NDArray[np.int64]:
 def _amounts(wires: list[_Wire], kind: NDArray[np.int8]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Amounts, and where they are exact."""
     amount, fine = np.zeros(len(wires), np.int64), np.ones(len(wires), np.bool_)
-    sold = np.flatnonzero(kind <= RETURN)
+    sold = np.flatnonzero(np.isin(kind, TRADED))
     chosen = [wires[i] for i in sold.tolist()]
     quantity = np.array([wire.quantity for wire in chosen], np.float64)  # None becomes NaN
     price = np.array([wire.unit_price for wire in chosen], np.float64) * 1e4
@@ -360,7 +361,7 @@ def _careful(wire: _Wire, value: bytes) -> bool:
 
 def _batch(found: list[tuple[int, Event]]) -> Batch:
     events = [event for _, event in found]
-    named = np.array([event.kind < TICK for event in events], np.uint64)
+    named = np.array([event.kind >= 0 for event in events], np.uint64)
     return Batch(
         np.array([i for i, _ in found], np.int64),
         [event.customer_id for event in events],
@@ -398,7 +399,7 @@ class _Out(msgspec.Struct, omit_defaults=True):
     unit_price: Decimal | None = None
 
 
-class _Tick(msgspec.Struct, tag_field="event_type", tag="tick"):
+class _Tick(msgspec.Struct, tag_field="event_type", tag=TICKS):
     occurred_at: datetime
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.compiled import njit
-from models.customers import RAW
+from models.rows import RAW
 
 UNIT = 1e4  # RAW holds money in 1/10,000 of the major unit
 LN2 = 0.6931471805599453

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.customers import ENTRY, HORIZON
 from models.demand import BUY, ORDERS, SPEND, Correction, Floats, Upper, scales
 from models.features import UNIT, Raw, inputs_exact, inputs_many, inputs_one
 from models.offers import Offers
 from models.rfm import Quintiles
+from models.rows import ENTRY, HORIZON
 from models.segments import Segments
 
 BLOCK = 8192  # rows scored at a time: their inputs stay in the cache

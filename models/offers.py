@@ -15,7 +15,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from models.compiled import njit
-from models.customers import DAY, RING
+from models.rows import DAY, RING
 
 KEPT = 90  # days, inclusive
 MOST = 3  # offers shown to a customer

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.customers import DAY
 from models.offers import Offers
+from models.rows import DAY
 
 Array = npt.NDArray[Any]
 
@@ -19,6 +19,8 @@ FIELDS = (
     "model_version", "schema",
 )  # fmt: skip
 COMMON = FIELDS[-4:]
+SCHEMA = 1  # of the contract with a CRM: another one where a field goes or says something else
+FORM = 1  # of a hash: one more with every field that comes, and workers write everybody's hash anew
 YEAR = 365 * DAY
 MINUTES = [f"{minute // 60:02}:{minute % 60:02}:" for minute in range(1440)]
 SECONDS = [f"{second:02}Z" for second in range(60)]

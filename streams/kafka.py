@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
+from streams.refusal import Refusal
 from streams.settings import Settings
 
 WAIT = 15.0  # seconds
@@ -17,8 +18,8 @@ CONFIG = {"retention.ms": "-1", "message.timestamp.after.max.ms": "3600000"}
 REJECTED = CONFIG | {"max.message.bytes": str(4 << 20)}  # a reject is a record with headers more
 
 
-class KafkaProblem(RuntimeError):
-    """Kafka cannot be used; one line says why and what to do."""
+class KafkaProblem(Refusal):
+    """Kafka cannot be used."""
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,16 @@
 
 The rule: rows in memory may be ahead of Redis by the write under way, never by anything else. Whoever leaves the lock
 by an exception has lost the partition: its rows are dropped, and a new one is located from Redis. Nothing is skipped.
-An event's way: `process` (decode, cut at sweeps) -> `_fold` -> `_publish` (in blocks) -> Store.write.
+An event's way: `process` (decode, cut at sweeps) -> `_fold` -> `_publish` (in blocks) -> `_write` -> `_send` ->
+`insist` -> Store.write. Rules by number are those of the write protocol (docs/architecture.md).
 """
 
 import asyncio
 import contextlib
+import enum
 import itertools
-import random
-import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol, TypeVar
 
 import numpy as np
@@ -20,23 +19,51 @@ import numpy.typing as npt
 from redis import exceptions
 
 from models import scores
-from models.customers import DAY, ENTRY, ERASE, NONE, SKIPPED, TICK, Table
+from models.customers import SKIPPED, Table
 from models.events import Batch, Reason, decode_many
+from models.kinds import ERASE, TICK
+from models.rows import DAY, ENTRY, NONE, UnknownForm
 from streams import memory
-from streams.block import Block, compose, opened
+from streams.compose import compose
 from streams.console import say
+from streams.deployment import Deployment, DeploymentError, GuardState
 from streams.serving import Serving
-from streams.store import TRANSIENT, Store, erasure
+from streams.store import SLOWEST, TRANSIENT, Block, Position, Store, patience, pauses, token
 
 Array = npt.NDArray[Any]
 T = TypeVar("T")
-SLOWEST = 2.0  # seconds between two tries at most
 CHECKED, TOLERATED = 1_000, 100  # of a partition's first customers, so many may belong to another partition
 _NO_ROWS, _NO_ENTRIES = np.empty(0, np.int64), np.empty(0, ENTRY)
 
 
 class Lost(Exception):
-    """This worker no longer knows where the partition stands."""
+    """Go and locate the partition anew, if it is still ours: this worker no longer knows where it stands."""
+
+
+class Life(enum.Enum):
+    """A partition's life in this process, from one assignment or loss to the next.
+
+        LOCATING --> READY ----> LOST      another partition takes its place here, and is located
+            |          |          ^
+            |          +-----> REVOKED     Kafka gave it to another worker
+            |                     ^
+            +---------------------+        either may come before it is ready
+
+    LOCATING reads guard and states; READY folds and writes. Nothing leaves LOST or REVOKED.
+    """
+
+    LOCATING = enum.auto()
+    READY = enum.auto()
+    LOST = enum.auto()
+    REVOKED = enum.auto()
+
+
+MOVES = {
+    Life.LOCATING: {Life.READY, Life.LOST, Life.REVOKED},
+    Life.READY: {Life.LOST, Life.REVOKED},
+    Life.LOST: set[Life](),
+    Life.REVOKED: set[Life](),
+}
 
 
 class Record(Protocol):
@@ -78,23 +105,14 @@ class Log(Protocol):
     def lose(self, partition: "Partition") -> None:
         """Replaces the partition by a new one, to be located, if it is still held."""
 
-    def home(self, customer_id: str) -> int:
-        """The partition that the customer's events belong to."""
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What the deployment fixed at the first publish or by its settings."""
-
-    topic: str
-    cut_off: int  # day: events before it are in the history
-    horizon: int  # days
-    grace: int  # microseconds
-    erasure_key: str
-
 
 class Partition:
-    """One assignment of one partition. `epoch` tells the chunks sought for it from those of earlier assignments."""
+    """One assignment of one partition. `epoch` tells the chunks sought for it from those of earlier assignments.
+
+    Three offsets, each the next one after what it speaks of: `reached`, the end of the last chunk that was folded
+    whole; `offset`, where the write that was handed over last leaves the guard, which runs from one `reached` to the
+    next; `committed`, where Redis has said that the guard stands, which is what Kafka is told.
+    """
 
     def __init__(
         self,
@@ -103,17 +121,28 @@ class Partition:
         store: Store,
         log: Log,
         serving: Serving,
-        rules: Rules,
+        deployment: Deployment,
         stop: Callable[[str], NoReturn],
     ) -> None:
         self.number, self.epoch = number, epoch
-        self.store, self.log, self.serving, self.rules, self.stop = store, log, serving, rules, stop
-        self.lock, self.held_by_us, self.ready = asyncio.Lock(), True, False
-        self.table = Table(rules.horizon)
+        self.store, self.log, self.serving, self.deployment, self.stop = store, log, serving, deployment, stop
+        self.lock, self.life = asyncio.Lock(), Life.LOCATING
+        self.table, self.grace = Table(deployment.horizon), store.settings.grace * 1_000_000
         self.token, self.flight = b"", None  # type: tuple[bytes, asyncio.Task[None] | None]
         self.offset = self.swept_to = self.reached = self.committed = -1  # unknown until located
-        self.quiet_until = 0
+        self.quiet_until = self.hashes = 0
         self.checked = self.strays = 0
+
+    def become(self, life: Life) -> None:
+        """Moves on in its life; a move that MOVES does not know is an error of this program."""
+        if life not in MOVES[self.life]:
+            raise RuntimeError(f"partition {self.number}: from {self.life.name} to {life.name} is no move")
+        self.life = life
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is worth asking Redis or Kafka for it again."""
+        return self.life in (Life.LOCATING, Life.READY)
 
     # ---- where the partition stands ----------------------------------------------------------------------------------
 
@@ -124,58 +153,77 @@ class Partition:
                 await asyncio.sleep(0.05)
 
     async def _locate(self) -> bool:
-        guard = await self.insist(lambda: self.store.guard(self.number))
+        """One try; False where the guard moved meanwhile."""
+        # 1. The guard alone says where the partition stands, and whether it may be folded (rules 1 and 8).
         key = self.store.keys.guard(self.number)
+        guard = await self.insist(lambda: self.store.guard(self.number))
         if guard is None:
             self.stop(f"no guard {key}: restore Redis, or run `streams rebuild`")
-        if guard.state != "ready":
+        if guard.state is not GuardState.READY:
             say(f"{key} is {guard.state}: waiting for it to be ready")
             await asyncio.sleep(2)
             return False
+        if guard.hashes > scores.FORM:
+            self.stop(f"{key}: a newer program wrote the customers' hashes: upgrade this worker")
+        # 2. The log must hold the offset (rule 8).
         low, high = await self.insist(lambda: self.log.bounds(self.number))
         if not low <= guard.offset <= high:
             self.stop(
-                f"{key} stands at offset {guard.offset}, but partition {self.number} of {self.rules.topic} holds {low}"
-                f" to {high}: events are missing or the topic is another; restore it, or run `streams rebuild`"
+                f"{key} stands at offset {guard.offset}, but partition {self.number} of {self.deployment.topic} holds"
+                f" {low} to {high}: events are missing or the topic is another; restore it, or run `streams rebuild`"
             )
-        customers = await self.insist(lambda: self.store.customers(self.number))
-        if tight := memory.warning(self.number, customers, memory.free()):
-            say(tight)
-        states = await self.insist(lambda: self.store.load(self.number, guard.token))
-        if states is None:
+        # 3. The states under the guard's token: another token, and all begins again (rule 4).
+        if not await self._load(guard.token):
             return False
-        try:
-            self.table.load([name for name, _ in states], b"".join(packed for _, packed in states))
-        except ValueError as error:
-            self.stop(f"{self.store.keys.state(self.number)}: {error}: run `streams rebuild`")
-        self.token, self.quiet_until = guard.token, guard.quiet_until
+        # 4. From here on rows and Redis agree; the model is the one that serves now (rule 11).
+        self.token, self.quiet_until, self.hashes = guard.token, guard.quiet_until, guard.hashes
         self.offset = self.committed = self.reached = guard.offset
         self.swept_to = guard.swept_to
         await self._take_model((await self.insist(lambda: self.store.standing(self.number)))[1])
-        self.ready = True
+        # 5. The seek comes last: the first chunk of this epoch finds a partition that is ready (rules 5 and 6).
+        if self.ours:
+            self.become(Life.READY)
         await self.insist(lambda: self.log.seek(self.number, guard.offset, self.epoch))
+        return True
+
+    async def _load(self, expected: bytes) -> bool:
+        customers = await self.insist(lambda: self.store.customers(self.number))
+        if tight := memory.warning(self.number, customers, memory.free()):
+            say(tight)
+        states = await self.insist(lambda: self.store.load(self.number, expected))
+        if states is None:
+            return False
+        try:
+            self.table.load([name for name, _ in states], [packed for _, packed in states])
+        except UnknownForm as error:
+            self.stop(f"{self.store.keys.state(self.number)}: {error}: upgrade this worker, or run `streams rebuild`")
         return True
 
     async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeats a call to Redis or Kafka until it answers; gives up only when the partition is not ours any more."""
-        delay, transient = 0.05, TRANSIENT + self.log.TRANSIENT
-        while self.held_by_us:
+        transient, tries = TRANSIENT + self.log.TRANSIENT, pauses()
+        while self.ours:
             try:
                 return await call()
             except (exceptions.AuthenticationError, exceptions.AuthorizationError) as error:
                 self.stop(f"CRM_REDIS_URL: Redis says: {error}")
             except transient as error:
-                if delay == SLOWEST:
+                pause = next(tries)
+                if pause == SLOWEST:
                     say(f"partition {self.number} waits: {error or type(error).__name__}")
-                await asyncio.sleep(delay * random.uniform(0.5, 1.5))
-                delay = min(2 * delay, SLOWEST)
+                await patience(pause)
             except exceptions.RedisError as error:
                 self.stop(f"partition {self.number}: Redis says: {error}")
+            except DeploymentError as error:
+                self.stop(f"partition {self.number}: {error}")
         raise Lost
 
     @contextlib.asynccontextmanager
-    async def held(self) -> AsyncIterator[None]:
-        """The lock, no write under way and the serving model known; left by an exception: the partition is lost."""
+    async def locked(self) -> AsyncIterator[None]:
+        """The lock, no write under way and the serving model known; left by an exception: the partition is lost.
+
+        Rules 10 and 11.
+        """
         async with self.lock:
             try:
                 told = await self.settle()
@@ -192,16 +240,16 @@ class Partition:
         if self.flight is not None:
             await asyncio.wait([self.flight])  # not `await`: our cancellation must not cancel the write
             self.flight.result()
-        if not (self.ready and self.held_by_us):
+        if self.life is not Life.READY:
             raise Lost
         return waited
 
     async def refresh(self) -> None:
         """Compares the token, for Redis may have been emptied or gone back in time, and takes the serving model."""
-        token, version = await self.insist(lambda: self.store.standing(self.number))
-        if not token:
+        stands, version = await self.insist(lambda: self.store.standing(self.number))
+        if not stands:
             self.stop(f"{self.store.keys.guard(self.number)} is gone: restore Redis, or run `streams rebuild`")
-        if token != self.token:
+        if stands != self.token:
             raise Lost
         await self._take_model(version)
 
@@ -218,12 +266,12 @@ class Partition:
         records = chunk.records
         keys, values, times = ([getattr(r, name) for r in records] for name in ("key", "value", "timestamp"))
         decoded = decode_many(keys, values, times)  # before the lock: our own last write may be under way
-        async with self.held():
+        async with self.locked():
             if chunk.start != self.reached:  # a chunk went astray, or Kafka's client reset the position
                 raise Lost
             offsets = np.array([record.offset for record in records], np.int64)
             batch, rejects = await self._accepted(records, *decoded)
-            for i, j, day in cuts(batch, self.rules.grace, self.swept_to):
+            for i, j, day in cuts(batch, self.grace, self.swept_to):
                 first = int(offsets[batch.index[i]])
                 if day > self.swept_to:
                     if first > self.offset:  # what stands before the cut
@@ -254,7 +302,7 @@ class Partition:
 
     def _strays(self, batch: Batch) -> Array:
         """Mask (n,) of events whose customer belongs to another partition; only customers not known here are asked."""
-        known, home = self.table.index, self.log.home
+        known, home = self.table.index, self.deployment.home
         unknown = (name for name in set(batch.customer_id) if name and name not in known)
         strays = {name for name in unknown if home(name) != self.number}
         if self.checked < CHECKED:
@@ -262,14 +310,14 @@ class Partition:
             self.strays += len(strays)
             if self.strays > TOLERATED:
                 self.stop(
-                    f"partition {self.number} of {self.rules.topic} holds customers of other partitions ({self.strays}"
-                    f" of its first {self.checked}): producers and CRM_PARTITIONER must choose alike (murmur2: Java,"
-                    " aiokafka; crc32: librdkafka's default)"
+                    f"partition {self.number} of {self.deployment.topic} holds customers of other partitions"
+                    f" ({self.strays} of its first {self.checked}): producers and CRM_PARTITIONER must choose alike"
+                    " (murmur2: Java, aiokafka; crc32: librdkafka's default)"
                 )
         return np.array([name in strays for name in batch.customer_id], bool) if strays else np.zeros(len(batch), bool)
 
     async def _fold(self, batch: Batch, offsets: Array, end: int, counts: Counter[str]) -> None:
-        old = batch.t < self.rules.cut_off * DAY
+        old = batch.t < self.deployment.cut_off * DAY
         counts["before_history_ends"] += int((old & (batch.kind != TICK)).sum())
         batch = batch.keep(~old & (batch.kind != TICK))
         skipped = np.zeros(len(SKIPPED), np.int64)
@@ -285,9 +333,9 @@ class Partition:
         for name in dict.fromkeys(batch.customer_id):
             row = self.table.index.get(name)
             cluster = "" if row is None else str(self.table.rows[row]["cluster"])
-            erased.append((name, cluster, erasure(name, self.rules.erasure_key)))
+            erased.append((name, cluster, self.deployment.erasure(name)))
             self.table.erase(name)
-        await self._write(Block(erased=erased, counts=_counted(counts)), end, self.swept_to)
+        await self._write(Block(erased=erased, counts=_counted(counts)), Position(end, self.swept_to, self.hashes))
 
     # ---- sweeps ------------------------------------------------------------------------------------------------------
 
@@ -295,90 +343,101 @@ class Partition:
         """Passes the landmarks up to `day` and scores everybody anew; `swept_to` moves with the last write."""
         entries = self.table.sweep(day)
         rows = np.union1d(entries["row"], self._moved(day))
-        await self._publish(rows.astype(np.int64), entries, self.offset, Counter(), day)
+        await self._publish(rows.astype(np.int64), entries, self.offset, Counter(), day, scores.FORM)
 
     def _moved(self, day: int) -> Array:
-        """Rows whose score is not the published one, as of `day`: segment, RFM, or demand by 5 % and a cent."""
+        """Rows whose score is not the published one, as of `day`: segment, RFM, or demand by 5 % and a cent; all of an
+        earlier publish; all, where hashes are of an earlier form."""
         alive = np.flatnonzero(self.table.rows["first"] != NONE)
+        if self.hashes < scores.FORM:
+            return alive
         rows, predicted = self.table.rows[alive], self.serving.model.predict_many(self.table.observe(alive, day))
         moved = np.abs(predicted.demand - rows["demand"])
-        of_old_publish = rows["version"] >> 16 != self.serving.number >> 16
-        told = (moved > 0.05 * rows["demand"]) & (scores.customer_value(moved, self.rules.horizon) > 0.01)
+        told = (moved > 0.05 * rows["demand"]) & (scores.customer_value(moved, self.deployment.horizon) > 0.01)
         others = (predicted.cluster != rows["cluster"]) | (predicted.rfm != rows["rfm"])
-        changed: Array = alive[told | others | of_old_publish]
+        changed: Array = alive[told | others | self._of_old_publish(rows)]
         return changed
 
+    def _of_old_publish(self, rows: Array) -> Array:
+        mask: Array = rows["version"] >> 16 != self.serving.number >> 16
+        return mask
+
     async def idle(self) -> None:
-        """Nothing arrives: notices another Redis or another model, and scores everybody anew after a `publish`."""
-        async with self.held():
+        """Nothing arrives: notices another Redis or another model, and scores everybody anew after a `publish`, or
+        after an upgrade to a program whose hashes have fields more."""
+        async with self.locked():
             rows = self.table.rows
-            if ((rows["version"] >> 16 != self.serving.number >> 16) & (rows["first"] != NONE)).any():
-                await self._publish(self._moved(self.swept_to), _NO_ENTRIES, self.offset, Counter())
-
-    # ---- seeding: a partition that nobody consumes yet ---------------------------------------------------------------
-
-    def seeded(self, token: bytes, offset: int) -> None:
-        """Stands at `offset` under `token`, with rows loaded; what opened at the cut-off was served by this model."""
-        self.token, self.offset, self.swept_to, self.ready = token, offset, self.rules.cut_off, True
-        self.quiet_until = offset + 1  # nobody moved: no changes are announced
-        rows = self.table.rows
-        opened(
-            self.table,
-            self.serving,
-            np.flatnonzero((rows["open"] == 1) & (rows["due"] == self.rules.cut_off + self.rules.horizon)),
-        )
-
-    async def score_rows(self, rows: Array) -> None:
-        """Writes these rows (ascending) with their scores at the offset where the partition stands."""
-        await self._publish(rows, _NO_ENTRIES, self.offset, Counter())
+            behind = (self._of_old_publish(rows) & (rows["first"] != NONE)).any()
+            if behind or self.hashes < scores.FORM:
+                await self._publish(
+                    self._moved(self.swept_to), _NO_ENTRIES, self.offset, Counter(), self.swept_to, scores.FORM
+                )
 
     # ---- writes ------------------------------------------------------------------------------------------------------
 
     async def _publish(
-        self, rows: Array, entries: Array, offset: int, counts: Counter[str], swept_to: int | None = None
+        self,
+        rows: Array,
+        entries: Array,
+        offset: int,
+        counts: Counter[str],
+        swept_to: int | None = None,
+        hashes: int | None = None,
     ) -> None:
-        """Writes rows (ascending) with their entries in blocks; the last one moves the offset and `swept_to`."""
-        day = self.swept_to if swept_to is None else swept_to
+        """Writes rows (ascending) with their entries in blocks; the last one moves the guard."""
+        before = Position(self.offset, self.swept_to, self.hashes)
+        after = Position(
+            offset,
+            self.swept_to if swept_to is None else swept_to,
+            self.hashes if hashes is None else hashes,
+        )
         entries = entries[np.argsort(entries["row"], kind="stable")]
         size = self.store.settings.block
         for i in range(0, max(len(rows), 1), size):
+            # 1. A block holds whole customers: row, entries, hash and set together (the second of the three rules).
             block_rows = rows[i : i + size]
+            low, high = _span(entries["row"], block_rows)
+            block = self._compose(block_rows, entries[low:high], after.swept_to)
+            # 2. Only the last block moves the guard: a crash before it repeats the piece, and `seen` passes over those
+            #    rows that were written (rule 9).
             last = i + size >= len(rows)
-            low, high = (
-                (np.searchsorted(entries["row"], edge) for edge in (block_rows[0], block_rows[-1] + 1))
-                if len(rows)
-                else (0, 0)
-            )
-            block = self._compose(block_rows, entries[low:high], day)
             if last:
                 block.counts = _counted(counts)
-            await self._write(block, offset if last else self.offset, day if last else self.swept_to)
+            # 3. It is sent once the one before has been settled: one write under way (rule 10).
+            await self._write(block, after if last else before)
 
     def _compose(self, rows: Array, entries: Array, swept_to: int) -> Block:
         if not len(rows):
             return Block()
-        place = f"{self.rules.topic}:{self.number}"
+        place = f"{self.deployment.topic}:{self.number}"
         quiet = self.quiet_until if self.offset < self.quiet_until else -1
         return compose(self.table, self.serving, rows, entries, swept_to, place, quiet)
 
-    async def _write(self, block: Block, offset: int, swept_to: int) -> None:
+    async def _write(self, block: Block, position: Position) -> None:
         """Starts the guarded write once the one before is settled; what is computed meanwhile overlaps with Redis."""
         await self.settle()
-        self.offset, self.swept_to = offset, swept_to
-        self.flight = asyncio.create_task(self._send(self.token, uuid.uuid4().bytes, offset, swept_to, block))
+        self.offset, self.swept_to, self.hashes = position.offset, position.swept_to, position.hashes
+        self.flight = asyncio.create_task(self._send(self.token, token(), position, block))
         for _ in range(3):  # let the bytes leave before we go on computing
             await asyncio.sleep(0)
 
-    async def _send(self, held: bytes, token: bytes, offset: int, swept_to: int, block: Block) -> None:
+    async def _send(self, expected: bytes, new: bytes, position: Position, block: Block) -> None:
+        """The same write with the same token until Redis answers (rule 3)."""
         with contextlib.suppress(Lost):
-            stands, version = await self.insist(
-                lambda: self.store.write(self.number, held, token, offset, swept_to, block)
-            )
-            if stands == token:  # applied, now or by an earlier copy
-                self.token, self.committed = token, offset
+            stands, version = await self.insist(lambda: self.store.write(self.number, expected, new, position, block))
+            if stands == new:  # applied, now or by an earlier copy
+                self.token, self.committed = new, position.offset
                 await self._take_model(version)
             else:  # somebody else wrote, or Redis went back in time
                 self.log.lose(self)
+
+
+def _span(sorted_rows: Array, block_rows: Array) -> tuple[int, int]:
+    """Where the entries of a block's rows (ascending) stand among all, sorted by row."""
+    if not len(block_rows):
+        return 0, 0
+    low, high = np.searchsorted(sorted_rows, (block_rows[0], block_rows[-1] + 1)).tolist()
+    return low, high
 
 
 def cuts(batch: Batch, grace: int, swept_to: int) -> Iterator[tuple[int, int, int]]:

@@ -4,8 +4,6 @@ import zlib
 from collections.abc import Callable
 from functools import lru_cache
 
-from aiokafka.partitioner import murmur2
-
 
 def partitioner(kind: str, partitions: int) -> Callable[[str], int]:
     """customer_id -> partition, as Java's and aiokafka's default (murmur2) or librdkafka's (crc32) choose it.
@@ -13,6 +11,7 @@ def partitioner(kind: str, partitions: int) -> Callable[[str], int]:
     >>> [partitioner(kind, 4)("c1") for kind in ("murmur2", "crc32")]
     [3, 1]
     """
+    from aiokafka.partitioner import murmur2  # here, for most commands do without a third of a second
 
     @lru_cache(maxsize=1 << 17)
     def home(customer_id: str) -> int:

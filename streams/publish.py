@@ -6,169 +6,167 @@ The rule: `crm:meta` is written last, and workers start only when it stands: an 
 import json
 import secrets
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from models import artefact
-from models.artefact import Artefact
-from models.customers import ROW
+from models import artefact, handover, scores
+from models.artefact import Artefact, ArtefactError
+from models.customers import Table
+from models.rows import ENTRY, UnknownForm, load_rows
+from streams.compose import compose, opened
+from streams.deployment import Deployment
 from streams.kafka import Topic
-from streams.partition import Partition, Rules
-from streams.partitioner import partitioner
-from streams.serving import Serving
+from streams.refusal import Refusal
+from streams.serving import Serving, restored
 from streams.settings import Settings
-from streams.store import Store, erasure
+from streams.store import SLOWEST, TRANSIENT, Block, Position, Store, patience, pauses, token
 
 Progress = Callable[[int], None]
+_NO_ENTRIES = np.empty(0, ENTRY)
 
 
-class PublishError(ValueError):
-    """It cannot be published; one line says why and what to do."""
+class PublishError(Refusal):
+    """It cannot be published."""
 
 
 class Kept:
-    """What `offline fit` left in DIR: the artefact, and everybody's packed rows at the cut-off."""
+    """What `offline fit` left in DIR: the artefact, and everybody's rows (ROW) at the cut-off, of any known form."""
 
     def __init__(self, directory: Path) -> None:
         try:
-            self.artefact: Artefact = artefact.decode((directory / "artefact.json").read_bytes())
-            states = pq.read_table(directory / "states.parquet")
+            self.artefact: Artefact = artefact.decode((directory / handover.ARTEFACT).read_bytes())
+            with pq.ParquetFile(directory / handover.STATES) as file:
+                if why := handover.STATED.refused(file.metadata.metadata, file.schema_arrow.names):
+                    raise PublishError(f"{directory / handover.STATES}: {why}")
+                states = file.read()
             self.names: list[str] = states["customer_id"].to_pylist()
-            self.rows = np.frombuffer(b"".join(states["state"].to_pylist()), ROW).copy()
+            self.rows = load_rows(states["state"].to_pylist())
         except FileNotFoundError as error:
             raise PublishError(
                 f"{error.filename} is missing: {directory} is not what `offline fit --out` wrote"
             ) from None
-        except (artefact.ArtefactError, pa.ArrowInvalid, KeyError, ValueError) as error:
+        except UnknownForm as error:
+            raise PublishError(f"{directory / handover.STATES}: {error}: use the program that fitted it") from None
+        except (ArtefactError, pa.ArrowInvalid) as error:
             raise PublishError(f"{directory}: {error}") from None
-        if len(self.rows) != len(self.names):
-            raise PublishError(f"{directory}/states.parquet is of another version: run `offline fit` again")
 
 
-def _refuse(reason: str) -> NoReturn:
-    raise PublishError(reason)
+async def publish(store: Store, settings: Settings, topic: Topic, kept: Kept, progress: Progress) -> str:
+    """Puts the artefact into Redis; returns its version."""
+    deployment = await store.published()
+    if deployment:
+        return await _swap(store, deployment, kept)
+    return await _first(store, settings, topic, kept, progress)
+
+
+async def _first(store: Store, settings: Settings, topic: Topic, kept: Kept, progress: Progress) -> str:
+    # 1. No meta and a guard that moved: it is not a first publish, meta was lost. Nothing is touched (rule 8).
+    for p, (low, _) in enumerate(topic.bounds):
+        guard = await store.guard(p)
+        if guard is not None and guard.offset > low:
+            raise PublishError(
+                f"{store.keys.guard(p)} stands at offset {guard.offset} but {store.keys.meta} is gone: restore Redis,"
+                f" or delete the keys {store.keys.everything} and publish anew"
+            )
+    # 2. What an interrupted first publish left.
+    await store.drop_everything()
+    deployment = Deployment(
+        topic=settings.events_topic,
+        topic_id=topic.id,
+        partitions=topic.partitions,
+        partitioner=settings.partitioner,
+        cut_off=kept.artefact.trained_through,
+        horizon=kept.artefact.horizon,
+        erasure_key=secrets.token_hex(32),
+    )
+    # 3. The model, for every score names the version that said it.
+    document = artefact.encode(kept.artefact)
+    version = artefact.version(1, kept.artefact.trained_through, document)
+    await _store_model(store, ("", ""), version, kept.artefact, document, topic.partitions)
+    serving = Serving(store)
+    serving.take(version, kept.artefact.restored())
+    # 4. Everybody's state and score under guards that stand at the start of the log (rule 1).
+    await seed_all(store, serving, deployment, [low for low, _ in topic.bounds], kept, progress)
+    # 5. Guards first, meta last: a worker that finds meta finds every partition ready.
+    for p in range(topic.partitions):
+        await store.ready(p, quiet_until=0)
+    await store.write_deployment(deployment)
+    return version
+
+
+async def seed_all(
+    store: Store, serving: Serving, deployment: Deployment, starts: list[int], kept: Kept, progress: Progress
+) -> None:
+    """Seeds every partition from the kept states, but for erased customers."""
+    homes = np.array([deployment.home(name) for name in kept.names], np.int64)
+    for p, start in enumerate(starts):
+        gone, here = await store.erased(p), np.flatnonzero(homes == p).tolist()
+        mine = [i for i in here if not gone or deployment.erasure(kept.names[i]) not in gone]
+        await seed(store, serving, deployment, p, start, [kept.names[i] for i in mine], kept.rows[mine], progress)
 
 
 async def seed(
     store: Store,
     serving: Serving,
-    rules: Rules,
+    deployment: Deployment,
     number: int,
     offset: int,
     names: list[str],
     rows: Any,
     progress: Progress,
 ) -> None:
-    """Writes everybody of one partition under a fresh guard, as workers write; the guard is not `ready` yet."""
-    token = uuid.uuid4().bytes
-    guard = {"offset": offset, "token": token, "swept_to": rules.cut_off, "state": "seeding"}
-    await store.redis.hset(store.keys.guard(number), mapping=guard)
-    part = Partition(number, 0, store, NoLog(), serving, rules, _refuse)
-    part.table.load(names, rows.tobytes())
-    part.seeded(token, offset)
-    for i in range(0, max(1, len(names)), 10_000):
-        await part.score_rows(np.arange(i, min(i + 10_000, len(names))))
-        progress(min(10_000, len(names) - i))
-    await part.settle()
+    """Writes everybody of one partition as workers write, under a fresh guard of our own that is not ready yet."""
+    position = Position(offset, deployment.cut_off, scores.FORM)
+    stands = await store.seeding(number, position)
+    table, place = Table(deployment.horizon), f"{deployment.topic}:{number}"
+    table.take(names, rows)
+    # The examples that opened at the cut-off were served by this model.
+    rows = table.rows
+    opened(table, serving, np.flatnonzero((rows["open"] == 1) & (rows["due"] == deployment.cut_off + table.horizon)))
+    for part in _parts(len(names), store.settings.block):
+        # Nobody moved: changes of the history, whose events are no offsets of this log, are not announced.
+        block = compose(table, serving, part, _NO_ENTRIES, deployment.cut_off, place, quiet=offset)
+        new = token()
+        if not await _written(store, number, stands, new, position, block):
+            raise PublishError(f"{store.keys.guard(number)} was changed by somebody else meanwhile: publish again")
+        stands = new
+        progress(len(part))
 
 
-class NoLog:
-    """Seeding reads no log, and nobody else writes meanwhile."""
-
-    TRANSIENT: tuple[type[Exception], ...] = ()
-
-    async def bounds(self, partition: int) -> tuple[int, int]:
-        raise AssertionError("not asked while seeding")
-
-    async def seek(self, partition: int, offset: int, epoch: int) -> None:
-        raise AssertionError("not asked while seeding")
-
-    async def reject(self, partition: int, rejects: Any) -> None:
-        raise AssertionError("not asked while seeding")
-
-    def home(self, customer_id: str) -> int:
-        raise AssertionError("not asked while seeding")
-
-    def lose(self, partition: Partition) -> None:
-        _refuse(f"{partition.store.keys.guard(partition.number)} was changed by somebody else meanwhile: publish again")
+def _parts(customers: int, size: int) -> Iterator[Any]:
+    """Row numbers, so many at a time."""
+    for start in range(0, customers, size):
+        yield np.arange(start, min(start + size, customers))
 
 
-async def publish(store: Store, settings: Settings, topic: Topic, kept: Kept, progress: Progress) -> str:
-    """Puts the artefact into Redis; returns its version."""
-    meta = await store.meta()
-    if meta:
-        return await _swap(store, meta, kept)
-    return await _first(store, settings, topic, kept, progress)
-
-
-async def _first(store: Store, settings: Settings, topic: Topic, kept: Kept, progress: Progress) -> str:
-    for p, (low, _) in enumerate(topic.bounds):
-        guard = await store.guard(p)
-        if guard is not None and guard.offset > low:
-            raise PublishError(
-                f"{store.keys.guard(p)} stands at offset {guard.offset} but {store.keys.meta} is gone: restore Redis,"
-                f" or delete the keys {settings.prefix}:* and publish anew"
-            )
-    await store.delete([key.decode() async for key in store.redis.scan_iter(f"{settings.prefix}:*", count=1000)])
-    meta = {
-        "topic": settings.events_topic,
-        "topic_id": topic.id,
-        "partitions": str(topic.partitions),
-        "partitioner": settings.partitioner,
-        "cut_off": str(kept.artefact.trained_through),
-        "horizon": str(kept.artefact.horizon),
-        "erasure_key": secrets.token_hex(32),
-    }
-    document = artefact.encode(kept.artefact)
-    version = artefact.version(1, kept.artefact.trained_through, document)
-    await _store_model(store, ("", ""), version, kept.artefact, document, topic.partitions)
-    serving = Serving(store)
-    serving.take(version, kept.artefact.restored())
-    await seed_all(store, serving, meta, [low for low, _ in topic.bounds], kept, progress)
-    for p in range(topic.partitions):
-        await store.redis.hset(store.keys.guard(p), mapping={"state": "ready", "quiet_until": 0})
-    await store.redis.hset(store.keys.meta, mapping=meta)
-    return version
-
-
-async def seed_all(
-    store: Store, serving: Serving, meta: dict[str, str], starts: list[int], kept: Kept, progress: Progress
-) -> None:
-    """Seeds every partition from the kept states, but for erased customers."""
-    home = partitioner(meta["partitioner"], len(starts))
-    homes = np.array([home(name) for name in kept.names], np.int64)
-    rules = rules_of(meta, grace=0)
-    for p, start in enumerate(starts):
-        erased = await store.redis.hkeys(store.keys.erased(p))
-        gone = {name.decode() for name in erased}
-        mine = [
-            i
-            for i in np.flatnonzero(homes == p).tolist()
-            if not gone or erasure(kept.names[i], meta["erasure_key"]) not in gone
-        ]
-        await seed(store, serving, rules, p, start, [kept.names[i] for i in mine], kept.rows[mine], progress)
-
-
-def rules_of(meta: dict[str, str], grace: int) -> Rules:
-    """What `crm:meta` fixed; grace in seconds."""
-    return Rules(meta["topic"], int(meta["cut_off"]), int(meta["horizon"]), grace * 1_000_000, meta["erasure_key"])
+async def _written(store: Store, number: int, stands: bytes, new: bytes, position: Position, block: Block) -> bool:
+    """The guarded write, repeated with the same token (rule 3) over a hiccup; whether it was applied."""
+    for pause in pauses():
+        try:
+            found, _ = await store.write(number, stands, new, position, block)
+            return found == new
+        except TRANSIENT:
+            if pause == SLOWEST:
+                raise
+            await patience(pause)
+    raise AssertionError("pauses never end")
 
 
 async def _store_model(
     store: Store, held: tuple[str, str], version: str, what: Artefact, document: bytes, partitions: int
 ) -> None:
     metrics = json.dumps(what.figures)
-    token, day = uuid.uuid4().hex, what.trained_through
-    if not await store.learned(held, version, token, day, document, metrics, partitions):
+    fresh, day = uuid.uuid4().hex, what.trained_through
+    if not await store.learned(held, version, fresh, day, document, metrics, partitions):
         raise PublishError(f"{store.keys.model} was changed by somebody else meanwhile: publish again")
 
 
-async def _swap(store: Store, meta: dict[str, str], kept: Kept) -> str:
+async def _swap(store: Store, deployment: Deployment, kept: Kept) -> str:
     """A new model beside a running stream: it enters at its own day, and the trainer learns the days since."""
     stored, new = await store.model(), kept.artefact
     behind, kept_days = int(stored["day"]) - new.trained_through, store.settings.training_days
@@ -177,18 +175,18 @@ async def _swap(store: Store, meta: dict[str, str], kept: Kept) -> str:
             f"the artefact has learned through a day {behind} days before the serving model's, and examples are kept"
             f" for {kept_days} days: it is {behind - kept_days} days too old; fit on a newer history"
         )
-    if str(new.horizon) != meta["horizon"]:
+    if new.horizon != deployment.horizon:
         raise PublishError(
-            f"the artefact's horizon is {new.horizon} days, the deployment's {meta['horizon']}: fit again"
+            f"the artefact's horizon is {new.horizon} days, the deployment's {deployment.horizon}: fit again"
         )
     document = await store.document(stored["version"])
     if document is None:
         raise PublishError(f"{store.keys.version(stored['version'])} is not in Redis: restore it")
-    old, model = artefact.decode(document).restored(), new.restored()
+    old, model = restored(document, store.keys.version(stored["version"])), new.restored()
     model.segments = model.segments.continuing(old.segments)
     what = Artefact.of(model, new.metrics, new.metrics_cut)
     document = artefact.encode(what)
     version = artefact.version(int(stored["version"].split("-")[0]) + 1, what.trained_through, document)
     held = (stored["version"], stored["token"])
-    await _store_model(store, held, version, what, document, int(meta["partitions"]))
+    await _store_model(store, held, version, what, document, deployment.partitions)
     return version

@@ -8,47 +8,34 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from confluent_kafka import Producer
 
-from models.customers import DAY
-from models.events import CART, PURCHASE, RETURN, VIEW, encode_event, encode_tick
+from models.events import encode_event, encode_tick
+from models.kinds import TRADED, WORD_OF
+from models.rows import DAY
 from streams import kafka
+from streams.refusal import Refusal
 from streams.settings import Settings
 from streams.store import Store
 
-NAMES = {PURCHASE: "purchase", RETURN: "return", VIEW: "view", CART: "cart"}
 PATIENCE = 120.0  # seconds without a new model
 
 
-class ReplayError(RuntimeError):
-    """The replay cannot go on; one line says why."""
-
-
-def read(path: Path) -> pd.DataFrame:
-    """A cleaned history (the Parquet file that `offline fit` writes), in event-time order."""
-    wanted = {"event_id", "kind", "customer_id", "occurred_at", "order_id", "product_id", "amount"}
-    try:
-        frame: pd.DataFrame = pq.read_table(path).to_pandas()
-    except (OSError, ValueError) as error:
-        raise ReplayError(f"{path}: {error}") from None
-    if not wanted <= set(frame.columns):
-        raise ReplayError(f"{path}: lacks {', '.join(sorted(wanted - set(frame.columns)))}: give a history.parquet")
-    return frame.sort_values("occurred_at", kind="stable")
+class ReplayError(Refusal):
+    """The replay cannot go on."""
 
 
 def records(frame: pd.DataFrame) -> Iterator[tuple[bytes, bytes, int]]:
     """(key, value, timestamp in ms) of each event; an amount is sent as quantity 1 at that price."""
     columns = ("event_id", "kind", "customer_id", "occurred_at", "order_id", "product_id", "amount")
     for event_id, kind, customer, t, order, product, amount in zip(*(frame[c].tolist() for c in columns), strict=True):
-        money = kind in (PURCHASE, RETURN)
+        money = kind in TRADED
         value = encode_event(
             event_id,
-            NAMES[kind],
+            WORD_OF[kind],
             customer,
             t,
             order,
@@ -62,15 +49,13 @@ def records(frame: pd.DataFrame) -> Iterator[tuple[bytes, bytes, int]]:
 async def replay(
     store: Store, settings: Settings, frame: pd.DataFrame, free: bool, progress: Callable[[int, str], None]
 ) -> int:
-    """Sends the frame's events from the cut-off on; returns how many. `free`: does not wait for models."""
-    meta = await store.meta()
-    if not meta:
-        raise ReplayError(f"{store.keys.meta} is missing: run `python -m streams publish DIR` first")
-    partitions, cut_off = int(meta["partitions"]), int(meta["cut_off"])
-    frame = frame[frame["occurred_at"] >= cut_off * DAY]
+    """Sends the events of a cleaned history from the cut-off on; returns how many. `free`: does not wait for models."""
+    deployment = await store.deployment()
+    partitions, cut_off = deployment.partitions, deployment.cut_off
+    frame = frame[frame["occurred_at"] >= cut_off * DAY].sort_values("occurred_at", kind="stable")
     if not len(frame):
         raise ReplayError("the file holds no event from the cut-off on: nothing to replay")
-    sender = kafka.producer(settings, meta["partitioner"])
+    sender = kafka.producer(settings, deployment.partitioner)
     days = frame["occurred_at"].to_numpy() // DAY
     last = int(days[-1]) + 1
     edges = np.searchsorted(days, np.arange(cut_off, last + 1))

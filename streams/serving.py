@@ -3,9 +3,10 @@
 import time
 from datetime import UTC, datetime
 
-from models import artefact
-from models.customers import HORIZON
+from models import artefact, scores
 from models.model import Model
+from models.rows import HORIZON
+from streams.deployment import DeploymentError
 from streams.store import Store
 
 
@@ -23,7 +24,7 @@ class Serving:
         document = await self._store.document(version) if version else None
         if document is None:
             return False
-        self.take(version, artefact.decode(document).restored())
+        self.take(version, restored(document, self._store.keys.version(version)))
         return True
 
     def take(self, version: str, model: Model) -> None:
@@ -35,7 +36,15 @@ class Serving:
     def common(self) -> tuple[str, ...]:
         """The fields that all customers of a write share, in the order of scores.COMMON."""
         now = datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return str(self.horizon), now, self.version, "1"
+        return str(self.horizon), now, self.version, str(scores.SCHEMA)
+
+
+def restored(document: bytes, key: str) -> Model:
+    """The model in the document that stands at `key`. Raises DeploymentError."""
+    try:
+        return artefact.decode(document).restored()
+    except artefact.ArtefactError as error:
+        raise DeploymentError(f"{key}: {error}") from None
 
 
 def number(version: str, day: int) -> int:

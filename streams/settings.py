@@ -12,11 +12,13 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from redis.asyncio.connection import parse_url
 
+from streams.refusal import Refusal
+
 PREFIX = "CRM_"
 SECRET = "redis_url"  # may hold a password: its value is never printed
 
 
-class SettingsError(ValueError):
+class SettingsError(Refusal):
     """A bad or missing setting, in one line."""
 
 

@@ -1,13 +1,15 @@
-"""Redis: the names of its keys and the scripts that read and write them.
+"""Redis: all that workers and commands read and write there.
 
 The rule: a partition is read and written only under the token of its guard, and each write brings a new token.
 Repeating a write is safe (the script answers with the token that stands), so callers repeat until Redis answers;
 redis-py must not repeat by itself, for that hides what happened.
 """
 
-import hashlib
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+import asyncio
+import random
+import uuid
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,9 @@ from redis import exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from models import scores
-from models.customers import ENTRY, ROW
-from streams.block import Block
+from models.rows import EXAMPLE, ROW
+from streams.deployment import Deployment, DeploymentError, Guard, GuardState
+from streams.keys import Keys
 from streams.settings import Settings
 
 # What passes by itself: the call is repeated. Any other error of Redis means that this worker must not go on.
@@ -32,59 +34,60 @@ TRANSIENT: tuple[type[Exception], ...] = (
     OSError,
 )
 PAGE = 2_000  # rows or examples a page
+SLOWEST = 2.0  # seconds between two tries at most
 _pack = msgspec.msgpack.Encoder().encode
 
 
-class Keys:
-    """The names of the keys; docs/redis-contract.md says what a CRM may rely on."""
+@dataclass
+class Block:
+    """What one write carries beside offset, day and token; customers' columns have one item a customer.
 
-    def __init__(self, prefix: str) -> None:
-        self.prefix = prefix
-        self.meta, self.model = f"{prefix}:meta", f"{prefix}:model"
-        self.versions, self.pinned = f"{prefix}:models", f"{prefix}:models:pinned"
+    As write.lua takes it: see there for the order of effects.
+    """
 
-    def customer(self, customer_id: str) -> str:
-        return f"{self.prefix}:customer:{customer_id}"
-
-    def guard(self, partition: int) -> str:
-        return f"{self.prefix}:guard:{partition}"
-
-    def state(self, partition: int) -> str:
-        return f"{self.prefix}:state:{partition}"
-
-    def changes(self, partition: int) -> str:
-        return f"{self.prefix}:changes:{partition}"
-
-    def rejected(self, partition: int) -> str:
-        return f"{self.prefix}:rejected:{partition}"
-
-    def erased(self, partition: int) -> str:
-        return f"{self.prefix}:erased:{partition}"
-
-    def segment(self, cluster: int, partition: int) -> str:
-        return f"{self.prefix}:segment:{cluster}:{partition}"
-
-    def training(self, partition: int, day: int) -> str:
-        return f"{self.prefix}:training:{partition}:{day}"
-
-    def version(self, version: str) -> str:
-        return f"{self.prefix}:model:{version}"
+    names: Sequence[str] = ()
+    fields: Sequence[str] = ()  # of a customer's hash
+    values: Sequence[Sequence[str]] = ()  # of all fields but the last ones, which are
+    common: Sequence[str] = ()  # to all customers
+    states: bytes = b""  # a ROW each
+    segments: Sequence[tuple[int, list[str | float]]] = ()  # cluster, [value, customer, value, customer, ...]
+    entries: Sequence[tuple[int, str]] = ()  # day, customer
+    packed: bytes = b""  # an EXAMPLE for each entry
+    changes: Sequence[tuple[str, str, str, str, str, bool]] = ()  # customer, from, to, at, source, announced
+    erased: Sequence[tuple[str, str, str]] = ()  # customer, cluster, keyed hash
+    counts: Sequence[tuple[str, int]] = field(default_factory=list)  # reason, rejects
 
 
 @dataclass(frozen=True)
-class Guard:
-    """Where a partition stands: the next offset to fold, the day it was swept to, and the token of its last write."""
+class Position:
+    """Where a write leaves its partition: the guard's offset, swept_to and hashes."""
 
     offset: int
     swept_to: int
-    token: bytes
-    state: str
-    quiet_until: int
+    hashes: int
 
 
 def connect(url: str) -> "redis.asyncio.Redis":
     """A client that answers or raises within 3 s and repeats nothing by itself."""
     return redis.asyncio.Redis.from_url(url, socket_timeout=3, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0))
+
+
+def token() -> bytes:
+    """A fencing token: nobody else's, ever."""
+    return uuid.uuid4().bytes
+
+
+def pauses() -> Iterator[float]:
+    """Seconds to wait between tries, growing up to SLOWEST; `patience` makes each a little longer or shorter."""
+    pause = 0.05
+    while True:
+        yield pause
+        pause = min(2 * pause, SLOWEST)
+
+
+async def patience(pause: float) -> None:
+    """Waits about so many seconds."""
+    await asyncio.sleep(pause * random.uniform(0.5, 1.5))
 
 
 class Store:
@@ -99,23 +102,38 @@ class Store:
             for name in ("write", "load", "examples", "learn")
         )
 
-    async def meta(self) -> dict[str, str]:
-        """What the first `publish` wrote last; empty before that."""
-        return {k.decode(): v.decode() for k, v in (await self.redis.hgetall(self.keys.meta)).items()}
+    # ---- the deployment ----------------------------------------------------------------------------------------------
+
+    async def published(self) -> Deployment | None:
+        """What the first `publish` wrote last; None before that."""
+        fields = await self.redis.hgetall(self.keys.meta)
+        return Deployment.read({k.decode(): v.decode() for k, v in fields.items()}, self.keys.meta) if fields else None
+
+    async def deployment(self) -> Deployment:
+        """The same. Raises DeploymentError before the first publish."""
+        found = await self.published()
+        if found is None:
+            raise DeploymentError(f"{self.keys.meta} is missing: run `python -m streams publish DIR`, or restore Redis")
+        return found
+
+    async def write_deployment(self, deployment: Deployment) -> None:
+        """From here on workers start."""
+        await self.redis.hset(self.keys.meta, mapping=deployment.fields())
+
+    # ---- guards ------------------------------------------------------------------------------------------------------
 
     async def guard(self, partition: int) -> Guard | None:
-        found = await self.redis.hgetall(self.keys.guard(partition))
-        if not found:
-            return None
-        offset, swept_to, quiet_until = (int(found.get(name, 0)) for name in (b"offset", b"swept_to", b"quiet_until"))
-        return Guard(offset, swept_to, found[b"token"], found[b"state"].decode(), quiet_until)
+        """Raises DeploymentError for a damaged one."""
+        key = self.keys.guard(partition)
+        found = await self.redis.hgetall(key)
+        return Guard.read(found, key) if found else None
 
     async def standing(self, partition: int) -> tuple[bytes, str]:
         """The token that stands and the serving model version."""
         async with self.redis.pipeline(transaction=True) as pipe:
             pipe.hget(self.keys.guard(partition), "token").hget(self.keys.model, "version")
-            token, version = await pipe.execute()
-        return token or b"", (version or b"").decode()
+            stands, version = await pipe.execute()
+        return stands or b"", (version or b"").decode()
 
     async def swept(self, partitions: int) -> list[int]:
         """The day that each partition was swept to; -1 where there is no guard."""
@@ -124,51 +142,62 @@ class Store:
                 pipe.hget(self.keys.guard(p), "swept_to")
             return [-1 if day is None else int(day) for day in await pipe.execute()]
 
+    async def rebuilding(self, partition: int, quiet_until: int) -> None:
+        """From here on no worker writes the partition or starts to read it."""
+        mapping = {"token": token(), "state": GuardState.REBUILDING, "quiet_until": quiet_until}
+        await self.redis.hset(self.keys.guard(partition), mapping=mapping)
+
+    async def seeding(self, partition: int, position: Position) -> bytes:
+        """A guard that stands there and is not READY; returns its token."""
+        fresh = token()
+        mapping = {"token": fresh, "state": GuardState.SEEDING, **asdict(position)}
+        await self.redis.hset(self.keys.guard(partition), mapping=mapping)
+        return fresh
+
+    async def ready(self, partition: int, **more: int) -> None:
+        """From here on workers fold the partition; more: other fields of the guard."""
+        await self.redis.hset(self.keys.guard(partition), mapping={"state": GuardState.READY, **more})
+
+    # ---- a partition's customers -------------------------------------------------------------------------------------
+
+    async def customer(self, customer_id: str) -> dict[str, str]:
+        """What a CRM reads; empty for somebody unknown."""
+        found = await self.redis.hgetall(self.keys.customer(customer_id))
+        return {k.decode(): v.decode() for k, v in found.items()}
+
     async def customers(self, partition: int) -> int:
         """How many customers the partition holds."""
         return int(await self.redis.hlen(self.keys.state(partition)))
 
-    async def load(self, partition: int, token: bytes) -> list[tuple[str, bytes]] | None:
-        """The partition's customers with their packed rows; None when the token is another."""
+    async def erased(self, partition: int) -> set[str]:
+        """The keyed hashes of the customers who were erased."""
+        return {name.decode() for name in await self.redis.hkeys(self.keys.erased(partition))}
+
+    async def load(self, partition: int, expected: bytes) -> list[tuple[str, bytes]] | None:
+        """The partition's customers with their packed rows; None when the token is another than expected."""
         keys = [self.keys.guard(partition), self.keys.state(partition)]
-        return await self._pages(lambda cursor: self._load(keys=keys, args=[token, cursor, PAGE]))
-
-    async def _pages(self, read: Callable[[int], Awaitable[Any]]) -> list[tuple[str, bytes]] | None:
-        """All pages of a hash, each guarded by its script.
-
-        A cursor means nothing to a server that was started meanwhile (redis-py connects anew without a word), and pages
-        would be missed: the server's run id is compared before and after.
-        """
-        started = (await self.redis.info("server"))["run_id"]
-        found: dict[bytes, bytes] = {}
-        cursor: int | None = None
-        while cursor != 0:
-            page = await read(cursor or 0)
-            if page is None:
-                return None
-            cursor = int(page[0])
-            found.update(zip(page[1][::2], page[1][1::2], strict=True))
-        if (await self.redis.info("server"))["run_id"] != started:
-            raise exceptions.ConnectionError("Redis was started anew in the middle of a read")
-        return [(name.decode(), packed) for name, packed in found.items()]
+        return await self._pages(lambda cursor: self._load(keys=keys, args=[expected, cursor, PAGE]))
 
     async def write(
-        self, partition: int, held: bytes, token: bytes, offset: int, swept_to: int, block: Block
+        self, partition: int, expected: bytes, new: bytes, position: Position, block: Block
     ) -> tuple[bytes, str]:
-        """The guarded write; answers (token that stands, serving version): applied if the token is the one given."""
+        """The guarded write: compare the token with the one expected, and set.
+
+        Answers (token that stands, serving version): it was applied if that token is the new one.
+        """
         k, s = self.keys, self.settings
         keys = [k.guard(partition), k.state(partition), k.changes(partition), k.rejected(partition), k.model]
         packed = _pack(
             {
                 "partition": partition,
-                "fields": scores.FIELDS,
+                "fields": block.fields,
                 "common": block.common,
                 "names": block.names,
                 "values": block.values,
                 "size": ROW.itemsize,
                 "segments": block.segments,
                 "entries": block.entries,
-                "entry_size": ENTRY.itemsize,
+                "entry_size": EXAMPLE.itemsize,
                 "changes": block.changes,
                 "erased": block.erased,
                 "counts": block.counts,
@@ -176,14 +205,20 @@ class Store:
                 "changes_kept": s.changes_kept,
             }
         )
-        guard = _pack({"offset": str(offset), "swept_to": str(swept_to)})
-        args: list[Any] = [held, token, guard, packed, block.states, block.packed, k.prefix]
+        guard = _pack({name: str(value) for name, value in asdict(position).items()})
+        args: list[Any] = [expected, new, guard, packed, block.states, block.packed, k.prefix]
         stands, version = await self._write(keys=keys, args=args)
         return stands, version.decode()
+
+    # ---- models ------------------------------------------------------------------------------------------------------
 
     async def model(self) -> dict[str, str]:
         """The serving model: version, day, token, metrics; empty before the first `publish`."""
         return {k.decode(): v.decode() for k, v in (await self.redis.hgetall(self.keys.model)).items()}
+
+    async def versions(self) -> list[str]:
+        """The versions that are kept, the oldest first."""
+        return [version.decode() for version in await self.redis.lrange(self.keys.versions, 0, -1)]
 
     async def document(self, version: str) -> bytes | None:
         """The artefact of a model version."""
@@ -215,14 +250,43 @@ class Store:
         keys = [k.model, k.versions, k.pinned, k.version(version)]
         return bool(await self._learn(keys=keys, args=args))
 
-    async def delete(self, keys: Iterable[str]) -> None:
-        """Deletes without blocking Redis for long."""
+    # ---- all of it ---------------------------------------------------------------------------------------------------
+
+    async def drop_everything(self) -> None:
+        """Every key of the prefix: what an interrupted first publish left."""
+        await self._drop(self.keys.everything)
+
+    async def drop_scores(self) -> None:
+        """States, customers' hashes, segment sets and reject counts; the counts are made again with the rejects."""
+        for kind in ("state", "customer", "segment", "rejected"):
+            await self._drop(self.keys.of_kind(kind))
+
+    async def close(self) -> None:
+        await self.redis.aclose()
+
+    async def _drop(self, pattern: str) -> None:
+        """Without blocking Redis for long."""
+        found = [key async for key in self.redis.scan_iter(pattern, count=1000)]
         async with self.redis.pipeline(transaction=False) as pipe:
-            for key in keys:
+            for key in found:
                 pipe.unlink(key)
             await pipe.execute()
 
+    async def _pages(self, read: Callable[[int], Awaitable[Any]]) -> list[tuple[str, bytes]] | None:
+        """All pages of a hash, each guarded by its script.
 
-def erasure(customer_id: str, key: str) -> str:
-    """The keyed hash that stands for an erased customer."""
-    return hashlib.blake2b(customer_id.encode(), key=bytes.fromhex(key), digest_size=16).hexdigest()
+        A cursor means nothing to a server that was started meanwhile (redis-py connects anew without a word), and pages
+        would be missed: the server's run id is compared before and after.
+        """
+        started = (await self.redis.info("server"))["run_id"]
+        found: dict[bytes, bytes] = {}
+        cursor: int | None = None
+        while cursor != 0:
+            page = await read(cursor or 0)
+            if page is None:
+                return None
+            cursor = int(page[0])
+            found.update(zip(page[1][::2], page[1][1::2], strict=True))
+        if (await self.redis.info("server"))["run_id"] != started:
+            raise exceptions.ConnectionError("Redis was started anew in the middle of a read")
+        return [(name.decode(), packed) for name, packed in found.items()]

@@ -9,19 +9,17 @@ import json
 import uuid
 from collections.abc import Sequence
 
-import numpy as np
-
 from models import artefact
-from models.customers import ENTRY
+from models.rows import load_examples
 from streams.store import Store
 
 
 def learn(document: bytes, day: int, examples: Sequence[tuple[str, bytes]]) -> tuple[artefact.Artefact, bytes]:
-    """The artefact of `day` and its document, from that of the day before; examples: (customer_id, packed ENTRY)."""
+    """The artefact of `day` and its document, from that of the day before; examples: (customer_id, packed EXAMPLE)."""
     before = artefact.decode(document)
     model = before.restored()
     names = [name for name, _ in examples]
-    model.learn_day(day, names, np.frombuffer(b"".join(packed for _, packed in examples), ENTRY))
+    model.learn_day(day, names, load_examples([packed for _, packed in examples]))
     after = before.after(model)
     return after, artefact.encode(after)
 

@@ -8,21 +8,17 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
-from models.customers import DAY, EVENTS, ORDERS, ROW
-from models.events import CART, PURCHASE, RETURN, VIEW
+from models.kinds import NUMBER_OF, PURCHASE, RETURN, TRADED
+from models.rows import DAY, EVENTS, ORDERS, ROW
 from streams import kafka
-from streams.partitioner import partitioner
 from streams.settings import Settings
 from streams.store import Store
 
-KINDS = {"purchase": PURCHASE, "return": RETURN, "view": VIEW, "cart": CART}
 ATTEMPTS = 5
 Difference = tuple[str, str, Any, Any]  # customer_id, field, in Redis, recounted
 COMPARED = ("orders", "spend", "returned", "days", "first", "last", "at")
@@ -44,7 +40,7 @@ def parse(value: bytes, key: bytes, timestamp: int) -> tuple[Any, ...] | None:
     """(event_id, kind, customer_id, occurred_at, order_id, amount) of a good event, else None."""
     try:
         event = json.loads(value, parse_float=Decimal)
-        customer, kind, when = event["customer_id"], KINDS[event["event_type"]], event["occurred_at"]
+        customer, kind, when = event["customer_id"], NUMBER_OF[event["event_type"]], event["occurred_at"]
         stamp = pd.Timestamp(when) if isinstance(when, str) else pd.Timestamp(float(when), unit="s", tz="UTC")
         if stamp.tz is None or key != customer.encode() or not 1 <= len(key) <= 128:
             return None
@@ -52,7 +48,7 @@ def parse(value: bytes, key: bytes, timestamp: int) -> tuple[Any, ...] | None:
         if not 0 <= t <= timestamp * 1000 + 600_000_000:
             return None
         amount = 0
-        if kind in (PURCHASE, RETURN):
+        if kind in TRADED:
             price, quantity = _number(event["unit_price"]), _number(event["quantity"])
             amount = int(price.scaleb(4).to_integral_value(ROUND_HALF_EVEN)) * int(quantity)
             if quantity <= 0 or quantity % 1 or price < 0 or amount >= 2**62:
@@ -137,12 +133,11 @@ def _recent(events: pd.DataFrame, column: str, distance: int) -> "pd.Series[bool
 
 
 async def verify(
-    store: Store, settings: Settings, history: Path, topic: kafka.Topic, progress: Callable[[str], None]
+    store: Store, settings: Settings, past: pd.DataFrame, topic: kafka.Topic, progress: Callable[[str], None]
 ) -> Verdict:
     """Compares every customer of every partition; a partition that was written meanwhile is compared again."""
-    meta = await store.meta()
-    home, cut_off = partitioner(meta["partitioner"], topic.partitions), int(meta["cut_off"])
-    past: pd.DataFrame = pq.read_table(history).to_pandas()
+    deployment = await store.deployment()
+    home, cut_off = deployment.home, deployment.cut_off
     past = past[past["occurred_at"] < cut_off * DAY].assign(offset=-1)
     homes = past["customer_id"].map(home)
     customers = 0

@@ -20,12 +20,12 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from models.customers import DAY
 from models.events import encode_tick
+from models.rows import DAY
 from streams import trainer
 from streams.console import say, stop
-from streams.partition import Lost, Partition, Rules
-from streams.partitioner import partitioner
+from streams.deployment import Deployment
+from streams.partition import Life, Lost, Partition
 from streams.serving import Serving
 from streams.settings import Settings
 from streams.store import TRANSIENT, Store, connect
@@ -40,19 +40,10 @@ class Worker:
 
     TRANSIENT: tuple[type[Exception], ...] = (KafkaError, OSError, asyncio.TimeoutError)
 
-    def __init__(self, app: faust.App, settings: Settings, meta: dict[str, str]) -> None:
-        self.app, self.settings = app, settings
+    def __init__(self, app: faust.App, settings: Settings, deployment: Deployment) -> None:
+        self.app, self.settings, self.deployment = app, settings, deployment
         self.store = Store(connect(settings.redis_url), settings)
-        self.serving = Serving(self.store)
-        self.count = int(meta["partitions"])
-        self.rules = Rules(
-            topic=meta["topic"],
-            cut_off=int(meta["cut_off"]),
-            horizon=int(meta["horizon"]),
-            grace=settings.grace * 1_000_000,
-            erasure_key=meta["erasure_key"],
-        )
-        self.home = partitioner(meta["partitioner"], self.count)
+        self.serving, self.grace = Serving(self.store), settings.grace * 1_000_000
         self.partitions: dict[int, Partition] = {}
         self.epochs = itertools.count(1)
         self.ticked: dict[tuple[int, int], float] = {}
@@ -61,29 +52,29 @@ class Worker:
         self.producer: AIOKafkaProducer
 
     def tp(self, partition: int) -> TP:
-        return TP(self.rules.topic, partition)
+        return TP(self.deployment.topic, partition)
 
     # ---- assignments -------------------------------------------------------------------------------------------------
 
     def assigned(self, tps: set[TP]) -> None:
-        mine = sorted(tp.partition for tp in tps if tp.topic == self.rules.topic)
+        mine = sorted(tp.partition for tp in tps if tp.topic == self.deployment.topic)
         say(f"holds partitions {', '.join(map(str, mine)) or 'none'}")
         for number in mine:
             self._locate(number)
 
     def revoked(self, tps: set[TP]) -> None:
         for tp in tps:
-            self._drop(tp.partition)
+            self._drop(tp.partition, Life.REVOKED)
 
-    def _drop(self, number: int) -> None:
+    def _drop(self, number: int, life: Life) -> None:
         part = self.partitions.pop(number, None)
         if part is not None:
-            part.held_by_us = False
+            part.become(life)
 
     def _locate(self, number: int) -> None:
-        self._drop(number)
+        self._drop(number, Life.LOST)
         self.app.consumer.waiting.pop(self.tp(number), None)  # else a chunk thrown away in a rebalance blocks for ever
-        part = Partition(number, next(self.epochs), self.store, self, self.serving, self.rules, stop)
+        part = Partition(number, next(self.epochs), self.store, self, self.serving, self.deployment, stop)
         self.partitions[number] = part
         self.app.add_future(self._watched(part.locate()))
 
@@ -109,7 +100,7 @@ class Worker:
         await self.app.consumer.seek_in_epoch(self.tp(partition), offset, epoch)
 
     async def reject(self, partition: int, rejects: Sequence[tuple[Any, str]]) -> None:
-        place = [("topic", self.rules.topic.encode()), ("partition", str(partition).encode())]
+        place = [("topic", self.deployment.topic.encode()), ("partition", str(partition).encode())]
         topic = self.settings.rejected_topic
         await asyncio.gather(
             *[
@@ -125,7 +116,7 @@ class Worker:
 
     def committed(self, tp: TP) -> int | None:
         part = self.partitions.get(tp.partition)
-        return part.committed if part is not None and part.ready else None
+        return part.committed if part is not None and part.life is Life.READY else None
 
     # ---- work --------------------------------------------------------------------------------------------------------
 
@@ -145,7 +136,7 @@ class Worker:
 
     async def heartbeat(self) -> None:
         """Partitions on which nothing arrives notice another Redis, a new model, or a chunk that went astray."""
-        for part in [p for p in self.partitions.values() if p.ready and not p.lock.locked()]:
+        for part in [p for p in self.partitions.values() if p.life is Life.READY and not p.lock.locked()]:
             with contextlib.suppress(Lost):
                 await part.idle()
             position = await self.app.consumer.position_of(self.tp(part.number))
@@ -158,22 +149,23 @@ class Worker:
 
     async def tick(self) -> None:
         """Asks for a sweep of partitions that are consumed to their end but lag behind the others, or the clock."""
-        target = max(await self.store.swept(self.count))
+        target = max(await self.store.swept(self.deployment.partitions))
         if self.settings.clock == "wall":
-            target = max(target, (int(time.time() * 1e6) - self.rules.grace) // DAY)
-        for part in [p for p in self.partitions.values() if p.ready and p.swept_to < target]:
+            target = max(target, (int(time.time() * 1e6) - self.grace) // DAY)
+        for part in [p for p in self.partitions.values() if p.life is Life.READY and p.swept_to < target]:
             now, key = time.monotonic(), (part.number, target)
             if self.ticked.get(key, -REPEAT) + REPEAT > now or (await self.bounds(part.number))[1] > part.reached:
                 continue
             self.ticked = {k: v for k, v in self.ticked.items() if k[1] >= target} | {key: now}
-            at = target * DAY + self.rules.grace
+            at = target * DAY + self.grace
             await self.producer.send_and_wait(
-                self.rules.topic, encode_tick(at), partition=part.number, timestamp_ms=at // 1000
+                self.deployment.topic, encode_tick(at), partition=part.number, timestamp_ms=at // 1000
             )
 
     async def train(self) -> None:
         """Learns all days that are complete; Kafka's group elects the worker that holds partition 0."""
-        while 0 in self.partitions and self.partitions[0].ready and await trainer.step(self.store, self.count):
+        count = self.deployment.partitions
+        while 0 in self.partitions and self.partitions[0].life is Life.READY and await trainer.step(self.store, count):
             pass
 
     async def repeat(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
@@ -198,14 +190,14 @@ class Worker:
         gc.set_threshold(200_000, 50, 100)  # the default stops the worker for 80 ms twice a second
 
 
-def build(settings: Settings, meta: dict[str, str]) -> faust.App:
+def build(settings: Settings, deployment: Deployment) -> faust.App:
     """The Faust app of this deployment."""
     app = faust.App(
         settings.group,
         broker=[f"kafka://{address}" for address in settings.kafka.split(",")],
         autodiscover=False,
         datadir=tempfile.mkdtemp(prefix="crm-scorer-"),
-        topic_partitions=int(meta["partitions"]),
+        topic_partitions=deployment.partitions,
         topic_disable_leader=True,
         topic_allow_declare=False,
         consumer_auto_offset_reset="earliest",
@@ -218,7 +210,7 @@ def build(settings: Settings, meta: dict[str, str]) -> faust.App:
         web_tables_enabled=False,
         web_bind="127.0.0.1",
     )
-    worker = Worker(app, settings, meta)
+    worker = Worker(app, settings, deployment)
     app.transport = ChunkTransport(app, worker, settings.chunk)
     raw = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
     topic = app.topic(settings.events_topic, **raw)

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.customers import ENTRY, RAW
 from models.demand import BUY, ORDERS, SPEND, Correction, Target, Upper
 from models.features import INPUTS, UNIT, inputs_exact, inputs_many, inputs_one
 from models.model import Model
 from models.offers import Offers
 from models.rfm import Quintiles
+from models.rows import ENTRY, RAW
 from models.segments import Segments
 
 Array = NDArray[Any]

@@ -12,11 +12,12 @@ from logs import MemoryLog, busy
 from shops import T0
 
 from models import scores
-from models.customers import PROMISED, ROW
+from models.rows import PROMISED, ROW
 from streams import trainer
+from streams.deployment import Deployment
 from streams.kafka import Topic
 from streams.partition import Partition
-from streams.publish import Kept, publish, rules_of
+from streams.publish import Kept, publish
 from streams.serving import Serving
 from streams.settings import Settings
 from streams.store import Store, connect
@@ -68,7 +69,7 @@ class World:
         self.reached: list[Store] = [self.store]
         self.redis: Any = redis_module.Redis.from_url(url)
         self.log, self.count, self.epochs = MemoryLog(partitions), partitions, itertools.count(1)
-        self.meta: dict[str, str] = {}
+        self.deployment: Deployment
         self.port: int = self.redis.connection_pool.connection_kwargs["port"]
         self.version = ""
 
@@ -80,7 +81,7 @@ class World:
         """`streams publish DIR`; returns the version."""
         store = store or self.store
         self.version = await publish(store, self.settings, self.topic, Kept(directory), lambda _: None)
-        self.meta = await self.store.meta()
+        self.deployment = await self.store.deployment()
         return self.version
 
     async def learn(self) -> bool:
@@ -95,8 +96,8 @@ class World:
 
     def partition(self, number: int = 0, store: Store | None = None) -> Partition:
         """A worker's partition as it is assigned."""
-        store, rules = store or self.store, rules_of(self.meta, self.settings.grace)
-        return Partition(number, next(self.epochs), store, self.log, Serving(store), rules, stop)
+        store = store or self.store
+        return Partition(number, next(self.epochs), store, self.log, Serving(store), self.deployment, stop)
 
     def struck(self, happens: Mapping[int, Event], port: int | None = None) -> Struck:
         """A store of its own, closed with this world; port: of a proxy."""
@@ -111,7 +112,7 @@ class World:
 
     async def settled(self, part: Partition) -> None:
         """Waits for the write under way; raises what became of it."""
-        async with part.held():
+        async with part.locked():
             pass
 
     def empty(self) -> None:

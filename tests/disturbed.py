@@ -13,8 +13,8 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
-from models.customers import DAY
 from models.events import encode_event
+from models.rows import DAY
 
 MINUTE, HOUR = 60_000_000, 3_600_000_000
 EPOCH = date(1970, 1, 1).toordinal()

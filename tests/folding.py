@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from oracles import Entries, Event, Plain, batch, microseconds
 
-from models.customers import DAY, PROMISED, SKIPPED, Table
-from models.events import CART, ERASE, PURCHASE, RETURN, VIEW
+from models.customers import SKIPPED, Table
+from models.kinds import CART, ERASE, PURCHASE, RETURN, VIEW
+from models.rows import DAY, PROMISED
 
 Array = NDArray[Any]
 HOUR = DAY // 24
@@ -123,7 +124,7 @@ class Worker:
         self.disk, self.log, self.block = disk, log, block
         self.skipped = np.zeros(len(SKIPPED), np.int64)
         self.table = Table(log.horizon)
-        self.table.load(list(disk.rows), b"".join(disk.rows.values()))
+        self.table.load(list(disk.rows), list(disk.rows.values()))
 
     def run(self, sizes: Iterator[int]) -> None:
         while self.disk.offset < len(self.log.events):

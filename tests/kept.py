@@ -17,8 +17,8 @@ import numpy as np
 import redis
 from confluent_kafka import Producer, admin
 
-from models.customers import ROW
 from models.events import encode_event, encode_tick
+from models.rows import ROW
 from streams import kafka as topics
 from streams.settings import Settings
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.customers import DAY
 from models.events import encode_event, encode_tick
-from streams.partition import Partition
+from models.rows import DAY
+from streams.partition import Life, Partition
 from streams.partitioner import partitioner
 
 HOUR = DAY // 24
@@ -64,11 +64,9 @@ class MemoryLog:
         self.rejects += [(record.offset, reason) for record, reason in rejects]
 
     def lose(self, partition: Partition) -> None:
-        partition.held_by_us = False
+        if partition.ours:
+            partition.become(Life.LOST)
         self.lost.append(partition)
-
-    def home(self, customer_id: str) -> int:
-        return self._home(customer_id)
 
     def _reach(self) -> None:
         if self.away:
@@ -84,7 +82,7 @@ class MemoryLog:
 
     def event(self, kind: str, customer: str, day: float, amount: str | None = None, **more: Any) -> None:
         """An event on that day (a fraction is a time of day) in its customer's partition, or in the one given."""
-        partition, t = more.pop("partition", self.home(customer)), int(day * DAY)
+        partition, t = more.pop("partition", self._home(customer)), int(day * DAY)
         event_id = more.pop("event_id", None) or f"{partition}-{len(self.records[partition])}"
         quantity = None if amount is None else 1
         value = encode_event(event_id, kind, customer, t, quantity=quantity, unit_price=amount, **more)
@@ -94,7 +92,7 @@ class MemoryLog:
         self.event("purchase", customer, day, amount, **more)
 
     def erase(self, customer: str, day: float) -> None:
-        self.put(customer.encode(), None, int(day * DAY), self.home(customer))
+        self.put(customer.encode(), None, int(day * DAY), self._home(customer))
 
     def tick(self, day: int) -> None:
         """Asks every partition for a sweep to `day`."""

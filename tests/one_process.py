@@ -9,9 +9,11 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from models import artefact
-from models.customers import DAY, ENTRY, ERASE, PROMISED, ROW, TICK, Table
+from models.customers import Table
 from models.events import decode_many
+from models.kinds import ERASE, TICK
 from models.offers import Offers
+from models.rows import DAY, ENTRY, PROMISED, ROW
 from streams import kafka, trainer
 from streams.partition import cuts
 from streams.partitioner import partitioner
@@ -37,7 +39,7 @@ def truth(settings: Settings, directory: Path, bounds: list[tuple[int, int]], cu
     for p, (low, high) in enumerate(bounds):
         mine = [(n, s) for n, s in zip(states["customer_id"], states["state"], strict=True) if home(n) == p]
         table = Table()
-        table.load([name for name, _ in mine], b"".join(state for _, state in mine))
+        table.load([name for name, _ in mine], [state for _, state in mine])
         log = list(kafka.read(settings, p, low, high))
         for entries in _folded(table, found, log, p, cut_off, end, home, settings, offers):
             for entry in entries:

@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 import xxhash
 
-from models.customers import DAY, ENTRY, PROMISED, ROW
-from models.events import CART, ERASE, PURCHASE, RETURN, VIEW, Batch, hash_ids
+from models.events import Batch, hash_ids
+from models.kinds import CART, ERASE, PURCHASE, RETURN, VIEW
+from models.rows import DAY, ENTRY, PROMISED, ROW
 
 NONE, NEVER = -(2**63), 2**31 - 1
 FIGURES = ("orders", "spend", "returned", "days", "first", "last", "at")

@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 
 from models import artefact
-from models.customers import DAY, ENTRY, PURCHASE
 from models.features import log_rfm_many
+from models.kinds import PURCHASE
 from models.model import Model, fit_history
 from models.offers import Offers
 from models.rfm import Quintiles
+from models.rows import DAY, ENTRY
 from models.segments import Segments
 from offline.history.fold import Folded, fold, write_states
 

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.customers import DAY, ENTRY, PURCHASE
 from models.demand import MATURED
 from models.features import INPUTS, inputs_many
+from models.kinds import PURCHASE
 from models.model import fit_history
+from models.rows import DAY, ENTRY
 from offline.demand import fit as job
 from offline.demand.evaluate import SERVED, _clv, choose, evaluate, mbg_nbd
 from offline.demand.examples import COLUMNS, LeakError, Target, check, examples_of, split

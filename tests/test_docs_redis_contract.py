@@ -12,10 +12,10 @@ from shops import T0
 
 from demo.services import Valkey
 from models import scores
-from models.customers import DAY, ROW
 from models.model import Predictions
 from models.offers import Offers, code
-from streams.store import Keys
+from models.rows import DAY, ROW
+from streams.keys import Keys
 
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "redis-contract.md").read_text()
 RECORD = {  # HGETALL crm:customer:c-17, but for scored_at and the hash of the model

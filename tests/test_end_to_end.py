@@ -26,8 +26,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from proxy import Fault, Proxy
 
 from demo import cdnow, services
-from models.customers import DAY, ENTRY, PROMISED
 from models.events import encode_tick
+from models.rows import DAY, ENTRY, PROMISED
 from offline.rules import offers
 from streams import kafka as topics
 from streams import store as store_module

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from models.events import PURCHASE, RETURN
+from models.kinds import PURCHASE, RETURN
 from offline.__main__ import main
 from offline.errors import HistoryError
 from offline.history import files, steps

@@ -23,7 +23,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.events import CART, PURCHASE, RETURN, VIEW, Rejected, decode_one
+from models.events import Rejected, decode_one
+from models.kinds import CART, PURCHASE, RETURN, VIEW
 from offline.errors import HistoryError
 from offline.history import files, judge
 from offline.history import read as history

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import history as synthetic
-from models.customers import DAY
-from models.events import PURCHASE, RETURN
+from models.kinds import PURCHASE, RETURN
+from models.rows import DAY
 from offline.__main__ import main
 from offline.errors import OfflineError
 from offline.history import elsewhere, files, finish, fold, spill

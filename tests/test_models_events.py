@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import events
-from models.events import CART, ERASE, KINDS, PURCHASE, RETURN, TICK, VIEW, Event, Reason, Rejected
+from models.events import Event, Reason, Rejected
+from models.kinds import CART, ERASE, NUMBER_OF, PURCHASE, RETURN, TICK, VIEW
 
 Record = tuple[bytes | None, bytes | None, int | None]  # key, value, timestamp
 DOCS = Path(__file__).parent.parent / "docs"
@@ -239,7 +240,7 @@ def test_what_is_encoded_is_decoded(
         quantity, price = data.draw(st.integers(1, 10**6)), data.draw(st.decimals(0, 10**7, places=4))
         amount = int(price * 10_000) * quantity * (-1 if event_type == "return" else 1)
     raw = events.encode_event(event_id, event_type, customer_id, t, order_id, product_id, quantity, price)
-    event = Event(event_id, KINDS[event_type], customer_id, t, order_id or event_id, product_id, amount)
+    event = Event(event_id, NUMBER_OF[event_type], customer_id, t, order_id or event_id, product_id, amount)
     assert outcome(customer_id.encode(), raw, LATE) == event
     VALIDATOR.validate(json.loads(raw))
 

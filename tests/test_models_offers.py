@@ -16,8 +16,10 @@ from shops import T0
 
 from models import artefact
 from models.artefact import ArtefactError
-from models.customers import DAY, PURCHASE, RETURN, RING, ROW, VIEW, Table
+from models.customers import Table
+from models.kinds import PURCHASE, RETURN, VIEW
 from models.offers import KEPT, MOST, PRODUCTS, Offers, code
+from models.rows import DAY, RING, ROW
 from offline.history import fold as offline
 
 Bought = list[tuple[str, int]]  # product, day; the latest last

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from benchmarks import learning
-from models.customers import CART, DAY, ENTRY, PURCHASE, RAW, VIEW
 from models.demand import BUY, DECAY, MATURED, ORDERS, QUANTILE, SPEND, Correction, Upper, scales
 from models.events import Batch
 from models.features import INPUTS, UNIT, inputs_exact, inputs_many, inputs_one, log_rfm_many, log_rfm_one
+from models.kinds import CART, PURCHASE, VIEW
 from models.model import Model, fit_history
+from models.rows import DAY, ENTRY, RAW
 from models.segments import RATE, Segments
 from offline.demand.metrics import compare, poisson_deviance
 

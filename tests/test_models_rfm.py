@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from shops import T0
 
-from models.customers import RAW
 from models.rfm import Quintiles
+from models.rows import RAW
 
 
 def customers(recency: list[int], orders: list[int], spend: list[int]) -> NDArray[Any]:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from models import scores
-from models.customers import BLANK, DAY
 from models.model import Predictions
 from models.offers import Offers
+from models.rows import BLANK, DAY
 
 Array = NDArray[Any]
 NO_OFFERS = Offers({})

@@ -18,8 +18,8 @@ from refusal import one_line
 
 from demo import cdnow
 from models import artefact
-from models.customers import ROW
 from models.offers import code
+from models.rows import ROW
 from offline.__main__ import main
 from offline.history.quality import LABELS
 from offline.history.read import read_parquet

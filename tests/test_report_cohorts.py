@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.customers import DAY, PURCHASE, RETURN, VIEW
+from models.kinds import PURCHASE, RETURN, VIEW
+from models.rows import DAY
 from offline.report.cohorts import cohorts
 
 START = datetime.date(2023, 11, 15)

@@ -21,9 +21,9 @@ from click.testing import CliRunner
 from playwright.sync_api import Browser, sync_playwright
 from refusal import one_line
 
-from models.customers import ENTRY
 from models.features import INPUTS
 from models.model import fit_history
+from models.rows import ENTRY
 from offline.__main__ import main
 from offline.demand import served
 from offline.demand.examples import Examples, split

@@ -23,7 +23,7 @@ from scipy import sparse
 
 from benchmarks import rules as benchmark
 from demo import complete_journey
-from models.events import CART, PURCHASE, RETURN, VIEW
+from models.kinds import CART, PURCHASE, RETURN, VIEW
 from offline.__main__ import main
 from offline.rules import rules as job
 from offline.rules.offers import best

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from refusal import one_line
 
 from demo import complete_journey
-from models.customers import DAY
-from models.events import PURCHASE, RETURN, VIEW
+from models.kinds import PURCHASE, RETURN, VIEW
+from models.rows import DAY
 from offline.__main__ import main
 from offline.demand import regressors
 from offline.stock import intermittent, stock, weeks

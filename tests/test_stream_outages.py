@@ -8,7 +8,7 @@ from deployment import Play, Stopped, World, assert_same, disturb, held, run, un
 from shops import T0
 
 from demo import services
-from models.customers import DAY
+from models.rows import DAY
 from streams.partition import Lost
 
 

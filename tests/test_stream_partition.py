@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shops import T0
 
-from models.customers import DAY, ENTRY
-from models.events import ERASE, PURCHASE, TICK, Batch
+from models.events import Batch
+from models.kinds import ERASE, PURCHASE, TICK
+from models.rows import DAY, ENTRY
 from streams.partition import cuts
-from streams.store import erasure
 
 
 # ---- cuts ------------------------------------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ def test_a_customer_of_another_partition_is_rejected(play: Play) -> None:
     """Mutation caught: strays folded: two partitions would write one customer's hash."""
 
     async def scenario(world: World) -> None:
-        name = next(f"c{n}" for n in range(99) if world.log.home(f"c{n}") == 1)
+        name = next(f"c{n}" for n in range(99) if world.deployment.home(f"c{n}") == 1)
         world.log.buy(name, T0, partition=0)
         world.log.buy(name, T0)
         for p in range(2):
@@ -239,8 +239,7 @@ def test_a_tombstone_leaves_nothing_but_a_keyed_hash(play: Play) -> None:
         assert world.customer("ann") == {}
         members = [world.redis.zrange(world.store.keys.segment(c, 0), 0, -1) for c in part.serving.segments]
         assert sorted(members) == [[], [b"bob"]]
-        key = world.meta["erasure_key"]
-        hashes = {erasure(name, key).encode(): b"4" for name in ("ann", "nobody")}
+        hashes = {world.deployment.erasure(name).encode(): b"4" for name in ("ann", "nobody")}
         assert world.redis.hgetall(world.store.keys.erased(0)) == hashes
         everything = repr({k: v for k, v in world.contents().items() if k != "changes:0"})
         assert "ann" not in everything

@@ -11,11 +11,11 @@ from deployment import UNSURE, Crash, Play, World, assert_agree, crash, run
 from logs import busy
 from shops import T0, learned
 
-from models.customers import PROMISED
+from models.rows import PROMISED
 from streams.partition import Lost, Partition
-from streams.publish import Kept, PublishError
+from streams.publish import Kept
 from streams.rebuild import rebuild
-from streams.start import check
+from streams.refusal import Refusal
 from streams.store import Store, connect
 
 
@@ -54,7 +54,7 @@ def test_everybody_stands_in_redis_before_the_first_event(play: Play, shop: Path
         kept = Kept(shop)
         parts = [await world.located(p) for p in range(2)]
         assert sorted(parts[0].table.names + parts[1].table.names) == sorted(kept.names)
-        assert all(world.log.home(name) == p for p in range(2) for name in parts[p].table.names)
+        assert all(world.deployment.home(name) == p for p in range(2) for name in parts[p].table.names)
         for name in kept.names:
             assert world.customer(name)["model_version"] == world.version
             assert world.customer(name)["source"] == "history"
@@ -73,8 +73,8 @@ def test_a_first_publish_that_is_interrupted_starts_over(play: Play, shop: Path,
         how: Callable[[World], Store] = interruptions[0]
         with pytest.raises(Crash):
             await world.publish(shop, how(world))
-        with pytest.raises(PublishError, match="meta is missing: run `python -m streams publish DIR`"):
-            await check(world.store, world.settings)
+        with pytest.raises(Refusal, match="meta is missing: run `python -m streams publish DIR`"):
+            await world.store.deployment()
         await world.publish(small)
         found.append(world.contents())
 
@@ -101,7 +101,7 @@ def test_a_deployment_without_its_meta_is_not_deleted(play: Play, nobody: Path) 
         await world.catch_up(await world.located())
         world.redis.delete(world.store.keys.meta)
         before = world.contents()
-        with pytest.raises(PublishError, match=r"guard:0 stands at offset 1 but .*meta is gone: restore Redis"):
+        with pytest.raises(Refusal, match=r"guard:0 stands at offset 1 but .*meta is gone: restore Redis"):
             await world.publish(nobody)
         assert world.contents() == before
 
@@ -109,14 +109,14 @@ def test_a_deployment_without_its_meta_is_not_deleted(play: Play, nobody: Path) 
 
 
 def test_what_fit_did_not_leave_is_refused_in_one_line(tmp_path: Path, small: Path) -> None:
-    with pytest.raises(PublishError, match=r"artefact.json is missing: .* is not what `offline fit --out` wrote"):
+    with pytest.raises(Refusal, match=r"artefact.json is missing: .* is not what `offline fit --out` wrote"):
         Kept(tmp_path)
     for name in ("artefact.json", "states.parquet"):
         (tmp_path / name).write_bytes((small / name).read_bytes())
     assert len(Kept(tmp_path).names) == 12
     for damage in (b"", b"PAR1", (small / "artefact.json").read_bytes()):
         (tmp_path / "states.parquet").write_bytes(damage)
-        with pytest.raises(PublishError) as refused:
+        with pytest.raises(Refusal) as refused:
             Kept(tmp_path)
         assert "\n" not in str(refused.value)
         assert str(tmp_path) in str(refused.value)
@@ -190,7 +190,7 @@ def test_an_artefact_older_than_the_kept_examples_is_refused_with_the_days(
         world.redis.hset(world.store.keys.model, "day", T0 + behind)
         before = world.contents()
         if behind == 36:
-            with pytest.raises(PublishError, match=r"36 days before the serving .* it is 1 days too old"):
+            with pytest.raises(Refusal, match=r"36 days before the serving .* it is 1 days too old"):
                 await world.publish(nobody)
             assert world.contents() == before
         else:
@@ -204,11 +204,11 @@ def test_other_artefacts_are_refused(play: Play, tmp_path: Path, nobody: Path) -
 
     async def scenario(world: World) -> None:
         before = world.contents()
-        with pytest.raises(PublishError, match="horizon is 60 days, the deployment's 30: fit again"):
+        with pytest.raises(Refusal, match="horizon is 60 days, the deployment's 30: fit again"):
             await world.publish(other)
         assert world.contents() == before
         world.redis.delete(world.store.keys.version(world.version))
-        with pytest.raises(PublishError, match=f"{world.version} is not in Redis: restore it"):
+        with pytest.raises(Refusal, match=f"{world.version} is not in Redis: restore it"):
             await world.publish(nobody)
 
     other = shops.shop(tmp_path, customers=12, horizon=60)
@@ -229,7 +229,7 @@ def test_a_publish_beside_the_trainer_writes_nothing_over_its_model(play: Play, 
         await world.catch_up(await world.located())
         store = Beside(connect(world.settings.redis_url), world.settings)
         world.reached.append(store)
-        with pytest.raises(PublishError, match="model was changed by somebody else meanwhile: publish again"):
+        with pytest.raises(Refusal, match="model was changed by somebody else meanwhile: publish again"):
             await world.publish(nobody, store)
         assert (await world.store.model())["version"].startswith("1-20231210-")
         assert (await world.publish(nobody)).startswith("2-20231209-")
@@ -298,9 +298,9 @@ def test_a_rebuild_that_breaks_is_run_again_and_workers_wait_for_it(
             with pytest.raises(Crash):
                 await rebuilt(world, small, world.struck({at: crash if at else located}))
         await rebuilt(world, small)
-        assert not waiting[0].ready
+        assert waiting[0].life.name == "LOCATING"
         await tasks[0]
-        assert waiting[0].ready
+        assert waiting[0].life.name == "READY"
         await world.catch_up(waiting[0])
         assert comparable(world.contents()) == before
 
@@ -314,14 +314,14 @@ def test_a_rebuild_that_cannot_be_complete_is_refused(play: Play, small: Path, l
         world.log.buy("h1", T0)
         await world.catch_up(await world.located())
         before = world.contents()
-        with pytest.raises(PublishError, match="fitted to another cut-off than the deployment's"):
+        with pytest.raises(Refusal, match="fitted to another cut-off than the deployment's"):
             await rebuilt(world, later)
         world.log.low = 1
-        with pytest.raises(PublishError, match="partition 0 begins at offset 1: older events are gone"):
+        with pytest.raises(Refusal, match="partition 0 begins at offset 1: older events are gone"):
             await rebuilt(world, small)
         assert world.contents() == before
         world.redis.delete(world.store.keys.meta)
-        with pytest.raises(PublishError, match="meta is missing"):
+        with pytest.raises(Refusal, match="meta is missing"):
             await rebuilt(world, small)
 
     play(scenario, small)

@@ -10,9 +10,9 @@ from redis import exceptions
 from shops import T0
 
 from demo import services
-from models.customers import DAY, ENTRY, phase
-from streams.block import Block
-from streams.store import PAGE
+from models.customers import phase
+from models.rows import DAY, ENTRY
+from streams.store import PAGE, Block, Position
 
 DUE = T0 + 1 + (phase("ann", 30) - T0 - 1) % 30  # ann's first landmark after a purchase on T0
 
@@ -71,7 +71,7 @@ def test_the_segment_that_a_customer_leaves_is_checked_too(play: Play) -> None:
         before = world.contents()
         moved = Block(segments=[(1, ["1.00", "ann"])], changes=[("ann", "7", "1", "at", "source", True)])
         with pytest.raises(exceptions.ResponseError, match="segment:7:0 is no zset"):
-            await world.store.write(0, token, b"new", 1, T0, moved)
+            await world.store.write(0, token, b"new", Position(1, T0, 1), moved)
         assert world.contents() == before
 
     play(scenario)
@@ -107,7 +107,7 @@ def test_a_write_of_another_layout_is_refused_whole(play: Play, block: Block) ->
         before, guard = world.contents(), await world.store.guard(0)
         assert guard is not None
         with pytest.raises(exceptions.ResponseError, match="malformed"):
-            await world.store.write(0, guard.token, b"new", 1, T0, block)
+            await world.store.write(0, guard.token, b"new", Position(1, T0, 1), block)
         assert world.contents() == before
 
     play(scenario)

@@ -5,7 +5,8 @@ import secrets
 import pandas as pd
 import pytest
 
-from models.customers import DAY, PURCHASE
+from models.kinds import PURCHASE
+from models.rows import DAY
 from streams import kafka as topics
 from streams import verify
 from streams.settings import Settings

@@ -245,7 +245,7 @@ def test_6_chunks_of_another_epoch_are_dropped(play: Play) -> None:
 
     async def scenario(world: World) -> None:
         world.log.buy("ann", T0)
-        app = build(world.settings, world.meta)
+        app = build(world.settings, world.deployment)
         worker: Worker = app.transport.owner
         world.reached.append(worker.store)
         first, part = await world.located(), await world.located()

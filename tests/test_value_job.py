@@ -18,7 +18,8 @@ from scipy.integrate import quad
 from scipy.special import hyp2f1
 from scipy.stats import beta, gamma
 
-from models.customers import DAY, PURCHASE, RETURN, VIEW
+from models.kinds import PURCHASE, RETURN, VIEW
+from models.rows import DAY
 from offline.__main__ import main
 from offline.demand import buytilldie, metrics
 from offline.demand.buytilldie import BuyTillDie, ValueModelError

@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from models.customers import DAY, HORIZON
+from models.rows import DAY, HORIZON
 from offline.errors import OfflineError
 from offline.history.policy import ACTIONS, METHODS, Policy
 

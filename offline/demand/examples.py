@@ -14,8 +14,8 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.customers import ENTRY, RAW, whole
 from models.features import INPUTS, UNIT, inputs_many
+from models.rows import ENTRY, RAW, whole
 from offline.errors import OfflineError
 from offline.history.fold import Day, Folded
 

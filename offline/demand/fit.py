@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.customers import HORIZON
 from models.features import log_rfm_many
 from models.model import Model, fit_history
 from models.offers import Offers
 from models.rfm import Quintiles
+from models.rows import HORIZON
 from models.segments import Segments
 from offline.demand.evaluate import SERVED, Evaluation, evaluate
 from offline.demand.examples import TARGETS, Target, cuts_of, learnable

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.customers import ENTRY
 from models.features import inputs_many
 from models.model import fit_history
+from models.rows import ENTRY
 from models.segments import Segments
 from offline.demand.examples import Floats, Target
 from offline.history.fold import Day, Folded

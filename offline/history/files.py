@@ -21,27 +21,17 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from models.events import CART, PURCHASE, RETURN, VIEW
+from models.handover import CLEANED
+from models.kinds import NUMBER_OF
 from offline.errors import HistoryError, nearest
 from offline.history.policy import OURS, Policy
 
-KINDS = {"purchase": PURCHASE, "return": RETURN, "view": VIEW, "cart": CART}
 MISSING = ("", "NULL", "null", "NaN", "nan", "None", "NA", "<NA>", "\\N")  # in CSV, unless quoted
 BLOCK = 1 << 20  # bytes of CSV; pyarrow reads up to 32 blocks ahead
 DELIMITERS = ",;\t|"
 
-SCHEMA = pa.schema(
-    [
-        ("event_id", pa.large_string()),
-        ("kind", pa.int8()),
-        ("customer_id", pa.large_string()),
-        ("occurred_at", pa.int64()),
-        ("order_id", pa.large_string()),
-        ("product_id", pa.large_string()),
-        ("amount", pa.int64()),
-        ("quantity", pa.int64()),
-    ]
-)
+TYPES = {"text": pa.large_string(), "int8": pa.int8(), "int64": pa.int64()}
+SCHEMA = pa.schema([(column.name, TYPES[column.type]) for column in CLEANED.columns])
 
 
 @dataclass(frozen=True)
@@ -90,7 +80,9 @@ def _look(number: int, path: Path, columns: Mapping[str, str], policy: Policy) -
             parquet = file.read(4) == b"PAR1"
         if parquet:
             schema = pq.read_schema(path)
-            header, typed, cleaned = schema.names, _typed(schema), schema.remove_metadata() == SCHEMA
+            if cleaned := is_cleaned(schema, path):
+                schema = SCHEMA
+            header, typed = schema.names, _typed(schema)
             header = ["event_type" if cleaned and name == "kind" else name for name in header]
         else:
             encoding = policy.encoding or encoding_of(path)
@@ -104,6 +96,18 @@ def _look(number: int, path: Path, columns: Mapping[str, str], policy: Policy) -
         if header.count(header[position]) > 1:
             raise HistoryError(f"{path}: column {header[position]!r} stands there more than once; rename one")
     return File(number, path, size, encoding, delimiter, header, typed, cleaned, at)
+
+
+def is_cleaned(schema: pa.Schema, path: Path) -> bool:
+    """Is it a history that was written here, by this program or an earlier one? Raises HistoryError where it was, and
+    cannot be read: of a newer form, or without a column that is needed.
+    """
+    names = {column.name for column in CLEANED.columns}
+    if CLEANED.key not in (schema.metadata or {}) and not names <= set(schema.names):
+        return False
+    if why := CLEANED.refused(schema.metadata, schema.names):
+        raise HistoryError(f"{path}: {why}")
+    return True
 
 
 def _typed(schema: pa.Schema) -> frozenset[int]:
@@ -207,9 +211,10 @@ def _parquet(file: File) -> Iterator[tuple[list[pa.Array], int]]:
 
 
 def _raw(batch: pa.RecordBatch) -> list[pa.Array]:
-    """A cleaned history in the values of a raw one."""
-    words = pa.array([*KINDS], pa.large_string())
-    kind = words.take(pc.index_in(batch["kind"], pa.array([*KINDS.values()], pa.int8())))
+    """A cleaned history in the values of a raw one, its columns by name in the order of SCHEMA."""
+    words = pa.array([*NUMBER_OF], pa.large_string())
+    number = pc.index_in(batch["kind"].cast(pa.int8()), pa.array([*NUMBER_OF.values()], pa.int8()))
+    kind = words.take(number).fill_null("a newer program's")  # else it would be a purchase, as where nothing is said
     moment = batch["occurred_at"].cast(pa.timestamp("us", "UTC"))
     raw = {"kind": kind, "occurred_at": moment}
     for name in ("amount", "quantity"):

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.events import PURCHASE
+from models.kinds import PURCHASE
 from offline.history import spill, steps
 from offline.history.files import SCHEMA
 from offline.history.judge import FILE

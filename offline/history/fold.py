@@ -17,9 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from models.customers import ENTRY, HORIZON, PURCHASE, ROW, SKIPPED, Table, joined, whole
+from models.customers import SKIPPED, Table
 from models.events import Batch, hash_ids
+from models.kinds import PURCHASE
 from models.offers import Offers
+from models.rows import ENTRY, HORIZON, ROW, joined, whole
 from offline.history import spill
 from offline.history.spill import Each
 
@@ -100,7 +102,7 @@ def fold_parts(
     order = np.lexsort(began.T[::-1])
     numbers = _split(_inverse(order), [part.names for part in parts])
     table = Table(horizon)
-    table.load([names[i] for i in order.tolist()], _gathered(ROW, numbers, [part.rows for part in parts]).tobytes())
+    table.take([names[i] for i in order.tolist()], _gathered(ROW, numbers, [part.rows for part in parts]))
     skipped = {name: sum(part.skipped[name] for part in parts) for name in SKIPPED}
     return Folded(day, table, _days(table.names, numbers, [part.entries for part in parts]), skipped)
 

@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from models.events import ID_BYTES, LIMIT, PURCHASE, RETURN
+from models.events import ID_BYTES, LIMIT
+from models.kinds import NUMBER_OF, PURCHASE, RETURN, TRADED
 from offline.history import files, steps
-from offline.history.files import KINDS, SCHEMA, File
+from offline.history.files import SCHEMA, File
 from offline.history.formats import Formats
 from offline.history.policy import NUMBERS, OURS, Policy
 from offline.history.steps import IDS
@@ -79,7 +80,7 @@ def _missing(file: File, plan: Plan, columns: dict[str, pa.Array]) -> tuple[list
     for name in sorted(plan.policy.missing, key=("event_type", *plan.policy.missing).index):
         gone = steps.absent(columns[name]) & (name in file.at)
         if name in NUMBERS:
-            gone &= np.isin(_kinds(columns["event_type"]), [PURCHASE, RETURN])
+            gone &= np.isin(_kinds(columns["event_type"]), TRADED)
         if name in plan.fills:
             filled[name] += int(gone.sum())
             columns[name] = pc.if_else(pa.array(gone), pa.scalar(plan.fills[name], pa.large_string()), columns[name])
@@ -104,8 +105,8 @@ def _hashes(block: list[pa.Array]) -> NDArray[np.uint64]:
 def _kinds(text: pa.Array) -> NDArray[np.int8]:
     """The kind of each event type, purchase where there is none, -1 for any other."""
     word = pc.utf8_lower(pc.utf8_trim_whitespace(text)).fill_null("purchase")
-    number = pc.index_in(word, pa.array(list(KINDS), pa.large_string())).fill_null(len(KINDS)).to_numpy()
-    kinds: NDArray[np.int8] = np.array([*KINDS.values(), -1], np.int8)[number]
+    number = pc.index_in(word, pa.array([*NUMBER_OF], pa.large_string())).fill_null(len(NUMBER_OF)).to_numpy()
+    kinds: NDArray[np.int8] = np.array([*NUMBER_OF.values(), -1], np.int8)[number]
     return kinds
 
 
@@ -116,7 +117,7 @@ def _amounts(
 
     What has an amount and no readable quantity is one unit.
     """
-    bought = (kind == PURCHASE) | (kind == RETURN)
+    bought = np.isin(kind, TRADED)
     quantity, counted = money(columns["quantity"])
     if whole_amounts:
         amount, sound = money(columns["amount"])

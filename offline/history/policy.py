@@ -8,10 +8,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from models.handover import CLEANED
 from offline.errors import HistoryError, nearest
 
 NUMBERS = ("amount", "quantity", "unit_price")
-OURS = ("customer_id", "occurred_at", *NUMBERS, "event_type", "event_id", "order_id", "product_id")
+OURS = (*(column.ours or column.name for column in CLEANED.columns), "unit_price")
 KEYS = ("order_id", "product_id", "event_id", "customer_id", "occurred_at", "amount")
 STATISTICS = ("mean", "median", "mode")
 CONSTANT = "constant:"

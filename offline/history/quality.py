@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from models.events import ID_BYTES
+from models.kinds import listed
 
 LABELS = {
     "read": "rows read",
     "without_customer": f"- without customer (1 to {ID_BYTES} bytes)",
-    "other_types": "- neither purchase, return, view nor cart",
+    "other_types": f"- neither {listed('nor')}",
     "bad_times": "- bad time",
     "future": "- at or after the cut-off",
     "bad_numbers": "- bad number",

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.events import END, SECOND
+from models.handover import CLEANED
 from offline.errors import HistoryError as HistoryError
 from offline.history import files, formats, judge, spill, steps
 from offline.history.files import SCHEMA, File
@@ -203,16 +204,21 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> None:
 
 
 def _write(tables: Iterable[pa.Table], path: Path) -> None:
-    with replacing(path) as fresh, pq.ParquetWriter(fresh, SCHEMA, compression="zstd") as file:
+    with (
+        replacing(path) as fresh,
+        pq.ParquetWriter(fresh, SCHEMA.with_metadata(CLEANED.metadata), compression="zstd") as file,
+    ):
         for table in tables:
             file.write_table(table)
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
-    """The frame that `write_parquet` wrote, equal in every value and type. Raises HistoryError."""
+    """The frame that `write_parquet` wrote, equal in every value and type; columns it did not write are left out.
+
+    Raises HistoryError.
+    """
     with files.readable(path):
-        table = pq.read_table(path)
-    if table.schema.remove_metadata() != SCHEMA:
-        raise HistoryError(f"{path}: not a cleaned history of this version; make it anew from the history files")
-    frame: pd.DataFrame = table.to_pandas()
+        if not files.is_cleaned(pq.read_schema(path), path):
+            raise HistoryError(f"{path}: not a cleaned history; `offline clean` makes one from history files")
+        frame: pd.DataFrame = pq.read_table(path, columns=SCHEMA.names).cast(SCHEMA).to_pandas()
     return frame

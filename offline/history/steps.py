@@ -14,7 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.events import PURCHASE, RETURN
+from models.handover import CLEANED
+from models.kinds import PURCHASE, RETURN, TRADED
 from offline.errors import HistoryError
 from offline.history import files
 from offline.history.files import File
@@ -23,7 +24,7 @@ from offline.history.policy import CONSTANT, NUMBERS, STATISTICS, Policy
 from offline.history.quality import Line
 from offline.history.values import Bools, Ints, matches, money
 
-IDS = ("customer_id", "event_id", "order_id", "product_id")
+IDS = tuple(column.name for column in CLEANED.columns if column.id)
 
 
 # ---- missing values --------------------------------------------------------------------------------------------------
@@ -142,7 +143,7 @@ def cancelled(frame: pd.DataFrame) -> Bools:
     gone = np.zeros(len(frame), np.bool_)
     if not returned.any():
         return gone
-    traded = frame["kind"].isin([PURCHASE, RETURN]) & frame["named"]
+    traded = frame["kind"].isin(TRADED) & frame["named"]
     rows = frame[traded & frame["customer_id"].isin(frame["customer_id"][returned])]
     order = rows["order_id"].where(rows["product_id"].isna(), "")
     same = [rows["customer_id"], rows["product_id"].fillna(""), order, rows["quantity"].abs(), rows["amount"].abs()]

@@ -8,9 +8,9 @@ from importlib import metadata
 
 import pandas as pd
 
-from models.customers import DAY
-from models.events import CART, VIEW
 from models.features import INPUTS
+from models.kinds import TRADED
+from models.rows import DAY
 from offline.report.mining import MODELS, Shop
 from offline.report.page import Shown, date, heading, items, paragraph, table
 
@@ -46,7 +46,7 @@ MUST_NOT = (
 def card(shop: Shop) -> Shown:
     frame = shop.history.frame
     first, last = (date(int(at) // DAY) for at in (frame["occurred_at"].min(), frame["occurred_at"].max()))
-    browsing = int(frame["kind"].isin((VIEW, CART)).sum())
+    browsing = int((~frame["kind"].isin(TRADED)).sum())
     versions = [f"{name} {metadata.version(name)}" for name in LIBRARIES]
     html = heading("Data") + items(
         [

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from models.customers import DAY, PURCHASE
+from models.kinds import PURCHASE
+from models.rows import DAY
 
 
 @dataclass(frozen=True, eq=False)

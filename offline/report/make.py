@@ -6,8 +6,8 @@ A new section is a line of PARTS: a title, what mines it, what shows it.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from models.customers import DAY
 from models.features import UNIT
+from models.rows import DAY
 from offline.errors import OfflineError
 from offline.report import mining, predictions, sections, segments
 from offline.report.card import card

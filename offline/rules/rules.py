@@ -21,7 +21,7 @@ from mlxtend.frequent_patterns import apriori as mlxtend_apriori
 from numpy.typing import NDArray
 from scipy import sparse
 
-from models.events import PURCHASE, RETURN
+from models.kinds import RETURN, TRADED
 from offline.errors import OfflineError
 
 Ints = NDArray[np.int64]
@@ -61,7 +61,7 @@ def baskets(history: pd.DataFrame) -> Baskets:
     with returns that name the same order, while the amounts of both leave more than 0. Lines without a product are
     passed over. Raises RulesError where nothing is left.
     """
-    bought = history["kind"].isin((PURCHASE, RETURN)) & history["product_id"].notna()
+    bought = history["kind"].isin(TRADED) & history["product_id"].notna()
     lines = history.loc[bought, ["customer_id", "order_id", "product_id", "amount"]]
     by = lines.assign(returned=history["kind"] == RETURN).groupby(["customer_id", "order_id", "product_id"], sort=False)
     pairs = by.agg(returned=("returned", "any"), amount=("amount", "sum"))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from models.events import PURCHASE
+from models.kinds import PURCHASE
 from offline.errors import OfflineError
 from offline.history.values import DAY
 from offline.stock import intermittent

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from models.customers import DAY, PURCHASE, RETURN
 from models.features import UNIT
+from models.kinds import PURCHASE, TRADED
+from models.rows import DAY
 from models.scores import customer_value
 from offline.demand import buytilldie
 from offline.demand.buytilldie import REPEATERS, BuyTillDie, Floats
@@ -42,7 +43,7 @@ def summary(frame: pd.DataFrame, day: int) -> pd.DataFrame:
     recency (last less first purchase day), T (last observed day, day - 1, less the first), paid_days (repeat purchase
     days of positive net value), monetary_value (their mean; 0 where there are none).
     """
-    chosen = frame["kind"].isin((PURCHASE, RETURN)) & (frame["occurred_at"] < day * DAY)
+    chosen = frame["kind"].isin(TRADED) & (frame["occurred_at"] < day * DAY)
     events = frame.loc[chosen, ["customer_id", "amount"]].assign(day=frame["occurred_at"] // DAY)
     events["day"] = events["day"].where(frame["kind"] == PURCHASE)
     events["day"] = events.groupby("customer_id")["day"].ffill()

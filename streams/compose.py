@@ -1,43 +1,25 @@
-"""What one guarded write carries: some customers' scores, states, examples and changes, laid out for write.lua.
+"""Where a prediction becomes what is served: some customers' scores, states, examples and changes as one Block.
 
-`compose` is where a prediction becomes what is served: it notes in the rows what it lays out, so rows and Redis agree.
+The rule: what is laid out is noted in the rows, so that rows and Redis agree; nothing else of the caller's is changed.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from models import scores
 from models.customers import Table
-
-if TYPE_CHECKING:
-    from streams.serving import Serving
+from models.rows import stored
+from streams.serving import Serving
+from streams.store import Block
 
 Array = npt.NDArray[Any]
 SOURCE, VALUE = scores.FIELDS.index("source"), scores.FIELDS.index("customer_value")
 
 
-@dataclass
-class Block:
-    """What one write carries beside offset, day and token; customers' columns have one item a customer."""
-
-    names: Sequence[str] = ()
-    values: Sequence[Sequence[str]] = ()  # scores.FIELDS without scores.COMMON
-    common: Sequence[str] = ("",) * len(scores.COMMON)
-    states: bytes = b""
-    segments: Sequence[tuple[int, list[str | float]]] = ()  # cluster, [value, customer, value, customer, ...]
-    entries: Sequence[tuple[int, str]] = ()  # day, customer
-    packed: bytes = b""  # the entries
-    changes: Sequence[tuple[str, str, str, str, str, bool]] = ()  # customer, from, to, at, source, announced
-    erased: Sequence[tuple[str, str, str]] = ()  # customer, cluster, keyed hash
-    counts: Sequence[tuple[str, int]] = field(default_factory=list)  # reason, rejects
-
-
 def compose(
-    table: Table, serving: "Serving", rows: Array, entries: Array, swept_to: int, place: str, quiet: int
+    table: Table, serving: Serving, rows: Array, entries: Array, swept_to: int, place: str, quiet: int
 ) -> Block:
     """Scores these rows as of `swept_to` and lays out their write with the entries (ENTRY) of landmarks they passed.
 
@@ -54,18 +36,18 @@ def compose(
     offers = serving.model.offers
     values = scores.texts(state, predicted, serving.segments, offers, table.horizon, swept_to, place)
     keys = list(zip(entries["day"].tolist(), (table.names[row] for row in entries["row"].tolist()), strict=True))
-    entries["row"] = 0
     moved = np.flatnonzero(before != predicted.cluster)
     at = scores.iso(scores.moment(state[moved], swept_to))
     announced = (state["seen"] > quiet).tolist()
     return Block(
         names=names,
+        fields=scores.FIELDS,
         values=values,
         common=serving.common(),
         states=state.tobytes(),
         segments=_by_cluster(predicted.cluster, names, values),
         entries=keys,
-        packed=entries.tobytes(),
+        packed=stored(entries),
         changes=[
             (
                 names[i],
@@ -80,7 +62,7 @@ def compose(
     )
 
 
-def opened(table: Table, serving: "Serving", rows: Array) -> None:
+def opened(table: Table, serving: Serving, rows: Array) -> None:
     """Notes the prediction from the features with which these rows' examples opened."""
     if len(rows):
         table.rows["open_demand"][rows] = serving.model.predict_many(table.rows["raw"][rows]).demand

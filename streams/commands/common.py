@@ -1,0 +1,88 @@
+"""What the commands share: how one runs, and the bar on a terminal. Exit code 0 done, 1 found wrong, 2 cannot."""
+
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.progress import Progress, TaskID
+
+    from streams.settings import Settings
+    from streams.store import Store
+
+DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+def cannot(reason: object) -> NoReturn:
+    """One line on stderr, exit code 2."""
+    click.echo(f"streams: {reason}", err=True)
+    sys.exit(2)
+
+
+def run(work: "Callable[[Store, Settings], Awaitable[int | None]]") -> int:
+    """The exit code of a command's coroutine, given store and settings; what it cannot do becomes one line."""
+    import asyncio
+
+    from redis import exceptions
+
+    from streams import settings as settings_module
+    from streams.refusal import Refusal
+    from streams.store import Store, connect
+
+    async def with_store() -> int | None:
+        settings = settings_module.load()
+        store = Store(connect(settings.redis_url), settings)
+        try:
+            return await work(store, settings)
+        finally:
+            await store.close()
+
+    try:
+        return asyncio.run(with_store()) or 0
+    except Refusal as error:
+        cannot(error)
+    except exceptions.RedisError as error:
+        cannot(f"CRM_REDIS_URL: {error}")
+    except OSError as error:
+        cannot(error)
+
+
+def history(path: Path) -> "pd.DataFrame":
+    """The cleaned history at `path`, as the offline jobs read it."""
+    from offline.errors import OfflineError
+    from offline.history.read import read_parquet
+
+    try:
+        return read_parquet(path)
+    except OfflineError as error:
+        cannot(error)
+
+
+async def topic(settings: "Settings") -> Any:
+    """The events topic as Kafka describes it now."""
+    import asyncio
+
+    from streams import kafka
+
+    return await asyncio.to_thread(kafka.describe, settings)
+
+
+def bar(what: str, total: int | None) -> "tuple[Progress, TaskID]":
+    """A progress bar on stderr, if that is a terminal: stdout holds results only."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    terminal = Console(stderr=True)
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=terminal,
+        disable=not terminal.is_terminal,
+    )
+    return progress, progress.add_task(what, total=total)

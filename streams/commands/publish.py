@@ -1,0 +1,37 @@
+"""`python -m streams publish DIR`."""
+
+import functools
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from streams.commands.common import DIRECTORY, bar, run, topic
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+    from streams.store import Store
+
+
+@click.command()
+@click.argument("directory", type=DIRECTORY)
+def publish(directory: Path) -> None:
+    """Put what `offline fit --out DIRECTORY` left into Redis; on a running system it swaps the model.
+
+    \b
+    Example:
+      python -m streams publish build/fit
+    """
+
+    async def work(store: "Store", settings: "Settings") -> None:
+        from streams import publish as job
+
+        kept = job.Kept(directory)
+        progress, task = bar("publishing", len(kept.names))
+        where = await topic(settings)
+        with progress:
+            version = await job.publish(store, settings, where, kept, functools.partial(progress.advance, task))
+        click.echo(f"published: model {version}, {len(kept.names):,} customers in the history")
+
+    sys.exit(run(work))

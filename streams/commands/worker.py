@@ -1,0 +1,49 @@
+"""`python -m streams worker`: checks that Redis and Kafka are those of the deployment, then scores until stopped."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from streams.commands.common import run, topic
+
+if TYPE_CHECKING:
+    from streams.deployment import Deployment
+    from streams.settings import Settings
+    from streams.store import Store
+
+
+@click.command()
+def worker() -> None:
+    """Consume events and write scores until stopped; run up to one worker a partition.
+
+    \b
+    Example:
+      CRM_KAFKA=kafka:9092 CRM_REDIS_URL=redis://redis:6379/0 python -m streams worker
+    """
+    found: list[tuple[Settings, Deployment]] = []
+
+    async def check(store: "Store", settings: "Settings") -> None:
+        found.append((settings, await _checked(store, settings)))
+
+    run(check)
+    from streams.worker import build
+
+    app = build(*found[0])
+    sys.argv = [sys.argv[0], "--quiet", "worker", "-l", "error", "--without-web"]
+    app.main()
+
+
+async def _checked(store: "Store", settings: "Settings") -> "Deployment":
+    """The deployment, if topic, partitions and partitioner are as they were at the first publish: a doubt ends it."""
+    from streams.console import say
+
+    deployment = await store.deployment()
+    now = await topic(settings)
+    deployment.check(settings, now.id, now.partitions)
+    if now.retention_ms != -1:
+        say(
+            f"warning: {settings.events_topic} keeps records for {now.retention_ms} ms only; a rebuild needs them:"
+            " set retention.ms=-1"
+        )
+    return deployment

@@ -1,0 +1,115 @@
+"""What the first publish fixed (`crm:meta`), and where a partition stands (its guard), as records.
+
+Rule: they are read by field name. A field that an older program did not write has its default, one that a newer one
+wrote is left alone; only what nobody can do without is missed, in one line.
+"""
+
+import enum
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from dataclasses import fields as dataclass_fields
+from functools import cached_property
+from typing import Any, Self
+
+from streams.partitioner import partitioner
+from streams.refusal import Refusal
+from streams.settings import Settings
+
+
+class DeploymentError(Refusal):
+    """Redis or Kafka are not those of the deployment, or not as it needs them."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """topic_id: Kafka's id of the topic; cut_off: the day before which events are in the history; horizon: days of a
+    demand; erasure_key: hex, of the hashes that stand for erased customers.
+    """
+
+    topic: str
+    topic_id: str
+    partitions: int
+    partitioner: str
+    cut_off: int
+    horizon: int
+    erasure_key: str
+
+    @classmethod
+    def read(cls, fields: Mapping[str, str], key: str) -> Self:
+        """From the fields of the hash `key`. Raises DeploymentError."""
+        kinds: dict[str, Any] = {each.name: each.type for each in dataclass_fields(cls)}
+        missing = [name for name in kinds if name not in fields]
+        if missing:
+            raise DeploymentError(f"{key} lacks {', '.join(missing)}: restore Redis")
+        try:
+            return cls(**{name: kind(fields[name]) for name, kind in kinds.items()})
+        except ValueError as error:
+            raise DeploymentError(f"{key}: {error}: restore Redis") from None
+
+    def fields(self) -> dict[str, str]:
+        """As the hash holds it."""
+        return {name: str(value) for name, value in asdict(self).items()}
+
+    def check(self, settings: Settings, topic_id: str, partitions: int) -> None:
+        """That settings and topic are as they were at the first publish. Raises DeploymentError."""
+        same = {
+            "topic": (settings.events_topic, "set CRM_EVENTS_TOPIC to it, or use another CRM_PREFIX"),
+            "topic_id": (
+                topic_id,
+                "the topic was deleted and made anew: restore it, or publish anew under another CRM_PREFIX",
+            ),
+            "partitions": (partitions, "customers would move: publish anew with another CRM_PREFIX and topic"),
+            "partitioner": (settings.partitioner, "set CRM_PARTITIONER to it"),
+        }
+        for name, (now, way_out) in same.items():
+            if now != (then := getattr(self, name)):
+                raise DeploymentError(f"{name} is {now}, but was {then} at the first publish: {way_out}")
+
+    @cached_property
+    def home(self) -> Callable[[str], int]:
+        """customer_id -> the partition that its events belong to."""
+        return partitioner(self.partitioner, self.partitions)
+
+    def erasure(self, customer_id: str) -> str:
+        """The keyed hash that stands for an erased customer."""
+        key = bytes.fromhex(self.erasure_key)
+        return hashlib.blake2b(customer_id.encode(), key=key, digest_size=16).hexdigest()
+
+
+class GuardState(enum.StrEnum):
+    """Workers fold a partition that is READY and wait for the others."""
+
+    SEEDING = enum.auto()  # the first publish writes the history
+    REBUILDING = enum.auto()  # a rebuild drops everything, then writes the history
+    READY = enum.auto()
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Where a partition stands. offset: the next one to fold; swept_to: a day; token: the fencing token, new with every
+    write; quiet_until: changes by events below this offset are not announced; hashes: the form of the customers' hashes
+    that everybody of the partition has at least.
+    """
+
+    offset: int
+    swept_to: int
+    token: bytes
+    state: GuardState
+    quiet_until: int = 0
+    hashes: int = 1
+
+    @classmethod
+    def read(cls, fields: Mapping[bytes, bytes], key: str) -> Self:
+        """From the fields of the hash `key`. Raises DeploymentError."""
+        try:
+            return cls(
+                offset=int(fields[b"offset"]),
+                swept_to=int(fields[b"swept_to"]),
+                token=fields[b"token"],
+                state=GuardState(fields[b"state"].decode()),
+                quiet_until=int(fields.get(b"quiet_until", 0)),
+                hashes=int(fields.get(b"hashes", 1)),
+            )
+        except (KeyError, ValueError) as error:
+            raise DeploymentError(f"{key} is damaged ({error}): run `python -m streams rebuild`") from None
