@@ -12,16 +12,21 @@ from models.rows import BLANK, DAY, ENTRY, EXAMPLE, PROMISED, RAW, ROW, UnknownF
 
 # A customer's row as the program of each form stored it: two orders, a return, a view and a cart; then what was served.
 STORED = {
-    1: "c-qTkfB;qov9)IfnHd-w^n~{d0cnQ4VV^{p8F*%jfaL=YL)01c2!d%w0SMpP>W!sgoq^+C=D9x&g)JOaPF2hhO#E)Y=+0+;NjWA5h^htlZ9kOCL>"
-    "fQa-{D~fi@@j~AB8<ae;ax*Fgw{VP0O^eXS`$wHXn+4p!of(0Ba_dI{7Wrt*-ozNSi3iZK_wewjs(S>*BxqtJ^(&H*xSYvZYBd&<LELA&_s^dd|A9Gw"
-    "<%*?N^_Zs^3bTfq{tuf<gXbWnvU#1oJ!`E!06GB93N28UPMYKY{",
-    2: "c-qTkfB;qov9)IfnHd-w^n~{d0cnQ4VV^{p8F*%jfaL=YL)01c2!d%w0SMpP>W!sgoq^+C=D9x&g)JOaPF2hhO#E)Y=+0+;NjWA5h^htlZ9kOCL>"
-    "fQa-{D~fi@@j~AB8<ae;ax*Fgw{VP0O^eXS`$wHXn+4p!of(0Ba_dI{7Wrt*-ozNSi3iZK_wewjs(S>*BxqtJ^(&H*xSYvZYBd&<LELA&_s^dd|A9Gw"
-    "<%*?N^_Zs^3bTfq{tuf<gXbWnvU#0`nLcJRB|5L1H3~W?-7e005jkKZ5",
+    1: (
+        "c-qTkfB;qov9)IfnHd-w^n~{d0cnQ4VV^{p8F*%jfaL=YL)01c2!d%w0SMpP>W!sgoq^+C=D9x&g)JOaPF2hhO#E)Y=+0+;NjWA5"
+        "h^htlZ9kOCL>fQa-{D~fi@@j~AB8<ae;ax*Fgw{VP0O^eXS`$wHXn+4p!of(0Ba_dI{7Wrt*-ozNSi3iZK_wewjs(S>*BxqtJ^(&"
+        "H*xSYvZYBd&<LELA&_s^dd|A9Gw<%*?N^_Zs^3bTfq{tuf<gXbWnvU#1oJ!`E!06GB93N28UPMYKY{"
+    ),
+    2: (
+        "c-qTkfB;qov9)IfnHd-w^n~{d0cnQ4VV^{p8F*%jfaL=YL)01c2!d%w0SMpP>W!sgoq^+C=D9x&g)JOaPF2hhO#E)Y=+0+;NjWA5"
+        "h^htlZ9kOCL>fQa-{D~fi@@j~AB8<ae;ax*Fgw{VP0O^eXS`$wHXn+4p!of(0Ba_dI{7Wrt*-ozNSi3iZK_wewjs(S>*BxqtJ^(&"
+        "H*xSYvZYBd&<LELA&_s^dd|A9Gw<%*?N^_Zs^3bTfq{tuf<gXbWnvU#0`nLcJRB|5L1H3~W?-7e005jkKZ5"
+    ),
 }
 # The same customer's second example, of the landmark on day 10,072.
 EXAMPLE_0 = (
-    "c-rHcDZ+pZEO*cI_;Jn0vw`uU-6geI_UD3ntxDZ=Y?**^AnXCeHbBe+)o0Kn2-PR&S<Tf5)R$<_WpT*9)NPGTJ!6nPOrI7I%Q2vW2z3a}h$IF8@&y(T"
+    "c-rHcDZ+pZEO*cI_;Jn0vw`uU-6geI_UD3ntxDZ=Y?**^AnXCeHbBe+)o0Kn2-PR&S<Tf5)R$<_WpT*9)NPGTJ!6nPOrI7I%Q2vW"
+    "2z3a}h$IF8@&y(T"
 )
 
 
@@ -69,7 +74,9 @@ def test_a_form_that_this_program_does_not_know_is_refused_in_one_line() -> None
     with pytest.raises(UnknownForm, match=r"^customer states as long as those of form 2 say that they are of form 3$"):
         rows.load_rows([newer.tobytes()])
     for other in (b"", b"x", unpacked(STORED[2]) + b"x", unpacked(STORED[2]) * 2):
-        with pytest.raises(UnknownForm, match=f"^customer states of {len(other)} bytes are of no form that this program"):
+        with pytest.raises(
+            UnknownForm, match=f"^customer states of {len(other)} bytes are of no form that this program"
+        ):
             rows.load_rows([unpacked(STORED[1]), other])
 
 
@@ -95,7 +102,9 @@ def test_storing_changes_nothing_of_the_callers() -> None:
 def test_examples_of_another_form_are_refused() -> None:
     other = np.frombuffer(unpacked(EXAMPLE_0), EXAMPLE).copy()
     other["schema"] = 1
-    with pytest.raises(UnknownForm, match=r"^training examples as long as those of form 0 say that they are of form 1$"):
+    with pytest.raises(
+        UnknownForm, match=r"^training examples as long as those of form 0 say that they are of form 1$"
+    ):
         rows.load_examples([other.tobytes()])
 
 
