@@ -19,7 +19,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import fold, history, run, scale, traffic
+from benchmarks import fold, history, run, scale, startup, traffic
 from models.events import decode_many
 from models.rows import DAY
 
@@ -105,6 +105,7 @@ def main() -> int:
     with run.deployment(lambda step: console.print(step, style="dim")) as where:
         results["product"] = product(where, given.events)
         results["per_event"] = {"rate": yardstick(where)}
+    results["startup"] = startup.measure()
     results["scale"] = scale.measure(given.history)
     ratio = results["product"]["rate"] / results["per_event"]["rate"]
     table = Table("figure", "value")
@@ -118,6 +119,7 @@ def main() -> int:
         ("decode alone, events/s on one core", f"{results['kernels']['decode']:,.0f}"),
         ("fold alone, events/s on one core", f"{results['kernels']['fold']:,.0f}"),
         ("fold in chunks, rows found, daily sweeps", f"{results['kernels']['fold_in_chunks']:,.0f}"),
+        *startup.rows(results["startup"]),
         *scale.rows(results["scale"]),
     ):
         table.add_row(name, value)

@@ -20,6 +20,7 @@ from redis import Redis
 
 from benchmarks import traffic
 from demo import services
+from streams.keys import Keys
 
 PARTITIONS = 4
 PATIENCE = 120.0  # seconds without progress
@@ -89,7 +90,7 @@ class Deployment:
         """The next offset of each partition, as its guard says: all before it can be read from Redis."""
         pipe = self.store.pipeline(transaction=False)
         for p in range(PARTITIONS):
-            pipe.hget(f"crm:guard:{p}", "offset")
+            pipe.hget(Keys().guard(p), "offset")
         return [int(offset) for offset in pipe.execute()]
 
 
@@ -170,7 +171,7 @@ class Latency:
     def _watch(self) -> None:
         """Asks with bytes laid out once: it must not take from the machine what it measures."""
         connection = self.where.store.connection_pool.get_connection()
-        asked = connection.pack_commands([("HGET", f"crm:guard:{p}", "offset") for p in range(PARTITIONS)])
+        asked = connection.pack_commands([("HGET", Keys().guard(p), "offset") for p in range(PARTITIONS)])
         while not self.done.is_set():
             connection.send_packed_command(asked)
             offsets = [int(connection.read_response()) for _ in range(PARTITIONS)]

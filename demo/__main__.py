@@ -69,8 +69,8 @@ def worker(env: dict[str, str]) -> Iterator[None]:
 def report(store: Any, sent: int, seconds: float, wrong: int, count: int) -> None:
     """Prints what a CRM sees now and how good the live predictions were; writes summary.json."""
     everybody = figures.customers(store)
-    version = store.hget("crm:model", "version").decode()
-    cut_off = int(store.hget("crm:meta", "cut_off"))
+    version = store.hget(figures.KEYS.model, "version").decode()
+    cut_off = int(store.hget(figures.KEYS.meta, "cut_off"))
     error = figures.live_error(store, version, cut_off)
     step("Segments")
     console.print(figures.segments(everybody).to_string(), markup=False)
@@ -79,7 +79,7 @@ def report(store: Any, sent: int, seconds: float, wrong: int, count: int) -> Non
     console.print(everybody.loc[[*top, *everybody.index[:2]]].T.to_string(), markup=False)
     step(f"Live error: demand over 30 days as it was served, {len(figures.judged(store, cut_off)):,} examples")
     console.print(error[list(figures.SHOWN)].round(4).to_string(), markup=False)
-    versions = [v.decode() for v in store.lrange("crm:models", 0, -1)]
+    versions = [v.decode() for v in store.lrange(figures.KEYS.versions, 0, -1)]
     step(f"Model versions that served: {len(versions)}, {versions[0]} to {versions[-1]}")
     rows = {str(name): {key: float(row[key]) for key in figures.SHOWN} for name, row in error.iterrows()}
     summary = {
@@ -87,7 +87,7 @@ def report(store: Any, sent: int, seconds: float, wrong: int, count: int) -> Non
         "customers": count,
         "wrong": wrong,
         "events_per_second": round(sent / seconds, 1),
-        "examples_learned": json.loads(store.hget("crm:model", "metrics"))["examples"],
+        "examples_learned": json.loads(store.hget(figures.KEYS.model, "metrics"))["examples"],
         **rows.pop("served"),
         **rows,
         "model_versions": len(versions),

@@ -10,22 +10,26 @@ import pandas as pd
 
 from models import artefact
 from models.features import INPUTS, UNIT, inputs_many
-from models.rows import ENTRY
+from models.rows import load_examples
 from offline.demand.metrics import compare
+from streams.keys import Keys
 
+KEYS = Keys()
 SHOWN = ("mae", "deviance", "ngini", "bias")
 
 
 def judged(store: Any, cut_off: int) -> Any:
     """The closed examples whose prediction was served live."""
-    days = [key for key in store.scan_iter("crm:training:*", count=1000) if int(key.rsplit(b":", 1)[1]) > cut_off]
-    entries = np.frombuffer(b"".join(b"".join(store.hvals(key)) for key in days), ENTRY)
+    days = [
+        key for key in store.scan_iter(KEYS.of_kind("training"), count=1000) if int(key.rsplit(b":", 1)[1]) > cut_off
+    ]
+    entries = load_examples([packed for key in days for packed in store.hvals(key)])
     return entries[(entries["open"] == 1) & (entries["open_version"] > 0)]
 
 
 def live_error(store: Any, version: str, cut_off: int) -> pd.DataFrame:
     """Figures of the served demand and of the baselines on the same examples."""
-    entries, model = judged(store, cut_off), artefact.decode(store.get(f"crm:model:{version}") or b"").restored()
+    entries, model = judged(store, cut_off), artefact.decode(store.get(KEYS.version(version)) or b"").restored()
     x = inputs_many(entries["then"], model.horizon, model.mean_day)
     predictions = {
         "served": entries["open_demand"].astype(np.float64),
@@ -37,7 +41,7 @@ def live_error(store: Any, version: str, cut_off: int) -> pd.DataFrame:
 
 def customers(store: Any) -> pd.DataFrame:
     """Every customer's hash, as a CRM reads it."""
-    keys = sorted(store.scan_iter("crm:customer:*", count=5000))
+    keys = sorted(store.scan_iter(KEYS.of_kind("customer"), count=5000))
     pipe = store.pipeline(transaction=False)
     for key in keys:
         pipe.hgetall(key)

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib import recfunctions
 
 DAY = 86_400_000_000  # microseconds
 HORIZON = 30  # days from a landmark to the next, unless the deployment says otherwise
@@ -110,6 +109,8 @@ def _load(packed: Sequence[bytes], forms: Mapping[int, np.dtype[Any]], blank: Ar
         raise UnknownForm(f"{what} of {min(unknown)} bytes are of no form that this program knows")
     if lengths <= {forms[newest].itemsize}:  # as nearly always: nothing is copied
         return _agreeing(packed, forms, newest, what)
+    from numpy.lib import recfunctions  # here, for it takes a tenth of a second that few need
+
     found = np.full(len(packed), blank)
     for length in lengths:
         here = [place for place, record in enumerate(packed) if len(record) == length]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from models import scores
 from models.customers import Table
-from models.rows import stored
+from models.rows import EXAMPLE, stored
 from streams.serving import Serving
 from streams.store import Block
 
@@ -45,9 +45,11 @@ def compose(
         values=values,
         common=serving.common(),
         states=state.tobytes(),
+        size=state.itemsize,
         segments=_by_cluster(predicted.cluster, names, values),
         entries=keys,
         packed=stored(entries),
+        entry_size=EXAMPLE.itemsize,
         changes=[
             (
                 names[i],

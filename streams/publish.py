@@ -7,20 +7,18 @@ import json
 import secrets
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from models import artefact, handover, scores
-from models.artefact import Artefact, ArtefactError
+from models import artefact, scores
+from models.artefact import Artefact
 from models.customers import Table
-from models.rows import ENTRY, UnknownForm, load_rows
+from models.rows import ENTRY
 from streams.compose import compose, opened
 from streams.deployment import Deployment
 from streams.kafka import Topic
+from streams.kept import Kept
 from streams.refusal import Refusal
 from streams.serving import Serving, restored
 from streams.settings import Settings
@@ -32,28 +30,6 @@ _NO_ENTRIES = np.empty(0, ENTRY)
 
 class PublishError(Refusal):
     """It cannot be published."""
-
-
-class Kept:
-    """What `offline fit` left in DIR: the artefact, and everybody's rows (ROW) at the cut-off, of any known form."""
-
-    def __init__(self, directory: Path) -> None:
-        try:
-            self.artefact: Artefact = artefact.decode((directory / handover.ARTEFACT).read_bytes())
-            with pq.ParquetFile(directory / handover.STATES) as file:
-                if why := handover.STATED.refused(file.metadata.metadata, file.schema_arrow.names):
-                    raise PublishError(f"{directory / handover.STATES}: {why}")
-                states = file.read()
-            self.names: list[str] = states["customer_id"].to_pylist()
-            self.rows = load_rows(states["state"].to_pylist())
-        except FileNotFoundError as error:
-            raise PublishError(
-                f"{error.filename} is missing: {directory} is not what `offline fit --out` wrote"
-            ) from None
-        except UnknownForm as error:
-            raise PublishError(f"{directory / handover.STATES}: {error}: use the program that fitted it") from None
-        except (ArtefactError, pa.ArrowInvalid) as error:
-            raise PublishError(f"{directory}: {error}") from None
 
 
 async def publish(store: Store, settings: Settings, topic: Topic, kept: Kept, progress: Progress) -> str:

@@ -6,7 +6,8 @@ is set last. A broken rebuild is run again. What workers fold again announces no
 
 from streams.deployment import DeploymentError
 from streams.kafka import Topic
-from streams.publish import Kept, Progress, seed_all
+from streams.kept import Kept
+from streams.publish import Progress, seed_all
 from streams.serving import Serving
 from streams.store import Store
 

@@ -19,7 +19,6 @@ from redis import exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from models.rows import EXAMPLE, ROW
 from streams.deployment import Deployment, DeploymentError, Guard, GuardState
 from streams.keys import Keys
 from streams.settings import Settings
@@ -49,10 +48,12 @@ class Block:
     fields: Sequence[str] = ()  # of a customer's hash
     values: Sequence[Sequence[str]] = ()  # of all fields but the last ones, which are
     common: Sequence[str] = ()  # to all customers
-    states: bytes = b""  # a ROW each
+    states: bytes = b""  # packed, one behind the other
+    size: int = 0  # bytes of each
     segments: Sequence[tuple[int, list[str | float]]] = ()  # cluster, [value, customer, value, customer, ...]
     entries: Sequence[tuple[int, str]] = ()  # day, customer
-    packed: bytes = b""  # an EXAMPLE for each entry
+    packed: bytes = b""  # an example for each, likewise
+    entry_size: int = 0
     changes: Sequence[tuple[str, str, str, str, str, bool]] = ()  # customer, from, to, at, source, announced
     erased: Sequence[tuple[str, str, str]] = ()  # customer, cluster, keyed hash
     counts: Sequence[tuple[str, int]] = field(default_factory=list)  # reason, rejects
@@ -194,10 +195,10 @@ class Store:
                 "common": block.common,
                 "names": block.names,
                 "values": block.values,
-                "size": ROW.itemsize,
+                "size": block.size,
                 "segments": block.segments,
                 "entries": block.entries,
-                "entry_size": EXAMPLE.itemsize,
+                "entry_size": block.entry_size,
                 "changes": block.changes,
                 "erased": block.erased,
                 "counts": block.counts,

@@ -16,8 +16,9 @@ from models.rows import PROMISED, ROW
 from streams import trainer
 from streams.deployment import Deployment
 from streams.kafka import Topic
+from streams.kept import Kept
 from streams.partition import Partition
-from streams.publish import Kept, publish
+from streams.publish import publish
 from streams.serving import Serving
 from streams.settings import Settings
 from streams.store import Store, connect

@@ -12,8 +12,8 @@ from logs import busy
 from shops import T0, learned
 
 from models.rows import PROMISED
+from streams.kept import Kept
 from streams.partition import Lost, Partition
-from streams.publish import Kept
 from streams.rebuild import rebuild
 from streams.refusal import Refusal
 from streams.store import Store, connect

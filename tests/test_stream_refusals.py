@@ -17,7 +17,8 @@ from confluent_kafka import Producer, admin
 from demo import services
 from models.events import encode_event
 from streams import kafka as topics
-from streams.publish import Kept, publish
+from streams.kept import Kept
+from streams.publish import publish
 from streams.settings import Settings
 from streams.store import Store, connect
 

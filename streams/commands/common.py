@@ -53,6 +53,8 @@ def run(work: "Callable[[Store, Settings], Awaitable[int | None]]") -> int:
 
 def history(path: Path) -> "pd.DataFrame":
     """The cleaned history at `path`, as the offline jobs read it."""
+    if not path.exists():
+        cannot(f"{path} is missing: {path.parent} is not what `offline fit --out` wrote")
     from offline.errors import OfflineError
     from offline.history.read import read_parquet
 

@@ -25,9 +25,11 @@ def publish(directory: Path) -> None:
     """
 
     async def work(store: "Store", settings: "Settings") -> None:
+        from streams.kept import Kept
+
+        kept = Kept(directory)
         from streams import publish as job
 
-        kept = job.Kept(directory)
         progress, task = bar("publishing", len(kept.names))
         where = await topic(settings)
         with progress:

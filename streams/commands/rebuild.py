@@ -25,10 +25,11 @@ def rebuild(history: Path) -> None:
     """
 
     async def work(store: "Store", settings: "Settings") -> None:
-        from streams import rebuild as job
-        from streams.publish import Kept
+        from streams.kept import Kept
 
         kept = Kept(history)
+        from streams import rebuild as job
+
         where = await topic(settings)
         progress, task = bar("seeding", len(kept.names))
         with progress:

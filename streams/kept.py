@@ -1,0 +1,51 @@
+"""What `offline fit --out DIR` left: the artefact, and everybody's state at the cut-off."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models import handover
+from streams.refusal import Refusal
+
+if TYPE_CHECKING:
+    from models.artefact import Artefact
+    from models.rows import Array
+
+
+class Kept:
+    """names[i] is the customer_id of rows[i] (ROW, whatever known form was left). Raises Refusal.
+
+    What it takes to read them is imported once the files are known to be there.
+    """
+
+    artefact: "Artefact"
+    names: list[str]
+    rows: "Array"
+
+    def __init__(self, directory: Path) -> None:
+        paths = directory / handover.ARTEFACT, directory / handover.STATES
+        for path in paths:
+            if not path.exists():
+                raise Refusal(f"{path} is missing: {directory} is not what `offline fit --out` wrote")
+        self._read(*paths)
+
+    def _read(self, document: Path, states: Path) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        from models import artefact
+        from models.rows import UnknownForm, load_rows
+
+        try:
+            self.artefact = artefact.decode(document.read_bytes())
+            with pq.ParquetFile(states) as file:
+                if why := handover.STATED.refused(file.metadata.metadata, file.schema_arrow.names):
+                    raise Refusal(f"{states}: {why}")
+                table = file.read()
+            self.names = table["customer_id"].to_pylist()
+            self.rows = load_rows(table["state"].to_pylist())
+        except artefact.ArtefactError as error:
+            raise Refusal(f"{document}: {error}") from None
+        except UnknownForm as error:
+            raise Refusal(f"{states}: {error}: use the program that fitted it") from None
+        except pa.ArrowInvalid as error:
+            raise Refusal(f"{states}: {error}") from None
