@@ -10,7 +10,8 @@ import uuid
 from collections.abc import Sequence
 
 from models import artefact
-from models.rows import load_examples
+from models.rows import UnknownForm, load_examples
+from streams.deployment import DeploymentError
 from streams.store import Store
 
 
@@ -37,7 +38,10 @@ async def step(store: Store, partitions: int) -> bool:
     if document is None or any(page is None for page in pages):
         return False  # another model was written meanwhile: start over
     found = [example for page in pages if page is not None for example in page]
-    after, learned = await asyncio.to_thread(learn, document, day, found)
+    try:
+        after, learned = await asyncio.to_thread(learn, document, day, found)
+    except (artefact.ArtefactError, UnknownForm) as error:
+        raise DeploymentError(f"day {day} cannot be learned: {error}: upgrade this worker") from None
     version = artefact.version(int(held[0].split("-")[0]), day, learned)
     metrics = json.dumps(after.figures)
     return await store.learned(held, version, uuid.uuid4().hex, day, learned, metrics, partitions)

@@ -26,6 +26,7 @@ from streams import trainer
 from streams.console import say, stop
 from streams.deployment import Deployment
 from streams.partition import Life, Lost, Partition
+from streams.refusal import Refusal
 from streams.serving import Serving
 from streams.settings import Settings
 from streams.store import TRANSIENT, Store, connect
@@ -82,6 +83,8 @@ class Worker:
         """An exception would end this task in silence, and what it looks after would stand still."""
         try:
             await work
+        except Refusal as error:
+            stop(str(error))
         except Exception as error:
             stop(f"unexpected: {error!r}")
 

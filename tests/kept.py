@@ -13,19 +13,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import redis
 from confluent_kafka import Producer, admin
 
 from models.events import encode_event, encode_tick
-from models.rows import ROW
+from models.rows import DAY, load_rows
 from streams import kafka as topics
 from streams.settings import Settings
 
 HERE = Path(__file__).parent
 KEPT = sorted((HERE / "data").glob("deployment-*"))
 TOPIC, PARTITIONS, LAST_DAY = "kept.events", 2, 20_301  # 2025-08-01, the last midnight that was learned
-DAY = 86_400_000_000
 PUT: dict[str, Any] = {
     "string": lambda store, key, value: store.set(key, value),
     "hash": lambda store, key, value: store.hset(key, mapping=dict(value)),
@@ -121,8 +119,8 @@ class Taken:
         """Every customer's row, as it stands in Redis."""
         found: dict[str, Any] = {}
         for p in range(PARTITIONS):
-            for name, packed in self.redis.hgetall(f"crm:state:{p}").items():
-                found[name.decode()] = np.frombuffer(packed, ROW)[0]
+            states = self.redis.hgetall(f"crm:state:{p}")
+            found |= zip([name.decode() for name in states], load_rows([*states.values()]), strict=True)
         return found
 
     def members(self) -> dict[str, int]:

@@ -9,6 +9,7 @@ from logs import busy
 from shops import T0, learned
 
 from streams import replay, trainer
+from streams.deployment import DeploymentError
 from streams.store import Store, connect
 
 
@@ -172,5 +173,21 @@ def test_a_replay_ends_when_redis_was_emptied(play: Play, nobody: Path) -> None:
         world.empty()
         with pytest.raises(replay.ReplayError, match=":model is gone: restore Redis"):
             await replay._learned(world.store, T0 + 1)
+
+    play(scenario, nobody)
+
+
+def test_an_older_trainer_ends_at_examples_that_a_newer_program_wrote(play: Play, nobody: Path) -> None:
+    """Mutation caught: what cannot be read not told from a fault of this program: `unexpected: ...`."""
+
+    async def scenario(world: World) -> None:
+        world.log.buy("ann", T0)
+        world.log.tick(T0 + 1)
+        await world.catch_up(await world.located())
+        world.redis.hset(world.store.keys.training(0, T0 + 1), "ann", b"an example with fields more")
+        with pytest.raises(
+            DeploymentError, match=rf"^day {T0 + 1} cannot be learned: training examples of 27 bytes .*: "
+        ):
+            await world.learn()
 
     play(scenario, nobody)
