@@ -9,6 +9,7 @@ from typing import get_args
 
 import pytest
 from click.testing import CliRunner
+from kept import KEPT
 
 from streams import settings
 from streams.__main__ import main
@@ -103,7 +104,7 @@ def test_a_file_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "command", [["init"], ["worker"], ["show", "c1"], ["publish", "."], ["verify", "--history", "."]]
+    "command", [["init"], ["worker"], ["show", "c1"], ["publish", "."], ["verify", "--history", str(KEPT[0] / "fit")]]
 )
 def test_every_command_says_so(monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
     monkeypatch.setenv("CRM_GRACE", "x")
