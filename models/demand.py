@@ -93,12 +93,6 @@ class Correction:
         """(n, len(INPUTS)) -> (n, k), C-ordered: this target's inputs, capped, in units, divided by sqrt(PRIOR)."""
         return np.ascontiguousarray(np.minimum(x[:, self.columns], self.caps) / self.units / ROOT_PRIOR)
 
-    def predict_one(self, x: Sequence[float]) -> float:
-        """The plain way: one customer's inputs in the order of INPUTS, through river's own `predict_one`."""
-        row = dict(zip(self.target.names, self.rows(np.array([x], np.float64))[0].tolist(), strict=True))
-        learned = self.model.predict_one(row) if self.serves else 0.0
-        return min(max(0.0, x[self.base] + self.unit * learned), self.target.top)
-
     def predict_many(self, x: Floats) -> Floats:
         """(n,) predictions from (n, len(INPUTS)); sums in river's order, so equal inputs give river's own bits."""
         weights = self.coefficients if self.serves else np.zeros(len(self.columns))
@@ -145,7 +139,7 @@ class Correction:
         """The model that gave this snapshot, bit for bit; ValueError if it was learned on other inputs."""
         if tuple(state["names"]) != target.names:
             raise ValueError(f"correction: learned on {', '.join(state['names'])}, not on {', '.join(target.names)}")
-        new, k = cls(target, state["unit"], state["cap"], state["corrects"]), len(target.names)
+        new, k = cls(target, state["unit"], state["cap"], state.get("corrects", True)), len(target.names)
         new.model._ss_arr[:k, :k] = state["precision"]
         new.model._eta_arr[:k] = state["eta"]
         new.examples = state["examples"]
@@ -180,7 +174,7 @@ class Upper:
     def __init__(self, edges: Sequence[float], bounds: Sequence[float]) -> None:
         self.edges, self.bounds = [float(x) for x in edges], [float(x) for x in bounds]
         self.counts = np.zeros((len(self.edges) + 1, len(self.bounds) + 1))
-        self.limits = self._read()
+        self.high = self._read()
 
     @classmethod
     def create(cls, predictions: Floats, lowest: float, highest: float) -> Self:
@@ -190,13 +184,9 @@ class Upper:
         step = math.log(highest / lowest) / (BUCKETS - 1)
         return cls(edges.tolist(), [lowest * math.exp(step * i) for i in range(BUCKETS)])
 
-    def predict_one(self, prediction: float) -> float:
-        """The bound for one prediction; never below the prediction, which is a mean and may exceed the quantile."""
-        return max(prediction, float(self.limits[bisect_right(self.edges, prediction)]))
-
     def predict_many(self, predictions: Floats) -> Floats:
-        """(n,) bounds for (n,) predictions."""
-        return np.maximum(predictions, self.limits[np.searchsorted(self.edges, predictions, side="right")])
+        """(n,) bounds for (n,) predictions; never below them, for they are means and may exceed the quantile."""
+        return np.maximum(predictions, self.high[np.searchsorted(self.edges, predictions, side="right")])
 
     def learn_many(self, predictions: Floats, labels: Floats) -> None:
         """One day: forgets, then counts n labels by the predictions made for them; n may be 0."""
@@ -204,7 +194,7 @@ class Upper:
         for p, y in zip(predictions.tolist(), labels.tolist(), strict=True):
             bucket = 0 if y <= 0 else 1 + min(bisect_left(self.bounds, y), len(self.bounds) - 1)
             self.counts[bisect_right(self.edges, p), bucket] += 1
-        self.limits = self._read()
+        self.high = self._read()
 
     def snapshot(self) -> dict[str, Any]:
         """All that it knows, in plain numbers."""
@@ -215,7 +205,7 @@ class Upper:
         """The model that gave this snapshot, bit for bit."""
         new = cls(state["edges"], state["bounds"])
         new.counts[:] = state["counts"]
-        new.limits = new._read()
+        new.high = new._read()
         return new
 
     def _read(self) -> Floats:

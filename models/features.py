@@ -85,22 +85,6 @@ def recency_frequency_money(spend: int, orders: int, recency: int) -> tuple[floa
     return math.log1p(max(0, recency)), math.log1p(max(0, orders)), math.log1p(max(0.0, spend / UNIT))
 
 
-def inputs_one(raw: Raw, horizon: int, mean_day: float) -> tuple[float, ...]:
-    """The inputs of one customer, in the order of INPUTS.
-
-    >>> raw = (1_200_000, 0, 300_000.0, 600_000.0, 1.0, 2.0, 3.0, 0.0, 4, 4, 120, 9)
-    >>> x = dict(zip(INPUTS, inputs_one(raw, 30, 36.0)))
-    >>> {name: round(x[name], 2) for name in ("r30", "r90", "own", "v7m")}
-    {'r30': 20.79, 'r90': 13.86, 'own': 24.0, 'v7m': 96.0}
-    """
-    spend, _, s30, s90, n30, n90, v7, c7, orders, days, tenure, recency = raw
-    e90 = fading(recency)
-    x = [*expectations(spend, s30, s90, n30, n90, v7, c7, orders, days, tenure, e90, horizon, mean_day)]
-    for chance in CHANCES:
-        x[chance] = -math.expm1(-x[chance])
-    return tuple(x)
-
-
 def log_rfm_one(raw: Raw) -> tuple[float, float, float]:
     """Log-RFM of one customer, unscaled.
 
@@ -111,11 +95,17 @@ def log_rfm_one(raw: Raw) -> tuple[float, float, float]:
 
 
 def inputs_exact(raw: NDArray[np.void], horizon: int, mean_day: float) -> NDArray[np.float64]:
-    """(n, len(INPUTS)), equal to `inputs_one` bit for bit: what learning reads."""
+    """(n, len(INPUTS)) in the order of INPUTS, exponentials by `math`: what learning reads.
+
+    >>> raw = np.array([(1_200_000, 0, 300_000, 600_000, 1, 2, 3, 0, 4, 4, 120, 9)], RAW)
+    >>> x = dict(zip(INPUTS, inputs_exact(raw, 30, 36.0)[0].tolist()))
+    >>> {name: round(x[name], 2) for name in ("r30", "r90", "own", "v7m")}
+    {'r30': 20.79, 'r90': 13.86, 'own': 24.0, 'v7m': 96.0}
+    """
     out = np.empty((len(raw), len(INPUTS)))
     recency, each = np.unique(raw["recency"], return_inverse=True)
     e90 = np.array([fading(days) for days in recency.tolist()], np.float64)[each]
-    _fill_expectations(block(raw), e90, horizon, float(mean_day), out)
+    _fill_expectations(_laid_out(raw), e90, horizon, float(mean_day), out)
     for chance in CHANCES:
         out[:, chance] = [-math.expm1(-x) for x in out[:, chance].tolist()]
     return out
@@ -124,18 +114,18 @@ def inputs_exact(raw: NDArray[np.void], horizon: int, mean_day: float) -> NDArra
 def inputs_many(raw: NDArray[np.void], horizon: int, mean_day: float) -> NDArray[np.float64]:
     """(n, len(INPUTS)) by the compiled formulae: what serving reads; equals `inputs_exact` to 1e-12 relative."""
     out = np.empty((len(raw), len(INPUTS)))
-    _fill_inputs(block(raw), horizon, float(mean_day), out)
+    _fill_inputs(_laid_out(raw), horizon, float(mean_day), out)
     return out
 
 
 def log_rfm_many(raw: NDArray[np.void]) -> NDArray[np.float64]:
     """(n, 3) log-RFM, unscaled, by the compiled formula."""
     out = np.empty((len(raw), 3))
-    _fill_log_rfm(block(raw), out)
+    _fill_log_rfm(_laid_out(raw), out)
     return out
 
 
-def block(raw: NDArray[np.void]) -> NDArray[np.void]:
+def _laid_out(raw: NDArray[np.void]) -> NDArray[np.void]:
     """`raw` in the one memory layout that the kernels are compiled for (copied only when it has another)."""
     return np.require(raw, RAW, ["C", "W"])
 

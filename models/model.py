@@ -4,16 +4,19 @@ Rules. `learn_day` is the only way to learn, in the stream as in a replay: it so
 once and in order, empty ones too, and depends on raw examples only: the bound learns what the model of the day before
 says to the opening features, whatever was served then. Predicting changes nothing. A snapshot is plain numbers, lists
 and names; what is restored predicts and learns on to the same bits (on one kind of CPU, for BLAS differs among them).
+The parts stand in one list, the annotated fields of `Model`; whatever goes over all of them goes over PARTS.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from functools import partial
+from typing import Annotated, Any, NamedTuple, Protocol, Self, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.demand import BUY, ORDERS, SPEND, Correction, Floats, Upper, scales
-from models.features import UNIT, Raw, inputs_exact, inputs_many, inputs_one
+from models.features import UNIT, inputs_exact, inputs_many
 from models.offers import Offers
 from models.rfm import Quintiles
 from models.rows import ENTRY, HORIZON
@@ -21,24 +24,13 @@ from models.segments import Segments
 
 BLOCK = 8192  # rows scored at a time: their inputs stay in the cache
 Entries = NDArray[np.void]  # (n,) of ENTRY
-Example = tuple[Floats, Floats, Floats]  # of closed entries: inputs (n, len(INPUTS)), spend in major units, orders
+Told = dict[str, NDArray[Any]]  # what a day tells the parts, by the names that a Role uses
 NOTHING = np.empty(0, ENTRY)
 
 
-class Prediction(NamedTuple):
-    """One customer: stable cluster number, RFM scores as three digits, expected spend over the horizon and its bound,
-    orders, P(any order)."""
-
-    cluster: int
-    rfm: int
-    demand: float
-    high: float
-    orders: float
-    p_buy: float
-
-
 class Predictions(NamedTuple):
-    """(n,) each: demand and high in major units, high >= demand; all finite and >= 0; p_buy <= 1."""
+    """(n,) each: demand (expected spend over the horizon) and high (its bound) in major units, high >= demand; cluster
+    a stable number, rfm three digits, orders expected, p_buy P(any order) <= 1; all finite and >= 0."""
 
     cluster: NDArray[np.int64]
     rfm: NDArray[np.int64]
@@ -48,51 +40,71 @@ class Predictions(NamedTuple):
     p_buy: Floats
 
 
+class Part(Protocol):
+    """A part of the model: all have a snapshot, the rest where their `Role` says what it takes."""
+
+    def predict_many(self, seen: Any, /) -> NDArray[Any]:
+        """(n,), a column of Predictions; changes nothing."""
+
+    def learn_many(self, *told: Any) -> None:
+        """One day, an empty one too."""
+
+    def snapshot(self) -> Any:
+        """All that it knows, in plain numbers, lists and names."""
+
+
+class Role(NamedTuple):
+    """How a part stands in the model.
+
+    restore: the part that gave a snapshot, bit for bit; KeyError names what the snapshot lacks. sees: what
+    `predict_many` takes: "raw", "inputs" or a column that a part before it gives; gives: its column of Predictions.
+    learns: what `learn_many` takes, of "inputs" of the examples that closed and their labels "spent" (major units),
+    "orders" and "bought" (0 or 1); and of what each day tells but `fit_history` does not: "raw", everybody at a
+    landmark, and "demand", as the model of the day before predicted it.
+    """
+
+    restore: Callable[[Any], Any]
+    sees: str = ""
+    gives: str = ""
+    learns: tuple[str, ...] = ()
+
+
+@dataclass(kw_only=True, eq=False)
 class Model:
-    """The models of a deployment, and the day that they have learned through (days since the epoch, UTC)."""
+    """The models of a deployment, and the day that they have learned through (days since the epoch, UTC).
 
-    def __init__(
-        self,
-        day: int,
-        horizon: int,
-        mean_day: float,
-        segments: Segments,
-        spend: Correction,
-        orders: Correction,
-        p_buy: Correction,
-        upper: Upper,
-        rfm: Quintiles | None = None,
-        offers: Offers | None = None,
-    ) -> None:
-        self.day, self.horizon, self.mean_day = day, horizon, mean_day
-        self.segments, self.spend, self.orders, self.p_buy, self.upper = segments, spend, orders, p_buy, upper
-        self.rfm, self.offers = rfm or Quintiles(), offers or Offers({})
+    horizon: days, >= 1; mean_day: mean spend on a purchase day, major units. The parts predict in the order in which
+    they stand here. One that is added later needs a default: older snapshots are restored with it.
+    """
 
-    @classmethod
-    def create(cls, day: int, matured: Entries, mean_day: float, segments: Segments, horizon: int = HORIZON) -> Self:
-        """A model as of `day` that has learned nothing; `matured` examples (any number, 0 too) give only its scales.
-
-        mean_day: mean spend on a purchase day, major units; horizon: days, >= 1.
-        """
-        x, spent, bought = _example(matured, horizon, mean_day)
-        return cls._scaled(day, x, spent, bought, mean_day, segments, horizon)
+    day: int
+    horizon: int
+    mean_day: float
+    # A part a line: Role(restore, sees, gives, learns).
+    segments: Annotated[Segments, Role(Segments.restore, "raw", "cluster", ("raw",))]
+    spend: Annotated[Correction, Role(partial(Correction.restore, SPEND), "inputs", "demand", ("inputs", "spent"))]
+    upper: Annotated[Upper, Role(Upper.restore, "demand", "high", ("demand", "spent"))]
+    orders: Annotated[Correction, Role(partial(Correction.restore, ORDERS), "inputs", "orders", ("inputs", "orders"))]
+    p_buy: Annotated[Correction, Role(partial(Correction.restore, BUY), "inputs", "p_buy", ("inputs", "bought"))]
+    rfm: Annotated[Quintiles, Role(Quintiles.restore, "raw", "rfm")] = field(default_factory=Quintiles)
+    # No column: `streams` asks it for the codes of what was bought and for the texts of what to offer.
+    offers: Annotated[Offers, Role(Offers)] = field(default_factory=lambda: Offers({}))
 
     @classmethod
-    def _scaled(
-        cls, day: int, x: Floats, spent: Floats, bought: Floats, mean_day: float, segments: Segments, horizon: int
+    def create(
+        cls, day: int, spent: Floats, orders: Floats, mean_day: float, segments: Segments, horizon: int = HORIZON
     ) -> Self:
-        """x: inputs of the examples that give the bound its bins, or of none."""
-        money, counts = scales(spent, mean_day if mean_day > 0 else 1.0), scales(bought, 1.0)
-        spend = Correction(SPEND, money.unit, money.cap)
+        """A model as of `day` that has learned nothing; labels of matured examples, (n,) each, give only its scales."""
+        money, counts = scales(spent, mean_day if mean_day > 0 else 1.0), scales(orders, 1.0)
         return cls(
             day=day,
             horizon=horizon,
             mean_day=mean_day,
             segments=segments,
-            spend=spend,
+            spend=Correction(SPEND, money.unit, money.cap),
+            upper=Upper.create(np.empty(0), money.lowest, money.highest),
             orders=Correction(ORDERS, counts.unit, counts.cap),
             p_buy=Correction(BUY, 1.0, 1.0),
-            upper=Upper.create(spend.predict_many(x), money.lowest, money.highest),
         )
 
     @property
@@ -105,15 +117,8 @@ class Model:
         """The least expectation with which a deviance is computed: a hundredth of the mean label, major units."""
         return 0.01 * self.spend.unit
 
-    def predict_one(self, raw: Raw) -> Prediction:
-        """The plain way, through river's own predictions; `raw` is one RAW record as a tuple (`.item()`)."""
-        x = inputs_one(raw, self.horizon, self.mean_day)
-        demand, orders, p_buy = (part.predict_one(x) for part in (self.spend, self.orders, self.p_buy))
-        who = self.segments.predict_one(raw), self.rfm.predict_one(raw)
-        return Prediction(*who, demand, self.upper.predict_one(demand), orders, p_buy)
-
     def predict_many(self, raw: NDArray[np.void]) -> Predictions:
-        """The fast way: (n,) of RAW in; equals `predict_one` to 1e-12 relative."""
+        """What is served to these customers, (n,) of RAW."""
         blocks = [self._predict_block(raw[i : i + BLOCK]) for i in range(0, max(1, len(raw)), BLOCK)]
         return Predictions(*(np.concatenate(columns) for columns in zip(*blocks, strict=True)))
 
@@ -125,44 +130,50 @@ class Model:
         if day != self.day + 1:
             raise ValueError(f"model: learned through day {self.day}, so day {self.day + 1} comes next, not {day}")
         entries = _ordered(day, customer_ids, entries)
-        x, spent, bought = _example(_closed(entries), self.horizon, self.mean_day)
-        self.upper.learn_many(self.spend.predict_many(x), spent)
-        self._correct(x, spent, bought)
-        self.segments.learn_many(entries["now"])
+        told = _told(_closed(entries), self.horizon, self.mean_day)
+        self._teach(told | {"demand": self.spend.predict_many(told["inputs"]), "raw": entries["now"]})
         self.day = day
 
     def snapshot(self) -> dict[str, Any]:
         """All that it knows, in plain numbers, lists and names: JSON carries it exactly."""
-        parts = ("segments", "spend", "orders", "p_buy", "upper", "rfm", "offers")
         plain = {"day": self.day, "horizon": self.horizon, "mean_day": self.mean_day}
-        return plain | {name: getattr(self, name).snapshot() for name in parts}
+        return plain | {name: self._part(name).snapshot() for name in PARTS}
 
     @classmethod
     def restore(cls, state: Mapping[str, Any]) -> Self:
-        """The model that gave this snapshot, bit for bit; ValueError if its regressions know other inputs."""
-        return cls(
-            day=state["day"],
-            horizon=state["horizon"],
-            mean_day=state["mean_day"],
-            segments=Segments.restore(state["segments"]),
-            spend=Correction.restore(SPEND, state["spend"]),
-            orders=Correction.restore(ORDERS, state["orders"]),
-            p_buy=Correction.restore(BUY, state["p_buy"]),
-            upper=Upper.restore(state["upper"]),
-            rfm=Quintiles.restore(state["rfm"]),
-            offers=Offers(state["offers"]),
-        )
+        """The model that gave this snapshot, bit for bit. Names that it does not know are passed over.
+
+        ValueError: says which names are missing, but for those with a default; or which inputs a part learned on.
+        """
+        if lacking := [name for name in NEEDED if name not in state]:
+            raise ValueError(f"it lacks {', '.join(lacking)}")
+        known = {each.name: state[each.name] for each in fields(cls) if each.name in state}
+        return cls(**known | {name: _restored(name, known[name]) for name in PARTS if name in known})
+
+    def _part(self, name: str) -> Part:
+        part: Part = getattr(self, name)
+        return part
 
     def _predict_block(self, raw: NDArray[np.void]) -> Predictions:
-        x = inputs_many(raw, self.horizon, self.mean_day)
-        demand, orders, p_buy = (part.predict_many(x) for part in (self.spend, self.orders, self.p_buy))
-        who = self.segments.predict_many(raw), self.rfm.predict_many(raw)
-        return Predictions(*who, demand, self.upper.predict_many(demand), orders, p_buy)
+        seen: Told = {"raw": raw, "inputs": inputs_many(raw, self.horizon, self.mean_day)}
+        for name, role in PARTS.items():
+            if role.gives:
+                seen[role.gives] = self._part(name).predict_many(seen[role.sees])
+        return Predictions(*(seen[column] for column in Predictions._fields))
 
-    def _correct(self, x: Floats, spent: Floats, bought: Floats) -> None:
-        self.spend.learn_many(x, spent)
-        self.orders.learn_many(x, bought)
-        self.p_buy.learn_many(x, (bought > 0).astype(np.float64))
+    def _teach(self, told: Told) -> None:
+        """Every part that learns from these things alone learns them."""
+        for name, role in PARTS.items():
+            if role.learns and told.keys() >= {*role.learns}:
+                self._part(name).learn_many(*(told[each] for each in role.learns))
+
+
+PARTS: dict[str, Role] = {
+    name: hint.__metadata__[0]
+    for name, hint in get_type_hints(Model, include_extras=True).items()
+    if hasattr(hint, "__metadata__")
+}
+NEEDED = [each.name for each in fields(Model) if each.default is MISSING and each.default_factory is MISSING]
 
 
 def fit_history(
@@ -180,33 +191,52 @@ def fit_history(
         raise ValueError("fit_history: days must ascend and none may be later than the day to learn through")
     mean_day, every_day = _mean_day(history), range(history[0][0], through + 1) if history else range(0)
 
-    def examples(of: Iterable[int]) -> Iterator[Example]:
+    def passing() -> Iterator[Told]:
         """Made anew for each pass: all of them at once take as much memory as the history."""
-        for day in of:
-            yield _example(_closed(_ordered(day, *by_day.get(day, ([], NOTHING)))), horizon, mean_day)
+        for day in every_day:
+            yield _told(_closed(_ordered(day, *by_day.get(day, ([], NOTHING)))), horizon, mean_day)
 
-    none, labels = _example(NOTHING, horizon, mean_day), [each[1:] for each in examples(by_day)]
-    spent, bought = (np.concatenate(column) for column in zip(none[1:], *labels, strict=True))
-    model = Model._scaled(through, none[0], spent, bought, mean_day, segments, horizon)
-    for example in examples(every_day):
-        model._correct(*example)
-    _fit_upper(model, examples(every_day))
+    model = Model.create(through, *_labels_of(history), mean_day, segments, horizon)
+    for told in passing():
+        model._teach(told)
+    _fit_upper(model, passing())
     return model
 
 
-def _fit_upper(model: Model, examples: Iterable[Example]) -> None:
-    learned = [(model.spend.predict_many(x), spent) for x, spent, _ in examples]
+def _fit_upper(model: Model, days: Iterable[Told]) -> None:
+    learned = [(model.spend.predict_many(told["inputs"]), told["spent"]) for told in days]
     if not learned:
         return
     bounds = model.upper.bounds
-    model.upper = Upper.create(np.concatenate([prediction for prediction, _ in learned]), bounds[0], bounds[-1])
-    for prediction, spent in learned:
-        model.upper.learn_many(prediction, spent)
+    model.upper = Upper.create(np.concatenate([demand for demand, _ in learned]), bounds[0], bounds[-1])
+    for demand, spent in learned:
+        model.upper.learn_many(demand, spent)
 
 
-def _example(closed: Entries, horizon: int, mean_day: float) -> Example:
-    x = inputs_exact(closed["then"], horizon, mean_day)
-    return x, closed["label"] / UNIT, closed["orders"].astype(np.float64)
+def _restored(name: str, state: Any) -> Part:
+    try:
+        part: Part = PARTS[name].restore(state)
+    except KeyError as error:
+        raise ValueError(f"it lacks {name}.{error.args[0]}") from None
+    return part
+
+
+def _told(closed: Entries, horizon: int, mean_day: float) -> Told:
+    """What closed entries tell, (n,) each but inputs (n, len(INPUTS)); see `Role`."""
+    spent, orders = _labels(closed)
+    inputs = inputs_exact(closed["then"], horizon, mean_day)
+    return {"inputs": inputs, "spent": spent, "orders": orders, "bought": (orders > 0).astype(np.float64)}
+
+
+def _labels(closed: Entries) -> tuple[Floats, Floats]:
+    return closed["label"] / UNIT, closed["orders"].astype(np.float64)
+
+
+def _labels_of(history: Sequence[tuple[int, Sequence[str], Entries]]) -> tuple[Floats, Floats]:
+    """(spent, orders) of all examples, those of a day in customer_id order."""
+    each = [_labels(NOTHING), *(_labels(_closed(_ordered(*day))) for day in history)]
+    spent, orders = (np.concatenate(column) for column in zip(*each, strict=True))
+    return spent, orders
 
 
 def _closed(entries: Entries) -> Entries:

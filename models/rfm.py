@@ -13,8 +13,6 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features import Raw
-
 FIFTHS = (0.2, 0.4, 0.6, 0.8)
 
 
@@ -35,19 +33,13 @@ class Quintiles:
         quantiles = (np.quantile(raw[f.name], FIFTHS, method="inverted_cdf") for f in fields(cls))
         return cls(*(tuple(edges.tolist()) for edges in quantiles))
 
-    def predict_one(self, raw: Raw) -> int:
-        """The three scores as the digits of one number.
-
-        >>> raw = (1_200_000, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 4, 4, 120, 9)
-        >>> Quintiles((7, 30, 90, 365), (1, 1, 2, 4), (100_000, 250_000, 600_000, 2_000_000)).predict_one(raw)
-        444
-        """
-        edges = zip((raw[11], raw[8], raw[0]), (self.recency, self.orders, self.spend), strict=True)
-        recency, orders, spend = (sum(value > edge for edge in below) for value, below in edges)
-        return 100 * (5 - recency) + 10 * (1 + orders) + 1 + spend
-
     def predict_many(self, raw: NDArray[np.void]) -> NDArray[np.int64]:
-        """(n,) for a block, equal to `predict_one`."""
+        """(n,) of RAW in, the three scores as the digits of one number each.
+
+        >>> raw = np.array([(9, 4, 1_200_000)], [("recency", "i4"), ("orders", "i4"), ("spend", "i8")])
+        >>> Quintiles((7, 30, 90, 365), (1, 1, 2, 4), (100_000, 250_000, 600_000, 2_000_000)).predict_many(raw)
+        array([444])
+        """
         recency, orders, spend = (np.searchsorted(getattr(self, f.name), raw[f.name]) for f in fields(self))
         scores: NDArray[np.int64] = 100 * (5 - recency) + 10 * (1 + orders) + 1 + spend
         return scores

@@ -79,12 +79,8 @@ class Segments:
         ascending, unused = [numbers[i] for i in order], next(fresh)
         return Segments(self.centres[order], self.mean, self.sd, ascending, names, unused)
 
-    def predict_one(self, raw: Raw) -> int:
-        """The stable number of the nearest centre, by river."""
-        return int(self.model.predict_one(self._scaled(raw)))
-
     def predict_many(self, raw: NDArray[np.void]) -> NDArray[np.int64]:
-        """(n,) stable numbers for a block."""
+        """(n,) stable numbers of the nearest centres, for (n,) of RAW."""
         out = np.empty(len(raw), np.int64)
         _nearest(log_rfm_many(raw), self.mean, self.sd, self.centres, np.array(self.clusters), out)
         return out

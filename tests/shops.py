@@ -23,7 +23,7 @@ NAMES = ["Champions", "Lost", "Regulars"]
 def nobody(directory: Path) -> Path:
     """The artefact of a shop that never sold anything, with RFM edges and offers from elsewhere."""
     segments = Segments(np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]), np.zeros(3), np.ones(3), [0, 1], NAMES[:2])
-    model = Model.create(T0, np.empty(0, ENTRY), 10.0, segments)
+    model = Model.create(T0, np.empty(0), np.empty(0), 10.0, segments)
     model.rfm = Quintiles((7, 30, 90, 365), (1, 2, 3, 5), (250_000, 500_000, 1_000_000, 2_000_000))
     model.offers = Offers({"P-1": ["P-7", "P-2", "P-9"], "P-2": ["P-1"]})
     return _left(directory, model, fold(history(0, T0), T0))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import plain
 import pytest
 
 from models.demand import MATURED
@@ -129,15 +130,15 @@ def test_later_examples_are_not_looked_at(folded: Folded, honest: pd.DataFrame) 
 def test_the_served_model_is_the_streams(folded: Folded) -> None:
     """Each example is predicted by the model that had learned through the day on which it opened."""
     model = fit_history([day for day in folded.days if day[0] <= CUT], CUT, EVERYBODY, HORIZON)
-    predicted, plain = stream(folded.days, CUT, HORIZON).predictions["orders"], []
+    predicted, expected = stream(folded.days, CUT, HORIZON).predictions["orders"], []
     by_day = {day: (names, entries) for day, names, entries in folded.days}
     for opening in range(CUT, CUT + HORIZON):
         if opening > CUT:
             model.learn_day(opening, *by_day.get(opening, ([], np.empty(0, ENTRY))))
         for entry in by_day.get(opening + HORIZON, ([], np.empty(0, ENTRY)))[1]:
             if entry["open"]:
-                plain.append(model.predict_one(entry["then"].item()).orders)
-    assert predicted.tolist() == pytest.approx(plain, rel=1e-12)
+                expected.append(plain.predict(model, entry["then"].item())["orders"])
+    assert predicted.tolist() == pytest.approx(expected, rel=1e-12)
 
 
 def test_the_model_that_is_judged_has_learned(folded: Folded) -> None:

@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import redis
 from deployment import Play, World
@@ -12,9 +11,6 @@ from shops import T0
 
 from demo.services import Valkey
 from models import scores
-from models.model import Predictions
-from models.offers import Offers, code
-from models.rows import DAY, ROW
 from streams.keys import Keys
 
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "redis-contract.md").read_text()
@@ -149,40 +145,3 @@ def test_the_user_that_the_document_makes_reads_what_it_needs_and_nothing_else(
         with pytest.raises(redis.exceptions.NoPermissionError):
             crm.execute_command(*forbidden)
     crm.close()
-
-
-def test_a_record_byte_by_byte() -> None:
-    rows = np.zeros(2, ROW)
-    rows["first"], rows["last"] = 19_700 * DAY, (19_720 * DAY, 19_700 * DAY)
-    rows["at"], rows["orders"], rows["seen"] = 19_721 * DAY + 1_999_999, (3, 1), (43, 0)
-    rows["spend"] = (1_234_550, -150)
-    predicted = Predictions(
-        *(np.array(c) for c in ([2, 0], [543, 111], [10.25, 0.0], [55.5, 0.0], [0.75, 0.0], [0.5, 0.0]))
-    )
-    rows["offered"][0, :2], rows["offered_day"][0, :2], rows["offered_slot"] = (code("tea"), code("pot")), 19_639, 2
-    offers = Offers({"tea": ['"blue" pot', "pot"], "pot": ["tasse à thé"]})
-    first, second = scores.texts(rows, predicted, {0: "Lost", 2: "Loyal"}, offers, 30, 19_730, "crm.events:1")
-    named = dict(zip(scores.FIELDS, first, strict=False))
-    assert named == {
-        "cluster": "2",
-        "segment": "Loyal",
-        "rfm": "5-4-3",
-        "predicted_demand": "10.25",
-        "predicted_demand_high": "55.50",
-        "predicted_orders": "0.750",
-        "p_buy": "0.5000",
-        "customer_value": "124.71",
-        "orders": "3",
-        "spend": "123.46",
-        "first_purchase_at": "2023-12-09T00:00:00Z",
-        "last_purchase_at": "2023-12-29T00:00:00Z",
-        "last_event_at": "2023-12-30T00:00:01Z",
-        "mean_days_between_orders": "10.0",
-        "expected_next_order_at": "2024-02-20T06:44:25Z",
-        "next_offers": r'["tasse à thé","\"blue\" pot","pot"]',
-        "source": "crm.events:1:42",
-    }
-    assert second == (
-        *("0", "Lost", "1-1-1", "0.00", "0.00", "0.000", "0.0000", "0.00", "1", "-0.02"),
-        *("2023-12-09T00:00:00Z", "2023-12-09T00:00:00Z", "2023-12-30T00:00:01Z", "", "", "[]", "history"),
-    )

@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 import numpy as np
+import plain
 import pytest
-from checks import CASES, CHECKS, FIRST, HORIZON, MEAN_DAY, Case, entries, names, raws, segments
+from checks import CASES, CHECKS, FIRST, HORIZON, MEAN_DAY, Case, entries, names, raws, segments, untaught
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -14,9 +15,9 @@ from sklearn.metrics import roc_auc_score
 from benchmarks import learning
 from models.demand import BUY, DECAY, MATURED, ORDERS, QUANTILE, SPEND, Correction, Upper, scales
 from models.events import Batch
-from models.features import INPUTS, UNIT, inputs_exact, inputs_many, inputs_one, log_rfm_many, log_rfm_one
+from models.features import INPUTS, UNIT, inputs_exact, inputs_many, log_rfm_many
 from models.kinds import CART, PURCHASE, VIEW
-from models.model import Model, fit_history
+from models.model import PARTS, Model, Predictions, fit_history
 from models.rows import DAY, ENTRY, RAW
 from models.segments import RATE, Segments
 from offline.demand.metrics import compare, poisson_deviance
@@ -45,12 +46,12 @@ raw_rows = st.lists(st.tuples(*(finite(RAW[name].str[1:]) for name in RAW.names 
 def test_the_compiled_inputs_equal_the_scalar_ones(rows: list[Any], horizon: int, mean_day: float) -> None:
     raw = np.array(rows, RAW)
     exact = inputs_exact(raw, horizon, mean_day)
-    plain: Any = raw.tolist()
-    assert exact.tobytes() == np.array([inputs_one(each, horizon, mean_day) for each in plain]).tobytes()
+    each_row: Any = raw.tolist()
+    assert exact.tobytes() == np.array([plain.inputs(each, horizon, mean_day) for each in each_row]).tobytes()
     assert np.isfinite(exact).all()
     assert exact.min() >= 0
     np.testing.assert_allclose(inputs_many(raw, horizon, mean_day), exact, rtol=1e-12, atol=0)
-    np.testing.assert_allclose(log_rfm_many(raw), [log_rfm_one(each) for each in raw.tolist()], rtol=1e-12, atol=0)
+    np.testing.assert_allclose(log_rfm_many(raw), [plain.log_rfm(each) for each in raw.tolist()], rtol=1e-12, atol=0)
 
 
 def test_learning_takes_exponentials_from_math() -> None:
@@ -58,8 +59,8 @@ def test_learning_takes_exponentials_from_math() -> None:
     raw = np.zeros(5_000, RAW)
     raw["recency"], raw["v7"] = np.arange(5_000), np.linspace(0, 9, 5_000)
     rows: Any = raw.tolist()
-    plain = [[*inputs_one(each, HORIZON, MEAN_DAY)] for each in rows]
-    assert inputs_exact(raw, HORIZON, MEAN_DAY).tolist() == plain
+    one_by_one = [[*plain.inputs(each, HORIZON, MEAN_DAY)] for each in rows]
+    assert inputs_exact(raw, HORIZON, MEAN_DAY).tolist() == one_by_one
 
 
 def test_the_inputs_read_the_fields_they_name() -> None:
@@ -72,7 +73,7 @@ def test_the_inputs_read_the_fields_they_name() -> None:
     expected |= {"e90_orders": orders_day / np.e, "v7_orders": 3 * orders_day, "c7_orders": 0.5 * orders_day}
     expected |= {"p90": 1 - np.exp(-2 * rate), "e90": 1 / np.e, "p_view": 1 - np.exp(-3), "p_cart": 1 - np.exp(-0.5)}
     row: Any = raw.tolist()[0]
-    assert dict(zip(INPUTS, inputs_one(row, 30, 36.0), strict=True)) == pytest.approx(expected | {"one": 1.0})
+    assert dict(zip(INPUTS, plain.inputs(row, 30, 36.0), strict=True)) == pytest.approx(expected | {"one": 1.0})
 
 
 def test_browsing_inputs_are_zero_without_browsing() -> None:
@@ -91,7 +92,7 @@ def test_any_memory_layout_is_scored_alike() -> None:
 # ---- segments --------------------------------------------------------------------------------------------------------
 def test_ties_go_to_the_lower_number() -> None:
     model = Segments([[1.0, 2, 3]] * 3, [0.0] * 3, [1.0] * 3, [2, 4, 7], ["a", "b", "c"])
-    assert {model.predict_one(raw) for raw in raws(50).tolist()} == {2}
+    assert {plain.cluster(model, raw) for raw in raws(50).tolist()} == {2}
     assert set(model.predict_many(raws(50)).tolist()) == {2}
     assert model.name(4) == "b"
 
@@ -159,7 +160,7 @@ def test_the_baseline_serves_until_enough_examples_have_matured(target: Any) -> 
     x, labels = example(MATURED - 1, 1)
     model.learn_many(x, labels)
     assert (model.predict_many(x) == x[:, base]).all()
-    assert model.predict_one(x[0].tolist()) == x[0, base]
+    assert plain.corrected(model, x[0].tolist()) == x[0, base]
     model.learn_many(x[:1], labels[:1])
     assert (model.predict_many(x) != x[:, base]).any()
 
@@ -169,7 +170,7 @@ def test_equal_inputs_give_rivers_own_bits() -> None:
     model = Correction(SPEND, 8.0, 400.0)
     model.learn_many(*example(1500, 2))
     x, _ = example(200, 3)
-    assert model.predict_many(x).tolist() == [model.predict_one(row) for row in x.tolist()]
+    assert model.predict_many(x).tolist() == [plain.corrected(model, row) for row in x.tolist()]
 
 
 def test_what_was_learned_fades_but_the_prior_does_not() -> None:
@@ -241,7 +242,7 @@ def test_nine_of_ten_like_customers_stay_under_the_bound() -> None:
     assert len(model.edges) == 19
     for k in range(1, 19):  # the outer bins are wide: there the prediction itself may be above the quantile
         assert np.mean(labels[which == k] <= bound[which == k]) == pytest.approx(QUANTILE, abs=0.02)
-        assert model.limits[k] == pytest.approx(np.quantile(labels[which == k], QUANTILE), rel=0.2)
+        assert model.high[k] == pytest.approx(np.quantile(labels[which == k], QUANTILE), rel=0.2)
 
 
 def test_the_bound_without_labels_is_the_prediction() -> None:
@@ -258,8 +259,17 @@ def test_labels_on_the_edges_are_counted_in_the_right_bucket() -> None:
 
 
 # ---- the model as a whole --------------------------------------------------------------------------------------------
+def test_each_column_has_one_part_and_whoever_can_learn_is_taught() -> None:
+    """Mutations caught: a part in the list without a `gives` or a `learns`, which would be served or taught nowhere."""
+    assert sorted(role.gives for role in PARTS.values() if role.gives) == sorted(Predictions._fields)
+    for name, role in PARTS.items():
+        part = getattr(untaught(), name)
+        assert hasattr(part, "predict_many") == bool(role.sees) == bool(role.gives)
+        assert hasattr(part, "learn_many") == bool(role.learns)
+
+
 def cold() -> Model:
-    return Model.create(FIRST, np.empty(0, ENTRY), MEAN_DAY, segments(), HORIZON)
+    return Model.create(FIRST, np.empty(0), np.empty(0), MEAN_DAY, segments(), HORIZON)
 
 
 def history(days: int, skip: tuple[int, ...] = ()) -> list[tuple[int, list[str], Array]]:
@@ -267,7 +277,7 @@ def history(days: int, skip: tuple[int, ...] = ()) -> list[tuple[int, list[str],
 
 
 def test_a_restored_model_learns_on_to_the_same_bits_for_seventy_days() -> None:
-    model = Model.create(FIRST, entries(FIRST), MEAN_DAY, segments(), HORIZON)
+    model = untaught(entries(FIRST))
     for day in range(FIRST + 1, FIRST + 71):
         n = day % 5 * 30  # empty days too
         text = json.dumps(model.snapshot())
@@ -309,15 +319,22 @@ def test_a_first_landmark_teaches_the_segments_only() -> None:
     assert ours == theirs
 
 
-def test_the_bound_learns_what_the_day_before_predicts() -> None:
+def test_a_day_teaches_each_part_its_own_label() -> None:
+    """And the bound what the model of the day before predicts."""
     model = fit_history(history(12), FIRST + 12, segments())
     before, day = Model.restore(model.snapshot()), entries(FIRST + 13)
     model.learn_day(FIRST + 13, names(), day)
-    closed = day[sorted(range(len(day)), key=names().__getitem__)]
-    closed = closed[closed["open"] == 1]
-    predictions = before.spend.predict_many(inputs_exact(closed["then"], before.horizon, before.mean_day))
-    before.upper.learn_many(predictions, closed["label"] / UNIT)
-    assert model.upper.snapshot() == before.upper.snapshot()
+    everybody = day[sorted(range(len(day)), key=names().__getitem__)]
+    closed = everybody[everybody["open"] == 1]
+    x, spent = inputs_exact(closed["then"], before.horizon, before.mean_day), closed["label"] / UNIT
+    assert closed["orders"].max() > 1
+    before.upper.learn_many(before.spend.predict_many(x), spent)
+    before.spend.learn_many(x, spent)
+    before.orders.learn_many(x, closed["orders"] * 1.0)
+    before.p_buy.learn_many(x, np.where(closed["orders"] > 0, 1.0, 0.0))
+    before.segments.learn_many(everybody["now"])
+    for name, taught in before.snapshot().items():
+        assert name == "day" or model.snapshot()[name] == taught, name
 
 
 @pytest.mark.parametrize(
@@ -356,7 +373,7 @@ def test_a_history_is_learned_as_the_stream_would_learn_it() -> None:
     days = history(14, skip=(FIRST + 5,))
     model = fit_history(days, FIRST + 16, segments())
     closed = np.concatenate([rows[rows["open"] == 1] for _, _, rows in days])
-    live = Model.create(FIRST, closed, model.mean_day, segments())
+    live = Model.create(FIRST, closed["label"] / UNIT, closed["orders"] * 1.0, model.mean_day, segments())
     by_day = {day: (ids, rows) for day, ids, rows in days}
     for day in range(FIRST + 1, FIRST + 17):
         live.learn_day(day, *by_day.get(day, ([], np.empty(0, ENTRY))))

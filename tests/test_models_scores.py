@@ -1,4 +1,5 @@
-"""What a CRM reads, letter by letter: money, dates, gaps, the next order, and the whole record in its order."""
+"""What a CRM reads, letter by letter: money, dates, gaps, the next order, offers. The whole record, in its order, is
+that of test_docs_redis_contract.py alone."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 
 from models import scores
 from models.model import Predictions
-from models.offers import Offers
-from models.rows import BLANK, DAY
+from models.offers import Offers, code
+from models.rows import BLANK, DAY, RING
 
 Array = NDArray[Any]
 NO_OFFERS = Offers({})
@@ -35,9 +36,11 @@ def rows(*fields: dict[str, Any]) -> Array:
     return made
 
 
-def predictions(*columns: Sequence[float]) -> Predictions:
-    cluster, rfm, *others = (np.array(column) for column in columns)
-    return Predictions(cluster.astype(np.int64), rfm.astype(np.int64), *(c.astype(np.float64) for c in others))
+def predictions(n: int, **columns: Sequence[float]) -> Predictions:
+    """Of n customers: these columns, all else 0 but rfm."""
+    found: dict[str, Any] = {name: np.zeros(n) for name in Predictions._fields} | {"rfm": np.full(n, 111)}
+    found |= {name: np.array(column) for name, column in columns.items()}
+    return Predictions(**found | {name: found[name].astype(np.int64) for name in ("cluster", "rfm")})
 
 
 FIRST = {
@@ -54,14 +57,17 @@ SECOND = {
 }  # fmt: skip
 
 
-def test_the_whole_record_in_its_order() -> None:
-    predicted = predictions([2, 0], [543, 115], [12.345, 0.0], [99.999, 0.005], [0.6321, 1.0005], [0.5, 0.00004])
+def test_each_field_is_written_in_its_own_form() -> None:
+    predicted = predictions(
+        2, cluster=[2, 0], rfm=[543, 115], demand=[12.345, 0.0], high=[99.999, 0.005], orders=[0.6321, 1.0005],
+        p_buy=[0.5, 0.00004],
+    )  # fmt: skip
     swept_to = us("2024-03-09T00:00:00+00:00") // DAY
     made = scores.texts(
         rows(FIRST, SECOND), predicted, {2: "loyal", 0: "asleep"}, NO_OFFERS, 30, swept_to, "crm.events:3"
     )
-    common = ("30", "2024-03-10T08:00:00Z", "1-20240309-abcdef01", "1")
-    assert dict(zip(scores.FIELDS, made[0] + common, strict=True)) == {
+    first, second = (dict(zip(scores.FIELDS, (*record, "", "", "", ""), strict=True)) for record in made)
+    expected = {
         "cluster": "2",
         "segment": "loyal",
         "rfm": "5-4-3",
@@ -79,29 +85,45 @@ def test_the_whole_record_in_its_order() -> None:
         "expected_next_order_at": "2024-04-22T14:14:40Z",
         "next_offers": "[]",
         "source": "crm.events:3:41",
-        "demand_horizon_days": "30",
-        "scored_at": "2024-03-10T08:00:00Z",
-        "model_version": "1-20240309-abcdef01",
-        "schema": "1",
     }
-    assert made[1] == (
-        *("0", "asleep", "1-1-5", "0.00", "0.01", "1.000", "0.0000", "0.00", "1", "-0.02"),
-        *("2100-02-28T00:00:00Z", "2100-02-28T00:00:00Z", "2100-03-01T00:00:00Z", "", "", "[]", "history"),
-    )
+    assert {name: first[name] for name in expected} == expected
+    expected = {
+        "cluster": "0",
+        "segment": "asleep",
+        "rfm": "1-1-5",
+        "predicted_demand": "0.00",
+        "predicted_demand_high": "0.01",
+        "predicted_orders": "1.000",
+        "p_buy": "0.0000",
+        "customer_value": "0.00",
+        "orders": "1",
+        "spend": "-0.02",
+        "first_purchase_at": "2100-02-28T00:00:00Z",
+        "last_purchase_at": "2100-02-28T00:00:00Z",
+        "last_event_at": "2100-03-01T00:00:00Z",
+        "mean_days_between_orders": "",
+        "expected_next_order_at": "",
+        "next_offers": "[]",
+        "source": "history",
+    }
+    assert {name: second[name] for name in expected} == expected
 
 
-def test_the_fields_are_those_of_the_contract_and_the_common_ones_come_last() -> None:
-    assert (
-        *("cluster", "segment", "rfm", "predicted_demand", "predicted_demand_high", "predicted_orders", "p_buy"),
-        *("customer_value", "orders", "spend", "first_purchase_at", "last_purchase_at", "last_event_at"),
-        *("mean_days_between_orders", "expected_next_order_at", "next_offers", "source"),
-        *("demand_horizon_days", "scored_at", "model_version", "schema"),
-    ) == scores.FIELDS
+def test_offers_are_a_json_array_the_latest_purchase_first() -> None:
+    today = us("2024-03-10T00:00:00+00:00") // DAY
+    bought = {"offered": [code("tea"), code("pot"), *[0] * (RING - 2)], "offered_day": today - 91, "offered_slot": 2}
+    offers = Offers({"tea": ['"blue" pot', "pot"], "pot": ["tasse à thé"]})
+    (record,) = scores.texts(rows(FIRST | bought), predictions(1), {0: "s"}, offers, 30, today, "t:0")
+    assert record[scores.FIELDS.index("next_offers")] == r'["tasse à thé","\"blue\" pot","pot"]'
+
+
+def test_what_a_write_has_in_common_comes_last() -> None:
     assert scores.COMMON == ("demand_horizon_days", "scored_at", "model_version", "schema")
+    assert scores.FIELDS[-4:] == scores.COMMON
 
 
 def test_no_customers_make_no_records() -> None:
-    assert scores.texts(rows(), predictions([], [], [], [], [], []), {}, NO_OFFERS, 30, 0, "t:0") == []
+    assert scores.texts(rows(), predictions(0), {}, NO_OFFERS, 30, 0, "t:0") == []
 
 
 @pytest.mark.parametrize(
@@ -185,10 +207,10 @@ def test_value_is_the_demand_of_a_year() -> None:
 def test_every_field_can_be_read_back(predicted: list[tuple[float, ...]]) -> None:
     """Plain decimal numbers, whatever their size: no exponent, no locale, nothing but the places promised."""
     n = len(predicted)
-    numbers_in = [list(column) for column in zip(*predicted, strict=True)] or [[]] * 4
-    columns: list[list[float]] = [[0.0] * n, [111.0] * n, *numbers_in]
+    demand, high, orders, p_buy = [list(column) for column in zip(*predicted, strict=True)] or [[]] * 4
+    made = predictions(n, demand=demand, high=high, orders=orders, p_buy=p_buy)
     places = {"predicted_demand": 2, "predicted_demand_high": 2, "predicted_orders": 3, "p_buy": 4, "customer_value": 2}
-    records = scores.texts(rows(*[FIRST] * n), predictions(*columns), {0: "s"}, NO_OFFERS, 30, 0, "t:0")
+    records = scores.texts(rows(*[FIRST] * n), made, {0: "s"}, NO_OFFERS, 30, 0, "t:0")
     for record, numbers in zip(records, predicted, strict=True):
         found = dict(zip(scores.FIELDS, record, strict=False))
         for (name, digits), number in zip(places.items(), (*numbers, numbers[0] * (365 / 30)), strict=True):
