@@ -3,12 +3,14 @@
 {"schema": 1, "sha256": "<hex digest of the payload's bytes>", "payload": {...}}: never pickle. Rules: the encoding is
 canonical (sorted names, shortest exact numbers), so equal artefacts give equal bytes and decode(encode(a)) == a; what
 cannot be carried exactly (NaN, infinity) is refused when written; what is damaged or of another schema is refused when
-read, before anything of it is used, with one line.
+read, before anything of it is used, with one line. Fields are read by name: one that this program does not know is
+passed over, one that is missing has its default. Only a change that neither can bear gives `schema` another number.
 """
 
 import hashlib
 import json
-from datetime import UTC, datetime, timedelta
+import re
+from datetime import date, datetime, timedelta
 from typing import Any, ClassVar, Self
 
 import msgspec
@@ -16,18 +18,18 @@ import msgspec
 from models.model import Model
 
 SCHEMA = 1
+EPOCH = date(1970, 1, 1)
 
 
 class ArtefactError(ValueError):
     """The document cannot be used; the text says why and what to do, in one line."""
 
 
-class Artefact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Artefact(msgspec.Struct, frozen=True):
     """A model with what is known about it.
 
     trained_through: the day (since the epoch, UTC) whose examples were learned last; horizon: days; model: the
-    snapshot of `Model`; feature_names: of the segments' features, in order; clusters and segments: stable numbers and
-    business names, side by side; metrics: figures on held-out time, after the day metrics_cut (None: not measured).
+    snapshot of `Model`; metrics: figures on held-out time, after the day metrics_cut (None: not measured).
     """
 
     schema: ClassVar[int] = SCHEMA
@@ -35,9 +37,6 @@ class Artefact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trained_through: int
     horizon: int
     model: dict[str, Any]
-    feature_names: list[str]
-    clusters: list[int]
-    segments: list[str]
     metrics: dict[str, Any] = {}
     metrics_cut: int | None = None
 
@@ -48,9 +47,6 @@ class Artefact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             trained_through=model.day,
             horizon=model.horizon,
             model=model.snapshot(),
-            feature_names=["log_recency", "log_orders", "log_spend"],
-            clusters=list(model.segments.clusters),
-            segments=list(model.segments.names),
             metrics=metrics or {},
             metrics_cut=metrics_cut,
         )
@@ -62,16 +58,80 @@ class Artefact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def figures(self) -> dict[str, Any]:
         """What `streams model` shows: the metrics, and how many matured examples were learned."""
-        return {**self.metrics, "examples": self.model["spend"]["examples"]}
+        return {**self.metrics, "examples": self.restored().examples}
 
     def restored(self) -> Model:
-        """The model, bit for bit; ArtefactError if it was learned on other inputs than this program computes."""
+        """The model, bit for bit; ArtefactError for what it lacks, or for inputs that are not computed."""
         try:
             return Model.restore(self.model)
-        except (ValueError, KeyError, TypeError) as error:
+        except (AttributeError, TypeError, ValueError) as error:
             raise ArtefactError(
                 f"artefact: its model is of another program ({error}); run `offline fit` again"
             ) from None
+
+
+class Version(msgspec.Struct, frozen=True):
+    """What a model version is called: the n-th publish, the day learned through (since the epoch, UTC), the document.
+
+    n: 1 to 65,535 and day: 0 to 65,535 (June 2149), for rows carry both in 32 bits; digest: the first 8 hexadecimal
+    digits of the document's sha256. ArtefactError for any other.
+
+    >>> str(Version.of(3, 10_227, b"..."))
+    '3-19980101-ab5df625'
+    """
+
+    n: int
+    day: int
+    digest: str
+
+    def __post_init__(self) -> None:
+        if not (0 < self.n < 1 << 16 and 0 <= self.day < 1 << 16 and re.fullmatch("[0-9a-f]{8}", self.digest)):
+            raise ArtefactError(
+                f"model version: publish {self.n}, day {self.day} and hash {self.digest!r} are not 1 to 65535,"
+                " 0 to 65535 and 8 hexadecimal digits"
+            )
+
+    @classmethod
+    def of(cls, n: int, day: int, document: bytes) -> Self:
+        """The version of this document."""
+        return cls(n, day, hashlib.sha256(document).hexdigest()[:8])
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The version of this name: parse(str(v)) == v, and ArtefactError for what no version is called.
+
+        >>> Version.parse("3-19980101-ab5df625")
+        Version(n=3, day=10227, digest='ab5df625')
+        """
+        try:
+            n, learned, digest = text.split("-")
+            found = cls(int(n), (datetime.strptime(learned, "%Y%m%d").date() - EPOCH).days, digest)
+            if str(found) == text:
+                return found
+        except ValueError:
+            pass
+        raise ArtefactError(f"model version: {text!r} is none; 3-19980101-ab5df625 is one")
+
+    def __str__(self) -> str:
+        return f"{self.n}-{EPOCH + timedelta(days=self.day):%Y%m%d}-{self.digest}"
+
+    @property
+    def number(self) -> int:
+        """What rows carry, 32 bits: the publish in the upper half, the day learned in the lower.
+
+        >>> Version.parse("3-19980101-ab5df625").number == (3 << 16) + 10_227
+        True
+        """
+        return self.n << 16 | self.day
+
+    @staticmethod
+    def publish_of(number: Any) -> Any:
+        """The n of such a number, or (n,) of an array of them.
+
+        >>> Version.publish_of(Version.parse("3-19980101-ab5df625").number)
+        3
+        """
+        return number >> 16
 
 
 class _Document(msgspec.Struct, frozen=True):
@@ -106,13 +166,3 @@ def decode(document: bytes) -> Artefact:
         return msgspec.json.decode(envelope.payload, type=Artefact)
     except msgspec.DecodeError as error:
         raise ArtefactError(f"artefact: not the fields of schema {SCHEMA} ({error}); run `offline fit` again") from None
-
-
-def version(n: int, day: int, payload: bytes) -> str:
-    """The name of a model version: the n-th publish, the day learned through (since the epoch), the document's hash.
-
-    >>> version(3, 10_227, b"...")
-    '3-19980101-ab5df625'
-    """
-    learned = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)
-    return f"{n}-{learned:%Y%m%d}-{hashlib.sha256(payload).hexdigest()[:8]}"

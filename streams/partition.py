@@ -19,6 +19,7 @@ import numpy.typing as npt
 from redis import exceptions
 
 from models import scores
+from models.artefact import Version
 from models.customers import SKIPPED, Table
 from models.events import Batch, Reason, decode_many
 from models.kinds import ERASE, TICK
@@ -359,7 +360,7 @@ class Partition:
         return changed
 
     def _of_old_publish(self, rows: Array) -> Array:
-        mask: Array = rows["version"] >> 16 != self.serving.number >> 16
+        mask: Array = Version.publish_of(rows["version"]) != Version.publish_of(self.serving.number)
         return mask
 
     async def idle(self) -> None:

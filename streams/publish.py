@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from models import artefact, scores
-from models.artefact import Artefact
+from models.artefact import Artefact, Version
 from models.customers import Table
 from models.rows import ENTRY
 from streams.compose import compose, opened
@@ -62,7 +62,7 @@ async def _first(store: Store, settings: Settings, topic: Topic, kept: Kept, pro
     )
     # 3. The model, for every score names the version that said it.
     document = artefact.encode(kept.artefact)
-    version = artefact.version(1, kept.artefact.trained_through, document)
+    version = str(Version.of(1, kept.artefact.trained_through, document))
     await _store_model(store, ("", ""), version, kept.artefact, document, topic.partitions)
     serving = Serving(store)
     serving.take(version, kept.artefact.restored())
@@ -162,7 +162,7 @@ async def _swap(store: Store, deployment: Deployment, kept: Kept) -> str:
     model.segments = model.segments.continuing(old.segments)
     what = Artefact.of(model, new.metrics, new.metrics_cut)
     document = artefact.encode(what)
-    version = artefact.version(int(stored["version"].split("-")[0]) + 1, what.trained_through, document)
+    version = str(Version.of(Version.parse(stored["version"]).n + 1, what.trained_through, document))
     held = (stored["version"], stored["token"])
     await _store_model(store, held, version, what, document, deployment.partitions)
     return version

@@ -4,6 +4,7 @@ import time
 from datetime import UTC, datetime
 
 from models import artefact, scores
+from models.artefact import Version
 from models.model import Model
 from models.rows import HORIZON
 from streams.deployment import DeploymentError
@@ -11,7 +12,7 @@ from streams.store import Store
 
 
 class Serving:
-    """`version` is what stands in `crm:model`; `number` packs it into a row: the publish, and the day learned."""
+    """`version` is what stands in `crm:model`; `number` is what rows carry of it."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -30,7 +31,7 @@ class Serving:
     def take(self, version: str, model: Model) -> None:
         """Serves this model."""
         self.version, self.model, self.horizon = version, model, model.horizon
-        self.number = number(version, model.day)
+        self.number = Version.parse(version).number
         self.segments = dict(zip(model.segments.clusters, model.segments.names, strict=True))
 
     def common(self) -> tuple[str, ...]:
@@ -45,12 +46,3 @@ def restored(document: bytes, key: str) -> Model:
         return artefact.decode(document).restored()
     except artefact.ArtefactError as error:
         raise DeploymentError(f"{key}: {error}") from None
-
-
-def number(version: str, day: int) -> int:
-    """A model version in 32 bits: the publish in the upper half, the day learned in the lower.
-
-    >>> number("3-19980630-0badcafe", 10407) >> 16
-    3
-    """
-    return int(version.split("-")[0]) << 16 | day

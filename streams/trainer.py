@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Sequence
 
 from models import artefact
+from models.artefact import Version
 from models.rows import UnknownForm, load_examples
 from streams.deployment import DeploymentError
 from streams.store import Store
@@ -42,6 +43,6 @@ async def step(store: Store, partitions: int) -> bool:
         after, learned = await asyncio.to_thread(learn, document, day, found)
     except (artefact.ArtefactError, UnknownForm) as error:
         raise DeploymentError(f"day {day} cannot be learned: {error}: upgrade this worker") from None
-    version = artefact.version(int(held[0].split("-")[0]), day, learned)
+    version = str(Version.of(Version.parse(held[0]).n, day, learned))
     metrics = json.dumps(after.figures)
     return await store.learned(held, version, uuid.uuid4().hex, day, learned, metrics, partitions)

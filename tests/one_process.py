@@ -103,5 +103,5 @@ def versions(entries: dict[tuple[int, int, str], bytes], document: bytes, n: int
     found = []
     for day in range(artefact.decode(document).trained_through + 1, end + 1):
         _, document = trainer.learn(document, day, by_day.get(day, []))
-        found.append(artefact.version(n, day, document))
+        found.append(str(artefact.Version.of(n, day, document)))
     return found

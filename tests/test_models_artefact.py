@@ -1,32 +1,35 @@
-"""The artefact: exact both ways, canonical, and one clear line for whatever is wrong with it."""
+"""The artefact: exact both ways, canonical, read by field name, and one clear line for whatever is wrong with it."""
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from checks import FIRST, entries, names, raws, segments
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.artefact import SCHEMA, Artefact, ArtefactError, decode, encode, version
-from models.model import Model, fit_history
+from models.artefact import SCHEMA, Artefact, ArtefactError, Version, decode, encode
+from models.model import NEEDED, Model, fit_history
+from models.offers import Offers
+from models.rfm import Quintiles
+from models.rows import RAW, ROW
 
 SMALL = Artefact(
     trained_through=10_227,
     horizon=30,
     model={"x": [0.1, -0.0, 1e-300, 2**53 + 1]},
-    feature_names=["log_recency"],
-    clusters=[0, 3],
-    segments=["Loyal", "Verlören"],
-    metrics={"ngini": 0.5},
+    metrics={"ngini": 0.5, "Verlören": 1},
     metrics_cut=10_100,
 )
 PAYLOAD = (
-    b'{"clusters":[0,3],"feature_names":["log_recency"],"horizon":30,"metrics":{"ngini":0.5},"metrics_cut":10100,'
-    b'"model":{"x":[0.1,-0.0,1e-300,9007199254740993]},"segments":["Loyal","Verl\\u00f6ren"],"trained_through":10227}'
+    b'{"horizon":30,"metrics":{"Verl\\u00f6ren":1,"ngini":0.5},"metrics_cut":10100,'
+    b'"model":{"x":[0.1,-0.0,1e-300,9007199254740993]},"trained_through":10227}'
 )
+KEPT = Path(__file__).parent / "data" / "artefact_3ee150a.json"  # as commit 3ee150a wrote it
 DOCUMENT = b'{"schema":1,"sha256":"' + hashlib.sha256(PAYLOAD).hexdigest().encode() + b'","payload":' + PAYLOAD + b"}\n"
 
 
@@ -60,12 +63,7 @@ def test_a_model_passes_through_to_the_bit() -> None:
 def test_it_says_what_it_carries() -> None:
     artefact = Artefact.of(fitted(), {"ngini": 0.7}, FIRST)
     assert (artefact.trained_through, artefact.horizon, artefact.metrics_cut) == (FIRST + 12, 30, FIRST)
-    assert dict(zip(artefact.clusters, artefact.segments, strict=True)) == {
-        0: "Champions",
-        1: "Lost",
-        2: "Loyal",
-        5: "New",
-    }
+    assert artefact.figures == {"ngini": 0.7, "examples": artefact.restored().examples}
 
 
 def test_what_was_measured_stays_when_the_model_learns_on() -> None:
@@ -103,8 +101,9 @@ def test_a_document_cut_short_is_refused(cut: int) -> None:
         (b"PAR1", "damaged"),
         (b"\xff\xfe", "damaged"),
         (b"{}", "damaged"),
-        (sealed({"horizon": 30}), "not the fields of schema 1"),
-        (sealed(msgspec.structs.asdict(SMALL) | {"extra": 1}), "not the fields of schema 1"),
+        (sealed({"horizon": 30, "model": {}}), "not the fields of schema 1 .*`trained_through`.*run `offline fit`"),
+        (sealed({"trained_through": 1, "model": {}}), "not the fields of schema 1 .*`horizon`.*run `offline fit`"),
+        (sealed({"trained_through": 1, "horizon": 30}), "not the fields of schema 1 .*`model`.*run `offline fit`"),
         (sealed(msgspec.structs.asdict(SMALL) | {"horizon": "30"}), "not the fields of schema 1"),
     ],
 )
@@ -129,6 +128,80 @@ def test_a_model_of_another_program_is_refused_in_one_line() -> None:
         assert "\n" not in str(caught.value)
 
 
+# ---- what other forms of this program wrote --------------------------------------------------------------------------
+def test_a_document_of_3ee150a_predicts_what_it_predicted_then() -> None:
+    """It holds three fields that are no longer read; what was served is of the same commit."""
+    payload = json.loads(KEPT.read_bytes())["payload"]
+    artefact = decode(KEPT.read_bytes())
+    assert msgspec.structs.asdict(artefact) == {name: payload[name] for name in msgspec.structs.asdict(artefact)}
+    model = artefact.restored()
+    assert model.snapshot() | payload["model"] == model.snapshot()
+    then = json.loads(KEPT.with_name("artefact_3ee150a_served.json").read_text())
+    raw = np.array([tuple(customer) for customer in then["customers"]], RAW)
+    found = model.predict_many(raw)._asdict()
+    for column, served in then["served"].items():
+        np.testing.assert_allclose(found[column], served, rtol=1e-12)
+
+
+def test_what_a_newer_program_adds_is_passed_over() -> None:
+    payload = json.loads(KEPT.read_bytes())["payload"]
+    newer = payload | {"added": 1, "model": payload["model"] | {"added": {"weights": [1]}}}
+    newer["model"]["upper"] = payload["model"]["upper"] | {"added": 2}
+    artefact = decode(sealed(newer))
+    assert artefact.restored().snapshot() == decode(KEPT.read_bytes()).restored().snapshot()
+    assert decode(encode(artefact)) == artefact
+
+
+def test_what_was_added_later_has_its_default() -> None:
+    state = fitted().snapshot()
+    lacking = {name: part for name, part in state.items() if name not in ("rfm", "offers")}
+    del lacking["spend"]["corrects"]
+    older = decode(sealed({"trained_through": FIRST + 12, "horizon": 30, "model": lacking}))
+    assert (older.metrics, older.metrics_cut) == ({}, None)
+    model = older.restored()
+    assert (model.rfm, model.offers.beside) == (Quintiles(), Offers({}).beside)
+    assert model.spend.corrects
+
+
+@pytest.mark.parametrize("name", [*NEEDED, "segments.unused", "spend.names", "orders.eta", "upper.counts", "rfm.spend"])
+def test_a_model_that_lacks_something_is_refused_with_its_name(name: str) -> None:
+    state = fitted().snapshot()
+    part, _, field = name.partition(".")
+    del (state[part] if field else state)[field or part]
+    artefact = msgspec.structs.replace(SMALL, model=state)
+    for use in (artefact.restored, lambda: artefact.figures):
+        with pytest.raises(ArtefactError, match=rf"\(it lacks {name}\); run `offline fit` again$"):
+            use()
+
+
+# ---- versions --------------------------------------------------------------------------------------------------------
 def test_a_version_names_publish_day_and_document() -> None:
-    assert version(3, 10_227, DOCUMENT) == f"3-19980101-{hashlib.sha256(DOCUMENT).hexdigest()[:8]}"
-    assert version(12, 19_782, b"") == "12-20240229-e3b0c442"
+    assert str(Version.of(3, 10_227, DOCUMENT)) == f"3-19980101-{hashlib.sha256(DOCUMENT).hexdigest()[:8]}"
+    assert str(Version.of(12, 19_782, b"")) == "12-20240229-e3b0c442"
+    assert Version.parse("12-20240229-e3b0c442") == Version(12, 19_782, "e3b0c442")
+
+
+@given(st.integers(1, 65_535), st.integers(0, 65_535), st.binary(max_size=3))
+def test_a_version_is_read_back_and_fits_the_number_that_rows_carry(n: int, day: int, document: bytes) -> None:
+    version = Version.of(n, day, document)
+    assert Version.parse(str(version)) == version
+    numbers = np.array([version.number, 0], ROW["version"])
+    assert numbers.tolist() == [n * 65_536 + day, 0]
+    assert Version.publish_of(numbers).tolist() == [n, 0]
+
+
+@pytest.mark.parametrize(("n", "day"), [(0, 1), (65_536, 1), (-1, 1), (1, -1), (1, 65_536)])
+def test_a_version_that_does_not_fit_is_refused(n: int, day: int) -> None:
+    with pytest.raises(ArtefactError, match=f"publish {n}, day {day} and hash 'e3b0c442' are not 1 to 65535, 0 to"):
+        Version.of(n, day, b"")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "1", "1-20240229", "1-20240229-e3b0c442-", "1-20240230-e3b0c442", "1-2024229-e3b0c442", "01-20240229-e3b0c442",
+     "x-20240229-e3b0c442", "1-20240229-E3B0C442", "1-20240229-e3b0c44", "1-19691231-e3b0c442", "1-21490607-e3b0c442",
+     "65536-20240229-e3b0c442", "0-20240229-e3b0c442", " 1-20240229-e3b0c442"],
+)  # fmt: skip
+def test_what_no_version_is_called_is_refused(text: str) -> None:
+    with pytest.raises(ArtefactError, match=f"^model version: '{text}' is none; 3-19980101-ab5df625 is one$"):
+        Version.parse(text)

@@ -115,7 +115,16 @@ def test_reasons_and_figures_are_printed(fitted: tuple[Path, str]) -> None:
     found = artefact.decode((out / "artefact.json").read_bytes())
     assert "folded: 60 customers" in printed
     assert re.search(r"^(WARNING: no k passes|k = )", printed, re.MULTILINE)
-    for name in (*found.segments, "zero", "last_period", "own_rate", "decayed_rate", "served", "deviance", "ngini"):
+    for name in (
+        *found.restored().segments.names,
+        "zero",
+        "last_period",
+        "own_rate",
+        "decayed_rate",
+        "served",
+        "deviance",
+        "ngini",
+    ):
         assert re.search(rf"\b{name}\b", printed), name
     assert sorted(found.metrics) == [
         *(f"orders/{name}" for name in ("decayed_rate", "own_rate", "served", "zero")),
