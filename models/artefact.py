@@ -58,7 +58,7 @@ class Artefact(msgspec.Struct, frozen=True):
     @property
     def figures(self) -> dict[str, Any]:
         """What `streams model` shows: the metrics, and how many matured examples were learned."""
-        return {**self.metrics, "examples": self.restored().examples}
+        return {**self.metrics, "examples": self.model["spend"]["examples"]}
 
     def restored(self) -> Model:
         """The model, bit for bit; ArtefactError for what it lacks, or for inputs that are not computed."""

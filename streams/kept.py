@@ -37,6 +37,7 @@ class Kept:
 
         try:
             self.artefact = artefact.decode(document.read_bytes())
+            self.artefact.restored()  # what cannot be served is refused before anything is written
             with pq.ParquetFile(states) as file:
                 if why := handover.STATED.refused(file.metadata.metadata, file.schema_arrow.names):
                     raise Refusal(f"{states}: {why}")

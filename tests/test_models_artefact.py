@@ -169,9 +169,8 @@ def test_a_model_that_lacks_something_is_refused_with_its_name(name: str) -> Non
     part, _, field = name.partition(".")
     del (state[part] if field else state)[field or part]
     artefact = msgspec.structs.replace(SMALL, model=state)
-    for use in (artefact.restored, lambda: artefact.figures):
-        with pytest.raises(ArtefactError, match=rf"\(it lacks {name}\); run `offline fit` again$"):
-            use()
+    with pytest.raises(ArtefactError, match=rf"\(it lacks {name}\); run `offline fit` again$"):
+        artefact.restored()
 
 
 # ---- versions --------------------------------------------------------------------------------------------------------
