@@ -132,7 +132,7 @@ def decode_one(key: bytes | None, value: bytes | None, timestamp: int | None) ->
             raise Rejected(Reason.wrong_key, "a tick must have no key")
         return Event("", TICK, "", _occurred_at(fields, timestamp), "", None, 0)
     if event_type not in NUMBER_OF:
-        raise Rejected(Reason.wrong_field, f"event_type must be {listed('or')}")
+        raise Rejected(Reason.wrong_field, f"event_type must be {listed()}")
     kind = NUMBER_OF[event_type]
     event_id, customer_id = _id(fields, "event_id"), _id(fields, "customer_id")
     _check_key(key, customer_id)

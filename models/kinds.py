@@ -31,11 +31,7 @@ WORD_OF: dict[int, str] = {kind.number: kind.word for kind in KINDS}
 TRADED = tuple(kind.number for kind in KINDS if kind.traded)
 
 
-def listed(last: str) -> str:
-    """The words as a sentence lists them.
-
-    >>> listed("or")
-    'purchase, return, view or cart'
-    """
-    *words, final = (kind.word for kind in KINDS)
-    return f"{', '.join(words)} {last} {final}"
+def listed() -> str:
+    """The words as a sentence lists them: all with commas, the last with `or`."""
+    *words, last = (kind.word for kind in KINDS)
+    return f"{', '.join(words)} or {last}"

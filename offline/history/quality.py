@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from models.events import ID_BYTES
-from models.kinds import listed
 
 LABELS = {
     "read": "rows read",
     "without_customer": f"- without customer (1 to {ID_BYTES} bytes)",
-    "other_types": f"- neither {listed('nor')}",
+    "other_types": "- of no known event type",
     "bad_times": "- bad time",
     "future": "- at or after the cut-off",
     "bad_numbers": "- bad number",
