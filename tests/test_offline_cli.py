@@ -21,6 +21,7 @@ from models import artefact
 from models.offers import code
 from models.rows import ROW
 from offline.__main__ import main
+from offline.demand.regressors import REGRESSORS
 from offline.history.quality import LABELS
 from offline.history.read import read_parquet
 
@@ -340,7 +341,7 @@ def test_evaluate_sets_every_model_beside_the_baselines(shop: Path, tmp_path: Pa
     assert done.exit_code == 0, done.output
     with out.open() as file:
         rows = list(csv.DictReader(file))
-    models = ["zero", "own_rate", "decayed_rate", "mbg_nbd", "linear", "polynomial", "svr", "boosting", "served"]
+    models = ["zero", "own_rate", "decayed_rate", "mbg_nbd", *REGRESSORS, "served"]
     assert [row["model"] for row in rows if row["target"] == "orders"] == models
     assert [row["model"] for row in rows if row["target"] == "spend"] == ["zero", "last_period", *models[1:]]
     assert {row["cut"] for row in rows} == {str(np.datetime64(19_800 - 60, "D"))}
@@ -350,7 +351,7 @@ def test_evaluate_sets_every_model_beside_the_baselines(shop: Path, tmp_path: Pa
     assert done.stdout.count("the best batch model, ") == 2
 
 
-@pytest.mark.parametrize("name", ["linear", "polynomial", "svr", "boosting"])
+@pytest.mark.parametrize("name", REGRESSORS)
 def test_demand_predicts_every_customer(shop: Path, tmp_path: Path, name: str) -> None:
     """The same bytes twice; one who buys every 4 days buys more than one who buys every 40."""
     given, out = arguments(shop, tmp_path)[1:-2], tmp_path / "demand.csv"

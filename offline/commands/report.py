@@ -18,7 +18,7 @@ from offline.writing import replacing
     default="quick",
     show_default=True,
     type=click.Choice(["quick", "all"]),
-    help="Demand models beside the served one: all adds svr and boosting, which take minutes.",
+    help="Demand models beside the served one: all adds those that take minutes.",
 )
 @click.option(
     "--discount-rate",
