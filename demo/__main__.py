@@ -20,7 +20,8 @@ from typing import Any
 from redis import Redis
 from rich.console import Console
 
-from demo import cdnow, figures, services
+from demo import figures, services
+from demo.data import cdnow
 from offline.history import read as history
 
 OUT = Path("build/demo")

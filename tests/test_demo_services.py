@@ -17,8 +17,8 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from demo import jars, services
-from demo.services import ServiceError, Valkey
+from demo import services
+from demo.services import ServiceError, Valkey, jars
 
 ROOT = Path(__file__).parent.parent
 Start = Callable[..., contextlib.AbstractContextManager[Valkey]]

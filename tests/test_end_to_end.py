@@ -25,7 +25,8 @@ import redis
 from confluent_kafka import Consumer, Producer, TopicPartition
 from proxy import Fault, Proxy
 
-from demo import cdnow, services
+from demo import services
+from demo.data import cdnow
 from models.events import encode_tick
 from models.rows import DAY, ENTRY, PROMISED
 from offline.rules import offers

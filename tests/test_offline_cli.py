@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 from refusal import one_line
 
-from demo import cdnow
+from demo.data import cdnow
 from models import artefact
 from models.offers import code
 from models.rows import ROW

@@ -22,7 +22,7 @@ from refusal import one_line
 from scipy import sparse
 
 from benchmarks import rules as benchmark
-from demo import complete_journey
+from demo.data import complete_journey
 from models.kinds import CART, PURCHASE, RETURN, VIEW
 from offline.__main__ import main
 from offline.rules import rules as job

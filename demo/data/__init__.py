@@ -1,0 +1,1 @@
+"""Real purchases, as packages of the Python package index ship them."""
