@@ -16,7 +16,7 @@ USER crm
 # One customer through every kernel, as the user who runs them: a worker then starts without compiling. On a CPU of
 # another kind it compiles anew, into the same directory.
 RUN python -c "import numpy as np; \
-from models.customers import ENTRY, Table; \
+from models.customers import Table; \
 from models.events import decode_many, encode_event; \
 from models.model import Model; \
 from models.segments import Segments; \
@@ -24,7 +24,7 @@ batch = decode_many([b'c'], [encode_event('e', 'purchase', 'c', 1, quantity=1, u
 table = Table(); rows = table.locate(batch); \
 table.fold(batch, rows, batch.index, 0, np.zeros(2, np.int64)); table.sweep(99); \
 segments = Segments(np.zeros((1, 3)), np.zeros(3), np.ones(3), [0], ['all']); \
-Model.create(99, np.empty(0, ENTRY), 1.0, segments).predict_many(table.observe(rows, 99))"
+Model.create(99, np.empty(0), np.empty(0), 1.0, segments).predict_many(table.observe(rows, 99))"
 
 ENTRYPOINT ["python", "-m", "streams"]
 CMD ["worker"]
