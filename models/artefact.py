@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Self
 import msgspec
 
 from models.model import Model
+from models.segments import Segments
 
 SCHEMA = 1
 EPOCH = date(1970, 1, 1)
@@ -59,6 +60,14 @@ class Artefact(msgspec.Struct, frozen=True):
     def figures(self) -> dict[str, Any]:
         """What `streams model` shows: the metrics, and how many matured examples were learned."""
         return {**self.metrics, "examples": self.model["spend"]["examples"]}
+
+    @property
+    def segments(self) -> Segments:
+        """Its segments alone, whatever the rest was learned on; ArtefactError for what they lack."""
+        try:
+            return Segments.restore(self.model["segments"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtefactError(f"artefact: its segments cannot be read ({error})") from None
 
     def restored(self) -> Model:
         """The model, bit for bit; ArtefactError for what it lacks, or for inputs that are not computed."""

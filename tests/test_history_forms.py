@@ -10,10 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from models.handover import CLEANED, HISTORY
+from models.handover import CLEANED, HISTORY, Column
 from models.kinds import PURCHASE
 from offline.__main__ import main as offline
 from offline.errors import HistoryError
+from offline.history import files
+from offline.history import read as reader
+from offline.history.policy import Policy
 from offline.history.read import read, read_parquet, write_parquet
 from streams.__main__ import main as streams
 
@@ -85,9 +88,9 @@ LACKING = "a cleaned history without amount: clean the history files again"
 def test_what_cannot_be_read_is_one_line_that_says_what_to_do(change: Change, line: str, cleaned: Path) -> None:
     """The form is asked first: what a newer one means by its columns is not for this program to guess."""
     changed(cleaned, change)
-    for reader in (read_parquet, lambda path: read([path], {})):
+    for reads in (read_parquet, lambda path: read([path], {})):
         with pytest.raises(HistoryError) as refused:
-            reader(cleaned)
+            reads(cleaned)
         assert str(refused.value) == f"{cleaned}: {line}"
     fit = ["fit", "--history", str(cleaned), "--out", str(cleaned.parent / "fit")]
     for program, name, arguments in ((offline, "offline", fit), (streams, "streams", ["replay", str(cleaned)])):
@@ -101,3 +104,24 @@ def test_an_event_type_that_a_newer_program_knew_is_counted_as_another_type(clea
     history = read([cleaned], {})
     assert (history.counts.other_types, history.counts.kept) == (1, 199)
     assert (history.frame["kind"] == PURCHASE).sum() == (frame["kind"].drop(3) == PURCHASE).sum()
+
+
+@pytest.mark.parametrize("metadata", [{CLEANED.key: b"1"}, None], ids=["with its form", "before forms"])
+def test_a_column_that_is_not_wanted_may_be_missing(
+    metadata: dict[bytes, bytes] | None, cleaned: Path, frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a later program, whose histories have a column more: those of before lack it.
+
+    Mutation caught: every column demanded, so that the histories of before, the first publish's too, were lost.
+    """
+    changed(cleaned, lambda table: table.replace_schema_metadata(metadata))
+    later = CLEANED._replace(columns=(*CLEANED.columns, Column("channel", "text", wanted=False)))
+    monkeypatch.setattr(files, "CLEANED", later)
+    monkeypatch.setattr(files, "SCHEMA", files.SCHEMA.append(pa.field("channel", pa.large_string())))
+    monkeypatch.setattr(reader, "SCHEMA", files.SCHEMA)
+    found = read_parquet(cleaned)
+    pd.testing.assert_frame_equal(found.drop(columns="channel"), frame)
+    assert found["channel"].isna().all()
+    (file,) = files.look([cleaned], {}, Policy())
+    blocks = [columns for columns, _ in files.blocks(file)]
+    assert [column.null_count for column in blocks[0]][-1] == len(frame)

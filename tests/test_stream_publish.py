@@ -5,12 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import shops
-from deployment import UNSURE, Crash, Play, World, assert_agree, crash, run
+from deployment import UNSURE, Crash, Play, Stopped, World, assert_agree, crash, run
 from logs import busy
 from shops import T0, learned
 
+from models import artefact
 from models.rows import PROMISED
 from streams.kept import Kept
 from streams.partition import Lost, Partition
@@ -176,6 +178,29 @@ def test_the_days_since_a_new_artefact_are_learned_from_the_kept_examples(play: 
         assert stored["day"] == str(T0 + 10)
         assert stored["version"].startswith("2-20231219-")
         assert await world.store.document(stored["version"]) == learned(document, world.examples(), T0 + 10)
+
+    play(scenario, shop)
+
+
+def test_a_model_that_learned_on_other_inputs_is_replaced_by_a_publish(play: Play, shop: Path, later: Path) -> None:
+    """Mutation caught: the whole old model restored for its segments' sake: nothing could be published any more."""
+
+    async def scenario(world: World) -> None:
+        await grown(world)
+        version = (await world.store.model())["version"]
+        key = world.store.keys.version(version)
+        was = artefact.decode(world.redis.get(key))
+        spend = was.model["spend"] | {"names": [*was.model["spend"]["names"][:-1], "an input of before"]}
+        other = msgspec.structs.replace(was, model=was.model | {"spend": spend})
+        world.redis.set(key, artefact.encode(other))
+        with pytest.raises(Stopped, match=rf"{version}: artefact: its model is of another program .*run `offline fit`"):
+            await world.located()
+        await world.publish(later)
+        part = await world.located()
+        await part.idle()
+        await world.settled(part)
+        assert {world.customer(name)["model_version"][:2] for name in part.table.names} == {"2-"}
+        assert sorted(part.serving.segments) == was.segments.clusters, "the numbers stay"
 
     play(scenario, shop)
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -102,8 +102,8 @@ def is_cleaned(schema: pa.Schema, path: Path) -> bool:
     """Is it a history that was written here, by this program or an earlier one? Raises HistoryError where it was, and
     cannot be read: of a newer form, or without a column that is needed.
     """
-    names = {column.name for column in CLEANED.columns}
-    if CLEANED.key not in (schema.metadata or {}) and not names <= set(schema.names):
+    wanted = {column.name for column in CLEANED.columns if column.wanted}
+    if CLEANED.key not in (schema.metadata or {}) and not wanted <= set(schema.names):
         return False
     if why := CLEANED.refused(schema.metadata, schema.names):
         raise HistoryError(f"{path}: {why}")
@@ -219,7 +219,13 @@ def _raw(batch: pa.RecordBatch) -> list[pa.Array]:
     raw = {"kind": kind, "occurred_at": moment}
     for name in ("amount", "quantity"):
         raw[name] = pc.multiply(batch[name].cast(pa.decimal128(19)), pa.scalar(Decimal("0.0001")))
-    return [raw.get(name, batch[name]) for name in SCHEMA.names]
+    return [raw[name] if name in raw else by_name(batch, name) for name in SCHEMA.names]
+
+
+def by_name(table: Any, name: str) -> Any:
+    """A column of SCHEMA; nulls where an older history has none. table: a batch or a table of Arrow."""
+    type_ = SCHEMA.field(name).type
+    return table[name].cast(type_) if name in table.schema.names else pa.nulls(len(table), type_)
 
 
 def _csv(file: File) -> Iterator[tuple[list[pa.Array], int]]:

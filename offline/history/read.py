@@ -53,7 +53,7 @@ class History:
     def frame(self) -> pd.DataFrame:
         """A row for each event, index 0..n-1, sorted by (occurred_at, file order).
 
-        Columns: event_id str, kind int8 (PURCHASE, RETURN, VIEW, CART of models.events), customer_id str, occurred_at
+        Columns: event_id str, kind int8 (a number of models.kinds), customer_id str, occurred_at
         int64 (us since the epoch, UTC), order_id str, product_id str (NaN: none), amount int64 (1/10,000 major unit)
         and quantity int64 (1/10,000 unit, so that kilos are exact; one unit where the file gives none), both negative
         for a return and 0 for views and carts.
@@ -220,5 +220,7 @@ def read_parquet(path: Path) -> pd.DataFrame:
     with files.readable(path):
         if not files.is_cleaned(pq.read_schema(path), path):
             raise HistoryError(f"{path}: not a cleaned history; `offline clean` makes one from history files")
-        frame: pd.DataFrame = pq.read_table(path, columns=SCHEMA.names).cast(SCHEMA).to_pandas()
+        table = pq.read_table(path)
+        columns = [files.by_name(table, name) for name in SCHEMA.names]
+        frame: pd.DataFrame = pa.table(columns, SCHEMA).to_pandas()
     return frame
