@@ -19,13 +19,13 @@ import numpy as np
 
 from models.compiled import njit
 from models.events import Batch
+from models.handover import HORIZON
 from models.kinds import CART, PURCHASE, RETURN, VIEW
 from models.rows import (
     BLANK,
     DAY,
     ENTRY,
     EVENTS,
-    HORIZON,
     NONE,
     ORDERS,
     RAW,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 ARTEFACT, HISTORY, STATES = "artefact.json", "history.parquet", "states.parquet"
+HORIZON = 30  # days from a landmark to the next, which a demand spans, unless `offline fit` was told another
 
 
 class Column(NamedTuple):

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from models.demand import BUY, ORDERS, SPEND, Correction, Floats, Upper, scales
 from models.features import UNIT, inputs_exact, inputs_many
+from models.handover import HORIZON
 from models.offers import Offers
 from models.rfm import Quintiles
-from models.rows import ENTRY, HORIZON
+from models.rows import ENTRY
 from models.segments import Segments
 
 BLOCK = 8192  # rows scored at a time: their inputs stay in the cache

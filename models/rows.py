@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 DAY = 86_400_000_000  # microseconds
-HORIZON = 30  # days from a landmark to the next, unless the deployment says otherwise
 NONE, NEVER = -(2**63), 2**31 - 1  # a time, a day that never was
 EVENTS, ORDERS = 16, 8  # how far back an event id and an order id are recognised
 RING = 16  # purchases of offered products that are remembered

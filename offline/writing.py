@@ -1,6 +1,7 @@
-"""Files that are written as a whole or not at all."""
+"""Files that are written as a whole or not at all, and where they can be."""
 
 import contextlib
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,11 +20,20 @@ def replacing(path: Path) -> Iterator[Path]:
     fresh.replace(path)
 
 
-def writable(path: Path) -> None:
-    """Raises OfflineError or OSError where no file can be written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_dir():
-        raise OfflineError(f"{path}: is a directory; name a file in it")
+def writable(path: Path, option: str = "--out", parents: bool = True) -> None:
+    """Raises OfflineError, one line that begins with `option`, where no file can be written: now, not after the job.
+
+    parents: are directories made that are not there?
+    """
+    try:
+        if parents:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+        if path.is_dir():
+            raise OfflineError(f"{option} {path}: is a directory; name a file in it")
+    except OSError as error:
+        raise OfflineError(f"{option} {path}: {error.strerror or error}") from None
 
 
 def write(table: "pd.DataFrame", path: Path) -> None:

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 from models import artefact, scores
 from models.artefact import Version
+from models.handover import HORIZON
 from models.model import Model
-from models.rows import HORIZON
 from streams.deployment import DeploymentError
 from streams.store import Store
 

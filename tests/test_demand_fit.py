@@ -156,7 +156,7 @@ def test_orders_are_judged_on_orders(folded: Folded) -> None:
 
 
 def test_cuts_leave_a_full_horizon_of_later_examples(folded: Folded) -> None:
-    fitted = job.fit(folded, HORIZON)
+    fitted = job.run(folded, HORIZON)
     judged = fitted.judged["spend"]
     assert judged.cuts == CUTS
     assert fitted.model.day == END
@@ -170,10 +170,10 @@ def test_cuts_leave_a_full_horizon_of_later_examples(folded: Folded) -> None:
 def test_what_is_judged_best_is_served(folded: Folded, monkeypatch: pytest.MonkeyPatch) -> None:
     """The baseline alone where the correction does no better; mutation caught: the choice left unused."""
     raw = folded.table.observe(np.arange(len(folded.table)), END)
-    x = inputs_many(raw, HORIZON, job.fit(folded, HORIZON).model.mean_day)
+    x = inputs_many(raw, HORIZON, job.run(folded, HORIZON).model.mean_day)
     for name, corrects in ((SERVED, True), ("decayed_rate", False)):
         monkeypatch.setattr("offline.demand.evaluate.choose", lambda _, name=name: (name, ""))
-        model = job.fit(folded, HORIZON).model
+        model = job.run(folded, HORIZON).model
         assert (model.spend.corrects, model.orders.corrects) == (corrects, corrects)
         assert (model.predict_many(raw).demand == x[:, INPUTS.index("r90")]).all() == (not corrects)
 
@@ -218,7 +218,7 @@ def test_a_sample_is_half_buyers_and_its_total_is_put_right(folded: Folded, monk
 
 def test_a_short_history_is_fitted_but_not_judged(folded: Folded) -> None:
     early = [day for day in folded.days if day[0] <= START + 2 * HORIZON]
-    fitted = job.fit(Folded(START + 2 * HORIZON, folded.table, early, {}), HORIZON)
+    fitted = job.run(Folded(START + 2 * HORIZON, folded.table, early, {}), HORIZON)
     assert fitted.judged == {}
     assert fitted.model.spend.corrects
 
@@ -228,7 +228,7 @@ def test_nothing_to_learn_from_is_said() -> None:
         {"event_id": ["e"], "kind": np.array([PURCHASE], np.int8), "customer_id": ["c"], "occurred_at": [START * DAY]}
     ).assign(order_id="e", product_id=None, amount=5)
     with pytest.raises(OfflineError, match="no customer's history spans a landmark: more than 30 days"):
-        job.fit(fold(frame, START + 1, HORIZON), HORIZON)
+        job.run(fold(frame, START + 1, HORIZON), HORIZON)
 
 
 def test_mbg_nbd_is_that_of_the_summary(folded: Folded) -> None:

@@ -34,6 +34,7 @@ from offline.report import mining, plots, sections
 from offline.report.card import FEATURES
 from offline.report.make import PARTS
 from offline.report.mining import Shop
+from offline.rules.rules import COLUMNS
 from offline.segments.dbscan import Density
 
 ROOT = Path(__file__).parent.parent
@@ -339,6 +340,22 @@ def test_stock_says_what_to_order_where_a_stock_file_is_given(shop: Shop) -> Non
     short = math.ceil(round(plain["upper_90"][0] - 1, 4))
     assert [row[3] for row in products[1:4]] == [f"{short:,}", "0", "-"]
     assert says[1] == f"To order: {short:,} units of 1 products."
+
+
+def test_each_command_writes_what_the_report_shows(shop: Shop, tmp_path: Path) -> None:
+    """Value, rules and stock of one history with the same options: one `run` behind both."""
+    history, out = write_shop(tmp_path / "shop.csv"), tmp_path / "out.csv"
+    rules = mining.rules(shop, len).table
+    shown = {
+        ("value", "--discount-rate", "0.2"): mining.value(shop, len).table.reset_index(),
+        ("rules", "--min-confidence", "0.5"): rules.assign(antecedent=rules["antecedent"].map(" + ".join))[COLUMNS],
+        ("stock",): mining.stock(shop, len).frame,
+    }
+    for options, table in shown.items():
+        done = CliRunner().invoke(main, [*options, "--history", str(history), "--out", str(out)])
+        assert done.exit_code == 0, done.output
+        written = pd.read_csv(out, dtype={"customer_id": str, "product_id": str})
+        pd.testing.assert_frame_equal(written, table, check_dtype=False, rtol=0, atol=5.1e-5)
 
 
 def test_the_card_names_every_input(small: Page) -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from offline.errors import OfflineError
 from offline.segments import preprocess
 from offline.segments import table as customer_table
-from offline.segments.preprocess import TreatError
 from offline.segments.table import CustomerTable, TableError
+from offline.segments.treatments import TreatError, asked
 
 
 def table(key: str | None = None, separator: str = ",", /, **columns: list[str]) -> CustomerTable:
@@ -156,7 +156,7 @@ def test_ids_are_not_features() -> None:
 
 
 def test_the_plan_is_told_with_gaps_counted() -> None:
-    printed = str(preprocess.plan(table(x=["", "NA", *NUMBERS], city=["", *"ab" * 11]), "x=minmax")).splitlines()
+    printed = str(preprocess.plan(table(x=["", "NA", *NUMBERS], city=["", *"ab" * 11]), asked("x=minmax"))).splitlines()
     assert [line.split()[:4] for line in printed] == [
         ["column", "type", "missing", "treatment"],
         ["x", "number", "2", "minmax"],
@@ -186,7 +186,7 @@ def test_the_plan_is_told_with_gaps_counted() -> None:
 def test_treatments_that_do_not_fit_are_one_line(treat: str, said: str) -> None:
     columns = {"x": [str(n % 7 - 2) for n in range(101)], "city": [*"ba" * 50, "b"], "gap": [""] * 101}
     with pytest.raises(TreatError) as error:
-        preprocess.plan(table(**columns, many=[f"t{n}" for n in range(101)]), treat)
+        preprocess.plan(table(**columns, many=[f"t{n}" for n in range(101)]), asked(treat))
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -196,7 +196,7 @@ def test_treatments_that_do_not_fit_are_one_line(treat: str, said: str) -> None:
 
 def features(treat: str, *column: str) -> list[list[float]]:
     given = table(x=list(column))
-    rows: list[list[float]] = preprocess.features(given, preprocess.plan(given, f"x={treat}")).round(6).tolist()
+    rows: list[list[float]] = preprocess.features(given, preprocess.plan(given, asked(f"x={treat}"))).round(6).tolist()
     return rows
 
 
@@ -217,7 +217,7 @@ def test_numbers_are_as_numpy_makes_them(column: list[int | None]) -> None:
     median = np.median(given_ones)
     filled = np.array([median if x is None else x for x in column])
     texts = table(**{name: ["" if x is None else str(x) for x in column] for name in "abc"})
-    found = preprocess.features(texts, preprocess.plan(texts, "a=standard,b=minmax,c=log"))
+    found = preprocess.features(texts, preprocess.plan(texts, asked("a=standard,b=minmax,c=log")))
     log = np.log1p(filled)
     np.testing.assert_allclose(found[:, 0], (filled - filled.mean()) / filled.std(), atol=1e-9)
     np.testing.assert_allclose(found[:, 1], (filled - filled.min()) / np.ptp(filled), atol=1e-9)

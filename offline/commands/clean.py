@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from offline import writing
 from offline.commands.common import bar, cleaning, one_line, scratch, sourced
 
 
@@ -21,7 +22,8 @@ def clean(out: Path, **options: Any) -> None:
     """
     with one_line(out):
         given = sourced(**options)
-        out.parent.mkdir(parents=True, exist_ok=True)  # what cannot be written shows now, not after the cleaning
+        writing.writable(out)
+        given.check()
         with bar() as steps, scratch(out.parent) as parts:
             read = given.read(steps, parts)
             read.write_parquet(out)

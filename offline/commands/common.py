@@ -1,4 +1,8 @@
-"""What the commands share: options that name a history, one line for what cannot be done, the bar on a terminal."""
+"""What the commands share: options that name a history, one line for what cannot be done, the bar on a terminal.
+
+Rule: at its head a command imports click, the standard library and modules of ours that import nothing else, so that
+help and whatever is refused unread come at once; a job is imported where it begins.
+"""
 
 import contextlib
 import sys
@@ -10,14 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from models.rows import DAY, HORIZON
+from models.handover import HORIZON
+from offline import writing
 from offline.errors import OfflineError
-from offline.history.policy import ACTIONS, METHODS, Policy
+from offline.history.policy import ACTIONS, METHODS, Policy, known
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from models.offers import Offers
     from offline.history.fold import Folded
     from offline.history.read import History
@@ -56,6 +61,15 @@ def midnight(text: str) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)).days
 
 
+def readable(*paths: Path, option: str = "") -> None:
+    """Raises OfflineError, one line that begins with `option`, for a file that is not there or cannot be opened."""
+    for path in paths:
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise OfflineError(f"{option} {path}: cannot be read: {error.strerror or error}".lstrip()) from None
+
+
 def cannot(reason: object) -> NoReturn:
     """One line on stderr, exit code 2."""
     click.echo(f"offline: {reason}", err=True)
@@ -76,7 +90,7 @@ def one_line(out: Path) -> Iterator[None]:
 class Bar:
     """Progress of a job; it shows on a terminal only."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: "Progress") -> None:
         self.progress, self.task = progress, progress.add_task("", total=None)
 
     def step(self, description: str) -> None:
@@ -89,6 +103,9 @@ class Bar:
 
 @contextlib.contextmanager
 def bar() -> Iterator[Bar]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     terminal = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=terminal, disable=not terminal.is_terminal) as progress:
@@ -97,7 +114,10 @@ def bar() -> Iterator[Bar]:
 
 @dataclass(frozen=True)
 class Source:
-    """A history as a person names it: files, names of their columns, time zone, cut-off (day number) and horizon."""
+    """A history as a person names it: files, names of their columns, time zone, cut-off (day number) and horizon.
+
+    Raises OfflineError for names and time zones that cannot be meant.
+    """
 
     files: tuple[Path, ...]
     columns: dict[str, str]
@@ -107,16 +127,30 @@ class Source:
     policy: Policy = field(default_factory=Policy)
     quality_report: Path | None = None
 
+    def __post_init__(self) -> None:
+        known(self.columns, self.timezone)
+
+    def check(self) -> None:
+        """Raises OfflineError where a file cannot be opened or the quality report cannot be written."""
+        if self.quality_report is not None:
+            writing.writable(self.quality_report, "--quality-report", parents=False)
+        readable(*self.files)
+
     def read(self, bar: Bar, scratch: Path | None = None, each: "Each" = map) -> "History":
         """The cleaned events before the cut-off; writes the quality report. scratch, each: `history.read`.
 
         Raises OfflineError.
         """
-        from offline.history import read as history
+        from models.rows import DAY
+        from offline.history import files
 
         bar.step("reading")
+        opened = files.look(self.files, self.columns, self.policy)  # a wrong name shows before pandas is imported
+
+        from offline.history import read as history
+
         until = None if self.until is None else self.until * DAY
-        read = history.read(self.files, self.columns, self.timezone, until, bar.told, self.policy, scratch, each)
+        read = history.clean(opened, self.timezone, until, bar.told, self.policy, scratch, each)
         if self.quality_report is not None:
             try:
                 read.counts.write_csv(self.quality_report)
@@ -135,6 +169,8 @@ class Source:
 
     def day(self, read: "History") -> int:
         """The cut-off as a day number, by default the midnight after the last event."""
+        from models.rows import DAY
+
         return self.until if self.until is not None else read.last // DAY + 1
 
 

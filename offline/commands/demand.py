@@ -1,10 +1,11 @@
 """`python -m offline demand`: one family of regressions, tuned on time, predicts every customer's next horizon."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
+from offline import writing
 from offline.commands.common import bar, one_line, source, sourced
 
 
@@ -16,7 +17,7 @@ from offline.commands.common import bar, one_line, source, sourced
 )  # fmt: skip
 @click.option("--target", default="spend", show_default=True, type=click.Choice(["spend", "orders"]))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="CSV: customer_id, predicted_<target>.")
-def demand(out: Path, name: str, target: Any, **options: Any) -> None:
+def demand(out: Path, name: str, target: Literal["spend", "orders"], **options: Any) -> None:
     """Tune a regression on expanding windows, fit it on everything, predict each customer's next horizon.
 
     \b
@@ -26,23 +27,18 @@ def demand(out: Path, name: str, target: Any, **options: Any) -> None:
     """
     with one_line(out):
         given = sourced(**options)
-        out.parent.mkdir(parents=True, exist_ok=True)
+        writing.writable(out)
+        given.check()
         with bar() as steps:
-            import pandas as pd
-
-            from offline.demand import regressors
-            from offline.demand.examples import examples_of, table
-
             folded = given.fold(given.read(steps), steps)
-            examples, mean_day = examples_of(folded, target, given.horizon)
-            steps.step(f"tuning {name}")
-            tuned = regressors.tune(name, examples, target, given.horizon)
-            raw = folded.raw
-            predicted = tuned.predict(table(raw, given.horizon, mean_day))
-        frame = pd.DataFrame({"customer_id": folded.table.names, f"predicted_{target}": predicted.round(4)})
-        frame.sort_values("customer_id", ignore_index=True).to_csv(out, index=False)
+
+            from offline.demand import predict, regressors
+
+            found = predict.run(folded, name, target, given.horizon, steps.step)
+        writing.write(found.frame(f"predicted_{target}"), out)
+    tuned = found.tuned
     click.echo(f"{name}, {target} of the next {given.horizon} days, learned from {tuned.rows:,} examples")
     for setting, deviance in tuned.scores.items():
         click.echo(f"  {setting}: mean Poisson deviance {deviance:.3f} on later time")
-    click.echo(f"chosen: {regressors.setting(tuned.chosen)}; total predicted: {predicted.sum():,.2f}")
+    click.echo(f"chosen: {regressors.setting(tuned.chosen)}; total predicted: {found.predicted.sum():,.2f}")
     click.echo(f"written: {out}")

@@ -1,11 +1,18 @@
 """`python -m offline evaluate`: every way to predict demand side by side, on later time."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from offline import writing
 from offline.commands.common import bar, one_line, source, sourced
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from offline.demand.evaluate import Evaluation
+    from offline.demand.examples import Target
 
 
 @click.command()
@@ -21,21 +28,27 @@ def evaluate(out: Path, most: int, **options: Any) -> None:
     """
     with one_line(out):
         given = sourced(**options)
-        out.parent.mkdir(parents=True, exist_ok=True)
+        writing.writable(out)
+        given.check()
         with bar() as steps:
-            import pandas as pd
+            folded = given.fold(given.read(steps), steps)
 
             from offline.demand import evaluate as job
             from offline.demand import regressors
 
-            folded = given.fold(given.read(steps), steps)
-            judged = job.side_by_side(folded, given.horizon, most, job.BATCH, steps.step)
+            judged = job.run(folded, given.horizon, most, progress=steps.step)
         for target, each in judged.items():
             click.echo(f"{target}, mean of {len(each.cuts)} cuts (spread: largest less smallest)")
             click.echo(f"{each.shown().round(3).to_string()}\n{each.reason}\n{each.gain}\n")
-        by_cut: dict[str, pd.DataFrame] = {target: each.by_cut for target, each in judged.items()}
-        tables = pd.concat(by_cut, names=["target"]).reset_index()
-        tables["cut"] = pd.to_datetime(tables["cut"], unit="D").dt.strftime("%Y-%m-%d")
-        tables.to_csv(out, index=False)
+        writing.write(_figures(judged), out)
     click.echo(f"svr learned from {regressors.SVR_ROWS:,} examples at most, drawn with seed {regressors.SEED}")
     click.echo(f"written: {out}")
+
+
+def _figures(judged: "dict[Target, Evaluation]") -> "pd.DataFrame":
+    """Every figure, a row for each target, cut (a date) and model."""
+    import pandas as pd
+
+    by_cut: dict[str, pd.DataFrame] = {target: each.by_cut for target, each in judged.items()}
+    tables = pd.concat(by_cut, names=["target"]).reset_index()
+    return tables.assign(cut=pd.to_datetime(tables["cut"], unit="D").dt.strftime("%Y-%m-%d"))

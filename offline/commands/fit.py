@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from offline.commands.common import bar, one_line, scratch, source, sourced
+from models.handover import ARTEFACT, HISTORY, STATES
+from offline.commands.common import bar, one_line, readable, scratch, source, sourced
+from offline.history import elsewhere
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from models.offers import Offers
     from offline.demand.fit import Fit
     from offline.history.fold import Folded
-
-HISTORY = "history.parquet"
 
 
 @click.command()
@@ -30,50 +29,36 @@ def fit(out: Path, offers: Path | None, dask: str | None, **options: Any) -> Non
       python -m offline fit --history orders.csv --columns customer_id=Customer,amount=Total --out build/fit
     """
     with one_line(out):
-        from offline.history import elsewhere
-
         given = sourced(**options)
         out.mkdir(parents=True, exist_ok=True)  # a directory that cannot be written shows now, not after the fit
         with scratch(out) as parts:
+            given.check()
+            beside = _beside(offers) if offers else None
             with bar() as steps, elsewhere.each(dask) as each:
-                from offline.demand import fit as job
-                from offline.rules.offers import read as read_offers
-
-                beside = read_offers(offers) if offers else None
                 read = given.read(steps, parts, each)
                 read.write_parquet(parts / HISTORY)  # now: beside the examples there is less room
                 folded = given.fold(read, steps, beside, each)
-                fitted = job.fit(folded, given.horizon, steps.step, beside)
+
+                from offline.demand import fit as job
+
+                fitted = job.run(folded, given.horizon, steps.step, beside)
             click.echo(read.counts.table())
             landmarks = sum(len(entries) for _, _, entries in folded.days)
             click.echo(f"\nfolded: {len(folded.table):,} customers, {landmarks:,} landmarks")
             click.echo(f"\nsegments\n{fitted.choice}")
-            click.echo(f"\n{profiles(folded, fitted).to_string()}")
+            click.echo(f"\n{fitted.profiles.round(2).to_string()}")
             _live(fitted)
             _figures(fitted)
             _write(out, parts / HISTORY, folded, fitted)
-    click.echo(
-        f"\nwritten: {out}/artefact.json, history.parquet, states.parquet; next: python -m streams publish {out}"
-    )
+    click.echo(f"\nwritten: {out}/{ARTEFACT}, {HISTORY}, {STATES}; next: python -m streams publish {out}")
 
 
-def profiles(folded: "Folded", fitted: "Fit") -> "pd.DataFrame":
-    """Size and means of each segment (index), as its customers stand at the cut-off."""
-    import pandas as pd
+def _beside(path: Path) -> "Offers":
+    readable(path, option="--offers")
 
-    raw = folded.raw
-    predicted = fitted.model.predict_many(raw)
-    frame = pd.DataFrame(
-        {
-            "segment": [fitted.model.segments.name(c) for c in predicted.cluster.tolist()],
-            "days since last purchase": raw["recency"],
-            "orders": raw["orders"],
-            "spend": raw["spend"] / 1e4,
-            "predicted demand": predicted.demand,
-        }
-    )
-    table = frame.groupby("segment").mean().assign(customers=frame["segment"].value_counts())
-    return table.sort_values("spend", ascending=False).round(2)
+    from offline.rules import offers
+
+    return offers.read(path)
 
 
 def _live(fitted: "Fit") -> None:
@@ -100,13 +85,13 @@ def _write(out: Path, history: Path, folded: "Folded", fitted: "Fit") -> None:
     from models.artefact import Artefact, encode
     from offline.history import fold
 
-    (out / "artefact.json").unlink(missing_ok=True)
+    (out / ARTEFACT).unlink(missing_ok=True)
     history.replace(out / HISTORY)
-    fold.write_states(folded.table, out / "states.parquet")
+    fold.write_states(folded.table, out / STATES)
     figures = {
         f"{target}/{name}": {str(k): float(v) for k, v in row.items() if math.isfinite(v)}
         for target, judged in fitted.judged.items()
         for name, row in judged.figures.iterrows()
     }
     cut = min((cut for judged in fitted.judged.values() for cut in judged.cuts), default=None)
-    (out / "artefact.json").write_bytes(encode(Artefact.of(fitted.model, figures, cut)))
+    (out / ARTEFACT).write_bytes(encode(Artefact.of(fitted.model, figures, cut)))

@@ -7,6 +7,7 @@ import click
 
 from offline import writing
 from offline.commands.common import SHARE, bar, one_line, source, sourced
+from offline.stock.inventory import available
 from offline.writing import replacing
 
 
@@ -54,15 +55,16 @@ def report(
     with one_line(out):
         given = sourced(**options)
         writing.writable(out)
+        given.check()
+        units = available(held) if held else None
         with bar() as steps:
+            read = given.read(steps)
+            folded = given.fold(read, steps)
+
             from offline.report.make import make
             from offline.report.mining import Shop
-            from offline.stock.stock import available
 
-            units = available(held) if held else None
-            read = given.read(steps)
             names = tuple(file.name for file in given.files)
-            folded = given.fold(read, steps)
             shop = Shop(names, read, folded, given.horizon, models, rate, min_support, min_confidence, units)
             made = make(shop, steps.step)
         with replacing(out) as fresh:

@@ -4,19 +4,18 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from offline import writing
-from offline.commands.common import SHARE, Bar, bar, one_line, source, sourced
+from offline import listing, writing
+from offline.commands.common import SHARE, bar, one_line, source, sourced
 from offline.errors import OfflineError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from offline.history.read import History
-    from offline.rules.rules import Baskets, Itemsets
+    from offline.rules.rules import Mined
 
 NEEDED = {"order_id": "order_id", "product_id": "product_id"}  # optional for others: here a missing one is an error
 SHOWN = 20
@@ -45,7 +44,7 @@ def rules(
     min_support: float,
     min_confidence: float,
     max_length: int,
-    algorithm: str,
+    algorithm: Literal["apriori", "eclat"],
     separator: str,
     products: Path | None,
     offers: Path | None,
@@ -60,74 +59,49 @@ def rules(
     with one_line(out):
         given = sourced(**options)
         given = replace(given, columns=NEEDED | given.columns)
-        named = names(products) if products else {}
-        for path in filter(None, (out, offers)):  # what cannot be written shows now, not after the mining
-            with one_line(path):
-                writing.writable(path)
+        if not separator:
+            raise OfflineError("--separator: is empty; say for example ' + '")
         if out == offers:
             raise OfflineError(f"--offers {offers}: is --out too; name another file")
+        writing.writable(out)
+        if offers:
+            writing.writable(offers, "--offers")
+        given.check()
+        named = names(products) if products else {}
         with bar() as steps:
             read = given.read(steps)
-            found, sets = _mine(read, min_support, max_length, algorithm, separator, steps)
+
             from offline.rules import rules as job
 
-            table = job.rules(found, sets, min_confidence)
+            found = job.run(read, min_support, min_confidence, max_length, algorithm, separator, steps.step, steps.told)
         click.echo(f"{read.counts.table()}\n")
-        _report(found, found.least(min_support), sets, table)
-        _show(table.head(SHOWN), named)
-        writing.write(table.assign(antecedent=table["antecedent"].map(separator.join))[job.COLUMNS], out)
+        _report(found, job.FEW)
+        _show(found.table.head(SHOWN), named)
+        joined = found.table["antecedent"].map(separator.join)
+        writing.write(found.table.assign(antecedent=joined)[job.COLUMNS], out)
         click.echo(f"\nwritten: {out}")
     if offers:
         with one_line(offers):
             from offline.rules import offers as chosen
 
-            best = chosen.best(table)
+            best = chosen.best(found.table)
             writing.write(best, offers)
             click.echo(f"written: {offers}, for {len(best):,} products; next: python -m offline fit --offers {offers}")
 
 
-def _mine(
-    read: "History", min_support: float, max_length: int, algorithm: str, separator: str, steps: Bar
-) -> tuple["Baskets", "Itemsets"]:
-    """The orders, and their frequent sets. Raises OfflineError."""
-    from offline.rules import rules as job
-
-    steps.step("making baskets")
-    found = job.baskets(read.frame)
-    _separable(found.products, separator)
-    steps.step("counting pairs")
-    job.affordable(found, min_support, max_length)
-    steps.step(algorithm)
-    if algorithm == "apriori":
-        return found, job.apriori(found, found.least(min_support), max_length)
-    return found, job.eclat(found, found.least(min_support), max_length, steps.told)
-
-
 def names(path: Path) -> dict[str, str]:
     """Names by product_id from a CSV file with the columns product_id and name. Raises OfflineError."""
-    from offline import listing
-
     rows = listing.rows(path, "--products", ["product_id", "name"], "product_id")
     return {row["product_id"]: row["name"] for row in rows}
 
 
-def _separable(products: list[str], separator: str) -> None:
-    """An antecedent must come apart again where it was joined."""
-    if not separator:
-        raise OfflineError("--separator: is empty; say for example ' + '")
-    clash = next((product for product in products if separator in product), None)
-    if clash is not None:
-        raise OfflineError(f"--separator {separator!r}: product {clash!r} holds it; choose another")
-
-
-def _report(found: "Baskets", least: int, sets: "Itemsets", table: "pd.DataFrame") -> None:
-    from offline.rules.rules import FEW
-
-    orders, products = found.matrix.shape
-    click.echo(f"{orders:,} orders of {products:,} products; a set is frequent in {least:,} orders and more")
-    for size, count in Counter(map(len, sets)).items():
+def _report(found: "Mined", few: int) -> None:
+    orders, products = found.baskets.matrix.shape
+    click.echo(f"{orders:,} orders of {products:,} products; a set is frequent in {found.least:,} orders and more")
+    for size, count in Counter(map(len, found.sets)).items():
         click.echo(f"frequent sets of {size}: {count:,}")
-    click.echo(f"\n{len(table):,} rules, {table['few'].sum():,} of them on fewer than {FEW} orders; the first by lift:")
+    rules, on_few = len(found.table), found.table["few"].sum()
+    click.echo(f"\n{rules:,} rules, {on_few:,} of them on fewer than {few} orders; the first by lift:")
 
 
 def _show(table: "pd.DataFrame", named: dict[str, str]) -> None:

@@ -1,23 +1,19 @@
 """`python -m offline segment`: any table of customers, or a history, gets a cluster for every customer."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from offline.commands.common import Bar, Source, bar, one_line, source, sourced
+from offline import writing
+from offline.commands.common import Bar, Source, bar, one_line, readable, source, sourced
 from offline.errors import OfflineError
+from offline.segments.treatments import asked
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
-
-    from offline.segments.clusters import Clusters
+    from offline.segments.segment import Segmentation
     from offline.segments.table import CustomerTable
-
-ADDED = ("cluster", "distance", "silhouette")
 
 
 @click.command()
@@ -40,7 +36,8 @@ ADDED = ("cluster", "distance", "silhouette")
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 def segment(
-    table: Path | None, out: Path, id_column: str | None, treat: str, method: str,
+    table: Path | None, out: Path, id_column: str | None, treat: str,
+    method: Literal["kmeans", "dbscan"],
     clusters: int | None, eps: float | None, min_samples: int | None, seed: int, **history: Any,
 ) -> None:  # fmt: skip
     """Segment the customers of TABLE (CSV or Parquet, a row each), or of a history of their events.
@@ -51,55 +48,52 @@ def segment(
       python -m offline segment --history orders.csv --columns customer_id=Customer --out cluster_result.csv
     """
     with one_line(out):
-        given = _given(table, history, id_column)
+        given = _given(table, id_column, history)
         _fits(method, clusters, eps, min_samples)
+        treatments = asked(treat)
         if table is not None and out.resolve() == table.resolve():
             raise OfflineError(f"--out {out}: this is the table itself; name another file")
-        out.parent.mkdir(parents=True, exist_ok=True)
+        writing.writable(out)
         with bar() as steps:
-            from offline.segments import preprocess
+            customers, counts = _read(given, id_column, steps) if isinstance(given, Path) else _folded(given, steps)
 
-            customers, counts = given(steps)
-            _free(customers)
-            steps.step("preprocessing")
-            plan = preprocess.plan(customers, treat)
-            features = preprocess.features(customers, plan)
-            if method == "kmeans":
-                found, told = _kmeans(features, clusters, seed, steps)
-            else:
-                found, told = _dbscan(features, eps, min_samples, seed, steps)
+            from offline.segments import segment as job
+
+            found = job.run(customers, treatments, method, clusters, eps, min_samples, seed, steps.step)
         click.echo(counts, nl=False)
-        _tell(customers, str(plan), told, found, seed)
-        values = preprocess.values(customers, plan)
-        _write(out, customers, values, found)
+        _tell(customers, found, seed)
+        _write(out, customers, found)
 
 
-def _given(
-    table: Path | None, history: dict[str, Any], id_column: str | None
-) -> Callable[[Bar], "tuple[CustomerTable, str]"]:
-    """How the customers are to be had, once there is a bar, and what became of the rows. Raises OfflineError."""
+def _given(table: Path | None, id_column: str | None, history: dict[str, Any]) -> Path | Source:
+    """Where the customers are: a table, or a history. Raises OfflineError where neither can be read."""
     if (table is None) == (not history["files"]):
         raise OfflineError("give either a table of customers or --history; see python -m offline segment --help")
-    if table is None:
-        if id_column is not None:
-            raise OfflineError("--id names a column of a table; for a history say --columns customer_id=...")
-        return partial(_folded, sourced(**history))
-    path = table
+    if table is not None:
+        readable(table)
+        return table
+    if id_column is not None:
+        raise OfflineError("--id names a column of a table; for a history say --columns customer_id=...")
+    given = sourced(**history)
+    given.check()
+    return given
 
-    def read(steps: Bar) -> "tuple[CustomerTable, str]":
-        from offline.segments import table as customer_table
 
-        steps.step("reading")
-        return customer_table.read(path, id_column), ""
+def _read(table: Path, id_column: str | None, steps: Bar) -> "tuple[CustomerTable, str]":
+    """(the customers, what became of the rows of a history: of a table nothing)."""
+    from offline.segments import table as customer_table
 
-    return read
+    steps.step("reading")
+    return customer_table.read(table, id_column), ""
 
 
 def _folded(given: Source, steps: Bar) -> "tuple[CustomerTable, str]":
+    read = given.read(steps)
+    folded = given.fold(read, steps)
+
     from offline.segments import rfm
 
-    read = given.read(steps)
-    return rfm.table(given.fold(read, steps)), f"{read.counts.table()}\n\n"
+    return rfm.table(folded), f"{read.counts.table()}\n\n"
 
 
 def _fits(method: str, clusters: int | None, eps: float | None, min_samples: int | None) -> None:
@@ -109,59 +103,30 @@ def _fits(method: str, clusters: int | None, eps: float | None, min_samples: int
             raise OfflineError(f"{option} says nothing to --method {method}; leave one of them out")
 
 
-def _free(customers: "CustomerTable") -> None:
-    taken = [name for name in ADDED if name in customers.frame]
-    if taken:
-        raise OfflineError(f"{customers.where}: a column {taken[0]!r} is there already; remove or rename it")
-
-
-def _kmeans(features: "NDArray[Any]", clusters: int | None, seed: int, steps: Bar) -> tuple["Clusters", str]:
-    from offline.segments.clusters import nearest
-    from offline.segments.kmeans import choose_k
-
-    choice = choose_k(features, seed, clusters, steps.step)
-    steps.step("silhouettes")
-    return nearest(features, choice.centres, seed), f"k-means ({features.shape[1]} features)\n{choice}"
-
-
-def _dbscan(
-    features: "NDArray[Any]", eps: float | None, min_samples: int | None, seed: int, steps: Bar
-) -> tuple["Clusters", str]:
-    from offline.segments.clusters import around_means
-    from offline.segments.dbscan import dbscan
-
-    steps.step("DBSCAN")
-    density = dbscan(features, eps, min_samples, seed)
-    outliers, found = int((density.labels < 0).sum()), int(density.labels.max()) + 1
-    told = f"{density.reason}\nclusters: {found}; outliers: {outliers:,} ({outliers / len(features):.1%})"
-    steps.step("silhouettes")
-    return around_means(features, density.labels, seed), f"DBSCAN ({features.shape[1]} features)\n{told}"
-
-
-def _tell(customers: "CustomerTable", plan: str, told: str, found: "Clusters", seed: int) -> None:
+def _tell(customers: "CustomerTable", result: "Segmentation", seed: int) -> None:
     import numpy as np
 
+    from offline.segments import profiles
+
     key = "no id column" if customers.id is None else f"id column {customers.id!r}"
-    click.echo(f"read: {len(customers.frame):,} customers of {customers.where}, {key}\n\n{plan}\n\n{told}")
-    if found.sampled:
-        mean = np.nanmean(found.silhouette)
-        click.echo(f"silhouette of each: {found.sampled:,} customers (seed {seed}), mean {mean:.3f}")
+    click.echo(
+        f"read: {len(customers.frame):,} customers of {customers.where}, {key}\n\n{result.plan}\n\n{result.told}"
+    )
+    if result.found.sampled:
+        mean = np.nanmean(result.found.silhouette)
+        click.echo(f"silhouette of each: {result.found.sampled:,} customers (seed {seed}), mean {mean:.3f}")
     else:
         click.echo("silhouette of each: none, there are not two clusters")
+    click.echo("\n" + "\n".join(profiles.words(result.values, result.found.labels)))
 
 
-def _write(out: Path, customers: "CustomerTable", values: "pd.DataFrame", found: "Clusters") -> None:
+def _write(out: Path, customers: "CustomerTable", result: "Segmentation") -> None:
     from offline.segments import profiles
     from offline.segments import table as customer_table
 
-    click.echo("\n" + "\n".join(profiles.words(values, found.labels)))
-    added = {
-        "cluster": found.labels.tolist(),
-        **{name: [f"{x:.6f}" if x == x else "" for x in getattr(found, name).tolist()] for name in ADDED[1:]},
-    }
     columns: dict[str, Any] = {name: customers.frame[name].tolist() for name in map(str, customers.frame)}
-    customer_table.write(out, columns | added, customers.separator)
-    centres = profiles.centres(values, found.labels).reset_index()
+    customer_table.write(out, columns | result.added(), customers.separator)
+    centres = profiles.centres(result.values, result.found.labels).reset_index()
     beside = out.with_name(f"{out.stem}_centres.csv")
     customer_table.write(beside, {name: centres[name].tolist() for name in map(str, centres)}, customers.separator)
     click.echo(

@@ -9,6 +9,7 @@ import click
 
 from offline import writing
 from offline.commands.common import bar, one_line, source, sourced
+from offline.stock.inventory import available
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,22 +43,20 @@ def stock(out: Path, weeks: int, most: int, held: Path | None, **options: Any) -
         given = sourced(**options)
         given = replace(given, columns=NEEDED | given.columns)
         writing.writable(out)
+        given.check()
+        units = available(held) if held else None
         with bar() as steps:
-            from offline.stock import stock as job
-            from offline.stock.weeks import Weeks
-
-            available = job.available(held) if held else None
             read = given.read(steps)
-            found = job.forecast(Weeks.of(read.frame, given.day(read)), weeks, most, steps.step)
-        table = found.frame
-        if available is not None:
-            table = job.ordered(table, available)
+
+            from offline.stock import stock as job
+
+            found = job.run(read, given.day(read), weeks, most, units, steps.step)
         click.echo(f"{read.counts.table()}\n")
         _report(found)
-        click.echo(f"\n{table.head(SHOWN).round(1).to_string(index=False, na_rep='-')}")
-        if available is not None:
-            _held(table, available)
-        writing.write(table, out)
+        click.echo(f"\n{found.frame.head(SHOWN).round(1).to_string(index=False, na_rep='-')}")
+        if units is not None:
+            _held(found.frame, units)
+        writing.write(found.frame, out)
     click.echo(f"\nwritten: {out}")
 
 
@@ -77,13 +76,13 @@ def _report(found: "StockForecast") -> None:
     click.echo(f"upper_90, calibrated before {since}, held after it for {every}:\n  {', '.join(classes)}")
 
 
-def _held(table: "pd.DataFrame", available: dict[str, float]) -> None:
+def _held(table: "pd.DataFrame", units: dict[str, float]) -> None:
     untold = int(table["suggested_reorder"].isna().sum())
     click.echo(
         f"\nto order: {table['suggested_reorder'].sum():,} units of {(table['suggested_reorder'] > 0).sum():,} products"
     )
     if untold:
         click.echo(f"no suggestion for {untold:,} products that --stock does not name")
-    if unknown := sorted(available.keys() - set(table["product_id"])):
+    if unknown := sorted(units.keys() - set(table["product_id"])):
         more = f" and {len(unknown) - 3:,} more" if len(unknown) > 3 else ""
         click.echo(f"in --stock, but never sold in these weeks: {', '.join(map(repr, unknown[:3]))}{more}")

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from offline import writing
 from offline.commands.common import bar, one_line, source, sourced
 from offline.errors import OfflineError
-from offline.writing import replacing
 
 if TYPE_CHECKING:
     from offline.value.value import Judged
@@ -35,29 +35,20 @@ def value(out: Path, rate: float, **options: Any) -> None:
         given = sourced(**options)
         if not rate >= 0:  # NaN passes the option's own range
             raise OfflineError("--discount-rate: a rate like 0.10 is needed")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if out.is_dir():
-            raise OfflineError(f"--out {out}: is a directory; name a CSV file")
+        writing.writable(out)
+        given.check()
         with bar() as steps:
-            from models.scores import customer_value
-            from offline.demand.served import demand
-            from offline.value import value as job
-
             read = given.read(steps)
             folded = given.fold(read, steps)
-            steps.step("fitting")
-            customers = job.summary(read.frame, folded.day)
-            fitted = job.fit(customers)
-            served, _ = demand(folded, given.horizon)
-            steps.step("valuing")
-            table = job.values(fitted, customers, rate)
-            table["customer_value"] = customer_value(served[table.index].to_numpy(), given.horizon)
-            window, cuts = job.windows(read.frame, folded.day)
-            judged = job.judge(read.frame, cuts, window, given.horizon, steps.step) if cuts else None
+
+            from offline.value import value as job
+
+            found = job.run(read, folded, given.horizon, rate, steps.step)
+        fitted, table = found.fitted, found.table
         click.echo(f"{read.counts.table()}\n\n{len(table):,} customers, {(table.frequency > 0).sum():,} with repeats")
         click.echo("\n".join([str(fitted), *(f"WARNING: {text}" for text in fitted.warnings())]))
-        _judged(judged)
-        with replacing(out) as fresh:
+        _judged(found.judged)
+        with writing.replacing(out) as fresh:
             table.to_csv(fresh, float_format="%.4f", lineterminator="\n")
     click.echo(f"\nwritten: {out}; frequency and monetary_value count days after the first purchase day")
 

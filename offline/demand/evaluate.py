@@ -56,8 +56,12 @@ class Evaluation:
         return self.figures[[*means, "deviance_spread", "ngini_spread"]]
 
 
-def side_by_side(
-    folded: Folded, horizon: int, most: int, batch: Sequence[str], progress: Callable[[str], object]
+def run(
+    folded: Folded,
+    horizon: int,
+    most: int,
+    batch: Sequence[str] = BATCH,
+    progress: Callable[[str], object] = len,
 ) -> dict[Target, Evaluation]:
     """`evaluate` of each target at the last cuts of a history, `most` of them at most. Raises OfflineError."""
     learnable(folded, horizon)

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
-from models.features import log_rfm_many
+from models.features import UNIT, log_rfm_many
+from models.handover import HORIZON
 from models.model import Model, fit_history
 from models.offers import Offers
 from models.rfm import Quintiles
-from models.rows import HORIZON
 from models.segments import Segments
 from offline.demand.evaluate import SERVED, Evaluation, evaluate
 from offline.demand.examples import TARGETS, Target, cuts_of, learnable
@@ -30,11 +31,16 @@ class FitError(OfflineError):
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """The model of the whole history, how k was chosen, and each target's figures on later time ({}: too short)."""
+    """model: of the whole history. choice: of k. judged: each target's figures on later time ({}: too short).
+
+    profiles: a row a segment (index `segment`, the highest spend first), as its customers stand at the cut-off: means
+    of days since last purchase, orders, spend and predicted demand (major units), and how many customers.
+    """
 
     model: Model
     choice: Choice
     judged: dict[Target, Evaluation]
+    profiles: pd.DataFrame
 
 
 def segments(folded: Folded) -> tuple[Segments, Choice]:
@@ -50,12 +56,12 @@ def segments(folded: Folded) -> tuple[Segments, Choice]:
     return Segments(choice.centres, mean, sd, range(choice.k), names(unscaled)), choice
 
 
-def fit(
+def run(
     folded: Folded, horizon: int = HORIZON, progress: Callable[[str], object] = len, offers: Offers | None = None
 ) -> Fit:
     """Chooses segments, judges at the last cuts that leave a full horizon of later time, refits on everything.
 
-    offers: go into the model as they are; `folded` was folded with the same.
+    offers: go into the model as they are; `folded` was folded with the same. Raises OfflineError.
     """
     learnable(folded, horizon)
     progress("segments")
@@ -63,7 +69,7 @@ def fit(
     at = cuts_of(folded, horizon, CUTS)
     streams = []
     for cut in at:
-        progress(f"judging a cut {folded.day - cut} days before the end")
+        progress(f"judging a cut {folded.day - cut} days before the cut-off")
         streams.append(stream(folded.days, cut, horizon))
     judged = {target: evaluate(folded.days, streams, target, horizon, ()) for target in TARGETS if streams}
     progress("fitting on everything")
@@ -73,4 +79,20 @@ def fit(
     for target, evaluation in judged.items():
         part = model.spend if target == "spend" else model.orders
         part.corrects = evaluation.served == SERVED
-    return Fit(model, choice, judged)
+    return Fit(model, choice, judged, _profiles(folded, model))
+
+
+def _profiles(folded: Folded, model: Model) -> pd.DataFrame:
+    raw = folded.raw
+    predicted = model.predict_many(raw)
+    frame = pd.DataFrame(
+        {
+            "segment": [model.segments.name(cluster) for cluster in predicted.cluster.tolist()],
+            "days since last purchase": raw["recency"],
+            "orders": raw["orders"],
+            "spend": raw["spend"] / UNIT,
+            "predicted demand": predicted.demand,
+        }
+    )
+    table = frame.groupby("segment").mean().assign(customers=frame["segment"].value_counts())
+    return table.sort_values("spend", ascending=False)

@@ -1,4 +1,4 @@
-"""The demand that the stream serves, of a history: as of its end, and as it would have been served from a cut on.
+"""The demand that the stream serves, of a history: as of the cut-off, and as it would have been from a cut on.
 
 Rule: nothing but `models.model` predicts here, learning on daily as it does in the stream.
 """

@@ -6,16 +6,18 @@ in the same version, and the directory of the parts under the same path.
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from offline.errors import OfflineError
-from offline.history.spill import Each
+
+if TYPE_CHECKING:
+    from offline.history.spill import Each
 
 WAIT = 10  # seconds for the scheduler to answer
 
 
 @contextlib.contextmanager
-def each(address: str | None) -> Iterator[Each]:
+def each(address: str | None) -> Iterator["Each"]:
     """`map`, or what calls a function for every part on the workers of this scheduler. Raises OfflineError."""
     if address is None:
         yield map

@@ -1,7 +1,7 @@
 """A history folded by the product's one fold: customers as they stand at the cut-off, and the examples by day.
 
 The same rows and entries that the stream would have made of these events; landmarks are passed by events, and once at
-the end.
+the cut-off.
 """
 
 from collections.abc import Callable, Sequence, Sized
@@ -19,9 +19,10 @@ import pyarrow.parquet as pq
 
 from models.customers import SKIPPED, Table
 from models.events import Batch, hash_ids
+from models.handover import HORIZON
 from models.kinds import PURCHASE
 from models.offers import Offers
-from models.rows import ENTRY, HORIZON, ROW, joined, whole
+from models.rows import ENTRY, ROW, joined, whole
 from offline.history import spill
 from offline.history.spill import Each
 
@@ -34,7 +35,7 @@ Day = tuple[int, list[str], Array]  # day, customer_ids, entries
 
 @dataclass(frozen=True, eq=False)
 class Folded:
-    """table: everybody at midnight `day`; days: (day, customer_ids, entries) ascending, without empty days."""
+    """table: everybody at the cut-off, midnight `day`; days: (day, customer_ids, entries) ascending, none empty."""
 
     day: int
     table: Table
@@ -43,7 +44,7 @@ class Folded:
 
     @cached_property
     def raw(self) -> Array:
-        """(n,) of RAW: everybody as a model sees them at midnight `day`, in the order of the table."""
+        """(n,) of RAW: everybody as a model sees them at the cut-off, in the order of the table."""
         return self.table.observe(np.arange(len(self.table)), self.day)
 
 
@@ -75,7 +76,7 @@ def batch(frame: pd.DataFrame) -> Batch:
 
 
 def fold(frame: pd.DataFrame, day: int, horizon: int = HORIZON, offers: Offers | None = None) -> Folded:
-    """Folds events that are all older than midnight `day`, in the order of the frame, then sweeps to it.
+    """Folds events before the cut-off, midnight `day`, in the order of the frame, then sweeps to it.
 
     offers: whose products the rows shall remember.
     """

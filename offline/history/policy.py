@@ -5,6 +5,7 @@ Rule: nothing here looks at data, and whatever cannot be meant is refused before
 
 import codecs
 import re
+import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -64,6 +65,17 @@ class Policy:
     def compares_customers(self) -> bool:
         """Whether rows of different customers decide about one another."""
         return self.outliers is not None or (bool(self.key) and "customer_id" not in self.key)
+
+
+def known(columns: Mapping[str, str], timezone: str) -> None:
+    """Raises HistoryError for a column that is no name of ours, or a time zone that is not known."""
+    for ours in columns:
+        if ours not in OURS:
+            raise HistoryError(f"--columns: {ours!r} is no name of ours; {nearest(ours, OURS)}")
+    try:
+        zoneinfo.ZoneInfo(timezone)
+    except (KeyError, ValueError, OSError):
+        raise HistoryError(f"--timezone: {timezone!r} is not known; say for example Europe/Berlin") from None
 
 
 def _codec(name: str) -> None:

@@ -9,7 +9,6 @@ duplicates: two equal purchases on one day are real as far as anyone knows. Erro
 """
 
 import itertools
-import zoneinfo
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from offline.history.files import SCHEMA, File
 from offline.history.finish import Told, events, finish, finish_file
 from offline.history.formats import Formats
 from offline.history.judge import Plan
-from offline.history.policy import Policy
+from offline.history.policy import Policy, known
 from offline.history.quality import LABELS, Counts, Line
 from offline.history.spill import Each, Spill
 from offline.history.steps import IDS
@@ -87,16 +86,25 @@ def read(
     quantity and unit_price (amount goes first). Optional: event_type (else purchase), event_id (else "h:<file>:<row>",
     counted from 0 and 1), order_id (else the event is its own order), product_id. A negative amount or quantity means
     return. timezone: of times without offset; a wall time that comes twice means the first, one that is skipped the
-    moment after the gap. until: us, exclusive. progress: called with (bytes done, bytes in all). policy: how
-    to clean, by default as `Policy` says. scratch: a directory for the rows of a long history, which are then finished
-    a part at a time by `each` and must be used while it stands. Raises HistoryError.
+    moment after the gap. until: the cut-off, us, exclusive. progress: called with (bytes done, bytes in all). policy:
+    how to clean, by default as `Policy` says. scratch: a directory for the rows of a long history, which are then
+    finished a part at a time by `each` and must be used while it stands. Raises HistoryError.
     """
-    try:
-        zoneinfo.ZoneInfo(timezone)
-    except (KeyError, ValueError, OSError):
-        raise HistoryError(f"--timezone: {timezone!r} is not known; say for example Europe/Berlin") from None
+    known(columns, timezone)
     policy = policy or Policy()
-    opened = files.look(paths, columns, policy)
+    return clean(files.look(paths, columns, policy), timezone, until, progress, policy, scratch, each)
+
+
+def clean(
+    opened: Sequence[File],
+    timezone: str,
+    until: int | None,
+    progress: Callable[[int, int], None] | None,
+    policy: Policy,
+    scratch: Path | None = None,
+    each: Each = map,
+) -> History:
+    """What `read` makes of files that were looked into. Raises HistoryError."""
     found = {file.number: formats.decide(file, policy) for file in opened}
     fills = steps.fills(opened, found, policy)
     plan = Plan(timezone, END * SECOND if until is None else until, policy, fills)

@@ -29,7 +29,7 @@ class Cohorts:
 
 
 def cohorts(frame: pd.DataFrame, day: int) -> Cohorts:
-    """Of a history frame (`offline.history`) that ends at midnight `day` and holds at least one purchase."""
+    """Of a history frame (`offline.history`) with its cut-off at midnight `day` and at least one purchase."""
     bought = frame.loc[frame["kind"] == PURCHASE, ["customer_id", "occurred_at"]]
     visits = bought[["customer_id"]].assign(month=_months(bought["occurred_at"] // DAY)).drop_duplicates()
     first = visits.groupby("customer_id")["month"].transform("min")

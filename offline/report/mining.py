@@ -5,7 +5,7 @@ sections stand. Seeded, and without a look at a clock: the same history gives th
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -15,9 +15,7 @@ from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
 from models.features import UNIT, log_rfm_many
-from models.scores import customer_value
-from offline.demand import evaluate as demand_job
-from offline.demand import fit, served
+from offline.demand import evaluate, fit, served
 from offline.demand.evaluate import Evaluation
 from offline.demand.examples import Target
 from offline.errors import OfflineError
@@ -26,23 +24,22 @@ from offline.history.read import History
 from offline.report import cohorts
 from offline.report.cohorts import Cohorts
 from offline.rules import rules as rules_job
-from offline.rules.rules import Baskets
+from offline.rules.rules import Mined
 from offline.segments import profiles, rfm
 from offline.segments.clusters import OUTLIER
 from offline.segments.dbscan import Density, dbscan
 from offline.segments.kmeans import Choice, draw
 from offline.stock import stock as stock_job
 from offline.stock.stock import StockForecast
-from offline.stock.weeks import Weeks
 from offline.value import value as value_job
-from offline.value.value import Fitted, Judged
+from offline.value.value import Valued
 
 Floats = NDArray[np.float64]
 Progress = Callable[[str], object]
 
 MODELS = {
-    "quick": (demand_job.MBG_NBD, "linear", "polynomial"),
-    "all": demand_job.BATCH,
+    "quick": (evaluate.MBG_NBD, "linear", "polynomial"),
+    "all": evaluate.BATCH,
 }
 DRAWN, OUTLIERS_DRAWN = 2_000, 300  # points of the map
 WEEKS, WEEKS_CUTS = 4, 4  # of stock: the horizon, and cut dates at most
@@ -156,33 +153,15 @@ class Demand:
 def demand(shop: Shop, progress: Progress) -> Demand:
     """Raises OfflineError where the history is too short to judge on, or nothing was spent in what it judges on."""
     batch = MODELS[shop.models]
-    judged = demand_job.side_by_side(shop.folded, shop.horizon, fit.CUTS, batch, progress)
+    judged = evaluate.run(shop.folded, shop.horizon, fit.CUTS, batch, progress)
     if not judged["spend"].figures["mae"]["zero"]:  # who predicts nothing is right
         raise OfflineError("nothing to judge on: nothing was spent after the cuts")
     return Demand(judged, [name for name in MODELS["all"] if name not in batch])
 
 
-@dataclass(frozen=True, eq=False)
-class Valued:
-    """fitted: the models; table: `value.values` and the served customer_value; judged: None where no window can be."""
-
-    fitted: Fitted
-    table: pd.DataFrame
-    judged: Judged | None
-    rate: float
-
-
 def value(shop: Shop, progress: Progress) -> Valued:
     """Raises OfflineError where hardly anybody came back."""
-    progress("value")
-    frame, day = shop.history.frame, shop.folded.day
-    customers = value_job.summary(frame, day)
-    fitted = value_job.fit(customers)
-    table = value_job.values(fitted, customers, shop.rate)
-    table["customer_value"] = customer_value(shop.demand[table.index].to_numpy(), shop.horizon)
-    window, cuts = value_job.windows(frame, day)
-    judged = value_job.judge(frame, cuts, window, shop.horizon, progress) if cuts else None
-    return Valued(fitted, table, judged, shop.rate)
+    return value_job.run(shop.history, shop.folded, shop.horizon, shop.rate, progress, shop.demand)
 
 
 # ---- retention, rules, stock -----------------------------------------------------------------------------------------
@@ -193,28 +172,11 @@ def retention(shop: Shop, progress: Progress) -> Cohorts:
     return cohorts.cohorts(shop.history.frame, shop.folded.day)
 
 
-@dataclass(frozen=True, eq=False)
-class Ruled:
-    """baskets: the orders; least: orders that make a set frequent; table: rules, highest lift first."""
-
-    baskets: Baskets
-    least: int
-    table: pd.DataFrame
-
-
-def rules(shop: Shop, progress: Progress) -> Ruled:
+def rules(shop: Shop, progress: Progress) -> Mined:
     """Raises OfflineError where orders hold no two products, or the support lets too many sets pass, or none."""
-    progress("rules")
-    found = rules_job.baskets(shop.history.frame)
-    rules_job.affordable(found, shop.min_support, 3)
-    least = found.least(shop.min_support)
-    return Ruled(found, least, rules_job.rules(found, rules_job.eclat(found, least, 3), shop.min_confidence))
+    return rules_job.run(shop.history, shop.min_support, shop.min_confidence, progress=progress)
 
 
 def stock(shop: Shop, progress: Progress) -> StockForecast:
     """Raises OfflineError where no purchase names a product, or the history is too short."""
-    progress("stock")
-    found = stock_job.forecast(Weeks.of(shop.history.frame, shop.folded.day), WEEKS, WEEKS_CUTS, progress)
-    if shop.available is None:
-        return found
-    return replace(found, frame=stock_job.ordered(found.frame, shop.available))
+    return stock_job.run(shop.history, shop.folded.day, WEEKS, WEEKS_CUTS, shop.available, progress)

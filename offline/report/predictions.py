@@ -6,9 +6,9 @@ import pandas as pd
 from models.demand import QUANTILE
 from offline.demand.evaluate import BASELINE, SERVED, Evaluation
 from offline.report import plots
-from offline.report.mining import Demand, Valued
+from offline.report.mining import Demand
 from offline.report.page import Shown, date, details, figure, figures, heading, items, paragraph, table
-from offline.value.value import SHORTEST, Judged
+from offline.value.value import SHORTEST, Judged, Valued
 
 READING = (
     "mae, rmse, wape: sizes of errors; deviance: of expectations (Poisson); less is better. spearman, ngini, top_share"

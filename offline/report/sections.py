@@ -5,9 +5,9 @@ import pandas as pd
 
 from offline.report import plots
 from offline.report.cohorts import Cohorts
-from offline.report.mining import Ruled, Shop
+from offline.report.mining import Shop
 from offline.report.page import Shown, date, details, figure, items, paragraph, table
-from offline.rules.rules import FEW
+from offline.rules.rules import FEW, Mined
 from offline.stock.stock import StockForecast
 
 COHORTS, MONTHS, RULES, PRODUCTS = 24, 24, 15, 15  # at most, on the page
@@ -46,7 +46,7 @@ def retention(found: Cohorts) -> Shown:
     return Shown(html, [f"Of those who bought once, later bought: {', '.join(said)}."] if said else [])
 
 
-def rules(found: Ruled) -> Shown:
+def rules(found: Mined) -> Shown:
     top, (orders, products) = found.table.head(RULES), found.baskets.matrix.shape
     first = found.table.iloc[0]
     html = paragraph(

@@ -9,11 +9,11 @@ support that lets more than MOST of them pass is refused with one line before an
 import bisect
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from scipy import sparse
 
 from models.kinds import RETURN, TRADED
 from offline.errors import OfflineError
+from offline.history.read import History
 
 Ints = NDArray[np.int64]
 Itemsets = dict[tuple[int, ...], int]  # ascending columns -> orders that hold them all; by size, then columns
@@ -163,11 +164,11 @@ def apriori(found: Baskets, least: int, max_length: int) -> Itemsets:
     return _ordered(dict(zip(columns, (sets["support"] * orders).round().astype(int).tolist(), strict=True)))
 
 
-def eclat(found: Baskets, least: int, max_length: int, progress: Callable[[int, int], None] | None = None) -> Itemsets:
+def eclat(found: Baskets, least: int, max_length: int, told: Callable[[int, int], object] | None = None) -> Itemsets:
     """The same sets as `apriori`, depth first (Zaki, "Scalable algorithms for association mining", IEEE TKDE 2000).
 
     A product's orders are a bitset; those of a set are the intersection. The stack holds one level of bitsets for each
-    product of a set, never those of two branches. progress: called with (products done, products in all).
+    product of a set, never those of two branches. told: called with (products done, products in all).
     """
     single = np.flatnonzero(found.counts >= least)
     sets: Itemsets = {(item,): n for item, n in zip(single.tolist(), found.counts[single].tolist(), strict=True)}
@@ -176,8 +177,8 @@ def eclat(found: Baskets, least: int, max_length: int, progress: Callable[[int, 
         prefix, items, orders, at = stack.pop()
         if at + 1 < len(items):
             stack.append((prefix, items, orders, at + 1))
-        if progress and not prefix:
-            progress(at + 1, len(items))
+        if told and not prefix:
+            told(at + 1, len(items))
         shared = orders[at + 1 :] & orders[at]
         counts = np.bitwise_count(shared).sum(axis=1, dtype=np.int64)
         passing = counts >= least
@@ -228,3 +229,52 @@ def rules(found: Baskets, sets: Itemsets, min_confidence: float) -> pd.DataFrame
         raise RulesError(f"--min-confidence {min_confidence}: no rule reaches it; the best has {best:.4f}")
     rows.sort(key=lambda row: (-row[4], -row[2], row[0], row[1]))
     return pd.DataFrame(rows, columns=[*COLUMNS, "orders_antecedent", "orders_consequent"])
+
+
+# ---- the job ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Mined:
+    """baskets: the orders; least: how many of them make a set frequent; sets: the frequent ones, with the orders that
+    hold each; table: `rules`, highest lift first."""
+
+    baskets: Baskets
+    least: int
+    sets: Itemsets
+    table: pd.DataFrame
+
+
+def run(
+    history: History,
+    min_support: float,
+    min_confidence: float,
+    max_length: int = 3,
+    algorithm: Literal["apriori", "eclat"] = "eclat",
+    separator: str | None = None,
+    progress: Callable[[str], object] = len,
+    told: Callable[[int, int], object] | None = None,
+) -> Mined:
+    """Mines the orders of a history for rules of 2 to max_length products.
+
+    min_support: least share of orders, min_confidence: of those with the antecedent, both in (0, 1]. separator: what an
+    antecedent's products will be joined by, so no product may hold it; None: nothing. told: as `eclat` takes it. Raises
+    RulesError where orders hold no two products, or the support lets too many sets pass, or none.
+    """
+    progress("making baskets")
+    found = baskets(history.frame)
+    if separator is not None:
+        _separable(found.products, separator)
+    progress("counting pairs")
+    affordable(found, min_support, max_length)
+    progress(algorithm)
+    least = found.least(min_support)
+    sets = apriori(found, least, max_length) if algorithm == "apriori" else eclat(found, least, max_length, told)
+    return Mined(found, least, sets, rules(found, sets, min_confidence))
+
+
+def _separable(products: Sequence[str], separator: str) -> None:
+    """An antecedent must come apart again where it was joined."""
+    clash = next((product for product in products if separator in product), None)
+    if clash is not None:
+        raise RulesError(f"--separator {separator!r}: product {clash!r} holds it; choose another")

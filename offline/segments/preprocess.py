@@ -20,18 +20,13 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
 
-from offline.errors import OfflineError, nearest
+from offline.errors import nearest
 from offline.segments.table import ID, CustomerTable
+from offline.segments.treatments import NUMERIC, Asked, TreatError
 
-NUMERIC, CATEGORICAL = ("standard", "minmax", "log"), ("onehot", "ordinal")
-TREATMENTS = (*NUMERIC, *CATEGORICAL, "drop")
 SKEWED = 1.0  # "highly skewed" in Bulmer (1979), Principles of Statistics, p. 63
 LEVELS, MOST_LEVELS = 20, 100  # chosen by itself up to the first, asked for up to the second
 GAP = "(missing)"
-
-
-class TreatError(OfflineError):
-    """A treatment that does not fit its column; one line for the user."""
 
 
 @dataclass(frozen=True)
@@ -66,32 +61,9 @@ class Plan:
         return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
-def asked(text: str) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """`column=treatment,...` as column -> (treatment, levels); TreatError where it is something else.
-
-    >>> asked("age=minmax, grade=ordinal:low<mid<high")
-    {'age': ('minmax', ()), 'grade': ('ordinal', ('low', 'mid', 'high'))}
-    """
-    result: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for pair in filter(str.strip, text.split(",")):
-        column, _, said = (part.strip() for part in pair.rpartition("="))
-        treatment, _, order = said.partition(":")
-        levels = tuple(level.strip() for level in order.split("<")) if order else ()
-        if not column:
-            raise TreatError(f"--treat {pair.strip()!r}: say column=treatment, for example age=minmax")
-        if treatment not in TREATMENTS:
-            raise TreatError(f"--treat {column}={treatment}: no such treatment; {nearest(treatment, TREATMENTS)}")
-        if (treatment == "ordinal") != bool(levels) or len(set(levels)) < len(levels):
-            raise TreatError(f"--treat {column}={said}: say ordinal with its levels, each once: ordinal:low<mid<high")
-        if column in result:
-            raise TreatError(f"--treat: column {column!r} is named twice")
-        result[column] = treatment, levels
-    return result
-
-
-def plan(table: CustomerTable, overrides: str = "") -> Plan:
-    """How each column is treated, by the rule or by `overrides` (the text of --treat). Raises TreatError."""
-    wanted, header = asked(overrides), table.frame.columns.tolist()
+def plan(table: CustomerTable, wanted: Asked | None = None) -> Plan:
+    """How each column is treated, by the rule or as it was asked for. Raises TreatError."""
+    wanted, header = wanted or {}, table.frame.columns.tolist()
     for column in wanted:
         if column not in header:
             raise TreatError(f"--treat: {table.where} has no column {column!r}; {nearest(column, header)}")

@@ -6,19 +6,17 @@ used. It is least for an expectation; absolute errors (WAPE, MASE) are told but 
 median, which is 0 where a product sells now and then. Figures are in usual weeks: no product weighs by its unit.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from offline import listing
 from offline.demand.evaluate import SAME, summary
 from offline.demand.examples import check
 from offline.demand.metrics import bias, least, mase, poisson_deviance, wape
 from offline.demand.regressors import REGRESSORS, fit
+from offline.history.read import History
 from offline.history.values import Bools
 from offline.stock import intermittent
 from offline.stock.conformal import Bound
@@ -26,13 +24,13 @@ from offline.stock.intermittent import YEAR, Floats
 from offline.stock.weeks import Opening, StockError, Weeks, openings, together
 
 POOLED = ("linear", "polynomial", "boosting")
-NUMBER = re.compile(r"\s*[+-]?\d+(\.\d+)?\s*", re.ASCII)
 ROWS = 50_000  # examples that a regression learns from, at most: the latest
 
 
 @dataclass(frozen=True, eq=False)
 class StockForecast:
-    """frame: product_id, expected_units, upper_90, model, weeks_of_history (since the first sale), most expected first.
+    """frame: product_id, expected_units, upper_90, suggested_reorder (where `run` was told what there is), model,
+    weeks_of_history (since the first sale), most expected first.
 
     figures: a row a model (index `model`), mean over the cuts of wape, mase, deviance, bias, and `<figure>_spread`,
     largest less smallest; by_cut: the figures of each (cut: day number, latest first; model). model, reason: the
@@ -51,6 +49,23 @@ class StockForecast:
     left_out: tuple[str, ...]
     kinds: pd.Series
     coverage: pd.DataFrame
+
+
+def run(
+    history: History,
+    day: int,
+    horizon: int,
+    most: int,
+    available: Mapping[str, float] | None = None,
+    progress: Callable[[str], object] = len,
+) -> StockForecast:
+    """Predicts the units of each product in the `horizon` weeks from the cut-off, midnight `day`, on.
+
+    most: cuts to judge at, at most. available: units by product (`inventory.available`), to say what to order. Raises
+    StockError where no purchase names a product, or the history is too short.
+    """
+    found = forecast(Weeks.of(history.frame, day), horizon, most, progress)
+    return found if available is None else replace(found, frame=ordered(found.frame, available))
 
 
 def forecast(weeks: Weeks, horizon: int, most: int, progress: Callable[[str], object] = len) -> StockForecast:
@@ -135,23 +150,8 @@ def choose(deviance: pd.Series) -> tuple[str, str]:
     return model, f"{told}, within {SAME:.1%} of the lowest, {deviance[best]:.3f} of {best}; simpler"
 
 
-def available(path: Path) -> dict[str, float]:
-    """Units on hand and on order by product, from a CSV of product_id, on_hand and, if any, on_order.
-
-    Raises OfflineError, one line that begins with --stock.
-    """
-    found: dict[str, float] = {}
-    for row in listing.rows(path, "--stock", ("product_id", "on_hand"), "product_id", optional=("on_order",)):
-        product = row.pop("product_id")
-        for column, text in row.items():
-            if not NUMBER.fullmatch(text):
-                raise StockError(f"--stock {path}: {column} of product {product!r} is {text!r}; say a number like 12.5")
-        found[product] = sum(map(float, row.values()))
-    return found
-
-
 def ordered(frame: pd.DataFrame, units: Mapping[str, float]) -> pd.DataFrame:
-    """The frame of a forecast with `suggested_reorder` behind the bound; units: what is `available`, by product."""
+    """The frame of a forecast with `suggested_reorder` behind the bound; units by product."""
     upper = frame.set_index("product_id")["upper_90"]
     suggested = reorder(upper, pd.Series(units, dtype=float)).array
     frame = frame.assign(suggested_reorder=suggested)

@@ -39,7 +39,7 @@ class Weeks:
 
     @classmethod
     def of(cls, history: pd.DataFrame, end: int) -> "Weeks":
-        """From a cleaned history whose events all come before the midnight of day `end`. Raises StockError."""
+        """From a cleaned history whose events all come before the cut-off, midnight `end`. Raises StockError."""
         bought = history["kind"].eq(PURCHASE) & history["product_id"].notna() & history["quantity"].gt(0)
         lines = history.loc[bought, ["product_id", "occurred_at", "quantity"]]
         back = (end * DAY - 1 - lines["occurred_at"].to_numpy()) // WEEK

@@ -22,7 +22,8 @@ from offline.demand.buytilldie import REPEATERS, BuyTillDie, Floats
 from offline.demand.evaluate import SERVED
 from offline.demand.metrics import compare, deciles, spearman
 from offline.demand.served import demand
-from offline.history.fold import fold
+from offline.history.fold import Folded, fold
+from offline.history.read import History
 from offline.value import gammagamma
 from offline.value.gammagamma import GammaGamma
 
@@ -31,6 +32,8 @@ NO_DROPOUT = 0.001  # mean dropout a purchase below which nobody can be told to 
 CORRELATED = 0.1  # |Spearman| beyond which spend and frequency cannot be called independent
 SHORTEST = 30  # days that a held-out window must have
 SAME = {"deviance": 0.005, "ngini": 0.002}  # differences up to these mean nothing (docs/models.md)
+
+Progress = Callable[[str], object]
 
 
 # ---- the history as the models take it -------------------------------------------------------------------------------
@@ -201,7 +204,7 @@ def _can_be_judged(frame: pd.DataFrame, cut: int, window: int) -> bool:
     return repeaters >= REPEATERS and bool(spent(frame, customers.index, cut, window).any())
 
 
-def judge(frame: pd.DataFrame, cuts: list[int], window: int, horizon: int, progress: Callable[[str], object]) -> Judged:
+def judge(frame: pd.DataFrame, cuts: list[int], window: int, horizon: int, progress: Progress) -> Judged:
     """Fits all models before each cut (>= 1 of them) and judges them on the window after it."""
     each, tables = [], []
     for cut in cuts:
@@ -216,3 +219,44 @@ def judge(frame: pd.DataFrame, cuts: list[int], window: int, horizon: int, progr
         each.append(compare(labels, predictions, floor * window / horizon))
         tables.append(deciles(labels.to_numpy(), predictions))
     return Judged(window, cuts, each, tables[0])
+
+
+# ---- the job ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Valued:
+    """fitted: the models. table: a row for each customer who bought (index customer_id): the columns of `values`, then
+    the served customer_value, major units in 12 months. judged: None where no window can be. rate: of discount a year.
+    """
+
+    fitted: Fitted
+    table: pd.DataFrame
+    judged: Judged | None
+    rate: float
+
+
+def run(
+    history: History,
+    folded: Folded,
+    horizon: int,
+    rate: float,
+    progress: Progress = len,
+    served: pd.Series | None = None,
+) -> Valued:
+    """Fits the models to a history, values its customers as of the cut-off, and judges on held-out windows.
+
+    folded: the history; horizon: of the served demand, days; rate: as `values` takes it; served: that demand by
+    customer_id, where it is known already. Raises ValueModelError where hardly anybody came back.
+    """
+    frame, day = history.frame, folded.day
+    progress("fitting")
+    customers = summary(frame, day)
+    fitted = fit(customers)
+    if served is None:
+        served, _ = demand(folded, horizon)
+    progress("valuing")
+    table = values(fitted, customers, rate)
+    table["customer_value"] = customer_value(served[table.index].to_numpy(), horizon)
+    window, cuts = windows(frame, day)
+    return Valued(fitted, table, judge(frame, cuts, window, horizon, progress) if cuts else None, rate)
