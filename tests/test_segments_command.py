@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from refusal import one_line
@@ -219,6 +219,7 @@ def test_words_tell_what_sets_a_cluster_apart() -> None:
     ]
 
 
+@settings(deadline=None)  # pandas takes longer the first time, and on a busy machine
 @given(st.lists(st.tuples(st.integers(-1, 2), st.integers(0, 9), st.sampled_from("ab")), min_size=1, max_size=30))
 def test_centres_are_the_means_of_pandas(rows: list[tuple[int, int, str]]) -> None:
     frame = pd.DataFrame(rows, columns=["label", "x", "city"]).astype({"x": float})
