@@ -8,7 +8,7 @@ redis-py must not repeat by itself, for that hides what happened.
 import asyncio
 import random
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -273,13 +273,50 @@ class Store:
                 pipe.unlink(key)
             await pipe.execute()
 
+    # ---- what `verify` reads: all of it, and without a token ---------------------------------------------------------
+
+    async def run_id(self) -> str:
+        """Names this start of the server: a scan that spans two of them misses what stood there all the time."""
+        started: str = (await self.redis.info("server"))["run_id"]
+        return started
+
+    async def scan(self, kind: str) -> list[str]:
+        """What follows the kind in the names of its keys; bytes that are not UTF-8 as lone surrogates."""
+        pattern = self.keys.of_kind(kind)
+        found = {key async for key in self.redis.scan_iter(pattern, count=PAGE)}
+        return [key.decode(errors="surrogateescape").removeprefix(pattern[:-1]) for key in found]
+
+    async def names(self, partition: int, clusters: Iterable[int]) -> set[str]:
+        """Who has a state in the partition or stands in one of these segment sets of it; decoded as by `scan`."""
+        found = {name async for name, _ in self.redis.hscan_iter(self.keys.state(partition), count=PAGE)}
+        for cluster in clusters:
+            key = self.keys.segment(cluster, partition)
+            found |= {name async for name, _ in self.redis.zscan_iter(key, count=PAGE)}
+        return {name.decode(errors="surrogateescape") for name in found}
+
+    async def look(
+        self, partition: int, names: Sequence[str], fields: Sequence[str], clusters: Sequence[int]
+    ) -> tuple[Guard | None, list[bytes | None], list[list[bytes | None]], list[list[float | None]]]:
+        """As of one moment: the guard, and of each of these customers the packed state, these fields of the hash, and
+        the scores in the segment sets (a list a cluster)."""
+        k = self.keys
+        async with self.redis.pipeline(transaction=True) as pipe:
+            pipe.hgetall(k.guard(partition)).hmget(k.state(partition), names)
+            for name in names:
+                pipe.hmget(k.customer(name), fields)
+            for cluster in clusters:
+                pipe.zmscore(k.segment(cluster, partition), names)
+            guard, states, *rest = await pipe.execute()
+        found = Guard.read(guard, k.guard(partition)) if guard else None
+        return found, states, rest[: len(names)], rest[len(names) :]
+
     async def _pages(self, read: Callable[[int], Awaitable[Any]]) -> list[tuple[str, bytes]] | None:
         """All pages of a hash, each guarded by its script.
 
         A cursor means nothing to a server that was started meanwhile (redis-py connects anew without a word), and pages
         would be missed: the server's run id is compared before and after.
         """
-        started = (await self.redis.info("server"))["run_id"]
+        started = await self.run_id()
         found: dict[bytes, bytes] = {}
         cursor: int | None = None
         while cursor != 0:
@@ -288,6 +325,6 @@ class Store:
                 return None
             cursor = int(page[0])
             found.update(zip(page[1][::2], page[1][1::2], strict=True))
-        if (await self.redis.info("server"))["run_id"] != started:
+        if await self.run_id() != started:
             raise exceptions.ConnectionError("Redis was started anew in the middle of a read")
         return [(name.decode(), packed) for name, packed in found.items()]

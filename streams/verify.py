@@ -1,32 +1,40 @@
-"""`verify`: recounts every customer from the history and the log with pandas alone, and compares with Redis.
+"""`verify`: every customer recounted from the history and the log, beside what stands in Redis.
 
-It shares nothing with the fold but the file of cleaned events: its own JSON parsing, decimals and group-by. A customer
-is counted up to the later of the partition's offset and its own `seen`; what is written meanwhile is read again.
+The rule: workers may write meanwhile, and nothing is found wrong for that. So a page of customers is read as of one
+moment (state, hash, segment sets, and the offset where the partition stands), and each is recounted up to the later of
+that offset and its own `seen`.
 """
 
-import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from redis import exceptions
 
-from models.kinds import NUMBER_OF, PURCHASE, RETURN, TRADED
-from models.rows import DAY, EVENTS, ORDERS, ROW
-from streams import kafka
+from models.artefact import ArtefactError, Version
+from models.rows import BLANK, DAY, UnknownForm, joined, load_rows
+from streams.deployment import Deployment, DeploymentError, Guard, GuardState
+from streams.kafka import Topic
+from streams.recount import COMPARED, EPOCH, log, recount
+from streams.serving import restored
 from streams.settings import Settings
 from streams.store import Store
 
-ATTEMPTS = 5
-Difference = tuple[str, str, Any, Any]  # customer_id, field, in Redis, recounted
-COMPARED = ("orders", "spend", "returned", "days", "first", "last", "at")
+PAGE = 500  # customers read at once: Redis answers nobody else meanwhile
+DATES = {"first_purchase_at": "first", "last_purchase_at": "last", "last_event_at": "at"}
+SHOWN = ("orders", "spend", *DATES, "cluster", "segment", "customer_value", "model_version")  # of a customer's hash
+Names = dict[int, dict[int, str]]  # publish -> cluster -> business name: only a publish changes them
+Difference = tuple[str, str, Any, Any]  # customer_id, what, in Redis, as it should be
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How many customers were compared, and what differs."""
+    """How many customers were recounted, and what differs."""
 
     customers: int
     wrong: list[Difference]
@@ -36,164 +44,199 @@ class Verdict:
         return len({name for name, *_ in self.wrong})
 
 
-def parse(value: bytes, key: bytes, timestamp: int) -> tuple[Any, ...] | None:
-    """(event_id, kind, customer_id, occurred_at, order_id, amount) of a good event, else None."""
+async def verify(
+    store: Store, settings: Settings, past: pd.DataFrame, topic: Topic, progress: Callable[[str], None]
+) -> Verdict:
+    """Compares all customers of all partitions, and whatever else stands in Redis under a customer's name.
+
+    past: the cleaned history. Raises DeploymentError where there is nothing to compare with.
+    """
+    server = await store.run_id()
+    run = _Run(store, settings, topic, await store.deployment(), past)
+    customers, wrong = 0, await run.scan()
+    for p in range(topic.partitions):
+        progress(f"partition {p}")
+        counted, differing = await run.partition(p)
+        customers, wrong = customers + counted, wrong + differing
+    if await store.run_id() != server:
+        raise exceptions.ConnectionError("Redis was started anew in the middle of verify: run it again")
+    return Verdict(customers, sorted(wrong, key=lambda difference: difference[0]))
+
+
+class _Run:
+    """One look at a deployment, partition by partition."""
+
+    def __init__(
+        self, store: Store, settings: Settings, topic: Topic, deployment: Deployment, past: pd.DataFrame
+    ) -> None:
+        self.store, self.settings, self.topic, self.deployment = store, settings, topic, deployment
+        self.past = past[past["occurred_at"] < deployment.cut_off * DAY].assign(offset=-1)
+        self.homes = self.past["customer_id"].map(deployment.home)
+        self.hashes: dict[int, list[str]] = {}  # by partition: whose hash there is
+        self.clusters: dict[int, set[int]] = {}  # by partition: which segment sets there are
+        self.names: Names = {}
+
+    def home(self, name: str) -> int:
+        """The partition of a customer; -1 for a name that is not UTF-8, which nobody can have."""
+        try:
+            return self.deployment.home(name)
+        except UnicodeEncodeError:
+            return -1
+
+    async def scan(self) -> list[Difference]:
+        """Notes which hashes and segment sets there are; answers with the hashes that can be nobody's."""
+        for name in await self.store.scan("customer"):
+            self.hashes.setdefault(self.home(name), []).append(name)
+        for name in await self.store.scan("segment"):
+            if found := re.fullmatch(r"(\d+):(\d+)", name):
+                self.clusters.setdefault(int(found[2]), set()).add(int(found[1]))
+        return [(_printable(name), "hash", "present", "absent") for name in self.hashes.pop(-1, [])]
+
+    async def partition(self, p: int) -> tuple[int, list[Difference]]:
+        """How many customers there must be, and what differs."""
+        offset = self._offset(p, await self.store.guard(p))
+        past, live = self.past[self.homes == p], self._log(p, self.topic.bounds[p][0], offset)
+        stored = await self.store.names(p, self.clusters.get(p, ()))
+        strays = {name for name in stored if self.home(name) != p}
+        wrong: list[Difference] = [(_printable(name), f"partition {p}", "present", "absent") for name in strays]
+        everybody = stored - strays | {*self.hashes.get(p, ()), *past["customer_id"], *live["customer_id"]}
+        if not everybody:
+            return 0, wrong
+        found = await self._read(p, sorted(everybody))
+        late = self._log(p, offset, int(found["upto"].max()))
+        events = pd.concat([past, live, late], ignore_index=True)
+        events = events[events["offset"] < events["customer_id"].map(found["upto"])]
+        counted = recount(events.assign(place=np.arange(len(events))))
+        return len(counted), wrong + differences(found, counted, self.names)
+
+    def _log(self, p: int, start: int, end: int) -> pd.DataFrame:
+        return log(self.settings, p, start, end, self.deployment.cut_off, self.home)
+
+    def _offset(self, p: int, guard: Guard | None) -> int:
+        """Where a partition stands. Raises DeploymentError for one that is not ready: customers are still missing."""
+        key = self.store.keys.guard(p)
+        if guard is None:
+            raise DeploymentError(f"{key} is missing: restore Redis, or run `python -m streams rebuild`")
+        if guard.state != GuardState.READY:
+            raise DeploymentError(f"{key} is {guard.state}: wait for it to be ready")
+        return guard.offset
+
+    async def _read(self, p: int, names: list[str]) -> pd.DataFrame:
+        """These customers as they stand in Redis, and what their segments are called."""
+        pages = [await self._page(p, names[i : i + PAGE]) for i in range(0, len(names), PAGE)]
+        found = pd.concat(pages)
+        await self._learn_names(found["hash: model_version"].unique())
+        return found
+
+    async def _page(self, p: int, names: list[str]) -> pd.DataFrame:
+        """Asks again where a state names a segment set that was not asked for: it had no member before."""
+        clusters = self.clusters.setdefault(p, set())
+        while True:
+            asked = sorted(clusters)
+            guard, packed, hashes, scores = await self.store.look(p, names, SHOWN, asked)
+            upto = self._offset(p, guard)
+            clusters.update(cluster for cluster in _rows(packed)["cluster"].tolist() if cluster >= 0)
+            if len(clusters) == len(asked):
+                return table(names, upto, packed, hashes, dict(zip(asked, scores, strict=True)))
+
+    async def _learn_names(self, versions: Iterable[str]) -> None:
+        """What the segments are called under the publishes of these versions, if Redis keeps any model of theirs."""
+        serving = (await self.store.model()).get("version", "")
+        for version in filter(None, map(_version, sorted({*versions, serving}, reverse=True))):
+            if version.n not in self.names and (document := await self.store.document(str(version))) is not None:
+                segments = restored(document, self.store.keys.version(str(version))).segments
+                self.names[version.n] = dict(zip(segments.clusters, segments.names, strict=True))
+
+
+# ---- what was found, beside what must be -----------------------------------------------------------------------------
+def table(
+    names: list[str],
+    upto: int,
+    packed: Sequence[bytes | None],
+    hashes: Sequence[Sequence[bytes | None]],
+    sets: dict[int, Sequence[float | None]],
+) -> pd.DataFrame:
+    """A line a customer: figures of the state, texts of the hash, which sets it is in and with what value."""
+    rows = _rows(packed)
+    found = pd.DataFrame({name: rows[name] for name in (*COMPARED, "cluster", "version")}, index=names)
+    found["upto"] = np.maximum(rows["seen"], upto)
+    found["state"] = [state is not None for state in packed]
+    found["hash"] = [any(text is not None for text in mine) for mine in hashes]
+    for name, texts in zip(SHOWN, zip(*hashes, strict=True), strict=True):
+        found[f"hash: {name}"] = [(text or b"").decode(errors="replace") for text in texts]
+    scores = [{c: sets[c][i] for c in sets if sets[c][i] is not None} for i in range(len(names))]
+    found["sets"] = [", ".join(map(str, mine)) or "none" for mine in scores]
+    own = zip(rows["cluster"].tolist(), scores, strict=True)
+    found["value"] = [f"{mine[c]:.2f}" if c in mine else "" for c, mine in own]
+    return found
+
+
+def _rows(packed: Sequence[bytes | None]) -> Any:
+    """The states as rows; blank where there is none, or one of no form that is known."""
     try:
-        event = json.loads(value, parse_float=Decimal)
-        customer, kind, when = event["customer_id"], NUMBER_OF[event["event_type"]], event["occurred_at"]
-        stamp = pd.Timestamp(when) if isinstance(when, str) else pd.Timestamp(float(when), unit="s", tz="UTC")
-        if stamp.tz is None or key != customer.encode() or not 1 <= len(key) <= 128:
-            return None
-        t = int(stamp.value) // 1000
-        if not 0 <= t <= timestamp * 1000 + 600_000_000:
-            return None
-        amount = 0
-        if kind in TRADED:
-            price, quantity = _number(event["unit_price"]), _number(event["quantity"])
-            amount = int(price.scaleb(4).to_integral_value(ROUND_HALF_EVEN)) * int(quantity)
-            if quantity <= 0 or quantity % 1 or price < 0 or amount >= 2**62:
-                return None
-        event_id = event["event_id"]
-        if not isinstance(event_id, str):
-            return None
-        return event_id, kind, customer, t, event.get("order_id") or event_id, -amount if kind == RETURN else amount
-    except (ValueError, KeyError, TypeError, ArithmeticError, AttributeError):
+        return load_rows([BLANK.tobytes() if state is None else state for state in packed])
+    except UnknownForm:
+        half = len(packed) // 2
+        return joined([_rows(packed[:half]), _rows(packed[half:])]) if half else _rows([None])
+
+
+def differences(found: pd.DataFrame, counted: pd.DataFrame, names: Names) -> list[Difference]:
+    """Customers of the recount have a state, a hash and a place in one segment set, nobody else has any of them; the
+    state has the figures of the recount, the hash those of both, the set the value of the hash."""
+    state, shown, real = found["state"], found["hash"], found.index.isin(counted.index)
+    wrong = [
+        *_unequal("state", found.index, _there(state), _there(real)),
+        *_unequal("hash", found.index, _there(shown), _there(real)),
+        *_unequal("segment sets", found.index, found["sets"], found["cluster"].astype(str).where(state, "none")),
+    ]
+    held, read, scored = found[state & real], found[shown & real], found[state & shown]
+    for name in COMPARED:
+        wrong += _unequal(f"state: {name}", held.index, held[name].tolist(), counted.loc[held.index, name].tolist())
+    for name, texts in _recounted(counted.loc[read.index]).items():
+        wrong += _unequal(f"hash: {name}", read.index, read[f"hash: {name}"], texts)
+    for name, texts in _served(scored, names).items():
+        wrong += _unequal(f"hash: {name}", scored.index, scored[f"hash: {name}"], texts)
+    placed = scored[scored["value"] != ""]
+    return wrong + _unequal("value in its segment set", placed.index, placed["value"], placed["hash: customer_value"])
+
+
+def _unequal(what: str, names: Iterable[str], found: Iterable[Any], must: Iterable[Any]) -> list[Difference]:
+    return [(name, what, a, b) for name, a, b in zip(names, found, must, strict=True) if a != b]
+
+
+def _there(mask: Iterable[bool]) -> list[str]:
+    return ["present" if there else "absent" for there in mask]
+
+
+def _recounted(counted: pd.DataFrame) -> dict[str, list[str]]:
+    """What the hash must say by the recount."""
+    cents = [Decimal(n).scaleb(-4).quantize(Decimal("0.01"), ROUND_HALF_EVEN) for n in counted["spend"].tolist()]
+    texts = {"orders": [str(n) for n in counted["orders"].tolist()], "spend": [f"{n + 0:f}" for n in cents]}  # no -0.00
+    for name, figure in DATES.items():
+        moments = (EPOCH + timedelta(seconds=t // 1_000_000) for t in counted[figure].tolist())
+        texts[name] = [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in moments]
+    return texts
+
+
+def _served(scored: pd.DataFrame, names: Names) -> dict[str, list[str]]:
+    """What the hash must say by the state: number, name and model of its segment."""
+    columns = ("cluster", "version", "hash: segment", "hash: model_version")
+    clusters, segments, versions = [], [], []
+    for cluster, number, segment, text in zip(*(scored[name].tolist() for name in columns), strict=True):
+        version, publish = _version(text), Version.publish_of(number)
+        clusters.append(str(cluster))
+        segments.append(names[publish].get(cluster, "") if publish in names else segment)  # no model of it is kept
+        versions.append(text if version is not None and version.number == number else f"one of number {number}")
+    return {"cluster": clusters, "segment": segments, "model_version": versions}
+
+
+def _version(text: str) -> Version | None:
+    try:
+        return Version.parse(text)
+    except ArtefactError:
         return None
 
 
-def _number(value: Any) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        raise TypeError("not a number")
-    return Decimal(value)
-
-
-def log(
-    settings: Settings, partition: int, start: int, end: int, cut_off: int, home: Callable[[str], int]
-) -> pd.DataFrame:
-    """The partition's good events and tombstones (kind -1) with their offsets."""
-    rows = []
-    for message in kafka.read(settings, partition, start, end):
-        key, value, offset = message.key(), message.value(), message.offset()
-        if value is None:
-            if key is not None:
-                rows.append((offset, "", -1, key.decode(errors="replace"), 0, "", 0))
-            continue
-        event = parse(value, key or b"", message.timestamp()[1])
-        if event is not None and event[3] >= cut_off * DAY and home(event[2]) == partition:
-            rows.append((offset, *event))
-    columns = ["offset", "event_id", "kind", "customer_id", "occurred_at", "order_id", "amount"]
-    numbers = dict.fromkeys(("offset", "kind", "occurred_at", "amount"), "int64")
-    return pd.DataFrame(rows, columns=columns).astype(numbers)  # without a row pandas would take them for objects
-
-
-def recount(events: pd.DataFrame) -> pd.DataFrame:
-    """Per customer the figures of COMPARED; `events` in order (history first, then by offset)."""
-    last_erased = events["customer_id"].map(events[events["kind"] == -1].groupby("customer_id")["place"].max())
-    events = events[~(events["place"] <= last_erased)]
-    bought = events["kind"] == PURCHASE
-    begun = bought.groupby(events["customer_id"]).cummax()  # before the first purchase there is no customer
-    events = events[begun]
-    events = events[~_recent(events, "event_id", EVENTS)]
-    bought = events["kind"] == PURCHASE
-    purchases = events[bought]
-    orders = purchases[~_recent(purchases, "order_id", ORDERS)]
-    by_purchase, day = purchases.groupby("customer_id"), purchases["occurred_at"] // DAY
-    returned = -events["amount"].where(events["kind"] == RETURN, 0)
-    return pd.DataFrame(
-        {
-            "orders": orders.groupby("customer_id").size(),
-            "spend": events.groupby("customer_id")["amount"].sum(),
-            "returned": returned.groupby(events["customer_id"]).sum(),
-            "days": day[~_too_late(purchases, day)].groupby(purchases["customer_id"]).nunique(),
-            "first": by_purchase["occurred_at"].min(),
-            "last": by_purchase["occurred_at"].max(),
-            "at": events.groupby("customer_id")["occurred_at"].max(),
-        }
-    )
-
-
-def _too_late(purchases: pd.DataFrame, day: "pd.Series[int]") -> "pd.Series[bool]":
-    """More than 63 days behind the customer's latest purchase so far: no purchase day of its own is counted."""
-    return day <= day.groupby(purchases["customer_id"]).cummax() - 64
-
-
-def _recent(events: pd.DataFrame, column: str, distance: int) -> "pd.Series[bool]":
-    """Whether an id stands among the customer's last `distance` distinct ids: what the rings recognise."""
-    repeated = events.duplicated(["customer_id", column], keep=False)
-    suspects = events[events["customer_id"].isin(events.loc[repeated, "customer_id"].unique())]
-    found = []
-    for _, mine in suspects.groupby("customer_id")[column]:
-        ring: list[str] = []
-        for place, name in mine.items():
-            if name in ring[-distance:]:
-                found.append(place)
-            else:
-                ring.append(name)
-    return pd.Series(events.index.isin(found), index=events.index)
-
-
-async def verify(
-    store: Store, settings: Settings, past: pd.DataFrame, topic: kafka.Topic, progress: Callable[[str], None]
-) -> Verdict:
-    """Compares every customer of every partition; a partition that was written meanwhile is compared again."""
-    deployment = await store.deployment()
-    home, cut_off = deployment.home, deployment.cut_off
-    past = past[past["occurred_at"] < cut_off * DAY].assign(offset=-1)
-    homes = past["customer_id"].map(home)
-    customers = 0
-    wrong: list[Difference] = []
-    for p in range(topic.partitions):
-        progress(f"partition {p}")
-        for _ in range(ATTEMPTS):
-            guard = await store.guard(p)
-            if guard is None:
-                raise kafka.KafkaProblem(f"{store.keys.guard(p)} is missing: run `python -m streams publish DIR`")
-            states = await store.load(p, guard.token)
-            if states is None:
-                continue
-            end = max([guard.offset, *(int(np.frombuffer(row, ROW)["seen"][0]) for _, row in states)])
-            events = pd.concat(
-                [past[homes == p], log(settings, p, topic.bounds[p][0], end, cut_off, home)], ignore_index=True
-            )
-            counted, differences = await _compare(store, states, guard.offset, events)
-            if not differences or (await store.standing(p))[0] == guard.token:
-                break
-        customers, wrong = customers + counted, wrong + differences
-    return Verdict(customers, wrong)
-
-
-async def _compare(
-    store: Store, states: list[tuple[str, bytes]], offset: int, events: pd.DataFrame
-) -> tuple[int, list[Difference]]:
-    """How many customers there should be, and what differs; each counts up to the later of `offset` and its `seen`."""
-    names, rows = [name for name, _ in states], np.frombuffer(b"".join(packed for _, packed in states), ROW)
-    upto = pd.Series(np.maximum(rows["seen"], offset), index=names)
-    events = events[events["offset"] < events["customer_id"].map(upto).fillna(offset)]
-    expected = recount(events.assign(place=np.arange(len(events))))
-    found = pd.DataFrame({name: rows[name] for name in COMPARED}, index=names)
-    wrong: list[Difference] = [(n, "customer", "present", "absent") for n in found.index.difference(expected.index)]
-    wrong += [(n, "customer", "absent", "present") for n in expected.index.difference(found.index)]
-    count = len(expected)
-    found, expected = found.align(expected, join="inner", axis=0)
-    for column in COMPARED:
-        for n in found.index[found[column].to_numpy() != expected[column].to_numpy()]:
-            wrong.append((n, column, found.at[n, column], expected.at[n, column]))
-    hashes = await _hashes(store, found.index.tolist())
-    for n, shown, orders, spend in zip(
-        found.index, hashes, expected["orders"].tolist(), expected["spend"].tolist(), strict=True
-    ):
-        cents = Decimal(int(spend)).scaleb(-4).quantize(Decimal("0.01"), ROUND_HALF_EVEN)
-        if shown != (str(int(orders)), f"{cents + 0:f}"):  # + 0: no negative zero
-            wrong.append((n, "hash: orders, spend", shown, (orders, cents)))
-    return count, wrong
-
-
-async def _hashes(store: Store, names: list[str]) -> list[tuple[str, str]]:
-    """What a CRM reads: orders and spend of these customers."""
-    found: list[tuple[str, str]] = []
-    for i in range(0, len(names), 1000):
-        async with store.redis.pipeline(transaction=False) as pipe:
-            for name in names[i : i + 1000]:
-                pipe.hmget(store.keys.customer(name), "orders", "spend")
-            found += [tuple((v or b"").decode() for v in row) for row in await pipe.execute()]  # type: ignore[misc]
-    return found
+def _printable(name: str) -> str:
+    """The name with escapes for bytes that are not UTF-8."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")

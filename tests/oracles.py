@@ -225,9 +225,9 @@ class Plain:
 
 # ---- pandas ----------------------------------------------------------------------------------------------------------
 def frame(events: Sequence[Event]) -> pd.DataFrame:
-    """The log as `streams.verify` lays it out: erasures are of kind -1, `place` is the order."""
+    """The log as `streams.recount` lays it out: `place` is the order."""
     table = pd.DataFrame(
-        [(e.event_id, -1 if e.kind == ERASE else e.kind, *e[:2], e.order_id, e.amount) for e in events],
+        [(e.event_id, e.kind, *e[:2], e.order_id, e.amount) for e in events],
         columns=["event_id", "kind", "customer_id", "occurred_at", "order_id", "amount"],
     )
     table = table.astype(dict.fromkeys(["kind", "occurred_at", "amount"], np.int64))  # an empty log has no types
@@ -243,7 +243,7 @@ def group_by(events: pd.DataFrame) -> pd.DataFrame:
 
 
 def _figures(mine: pd.DataFrame) -> tuple[Any, ...]:
-    mine = mine.loc[mine["kind"].eq(-1)[::-1].cumsum()[::-1].eq(0)]  # since the last erasure
+    mine = mine.loc[mine["kind"].eq(ERASE)[::-1].cumsum()[::-1].eq(0)]  # since the last erasure
     mine = mine.loc[mine["kind"].eq(PURCHASE).cumsum().gt(0)]
     mine = mine.loc[_unknown(mine["event_id"], 16)]
     bought = mine.loc[mine["kind"] == PURCHASE]

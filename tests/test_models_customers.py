@@ -23,7 +23,7 @@ from models.customers import SKIPPED, Table
 from models.kinds import CART, ERASE, PURCHASE, RETURN, VIEW
 from models.rows import DAY, ENTRY, PROMISED, RAW, ROW, UnknownForm
 from offline.history import fold as offline
-from streams.verify import COMPARED, recount
+from streams.recount import COMPARED, recount
 
 Array = NDArray[Any]
 

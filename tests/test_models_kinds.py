@@ -19,7 +19,7 @@ from models.events import decode_many, decode_one
 from models.kinds import KINDS, NUMBER_OF, PURCHASE, WORD_OF, EventType
 from models.rows import DAY, ROW
 from offline.history.read import read
-from streams import replay, verify
+from streams import recount, replay
 
 SCHEMA = jsonschema.Draft202012Validator(
     json.loads((Path(__file__).parent.parent / "docs" / "event.schema.json").read_text())
@@ -89,10 +89,10 @@ def test_a_type_is_the_same_to_all_that_an_event_passes(kind: Any, tmp_path: Pat
     assert (again.kind, again.amount, again.occurred_at) == (event.kind, event.amount, event.occurred_at)
 
     # verify counts it as the fold does
-    parsed = [verify.parse(each, b"c", NOW // 1000 + 10**9) for each in (FIRST, sent)]
+    parsed = [recount.parse(b"c", each, NOW // 1000 + 10**9) for each in (FIRST, sent)]
     columns = ["event_id", "kind", "customer_id", "occurred_at", "order_id", "amount"]
-    counted = verify.recount(pd.DataFrame(parsed, columns=columns).assign(place=[0, 1]))
-    assert {name: int(counted[name]["c"]) for name in verify.COMPARED} == {n: after[n] for n in verify.COMPARED}
+    counted = recount.recount(pd.DataFrame(parsed, columns=columns).assign(place=[0, 1]))
+    assert {name: int(counted[name]["c"]) for name in recount.COMPARED} == {n: after[n] for n in recount.COMPARED}
 
 
 def test_a_type_that_the_fold_does_not_name_changes_nothing_of_a_customer() -> None:

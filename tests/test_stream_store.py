@@ -1,5 +1,8 @@
 """The scripts in Redis: all or nothing, under their conditions only, within Redis's limits (Lua, literal keys)."""
 
+import asyncio
+import itertools
+import threading
 import uuid
 from pathlib import Path
 
@@ -251,3 +254,36 @@ def test_a_user_that_may_not_write_stops_and_nothing_is_written(nobody: Path) ->
             assert (world.rows(), world.guard()) == ({}, (0, T0))
 
         run(scenario, World(server.url, "crm"), nobody)
+
+
+# ---- what `verify` reads ---------------------------------------------------------------------------------------------
+def test_a_look_at_many_customers_is_of_one_moment(play: Play) -> None:
+    """Mutation caught: a pipeline without a transaction: a write comes between a customer's state and its hash."""
+
+    async def scenario(world: World) -> None:
+        names, keys, looked = [f"c{n:0>120}" for n in range(500)], world.store.keys, threading.Event()
+
+        def write() -> None:
+            """The same number, ascending, as the guard's offset and as the last one's state, hash and score."""
+            for n in itertools.count(1):
+                if looked.is_set():
+                    return
+                with world.redis.pipeline(transaction=True) as pipe:
+                    pipe.hset(keys.guard(0), "offset", n).hset(keys.state(0), names[-1], n)
+                    pipe.hset(keys.customer(names[-1]), "orders", n).zadd(keys.segment(0, 0), {names[-1]: n})
+                    pipe.execute()
+
+        writing, offsets = asyncio.create_task(asyncio.to_thread(write)), set()
+        try:
+            for _ in range(50):
+                guard, packed, hashes, scores = await world.store.look(0, names, ["orders"], [0])
+                if guard is not None and guard.offset:
+                    assert packed[-1] == hashes[-1][0] == b"%d" % guard.offset
+                    assert scores[0][-1] == guard.offset
+                    offsets.add(guard.offset)
+        finally:
+            looked.set()
+            await writing
+        assert len(offsets) > 10
+
+    play(scenario)

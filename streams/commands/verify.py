@@ -42,7 +42,7 @@ def verify(history: Path, most: int) -> None:
                 lambda what: progress.update(task, description=what),
             )
         for name, field, found, expected in verdict.wrong[:most]:
-            click.echo(f"{name}: {field}: in Redis {found}, recounted {expected}")
+            click.echo(f"{name}: {field}: in Redis {found}, should be {expected}")
         click.echo(f"customers: {verdict.customers:,}; wrong: {verdict.wrong_customers:,}")
         return 1 if verdict.wrong else 0
 
