@@ -12,16 +12,15 @@ from typing import Any
 import numpy as np
 
 from models import artefact, scores
-from models.artefact import Artefact, ArtefactError, Version
+from models.artefact import Artefact, Version
 from models.customers import Table
 from models.rows import ENTRY
-from models.segments import Segments
 from streams.compose import compose, opened
 from streams.deployment import Deployment
 from streams.kafka import Topic
 from streams.kept import Kept
 from streams.refusal import Refusal
-from streams.serving import Serving
+from streams.serving import Serving, segments_of
 from streams.settings import Settings
 from streams.store import SLOWEST, TRANSIENT, Block, Position, Store, patience, pauses, token
 
@@ -160,18 +159,10 @@ async def _swap(store: Store, deployment: Deployment, kept: Kept) -> str:
     if document is None:
         raise PublishError(f"{store.keys.version(stored['version'])} is not in Redis: restore it")
     model = new.restored()
-    model.segments = model.segments.continuing(_segments(document, store.keys.version(stored["version"])))
+    model.segments = model.segments.continuing(segments_of(document, store.keys.version(stored["version"])))
     what = Artefact.of(model, new.metrics, new.metrics_cut)
     document = artefact.encode(what)
     version = str(Version.of(Version.parse(stored["version"]).n + 1, what.trained_through, document))
     held = (stored["version"], stored["token"])
     await _store_model(store, held, version, what, document, deployment.partitions)
     return version
-
-
-def _segments(document: bytes, key: str) -> Segments:
-    """Those of the document at `key`: nothing else of a model is asked for, which may have learned on other inputs."""
-    try:
-        return artefact.decode(document).segments
-    except ArtefactError as error:
-        raise PublishError(f"{key}: {error}") from None

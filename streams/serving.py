@@ -1,12 +1,15 @@
 """The model that a worker serves: read from Redis when the serving version changes, shared by all its partitions."""
 
+import contextlib
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from models import artefact, scores
 from models.artefact import Version
 from models.handover import HORIZON
 from models.model import Model
+from models.segments import Segments
 from streams.deployment import DeploymentError
 from streams.store import Store
 
@@ -25,7 +28,8 @@ class Serving:
         document = await self._store.document(version) if version else None
         if document is None:
             return False
-        self.take(version, restored(document, self._store.keys.version(version)))
+        with _refused(self._store.keys.version(version)):
+            self.take(version, artefact.decode(document).restored())
         return True
 
     def take(self, version: str, model: Model) -> None:
@@ -40,9 +44,16 @@ class Serving:
         return str(self.horizon), now, self.version, str(scores.SCHEMA)
 
 
-def restored(document: bytes, key: str) -> Model:
-    """The model in the document that stands at `key`. Raises DeploymentError."""
+def segments_of(document: bytes, key: str) -> Segments:
+    """Those of the model in the document that stands at `key`, whatever else of it this program cannot serve."""
+    with _refused(key):
+        return artefact.decode(document).segments
+
+
+@contextlib.contextmanager
+def _refused(key: str) -> Iterator[None]:
+    """What is no artefact, or of another program, is a DeploymentError."""
     try:
-        return artefact.decode(document).restored()
+        yield
     except artefact.ArtefactError as error:
         raise DeploymentError(f"{key}: {error}") from None

@@ -21,7 +21,7 @@ from models.rows import BLANK, DAY, UnknownForm, joined, load_rows
 from streams.deployment import Deployment, DeploymentError, Guard, GuardState
 from streams.kafka import Topic
 from streams.recount import COMPARED, EPOCH, log, recount
-from streams.serving import restored
+from streams.serving import segments_of
 from streams.settings import Settings
 from streams.store import Store
 
@@ -144,7 +144,7 @@ class _Run:
         serving = (await self.store.model()).get("version", "")
         for version in filter(None, map(_version, sorted({*versions, serving}, reverse=True))):
             if version.n not in self.names and (document := await self.store.document(str(version))) is not None:
-                segments = restored(document, self.store.keys.version(str(version))).segments
+                segments = segments_of(document, self.store.keys.version(str(version)))
                 self.names[version.n] = dict(zip(segments.clusters, segments.names, strict=True))
 
 
