@@ -23,11 +23,12 @@ demo: .venv/ready ## real purchases through a real Kafka into Valkey, in 2 minut
 test: .venv/ready ## every test, on a Kafka and a Valkey that it starts itself
 	$(RUN) -m pytest
 
-check: .venv/ready ## style, types, and which package may import which
+check: .venv/ready ## style, types, which package may import which, and that models/ is pure
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy models offline streams demo benchmarks tests
 	$(BIN)/lint-imports
+	$(BIN)/python tests/purity.py
 
 bench: .venv/ready ## events per second and latency, beside an agent that handles one event at a time; a long history fitted
 	$(BIN)/python -m benchmarks
