@@ -20,8 +20,11 @@ help: ## print this list
 demo: .venv/ready ## real purchases through a real Kafka into Valkey, in 2 minutes (KEEP=1: stays up until Ctrl-C)
 	$(BIN)/python -m demo $(if $(KEEP),--keep)
 
-test: .venv/ready ## every test, on a Kafka and a Valkey that it starts itself
-	$(RUN) -m pytest
+test: .venv/ready ## every test, on Kafkas and Valkeys that it starts itself; then what they ran of each room
+	$(BIN)/coverage erase
+	$(RUN) -m coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/coverage combine -q
+	$(BIN)/python tests/covered.py
 
 check: .venv/ready ## style, types, which package may import which, and that models/ is pure
 	$(BIN)/ruff check

@@ -1,4 +1,4 @@
-"""Services for the tests: started when a test first asks, once a session; never skipped in silence.
+"""Services for the tests: started when a test first asks, once a process; never skipped in silence.
 
 CRM_TEST_KAFKA=host:port and CRM_TEST_REDIS=redis://... take given servers instead. On a given Redis the tests touch
 only keys under their own prefixes and remove these.
@@ -8,16 +8,32 @@ import contextlib
 import itertools
 import os
 import secrets
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import deployment
+import hypothesis
 import pytest
 import redis
 import shops
 
 from demo import services
+
+# An example's time tells of the machine, which may be busy, and of nothing else.
+hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("busy")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """One of several processes begins with the longest tests, those given more time; the others go on beside it."""
+    if hasattr(config, "workerinput"):
+        longest: dict[Path, float] = defaultdict(float)
+        for item in items:
+            for mark in item.iter_markers("timeout"):
+                longest[item.path] = max(longest[item.path], mark.args[0])
+        items.sort(key=lambda item: -longest[item.path])
 
 
 @contextlib.contextmanager

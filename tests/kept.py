@@ -104,7 +104,7 @@ class Taken:
 
     def settled(self, worker: "subprocess.Popen[str]", day: int) -> None:
         """Waits until all is folded and the model of `day` stands."""
-        until, found = time.monotonic() + 60, None
+        until, found = time.monotonic() + 240, None
         while time.monotonic() < until and worker.poll() is None:
             ends = [high for _, high in topics.describe(self.settings).bounds]  # the worker itself may send ticks
             offsets = [int(self.redis.hget(f"crm:guard:{p}", "offset") or -1) for p in range(PARTITIONS)]

@@ -44,7 +44,7 @@ def alive(pid: int) -> bool:
     return bool(state.strip()) and not state.startswith("Z")
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until
@@ -132,10 +132,9 @@ def test_a_stopped_process_can_go_on_or_be_ended(start: Start) -> None:
             os.kill(pid, signal.SIGCONT)
             assert store.ping()
         os.kill(pid, signal.SIGSTOP)
-        before = time.monotonic()
         server.stop()
-        assert time.monotonic() - before < 5
         assert not alive(pid)
+        assert "bye bye" in (server.directory / "server.log").read_text(), "it was killed, not asked to end"
 
 
 def test_a_taken_port_is_one_clear_line() -> None:

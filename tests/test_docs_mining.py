@@ -57,7 +57,7 @@ def follows(lines: list[str], shown: list[str]) -> str | None:
     return None if later or at == len(lines) else f"the end, not {lines[at]!r}"
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("section", [CDNOW, JOURNEY], ids=["cdnow", "journey"])
 def test_what_the_document_shows_is_printed(section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,5 +1,10 @@
-"""`make check` refuses a clock, chance, a file or the environment in models/; each spelling is planted in a copy."""
+"""What the gates of `make check` and `make test` refuse, on copies in which it was planted.
 
+`make check`: a clock, chance, a file or the environment in models/, in many spellings. `make test`: a room of which the
+tests run too little.
+"""
+
+import os
 import re
 import shutil
 import subprocess
@@ -88,6 +93,21 @@ PLANTS = {
         "import streams.settings",
     ],
 }
+# One of the two ways out of its `if` is taken in a process of its own; its kernel does not count.
+ROOM = """import subprocess, sys
+
+def njit(function):
+    return function
+
+@njit
+def kernel(x):
+    return x + 1
+
+if len(sys.argv) == 1:
+    subprocess.run([sys.executable, "models/room.py", "child"], check=True)
+else:
+    print("in a process of its own")
+"""
 NAMED = {f"planted_{kind}_{n}": plant for kind, plants in PLANTS.items() for n, plant in enumerate(plants)}
 
 
@@ -113,7 +133,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(copy: Path) -> list[tuple[int, str]]:
     """(exit code, what was said) of each command."""
-    done = [subprocess.run(words, cwd=copy, capture_output=True, text=True, timeout=60) for words in commands()]
+    done = [subprocess.run(words, cwd=copy, capture_output=True, text=True) for words in commands()]
     return [(each.returncode, each.stdout + each.stderr) for each in done]
 
 
@@ -143,3 +163,31 @@ def test_nothing_else_is(refused: set[str]) -> None:
 
 def test_models_as_they_are_pass(copy: Path) -> None:
     assert [code for code, _ in run(copy)] == [0, 0, 0]
+
+
+# ---- coverage --------------------------------------------------------------------------------------------------------
+def covered(directory: Path, program: str, floor: int) -> subprocess.CompletedProcess[str]:
+    """What `make test` would say at its end if `program` were a room and its own test."""
+    for package in ("models", "offline", "streams"):
+        (directory / package).mkdir()
+    (directory / "models" / "room.py").write_text(program)
+    text = (ROOT / "pyproject.toml").read_text()
+    (directory / "pyproject.toml").write_text(re.sub(r"(?m)^fail_under = .*$", f"fail_under = {floor}", text))
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    for words in (["-m", "coverage", "run", "models/room.py"], ["-m", "coverage", "combine", "-q"]):
+        subprocess.run([sys.executable, *words], cwd=directory, env=env, check=True, capture_output=True)
+    report = [sys.executable, str(ROOT / "tests" / "covered.py")]
+    return subprocess.run(report, cwd=directory, env=env, capture_output=True, text=True)
+
+
+def test_a_room_that_the_tests_do_not_run_is_refused(tmp_path: Path) -> None:
+    done = covered(tmp_path, ROOM.replace("[sys.executable", "['true'"), 90)
+    assert done.stdout.splitlines()[1].split() == ["models", "6", "5", "2", "1", "75.0%"]
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0].startswith("models: 75.0% of lines and branches were run, less than")
+
+
+def test_what_child_processes_run_counts_and_kernels_do_not(tmp_path: Path) -> None:
+    done = covered(tmp_path, ROOM, 100)
+    assert done.stdout.splitlines()[1].split() == ["models", "6", "6", "2", "2", "100.0%"]
+    assert (done.returncode, done.stderr) == (0, "")

@@ -111,7 +111,7 @@ LOCALES = {
 }
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.sampled_from(sorted(LOCALES)), st.lists(st.decimals(-(10**9), 10**9, places=2), min_size=1, max_size=20))
 def test_numbers_of_six_locales_are_read_back_exactly(shared: Path, locale: str, values: list[Decimal]) -> None:
     group, mark, sign = LOCALES[locale]
@@ -179,7 +179,6 @@ def test_a_column_of_floats_in_parquet_is_never_unclear(tmp_path: Path) -> None:
 # ---- dates -----------------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.datetimes(pd.Timestamp(1970, 1, 2), pd.Timestamp(2068, 12, 30)), min_size=1),
     st.sampled_from(["%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M", "%d.%m.%y %H:%M", "%m/%d/%Y %I:%M %p", "%d-%m-%YT%H:%M:%S"]),
@@ -331,7 +330,7 @@ def matching(rows: list[Sale]) -> set[int]:
     return gone
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(trades, max_size=25))
 @example([(PURCHASE, 0, "x", "A", None, 1, 1), (PURCHASE, 1, "x", "A", None, 1, 1), (RETURN, 2, "x", "A", None, 1, 1)])
 @example([(PURCHASE, 0, "x", None, "o1", 1, 1), (RETURN, 1, "x", None, "o2", 1, 1)])
@@ -405,7 +404,7 @@ cells = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(cells, max_size=20), st.sampled_from(["drop", "constant:1"]), st.sampled_from(["drop", "cap"]))
 def test_counts_add_up_on_garbage(shared: Path, rows: list[tuple[str, ...]], missing: str, action: str) -> None:
     out = io.StringIO()
@@ -427,7 +426,7 @@ def test_counts_add_up_on_garbage(shared: Path, rows: list[tuple[str, ...]], mis
     assert counts.read == len(rows) == sum(parts)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(trades, max_size=25))
 def test_cleaning_a_cleaned_history_changes_nothing(shared: Path, rows: list[Sale]) -> None:
     lines = [

@@ -29,7 +29,7 @@ Array = NDArray[Any]
 
 
 # ---- the whole fold, against plain Python ----------------------------------------------------------------------------
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     log=logs(50),
     sizes=st.lists(st.sampled_from([1, 2, 3, 8, 50]), min_size=1, max_size=4),
@@ -55,14 +55,14 @@ def test_a_replay_repeats_nothing_that_the_rings_forgot(crash: int) -> None:
     assert disk.entries == plain(log).entries
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(logs(60), st.sampled_from([1, 7, 100]))
 def test_what_was_passed_over_is_counted(log: Log, size: int) -> None:
     _, worker = work(log, [size], 500)
     assert dict(zip(SKIPPED, worker.skipped.tolist(), strict=True)) == {n: plain(log).skipped[n] for n in SKIPPED}
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(logs(40))
 def test_who_passes_a_landmark_makes_no_difference(log: Log) -> None:
     """In time order, swept at every event's midnight or only at the end: the same rows and entries."""
@@ -95,7 +95,7 @@ def same(one: pd.DataFrame, other: pd.DataFrame) -> bool:
     return one.sort_index().to_dict("index") == other.sort_index().to_dict("index")
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(logs(60), st.sampled_from([1, 7, 100]))
 def test_counts_money_and_dates_are_those_of_pandas_and_of_verify(log: Log, size: int) -> None:
     found, events = figures(work(log, [size], 500)[1].table), oracles.frame(log.events)
@@ -339,7 +339,7 @@ def test_late_money_counts_at_its_own_day_and_never_in_a_closed_window() -> None
     assert opened["label"].tolist() == [400]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(logs(40))
 def test_last_and_at_never_move_back_and_due_stays_ahead(log: Log) -> None:
     """Rules 3 and 4 after each single event; an erasure begins anew."""
@@ -391,7 +391,7 @@ def test_the_weights_are_correctly_rounded() -> None:
 SUMS = ["s30", "s90", "n30", "n90", "v7", "c7"]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 29), st.lists(st.integers(1, 3_000), max_size=30, unique=True), st.integers(3_001, 3_300))
 def test_many_steps_decay_to_the_same_bits_as_one(begin: int, days: list[int], end: int) -> None:
     """The last step is an event of no weight: in between, one customer was met often, the other never."""
@@ -404,7 +404,7 @@ def test_many_steps_decay_to_the_same_bits_as_one(begin: int, days: list[int], e
     assert one.observe(np.array([0]), 0).tobytes() == many.observe(np.array([0]), 0).tobytes()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(logs(30), st.integers(-3, 200))
 def test_observe_is_the_customer_at_the_midnight_after_or_where_swept(log: Log, ahead: int) -> None:
     truth, table = plain(log), work(log, [10], 500)[1].table
@@ -526,7 +526,7 @@ def history(events: Sequence[Event]) -> pd.DataFrame:
     return oracles.frame(events).drop(columns="place").reset_index(drop=True)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(logs(40), st.integers(0, 40), st.sampled_from([1, 9]))
 def test_a_history_folded_offline_goes_on_in_the_stream(log: Log, past: int, size: int) -> None:
     """Plain Python takes it all in one go; only offsets start anew at the cut-off."""

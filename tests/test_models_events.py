@@ -4,7 +4,6 @@ schema and the document against them."""
 import json
 import math
 import re
-import time
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
@@ -406,9 +405,8 @@ def test_depth_is_counted_outside_strings_and_limited(text: str, fits: bool) -> 
 
 
 def test_an_unterminated_string_of_escapes_costs_linear_time() -> None:
-    start = time.process_time()
-    assert outcome(b"c1", value(other='"' + "[" * 300 + '\\"' * 200_000), NOW).reason is Reason.not_json
-    assert time.process_time() - start < 2  # quadratic: a minute
+    """Quadratic time would be hours."""
+    assert outcome(b"c1", value(other='"' + "[" * 300 + '\\"' * 2_000_000), NOW).reason is Reason.not_json
 
 
 def test_hashes_of_ids() -> None:
@@ -517,7 +515,7 @@ def records(draw: st.DrawFn) -> Record:
 
 
 @given(st.lists(records(), min_size=1, max_size=8))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_many_equals_one_by_one(found: list[Record]) -> None:
     outcomes(found)
 
@@ -538,7 +536,7 @@ def parsed(raw: bytes) -> Any:
 
 
 @given(damaged())
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 def test_not_json_is_what_the_standard_library_refuses(raw: bytes) -> None:
     try:
         parsed(raw)
@@ -554,7 +552,7 @@ UNSAYABLE = re.compile(r"too large|128 bytes|occurred_at must be")
 
 
 @given(near_valid)
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 def test_the_schema_agrees(raw: bytes) -> None:
     try:
         document = parsed(raw)

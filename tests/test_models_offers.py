@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import shops
 from deployment import Play, World
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from oracles import Event, batch
@@ -53,7 +53,6 @@ def shown(beside: dict[str, list[str]], bought: Bought, today: int) -> list[str]
 
 
 # ---- from the ring to the text ---------------------------------------------------------------------------------------
-@settings(deadline=None)
 @given(
     st.dictionaries(PRODUCT, st.lists(PRODUCT, max_size=MOST, unique=True)),
     st.lists(st.tuples(PRODUCT, st.integers(0, 300)), max_size=40),

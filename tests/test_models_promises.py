@@ -41,7 +41,6 @@ def finite(kind: str) -> st.SearchStrategy[Any]:
 raw_rows = st.lists(st.tuples(*(finite(RAW[name].str[1:]) for name in RAW.names or ())), min_size=1, max_size=20)
 
 
-@settings(deadline=None)
 @given(raw_rows, st.integers(1, 365), st.floats(0, 1e6))
 def test_the_compiled_inputs_equal_the_scalar_ones(rows: list[Any], horizon: int, mean_day: float) -> None:
     raw = np.array(rows, RAW)
@@ -221,7 +220,6 @@ def test_a_snapshot_of_other_inputs_is_refused() -> None:
         Correction.restore(SPEND, Correction(ORDERS, 1.0, 1.0).snapshot())
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 1e6), max_size=30), st.floats(0.01, 1e4), st.booleans())
 def test_scales_are_positive_for_any_labels(labels: list[float], usual: float, many: bool) -> None:
     found = scales(np.array(labels * (MATURED if many else 1)), usual)
@@ -291,7 +289,7 @@ def test_a_restored_model_learns_on_to_the_same_bits_for_seventy_days() -> None:
     assert model.examples > MATURED
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.permutations(range(40)))
 def test_the_order_of_arrival_does_not_matter(order: list[int]) -> None:
     model, other, day = cold(), cold(), entries(FIRST + 1, 40)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -81,7 +81,6 @@ distinct = st.lists(st.tuples(*[st.integers(0, 40).map(lambda n: n / 4)] * 3), m
 )
 
 
-@settings(deadline=None)
 @given(st.lists(distinct, min_size=2, max_size=6))
 def test_whatever_retrains_come_numbers_are_distinct_and_never_given_twice(fits: list[Floats]) -> None:
     current, ever = fitted(fits[0]), set(range(len(fits[0])))
@@ -94,7 +93,6 @@ def test_whatever_retrains_come_numbers_are_distinct_and_never_given_twice(fits:
         current = new
 
 
-@settings(deadline=None)
 @given(distinct, distinct)
 def test_old_and_new_are_matched_at_least_total_squared_distance(old: Floats, new: Floats) -> None:
     before, after = places(fitted(old)), places(fitted(new).continuing(fitted(old)))

@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -65,7 +64,7 @@ def run(arguments: list[str], hash_seed: str = "0") -> str:
     """A process of its own; what it printed."""
     env = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONWARNINGS": "error"}
     command = [sys.executable, "-m", "offline", *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
@@ -195,14 +194,11 @@ def test_predictions_and_figures_are_the_same_under_another_hash_seed(
     assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
 
 
-def test_cdnow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_cdnow(tmp_path: Path) -> None:
     """The whole of it: nothing is dropped, and the model beats the baselines in deviance on later time."""
     rows = cdnow.write_csv(tmp_path / "purchases.csv")
-    began = time.perf_counter()
     columns = ["--columns", "customer_id=customer,occurred_at=date"]
     printed = run(["fit", "--history", str(tmp_path / "purchases.csv"), *columns, "--out", str(tmp_path / "fit")])
-    with capsys.disabled():
-        print(f"\noffline fit of CDNOW: {time.perf_counter() - began:.1f} s (to reach: 40 s)")
     assert (figure(printed, "read"), figure(printed, "kept"), rows) == (69_659, 69_659, 69_659)
     assert figure(printed, "duplicates_kept") == 255
     left = artefact.decode((tmp_path / "fit" / "artefact.json").read_bytes())

@@ -5,7 +5,7 @@ import datetime
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.kinds import PURCHASE, RETURN, VIEW
@@ -36,7 +36,6 @@ def month(date: datetime.date) -> int:
 
 
 @given(st.lists(EVENT, min_size=1, max_size=40), st.integers(0, 40))
-@settings(deadline=None)
 def test_shares_are_what_a_plain_loop_counts(events: list[tuple[str, int, int]], beyond: int) -> None:
     events = [*events, ("a", 3, PURCHASE)]
     end = START + datetime.timedelta(max(d for _, d, _ in events) + 1 + beyond)

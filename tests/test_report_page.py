@@ -119,7 +119,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
         out = path.parent / seed / "report.html"
         env = os.environ | {"PYTHONHASHSEED": seed, "PYTHONWARNINGS": "error"}
         command = [sys.executable, "-m", "offline", "report", "--history", str(path), *OPTIONS, "--out", str(out)]
-        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
         made.append(out.read_bytes())
     return made

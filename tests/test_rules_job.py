@@ -111,7 +111,7 @@ def test_the_least_count_is_exact() -> None:
 
 
 @given(SOME, st.integers(1, 5), st.integers(2, 5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_both_find_what_brute_force_finds(orders: Orders, least: int, max_length: int) -> None:
     found, expected = baskets(events(orders)), brute_force(orders, least, max_length)
     for sets in (apriori(found, least, max_length), eclat(found, least, max_length)):
@@ -229,7 +229,7 @@ def test_milk_diapers_and_beer() -> None:
 
 
 @given(SOME, st.sampled_from([0.01, 0.5, 0.75, 1.0]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_weights_are_what_their_definitions_say(orders: Orders, least: float) -> None:
     """Shares counted anew in the orders, in fractions."""
 
@@ -319,7 +319,7 @@ def shop(tmp_path: Path) -> Path:
 def run(*arguments: str | Path, hash_seed: str = "0") -> str:
     env = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONWARNINGS": "error"}
     command = [sys.executable, "-m", "offline", "rules", *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 

@@ -109,7 +109,7 @@ def test_a_second_run_writes_the_same_bytes_under_another_hash_seed(shop: Path, 
         (tmp_path / seed).mkdir()
         env = os.environ | {"PYTHONHASHSEED": seed, "PYTHONWARNINGS": "error", "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-c", BOTH, str(shop)]
-        done = subprocess.run(command, cwd=tmp_path / seed, env=env, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, cwd=tmp_path / seed, env=env, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
         written.append([done.stdout, *(file.read_bytes() for file in sorted((tmp_path / seed).iterdir()))])
     assert written[0] == written[1]

@@ -326,7 +326,7 @@ def run(*arguments: str | Path) -> str:
 def run_anew(hash_seed: str, *arguments: str | Path) -> str:
     env = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONWARNINGS": "error"}
     command = [sys.executable, "-m", "offline", "stock", *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 

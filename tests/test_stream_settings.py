@@ -117,7 +117,7 @@ def test_a_process_of_its_own() -> None:
     """No trace and no warning from anything that is imported."""
     env = os.environ | {"CRM_CHUNK": "0", "PYTHONWARNINGS": "error"}
     done = subprocess.run(
-        [sys.executable, "-m", "streams", "worker"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "streams", "worker"], cwd=ROOT, env=env, capture_output=True, text=True
     )
     said = "streams: CRM_CHUNK='0': Input should be greater than or equal to 1\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", said)

@@ -24,7 +24,7 @@ def taken(request: pytest.FixtureRequest, kafka: str) -> Iterator[kept.Taken]:
 def ended(worker: "subprocess.Popen[str]") -> None:
     """Asked to end, it ends well and has said nothing but what it held."""
     worker.terminate()
-    _, said = worker.communicate(timeout=30)
+    _, said = worker.communicate()
     assert worker.returncode == 0, said
     assert [line for line in said.splitlines() if line and "holds partitions" not in line] == []
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from refusal import one_line
 from scipy.integrate import quad
@@ -186,7 +186,6 @@ ANY = st.floats(buytilldie.LOWEST, buytilldie.HIGHEST)
 
 
 @given(st.builds(BuyTillDie, ANY, st.floats(1e-4, 1e8), ANY, ANY, st.integers(0, 1)), customers(100_000, 1e6))
-@settings(deadline=None)
 def test_nothing_is_ever_beyond_its_bounds(m: BuyTillDie, who: tuple[int, float, float]) -> None:
     x, t_x, observed = ([column] for column in who)
     orders = m.expected_orders([0.0, 1.0, 30.0, 365.0, 1e6], x, t_x, observed)[0]
@@ -285,7 +284,6 @@ EVENT = st.tuples(
 
 
 @given(st.lists(EVENT, max_size=30), st.integers(1, 41))
-@settings(deadline=None)
 def test_the_summary_is_what_a_plain_loop_counts(events: list[tuple[str, int, int, int]], day: int) -> None:
     signed = [(w, d, k, float(-v if k == RETURN else v if k == PURCHASE else 0)) for w, d, k, v in events]
     found = value.summary(history(*signed), day)
@@ -402,7 +400,7 @@ def test_the_verdict_says_which_is_better_by_how_much() -> None:
 def run(out: Path, hash_seed: str, *arguments: str) -> str:
     env = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONWARNINGS": "error"}
     command = [sys.executable, "-m", "offline", "value", *arguments, "--out", str(out)]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.replace(str(out), "value.csv")
 
