@@ -97,7 +97,7 @@ class Between:
         self.last: dict[Any, bytes] = {}
 
     def __call__(self, request: bytes) -> bool:
-        at = request.find(b"\x82\xa6offset")
+        at = request.find(b"\xa6offset")  # the guard's first field, packed
         guard, partition = request[at : at + 40], request[request.find(b":guard:") :][:12]
         same = at >= 0 and self.last.get(partition) == guard
         self.last[partition] = guard
