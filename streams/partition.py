@@ -12,6 +12,7 @@ import enum
 import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NoReturn, Protocol, TypeVar
 
 import numpy as np
@@ -255,10 +256,13 @@ class Partition:
         await self._take_model(version)
 
     async def _take_model(self, version: str) -> None:
-        if version != self.serving.version and not await self.insist(lambda: self.serving.use(version)):
-            self.stop(
-                f"{self.store.keys.version(version)}, the serving model, is not in Redis: run `streams publish DIR`"
-            )
+        """Serves this version, or the one that took its place: Redis may go back in time between the two readings."""
+        while version != self.serving.version and not await self.insist(partial(self.serving.use, version)):
+            _, named = await self.insist(lambda: self.store.standing(self.number))
+            if named == version:
+                key = self.store.keys.version(version)
+                self.stop(f"{key}, the serving model, is not in Redis: run `streams publish DIR`")
+            version = named
 
     # ---- events ------------------------------------------------------------------------------------------------------
 

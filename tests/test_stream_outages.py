@@ -73,6 +73,34 @@ def test_11_a_new_model_is_taken_while_idle_and_with_a_write(play: Play) -> None
     play(scenario)
 
 
+def test_11_a_redis_put_back_between_two_readings_serves_the_model_it_names(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mutation caught: a document that is gone taken for a broken deployment, although its version is gone too."""
+
+    async def scenario(world: World) -> None:
+        world.log.tick(T0 + 2)
+        await world.catch_up(await world.located())
+        before = world.redis.hgetall(world.store.keys.model)
+        assert await world.learn()
+        store = world.struck({})
+        read = store.document
+
+        async def put_back(version: str) -> bytes | None:
+            if not version.startswith(world.version):
+                world.redis.hset(world.store.keys.model, mapping=before)
+                world.redis.delete(world.store.keys.version(version))
+            return await read(version)
+
+        monkeypatch.setattr(store, "document", put_back)
+        assert (await world.located(store=store)).serving.version == world.version
+        world.redis.delete(world.store.keys.version(world.version))
+        with pytest.raises(Stopped, match=rf"{world.version}, the serving model, is not in Redis"):
+            await world.located()
+
+    play(scenario)
+
+
 # ---- Redis goes back in time, or cannot be written -------------------------------------------------------------------
 def test_a_redis_put_back_to_an_older_snapshot_loses_nothing(shop: Path) -> None:
     """Mutations caught: write.lua, or `refresh`, comparing offsets in place of tokens."""
