@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import os
 import secrets
+import signal
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,9 @@ import redis
 import shops
 
 from demo import services
+
+# The background job of a shell ignores SIGINT, and so would every process that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # An example's time tells of the machine, which may be busy, and of nothing else.
 hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
