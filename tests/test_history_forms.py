@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from models.handover import CLEANED, HISTORY, Column
+from models.handover import ARTEFACT, CLEANED, HISTORY, STATED, STATES, Column
 from models.kinds import PURCHASE
 from offline.__main__ import main as offline
 from offline.errors import HistoryError
@@ -19,6 +19,8 @@ from offline.history import read as reader
 from offline.history.policy import Policy
 from offline.history.read import read, read_parquet, write_parquet
 from streams.__main__ import main as streams
+from streams.kept import Kept
+from streams.refusal import Refusal
 
 Change = Callable[[pa.Table], pa.Table]
 
@@ -125,3 +127,15 @@ def test_a_column_that_is_not_wanted_may_be_missing(
     (file,) = files.look([cleaned], {}, Policy())
     blocks = [columns for columns, _ in files.blocks(file)]
     assert [column.null_count for column in blocks[0]][-1] == len(frame)
+
+
+def test_the_states_file_says_its_form_too_and_is_asked_first(tmp_path: Path, nobody: Path) -> None:
+    for name in (ARTEFACT, STATES):
+        (tmp_path / name).write_bytes((nobody / name).read_bytes())
+    assert pq.read_schema(tmp_path / STATES).metadata[STATED.key] == b"1"
+    assert Kept(tmp_path).names == []
+    changed(tmp_path / STATES, lambda table: table.replace_schema_metadata({STATED.key: b"2"}))
+    with pytest.raises(
+        Refusal, match="customer states of form 2, and this program reads form 1"
+    ):
+        Kept(tmp_path)

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from models.customers import SKIPPED, Table
 from models.events import Batch, hash_ids
-from models.handover import HORIZON
+from models.handover import HORIZON, STATED
 from models.kinds import PURCHASE
 from models.offers import Offers
 from models.rows import ENTRY, ROW, joined, whole
@@ -28,7 +28,7 @@ from offline.history.spill import Each
 
 Array = npt.NDArray[Any]
 BLOCK = 1 << 16  # states written at a time
-STATES = pa.schema([("customer_id", pa.string()), ("state", pa.binary())])
+STATES = pa.schema([("customer_id", pa.string()), ("state", pa.binary())], STATED.metadata)
 Reader = Callable[[], Array]
 Day = tuple[int, list[str], Array]  # day, customer_ids, entries
 
