@@ -135,7 +135,5 @@ def test_the_states_file_says_its_form_too_and_is_asked_first(tmp_path: Path, no
     assert pq.read_schema(tmp_path / STATES).metadata[STATED.key] == b"1"
     assert Kept(tmp_path).names == []
     changed(tmp_path / STATES, lambda table: table.replace_schema_metadata({STATED.key: b"2"}))
-    with pytest.raises(
-        Refusal, match="customer states of form 2, and this program reads form 1"
-    ):
+    with pytest.raises(Refusal, match="customer states of form 2, and this program reads form 1"):
         Kept(tmp_path)
