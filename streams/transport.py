@@ -1,19 +1,30 @@
 """Chunks: what one fetch brought for one partition is one Faust message, for Faust spends about 70 us on each.
 
-A small subclass of Faust's aiokafka driver. It keeps two rules: seeks and fetches run in the consumer's own thread, so
-a chunk knows the epoch it was sought for and the position its fetch began at; and Kafka's commits are told, never asked
-(positions live in Redis). tests/test_stream_transport.py names each hook of Faust and aiokafka that is used here.
+A small subclass of Faust's aiokafka driver. It keeps three rules: seeks and fetches run in the consumer's own thread,
+so a chunk knows the epoch it was sought for and the position its fetch began at; Kafka's commits are told, never asked
+(positions live in Redis); and only what was committed is read: an aborted transaction never happened, an open one has
+not happened yet. tests/test_stream_transport.py names each hook of Faust and aiokafka that is used here.
 """
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 FETCH_WAIT_MS = 50  # Faust's 1500 starves busy partitions: aiokafka has one fetch under way per broker
+
+
+class Standing(NamedTuple):
+    """position: the offset that the next fetch begins at; stable: the one after the last record that is committed or
+    aborted for good; end: the one after the last record.
+    """
+
+    position: int
+    stable: int
+    end: int
 
 
 class Chunk:
@@ -48,6 +59,11 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         self.full: int = self.transport.full
         self.epochs: dict[TP, int] = {}
 
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"  # Faust offers it with its own transactions only
+        return consumer
+
     async def on_start(self) -> None:
         await super().on_start()
         self._consumer._fetcher._fetch_max_wait_ms = FETCH_WAIT_MS
@@ -58,12 +74,14 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             self._ensure_consumer().seek(tp, offset)
             self.epochs[tp] = epoch
 
-    def position_of(self, tp: TP) -> int | None:
-        """The offset that the next fetch begins at; None while unknown."""
+    def standing_of(self, tp: TP) -> Standing | None:
+        """Where the partition stood when Kafka answered last; None while unknown."""
         consumer = self._ensure_consumer()
         assignment = consumer._subscription.subscription.assignment
         state = assignment.state_value(tp) if assignment and tp in assignment.tps else None
-        return state.position if state and state.has_valid_position else None
+        if not state or not state.has_valid_position or state.highwater is None:
+            return None
+        return Standing(state.position, state.lso, state.highwater)
 
     async def _fetch_records(
         self, consumer: Any, active_partitions: set[TP], timeout: float | None = None, max_records: int | None = None
@@ -161,9 +179,9 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
     async def seek_in_epoch(self, tp: TP, offset: int, epoch: int) -> None:
         await self._thread.call_thread(self._thread.seek_in_epoch, tp, offset, epoch)
 
-    async def position_of(self, tp: TP) -> int | None:
-        position: int | None = await self._thread.call_thread(self._thread.position_of, tp)
-        return position
+    async def standing_of(self, tp: TP) -> Standing | None:
+        standing: Standing | None = await self._thread.call_thread(self._thread.standing_of, tp)
+        return standing
 
 
 class ChunkTransport(driver.Transport):  # type: ignore[misc]

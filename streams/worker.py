@@ -33,7 +33,38 @@ from streams.store import TRANSIENT, Store, connect
 from streams.transport import Chunk, ChunkTransport
 
 HEARTBEAT, TRAIN, TICK, REPEAT = 1.0, 0.05, 0.5, 5.0  # seconds
+OPEN = 10.0  # seconds that a last stable offset may stand still unsaid; then it is said at twice the age, and so on
 LARGEST = 4 << 20  # bytes: a reject is a record with headers more
+
+
+class OpenTransactions:
+    """Last stable offsets that stand still while records wait behind them: somebody's transaction was left open."""
+
+    def __init__(self) -> None:
+        self.since: dict[int, tuple[int, float, float]] = {}  # partition: stable offset, seen first at, told next at
+
+    def seen(self, partition: int, stable: int, end: int, now: float) -> str | None:
+        """What to say of this look at a partition, if anything; now: seconds of any clock that only grows.
+
+        >>> opened = OpenTransactions()
+        >>> [opened.seen(2, 17, 20, now) for now in (0.0, 9.0)]
+        [None, None]
+        >>> opened.seen(2, 17, 21, 10.0)
+        "partition 2: 4 records wait behind offset 17, for 10 s now: a producer's transaction is open"
+        >>> opened.seen(2, 21, 21, 15.0)
+        'partition 2: goes on behind offset 17'
+        """
+        held, since, due = self.since.get(partition, (-1, now, now + OPEN))
+        if held != stable or end <= stable:
+            self.since.pop(partition, None)
+            if end > stable:
+                self.since[partition] = stable, now, now + OPEN
+            return f"partition {partition}: goes on behind offset {held}" if held >= 0 and due > since + OPEN else None
+        if now < due:
+            return None
+        self.since[partition] = stable, since, now + (now - since)
+        waits = f"{end - stable:,} records wait behind offset {stable}, for {now - since:.0f} s now"
+        return f"partition {partition}: {waits}: a producer's transaction is open"
 
 
 class Worker:
@@ -49,6 +80,7 @@ class Worker:
         self.epochs = itertools.count(1)
         self.ticked: dict[tuple[int, int], float] = {}
         self.stalled: dict[int, tuple[int, int]] = {}
+        self.open = OpenTransactions()
         self.busy: dict[int, asyncio.Future[None]] = {}  # the chunk that each partition is at
         self.producer: AIOKafkaProducer
 
@@ -142,13 +174,20 @@ class Worker:
         for part in [p for p in self.partitions.values() if p.life is Life.READY and not p.lock.locked()]:
             with contextlib.suppress(Lost):
                 await part.idle()
-            position = await self.app.consumer.position_of(self.tp(part.number))
-            chunk = self.app.consumer.waiting.get(self.tp(part.number))
-            here = (part.reached, position or 0)
-            waits = part.lock.locked() or (chunk is not None and not chunk.taken)
-            if position is not None and position > part.reached and not waits and self.stalled.get(part.number) == here:
-                self.lose(part)
-            self.stalled[part.number] = here
+            standing = await self.app.consumer.standing_of(self.tp(part.number))
+            if standing is not None:
+                self._astray(part, standing.position)
+                if line := self.open.seen(part.number, standing.stable, standing.end, time.monotonic()):
+                    say(line)
+
+    def _astray(self, part: Partition, position: int) -> None:
+        """Loses a partition on which the consumer was ahead in two beats running and nothing is under way."""
+        chunk = self.app.consumer.waiting.get(self.tp(part.number))
+        here = (part.reached, position)
+        waits = part.lock.locked() or (chunk is not None and not chunk.taken)
+        if position > part.reached and not waits and self.stalled.get(part.number) == here:
+            self.lose(part)
+        self.stalled[part.number] = here
 
     async def tick(self) -> None:
         """Asks for a sweep of partitions that are consumed to their end but lag behind the others, or the clock."""
@@ -157,7 +196,9 @@ class Worker:
             target = max(target, (int(time.time() * 1e6) - self.grace) // DAY)
         for part in [p for p in self.partitions.values() if p.life is Life.READY and p.swept_to < target]:
             now, key = time.monotonic(), (part.number, target)
-            if self.ticked.get(key, -REPEAT) + REPEAT > now or (await self.bounds(part.number))[1] > part.reached:
+            standing = await self.app.consumer.standing_of(self.tp(part.number))
+            waits = standing is None or standing.end > part.reached  # also behind an open transaction
+            if waits or self.ticked.get(key, -REPEAT) + REPEAT > now:
                 continue
             self.ticked = {k: v for k, v in self.ticked.items() if k[1] >= target} | {key: now}
             at = target * DAY + self.grace

@@ -8,6 +8,7 @@ import pandas as pd
 
 from models import artefact
 from models.features import log_rfm_many
+from models.handover import HISTORY
 from models.kinds import PURCHASE
 from models.model import Model, fit_history
 from models.offers import Offers
@@ -15,6 +16,7 @@ from models.rfm import Quintiles
 from models.rows import DAY, ENTRY
 from models.segments import Segments
 from offline.history.fold import Folded, fold, write_states
+from offline.history.read import write_parquet
 
 T0 = 19_700  # the cut-off: 2023-12-09
 NAMES = ["Champions", "Lost", "Regulars"]
@@ -26,7 +28,7 @@ def nobody(directory: Path) -> Path:
     model = Model.create(T0, np.empty(0), np.empty(0), 10.0, segments)
     model.rfm = Quintiles((7, 30, 90, 365), (1, 2, 3, 5), (250_000, 500_000, 1_000_000, 2_000_000))
     model.offers = Offers({"P-1": ["P-7", "P-2", "P-9"], "P-2": ["P-1"]})
-    return _left(directory, model, fold(history(0, T0), T0))
+    return _left(directory, model, fold(history(0, T0), T0), history(0, T0))
 
 
 def shop(
@@ -44,7 +46,7 @@ def shop(
     segments = Segments(centres, features.mean(0), features.std(0), [0, 1, 2], [NAMES[i] for i in order])
     model = fit_history(folded.days, day, segments, horizon)
     model.rfm, model.offers = Quintiles.fit(folded.table.observe(np.arange(customers), day)), offers or model.offers
-    return _left(directory, model, folded)
+    return _left(directory, model, folded, history(customers, day))
 
 
 def history(customers: int, end: int) -> pd.DataFrame:
@@ -61,8 +63,9 @@ def history(customers: int, end: int) -> pd.DataFrame:
     return frame.assign(event_id=ids, order_id=ids, kind=np.int8(PURCHASE))
 
 
-def _left(directory: Path, model: Model, folded: Folded) -> Path:
+def _left(directory: Path, model: Model, folded: Folded, events: pd.DataFrame) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
+    write_parquet(events.assign(product_id=None, quantity=np.int64(10_000)), directory / HISTORY)
     (directory / "artefact.json").write_bytes(artefact.encode(artefact.Artefact.of(model)))
     write_states(folded.table, directory / "states.parquet")
     return directory
