@@ -1,13 +1,15 @@
 """Lines for whoever runs a worker, on the process's own stderr: Faust redirects the other one."""
 
+import contextlib
 import os
 import sys
 from typing import NoReturn
 
 
 def say(line: str) -> None:
-    """Prints one line."""
-    print(f"streams worker: {line}", file=sys.__stderr__, flush=True)
+    """Prints one line. A terminal or pipe that is gone ends nothing."""
+    with contextlib.suppress(OSError, ValueError):
+        print(f"streams worker: {line}", file=sys.__stderr__, flush=True)
 
 
 def stop(reason: str) -> NoReturn:

@@ -1,13 +1,18 @@
-"""What the commands ask of Kafka: the topics, their state, and a fast producer. (Workers consume through Faust.)"""
+"""What commands and workers ask of Kafka: the topics, their state, and to send. (Workers consume through Faust.)"""
 
+import asyncio
+import contextlib
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, NewTopic, ResourceType
 
 from streams.refusal import Refusal
+from streams.rejects import OVERHEAD, SMALLEST, Outgoing
 from streams.settings import Settings
 
 WAIT = 15.0  # seconds
@@ -15,24 +20,78 @@ PARTITIONERS = {"murmur2": "murmur2_random", "crc32": "consistent_random"}  # as
 # Retention goes by record timestamp: with a finite one, a topic of old events is emptied soon after the broker starts.
 SETTLING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
 CONFIG = {"retention.ms": "-1", "message.timestamp.after.max.ms": "3600000"}
-REJECTED = CONFIG | {"max.message.bytes": str(4 << 20)}  # a reject is a record with headers more
+AHEAD = 86_400_000  # ms that a record's timestamp may at most be ahead of the broker's clock
+LARGEST = 4 << 20  # bytes of a record in the topic of rejects: of the events topic it is 1 MB, and headers are more
+REJECTED = CONFIG | {"max.message.bytes": str(LARGEST)}
+# What passes by itself, and is tried again. Whatever else Kafka says ends the worker or command with one line.
+PASSING = frozenset(
+    {
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._MSG_TIMED_OUT,
+        KafkaError._QUEUE_FULL,
+        KafkaError._RESOLVE,
+        KafkaError._TIMED_OUT,
+        KafkaError._TIMED_OUT_QUEUE,
+        KafkaError._TRANSPORT,
+        KafkaError.BROKER_NOT_AVAILABLE,
+        KafkaError.KAFKA_STORAGE_ERROR,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError.NOT_ENOUGH_REPLICAS,
+        KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.REPLICA_NOT_AVAILABLE,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.THROTTLING_QUOTA_EXCEEDED,
+    }
+)
 
 
 class KafkaProblem(Refusal):
     """Kafka cannot be used."""
 
 
+class KafkaAway(KafkaProblem):
+    """Kafka does not answer, or not yet: it passes by itself."""
+
+
 @dataclass(frozen=True)
 class Topic:
-    """The events topic as it stands: `bounds[p]` is (first offset held, the one after the last)."""
+    """The events topic as it stands: `bounds[p]` is (first offset held, the one after the last that is committed)."""
 
+    name: str
     id: str
     bounds: list[tuple[int, int]]
-    retention_ms: int
+    config: Mapping[str, str]
 
     @property
     def partitions(self) -> int:
         return len(self.bounds)
+
+    def check(self) -> None:
+        """Raises KafkaProblem for settings with which the log would not be what was sent, or time not what it is."""
+        if "compact" in self.config.get("cleanup.policy", "delete"):
+            raise KafkaProblem(
+                f"{self.name} has cleanup.policy={self.config['cleanup.policy']}: compaction forgets all but the last"
+                " record of a customer, and each counts: set it to delete; if anything is forgotten already, publish"
+                " anew with another topic and CRM_PREFIX"
+            )
+        by_producers = self.config.get("message.timestamp.type", "CreateTime") == "CreateTime"
+        ahead = int(self.config.get("message.timestamp.after.max.ms", AHEAD))
+        if by_producers and ahead > AHEAD:
+            raise KafkaProblem(
+                f"{self.name} takes records of any time to come (message.timestamp.after.max.ms={ahead}): one of them"
+                f" would pass all days until then for everybody; set it to {CONFIG['message.timestamp.after.max.ms']}"
+            )
+
+    def warnings(self) -> list[str]:
+        """What somebody should mend while it goes on: records that will go, and with them `rebuild` and `verify`."""
+        kept = {"retention.ms": "ms", "retention.bytes": "bytes of records a partition"}
+        return [
+            f"{self.name} keeps {self.config[name]} {what} only; a rebuild needs all records: set {name}=-1"
+            for name, what in kept.items()
+            if self.config.get(name, "-1") != "-1"
+        ]
 
 
 Config = dict[str, str | int | float | bool]
@@ -63,23 +122,32 @@ def create(settings: Settings) -> list[str]:
 def describe(settings: Settings) -> Topic:
     """The events topic; KafkaProblem if it or Kafka is not there."""
     name, admin = settings.events_topic, AdminClient(_config(settings))
-    try:
+    with _asked(settings, name):
         found = admin.describe_topics(TopicCollection([name]), request_timeout=WAIT)[name].result(WAIT + 1)
-        resource = ConfigResource(ResourceType.TOPIC, name)
-        config = admin.describe_configs([resource], request_timeout=WAIT)[resource].result(WAIT + 1)
+        config = _settings_of(admin, name)
         consumer = Consumer(_config(settings, {"group.id": "none"}))
         try:
             tps = [TopicPartition(name, p) for p in range(len(found.partitions))]
             bounds = [_bounds(consumer, tp) for tp in tps]
         finally:
             consumer.close()
+    return Topic(name, str(found.topic_id), bounds, config)
+
+
+@contextlib.contextmanager
+def _asked(settings: Settings, topic: str) -> Iterator[None]:
+    """What Kafka answers in place of what it was asked is a KafkaProblem."""
+    try:
+        yield
     except TimeoutError:
-        raise KafkaProblem(f"CRM_KAFKA={settings.kafka}: no answer in {WAIT:.0f} s: is Kafka up?") from None
+        raise KafkaAway(f"CRM_KAFKA={settings.kafka}: no answer in {WAIT:.0f} s: is Kafka up?") from None
     except KafkaException as error:
-        if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise KafkaProblem(f"{settings.kafka} has no topic {name}: run `python -m streams init`") from None
-        raise KafkaProblem(f"CRM_KAFKA={settings.kafka}: {error.args[0].str()}: is Kafka up?") from None
-    return Topic(str(found.topic_id), bounds, int(config["retention.ms"].value or -1))
+        found = error.args[0]
+        if found.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise KafkaProblem(f"{settings.kafka} has no topic {topic}: run `python -m streams init`") from None
+        if found.code() in PASSING:
+            raise KafkaAway(f"CRM_KAFKA={settings.kafka}: {found.str()}: is Kafka up?") from None
+        raise KafkaProblem(f"CRM_KAFKA={settings.kafka}: {found.str()}") from None
 
 
 def _bounds(consumer: Consumer, tp: TopicPartition) -> tuple[int, int]:
@@ -93,6 +161,91 @@ def _bounds(consumer: Consumer, tp: TopicPartition) -> tuple[int, int]:
             if time.monotonic() > until or error.args[0].code() not in SETTLING:
                 raise
             time.sleep(0.1)
+
+
+def room_of_rejects(settings: Settings) -> int:
+    """Bytes that a record in the topic of rejects may have. Raises KafkaProblem where no reject could stand there."""
+    name, admin = settings.rejected_topic, AdminClient(_config(settings))
+    with _asked(settings, name):
+        wanted = TopicCollection([name])
+        futures = admin.describe_topics(wanted, include_authorized_operations=True, request_timeout=WAIT)
+        operations = futures[name].result(WAIT + 1).authorized_operations
+        room = int(_settings_of(admin, name)["max.message.bytes"])
+    if operations is not None and AclOperation.WRITE not in operations:
+        raise KafkaProblem(f"this worker may not write to {name}: give its user the right: rejects stand there")
+    if room < SMALLEST:
+        raise KafkaProblem(
+            f"{name} takes records of {room:,} bytes only: set its max.message.bytes to {LARGEST}, at least {SMALLEST}"
+        )
+    return min(room, LARGEST)
+
+
+def _settings_of(admin: AdminClient, topic: str) -> dict[str, str]:
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    found = admin.describe_configs([resource], request_timeout=WAIT)[resource].result(WAIT + 1)
+    return {name: entry.value for name, entry in found.items()}
+
+
+class Sender:
+    """Sends from an event loop: librdkafka carries the records, a thread of ours hears what became of them.
+
+    Without idempotence, whose errors would be for good: a record may stand twice, and whoever reads rejects knows that.
+    """
+
+    def __init__(self, settings: Settings, largest: int) -> None:
+        """largest: bytes that a topic allows a batch of records."""
+        more: Config = {
+            "linger.ms": 5,
+            "message.max.bytes": 2 * LARGEST,
+            "batch.size": min(largest - OVERHEAD, 1_000_000),
+            "queue.buffering.max.kbytes": 64 << 10,
+        }
+        self._producer = Producer(_config(settings, more))
+        threading.Thread(target=self._hear, name="kafka-sender", daemon=True).start()
+
+    def _hear(self) -> None:
+        while True:
+            self._producer.poll(1.0)
+
+    async def send(self, records: Sequence[Outgoing]) -> None:
+        """Returns once all of them stand in their topics; raises KafkaAway, or KafkaProblem for what does not pass."""
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+        left, errors = len(records), list[KafkaError]()
+
+        def delivered(error: KafkaError | None, _: Message) -> None:  # in the thread that hears, one after the other
+            nonlocal left
+            left -= 1
+            if error is not None:
+                errors.append(error)
+            if not left:
+                loop.call_soon_threadsafe(done.set)
+
+        for record in records:
+            await self._queue(record, delivered)
+        await done.wait()
+        if errors:
+            raise said(errors[0], records[0].topic)
+
+    async def _queue(self, record: Outgoing, delivered: Any) -> None:
+        topic, key, value, headers, partition, timestamp = record
+        while True:
+            try:
+                return self._producer.produce(
+                    topic, value, key, partition, delivered, timestamp=timestamp, headers=list(headers)
+                )
+            except BufferError:  # full: some of it is on its way
+                await asyncio.sleep(0.01)
+            except KafkaException as error:
+                raise said(error.args[0], topic) from None
+
+
+def said(error: KafkaError, topic: str) -> Exception:
+    """What librdkafka says of a record of `topic`, as something that passes or as what ends."""
+    if error.code() in PASSING:
+        return KafkaAway(f"Kafka: {error.str()}")
+    if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+        return KafkaProblem(f"Kafka has no topic {topic} any more: run `python -m streams init`")
+    return KafkaProblem(f"{topic}: Kafka says: {error.str()}")
 
 
 def producer(settings: Settings, partitioner: str) -> Producer:

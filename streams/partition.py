@@ -29,12 +29,14 @@ from streams import memory
 from streams.compose import compose
 from streams.console import say
 from streams.deployment import Deployment, DeploymentError, GuardState
+from streams.rejects import Reject
 from streams.serving import Serving
 from streams.store import SLOWEST, TRANSIENT, Block, Position, Store, patience, pauses, token
 
 Array = npt.NDArray[Any]
 T = TypeVar("T")
-CHECKED, TOLERATED = 1_000, 100  # of a partition's first customers, so many may belong to another partition
+CHECKED, TOLERATED = 1_000, 200  # of a partition's first customers, so many may belong to another partition
+ELSEWHERE = "the key's partition by the deployment's partitioner is another"
 _NO_ROWS, _NO_ENTRIES = np.empty(0, np.int64), np.empty(0, ENTRY)
 
 
@@ -101,8 +103,8 @@ class Log(Protocol):
     async def seek(self, partition: int, offset: int, epoch: int) -> None:
         """The next chunk starts at `offset` and carries `epoch`, unless a newer epoch was sought."""
 
-    async def reject(self, partition: int, rejects: Sequence[tuple[Any, str]]) -> None:
-        """Appends (record, reason) to the topic of rejects and waits until they stand there."""
+    async def reject(self, partition: int, rejects: Sequence[Reject]) -> None:
+        """Appends these to the topic of rejects and waits until they stand there."""
 
     def lose(self, partition: "Partition") -> None:
         """Replaces the partition by a new one, to be located, if it is still held."""
@@ -133,7 +135,7 @@ class Partition:
         self.token, self.flight = b"", None  # type: tuple[bytes, asyncio.Task[None] | None]
         self.offset = self.swept_to = self.reached = self.committed = -1  # unknown until located
         self.quiet_until = self.hashes = 0
-        self.checked = self.strays = 0
+        self.judged, self.met, self.strays = False, 0, 0  # the partitioner, by so many customers and strays
 
     def become(self, life: Life) -> None:
         """Moves on in its life; a move that MOVES does not know is an error of this program."""
@@ -181,6 +183,8 @@ class Partition:
         self.token, self.quiet_until, self.hashes = guard.token, guard.quiet_until, guard.hashes
         self.offset = self.committed = self.reached = guard.offset
         self.swept_to = guard.swept_to
+        # Customers whom producers brought here were judged by; a rebuild folds a log that was.
+        self.judged = guard.quiet_until > guard.offset or bool((self.table.rows["seen"] > 0).any())
         await self._take_model((await self.insist(lambda: self.store.standing(self.number)))[1])
         # 5. The seek comes last: the first chunk of this epoch finds a partition that is ready (rules 5 and 6).
         if self.ours:
@@ -299,27 +303,32 @@ class Partition:
     ) -> tuple[Batch, list[tuple[int, str]]]:
         """Events, and the rejects (number of the record, reason), which stand in their topic when this returns."""
         stray = self._strays(batch)
-        rejects = [(i, str(reason)) for i, reason, _ in faults]
-        rejects += [(i, str(Reason.wrong_partition)) for i in batch.index[stray].tolist()]
-        if rejects:
-            await self.insist(lambda: self.log.reject(self.number, [(records[i], reason) for i, reason in rejects]))
-        return (batch.keep(~stray) if stray.any() else batch), rejects
+        faults = faults + [(i, Reason.wrong_partition, ELSEWHERE) for i in batch.index[stray].tolist()]
+        if faults:
+            rejects = [Reject(records[i], str(reason), detail) for i, reason, detail in faults]
+            await self.insist(lambda: self.log.reject(self.number, rejects))
+        return (batch.keep(~stray) if stray.any() else batch), [(i, str(reason)) for i, reason, _ in faults]
 
     def _strays(self, batch: Batch) -> Array:
         """Mask (n,) of events whose customer belongs to another partition; only customers not known here are asked."""
         known, home = self.table.index, self.deployment.home
         unknown = (name for name in set(batch.customer_id) if name and name not in known)
         strays = {name for name in unknown if home(name) != self.number}
-        if self.checked < CHECKED:
-            self.checked += len(set(batch.customer_id))
-            self.strays += len(strays)
-            if self.strays > TOLERATED:
-                self.stop(
-                    f"partition {self.number} of {self.deployment.topic} holds customers of other partitions"
-                    f" ({self.strays} of its first {self.checked}): producers and CRM_PARTITIONER must choose alike"
-                    " (murmur2: Java, aiokafka; crc32: librdkafka's default)"
-                )
+        if not self.judged:
+            self._judge(len(set(batch.customer_id)), len(strays))
         return np.array([name in strays for name in batch.customer_id], bool) if strays else np.zeros(len(batch), bool)
+
+    def _judge(self, met: int, strays: int) -> None:
+        """Judges the partitioner by the first customers of a deployment, and never again: what one producer does wrong
+        later is rejected."""
+        self.met, self.strays = self.met + met, self.strays + strays
+        self.judged = self.met >= CHECKED
+        if self.strays > TOLERATED:
+            self.stop(
+                f"partition {self.number} of {self.deployment.topic} holds customers of other partitions"
+                f" ({self.strays} of its first {self.met}): producers and CRM_PARTITIONER must choose alike"
+                " (murmur2: Java, aiokafka; crc32: librdkafka's default)"
+            )
 
     async def _fold(self, batch: Batch, offsets: Array, end: int, counts: Counter[str]) -> None:
         old = batch.t < self.deployment.cut_off * DAY

@@ -15,6 +15,9 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 FETCH_WAIT_MS = 50  # Faust's 1500 starves busy partitions: aiokafka has one fetch under way per broker
+# Bytes of keys and values: of all chunks that wait, and of one. A partition may have one that waits, and one in work.
+BUFFER, CHUNK = 128 << 20, 16 << 20
+TASTE = 16  # records that are taken before it is known how large they are
 
 
 class Standing(NamedTuple):
@@ -36,6 +39,7 @@ class Chunk:
     def __init__(self, tp: TP, records: Sequence[Any], start: int, end: int, epoch: int) -> None:
         self.topic, self.partition, self.offset = tp.topic, tp.partition, end - 1
         self.records, self.start, self.end, self.epoch, self.taken = list(records), start, end, epoch, False
+        self.size = sized(records)
 
     @property
     def value(self) -> "Chunk":
@@ -47,8 +51,13 @@ class Chunk:
         if self.taken or (self.epoch, self.end) != (later.epoch, later.start):
             return False
         self.records.extend(later.records)
-        self.end, self.offset = later.end, later.offset
+        self.end, self.offset, self.size = later.end, later.offset, self.size + later.size
         return True
+
+
+def sized(records: Sequence[Any]) -> int:
+    """Bytes of keys and values."""
+    return sum(len(record.key or b"") + len(record.value or b"") for record in records)
 
 
 class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
@@ -103,12 +112,25 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             if state is None or not state.has_valid_position:
                 continue
             start = state.position
-            records = await super()._fetch_records(consumer, {tp}, timeout=0, max_records=self.full)
+            records = await self._some(consumer, tp, min(CHUNK, BUFFER // len(assignment.tps)))
             if assignment is not consumer._subscription.subscription.assignment:
                 return {}  # a rebalance came between: a seek follows
             if state.has_valid_position and state.position != start:  # also if it passed holes only
-                chunks[tp] = Chunk(tp, records.get(tp, []), start, state.position, self.epochs.get(tp, 0))
+                chunks[tp] = Chunk(tp, records, start, state.position, self.epochs.get(tp, 0))
         return chunks
+
+    async def _some(self, consumer: Any, tp: TP, room: int) -> list[Any]:
+        """Up to `full` records, and no more bytes than `room` by the mean size of those taken before."""
+        found: list[Any] = []
+        size, asked = 0, TASTE
+        while asked > 0:
+            more = (await super()._fetch_records(consumer, {tp}, timeout=0, max_records=asked)).get(tp, [])
+            found += more
+            if len(more) < asked:
+                break
+            size += sized(more)
+            asked = min(self.full - len(found), int((room - size) * len(found) / max(size, 1)))
+        return found
 
 
 class Owner(Protocol):
@@ -154,9 +176,7 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
 
     async def _getmany(self, active_partitions: set[TP], timeout: float) -> dict[TP, list[Chunk]]:
         """Gathers without a clock: what arrives while a chunk waits for the agent joins that chunk."""
-        full = {
-            tp for tp, chunk in self.waiting.items() if not chunk.taken and len(chunk.records) >= self.transport.full
-        }
+        full = {tp for tp, chunk in self.waiting.items() if not chunk.taken and self._is_full(chunk)}
         hungry = set(active_partitions or ()) - full
         if not hungry:
             await asyncio.sleep(0.002)
@@ -167,6 +187,9 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
         }
         self.waiting.update(fresh)
         return {tp: [chunk] for tp, chunk in fresh.items()}
+
+    def _is_full(self, chunk: Chunk) -> bool:
+        return len(chunk.records) >= self.transport.full or chunk.size >= min(CHUNK, BUFFER // len(self.waiting))
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         self.owner.revoked(revoked)

@@ -16,25 +16,24 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import faust
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka import errors
 from faust.types import TP
 
 from models.events import encode_tick
 from models.rows import DAY
-from streams import trainer
+from streams import kafka, trainer
 from streams.console import say, stop
 from streams.deployment import Deployment
 from streams.partition import Life, Lost, Partition
 from streams.refusal import Refusal
+from streams.rejects import Outgoing, Reject, laid_out
 from streams.serving import Serving
 from streams.settings import Settings
 from streams.store import TRANSIENT, Store, connect
 from streams.transport import Chunk, ChunkTransport
 
-HEARTBEAT, TRAIN, TICK, REPEAT = 1.0, 0.05, 0.5, 5.0  # seconds
+HEARTBEAT, TRAIN, TICK, REPEAT, WATCH = 1.0, 0.05, 0.5, 5.0, 15.0  # seconds
 OPEN = 10.0  # seconds that a last stable offset may stand still unsaid; then it is said at twice the age, and so on
-LARGEST = 4 << 20  # bytes: a reject is a record with headers more
 
 
 class OpenTransactions:
@@ -70,10 +69,26 @@ class OpenTransactions:
 class Worker:
     """The partitions that this process holds; it is their `Log` too."""
 
-    TRANSIENT: tuple[type[Exception], ...] = (KafkaError, OSError, asyncio.TimeoutError)
+    # What passes by itself, IllegalStateError as soon as it is known that the partition is ours no more.
+    TRANSIENT: tuple[type[Exception], ...] = (
+        kafka.KafkaAway,
+        errors.IllegalStateError,
+        errors.KafkaConnectionError,
+        errors.KafkaTimeoutError,
+        errors.KafkaUnavailableError,
+        errors.LeaderNotAvailableError,
+        errors.NodeNotReadyError,
+        errors.NotLeaderForPartitionError,
+        errors.RequestTimedOutError,
+        errors.StaleMetadata,
+        errors.UnknownTopicOrPartitionError,  # while leaders change; a topic that is gone is found by `watch`
+        OSError,
+        asyncio.TimeoutError,
+    )
 
-    def __init__(self, app: faust.App, settings: Settings, deployment: Deployment) -> None:
-        self.app, self.settings, self.deployment = app, settings, deployment
+    def __init__(self, app: faust.App, settings: Settings, deployment: Deployment, room: int) -> None:
+        self.app, self.settings, self.deployment, self.room = app, settings, deployment, room
+        self.warned: set[str] = set()
         self.store = Store(connect(settings.redis_url), settings)
         self.serving, self.grace = Serving(self.store), settings.grace * 1_000_000
         self.partitions: dict[int, Partition] = {}
@@ -82,7 +97,7 @@ class Worker:
         self.stalled: dict[int, tuple[int, int]] = {}
         self.open = OpenTransactions()
         self.busy: dict[int, asyncio.Future[None]] = {}  # the chunk that each partition is at
-        self.producer: AIOKafkaProducer
+        self.sender = kafka.Sender(settings, room)
 
     def tp(self, partition: int) -> TP:
         return TP(self.deployment.topic, partition)
@@ -117,6 +132,8 @@ class Worker:
             await work
         except Refusal as error:
             stop(str(error))
+        except errors.KafkaError as error:
+            stop(f"Kafka says: {error}")
         except Exception as error:
             stop(f"unexpected: {error!r}")
 
@@ -134,20 +151,9 @@ class Worker:
     async def seek(self, partition: int, offset: int, epoch: int) -> None:
         await self.app.consumer.seek_in_epoch(self.tp(partition), offset, epoch)
 
-    async def reject(self, partition: int, rejects: Sequence[tuple[Any, str]]) -> None:
-        place = [("topic", self.deployment.topic.encode()), ("partition", str(partition).encode())]
-        topic = self.settings.rejected_topic
-        await asyncio.gather(
-            *[
-                await self.producer.send(
-                    topic,
-                    record.value,
-                    key=record.key,
-                    headers=[("reason", reason.encode()), *place, ("offset", str(record.offset).encode())],
-                )
-                for record, reason in rejects
-            ]
-        )
+    async def reject(self, partition: int, rejects: Sequence[Reject]) -> None:
+        topic, origin = self.settings.rejected_topic, (self.deployment.topic, partition)
+        await self.sender.send([laid_out(topic, origin, reject, self.room) for reject in rejects])
 
     def committed(self, tp: TP) -> int | None:
         part = self.partitions.get(tp.partition)
@@ -156,13 +162,16 @@ class Worker:
     # ---- work --------------------------------------------------------------------------------------------------------
 
     async def score(self, chunk: Chunk) -> None:
-        """Starts on a chunk once the one before it is done; meanwhile other partitions go on beside this one."""
+        """Queues a chunk behind the one before it of its partition: no partition waits for another.
+
+        The queue stays short, for the transport lets what comes meanwhile join the chunk that waits.
+        """
         before = self.busy.get(chunk.partition)
+        self.busy[chunk.partition] = self.app.add_future(self._watched(self._score(chunk, before)))
+
+    async def _score(self, chunk: Chunk, before: asyncio.Future[None] | None) -> None:
         if before is not None:
             await asyncio.wait([before])
-        self.busy[chunk.partition] = self.app.add_future(self._watched(self._score(chunk)))
-
-    async def _score(self, chunk: Chunk) -> None:
         part = self.partitions.get(chunk.partition)
         chunk.taken = True
         if part is not None and chunk.epoch == part.epoch:
@@ -202,9 +211,19 @@ class Worker:
                 continue
             self.ticked = {k: v for k, v in self.ticked.items() if k[1] >= target} | {key: now}
             at = target * DAY + self.grace
-            await self.producer.send_and_wait(
-                self.deployment.topic, encode_tick(at), partition=part.number, timestamp_ms=at // 1000
+            await self.sender.send(
+                [Outgoing(self.deployment.topic, None, encode_tick(at), partition=part.number, timestamp=at // 1000)]
             )
+
+    async def watch(self) -> None:
+        """Whether the log is still what it was at the first publish, and rejects still fit: anybody may change both."""
+        topic = await asyncio.to_thread(kafka.describe, self.settings)
+        self.deployment.check(self.settings, topic.id, topic.partitions)
+        topic.check()
+        for line in set(topic.warnings()) - self.warned:
+            self.warned.add(line)
+            say(f"warning: {line}")
+        self.room = await asyncio.to_thread(kafka.room_of_rejects, self.settings)
 
     async def train(self) -> None:
         """Learns all days that are complete; Kafka's group elects the worker that holds partition 0."""
@@ -220,12 +239,13 @@ class Worker:
             await asyncio.sleep(seconds)
 
     async def start(self) -> None:
-        """Once the app is up: the producer, the timers, and a garbage collector that does not stop the stream."""
-        self.producer = AIOKafkaProducer(
-            bootstrap_servers=self.settings.kafka, acks="all", enable_idempotence=True, max_request_size=LARGEST
-        )
-        await self.producer.start()
-        for seconds, work in ((HEARTBEAT, self.heartbeat), (TICK, self.tick), (TRAIN, self.train)):
+        """Once the app is up: the timers, and a garbage collector that does not stop the stream."""
+        for seconds, work in (
+            (HEARTBEAT, self.heartbeat),
+            (TICK, self.tick),
+            (TRAIN, self.train),
+            (WATCH, self.watch),
+        ):
             self.app.add_future(self._watched(self.repeat(seconds, work)))
         logging.getLogger().setLevel(logging.ERROR)  # Faust's spinner sets DEBUG: messages that nobody reads
         shutil.rmtree(self.app.conf.datadir, ignore_errors=True)  # made by Faust for tables, of which there are none
@@ -234,8 +254,8 @@ class Worker:
         gc.set_threshold(200_000, 50, 100)  # the default stops the worker for 80 ms twice a second
 
 
-def build(settings: Settings, deployment: Deployment) -> faust.App:
-    """The Faust app of this deployment."""
+def build(settings: Settings, deployment: Deployment, room: int) -> faust.App:
+    """The Faust app of this deployment; room: bytes of a reject."""
     app = faust.App(
         settings.group,
         broker=[f"kafka://{address}" for address in settings.kafka.split(",")],
@@ -254,7 +274,7 @@ def build(settings: Settings, deployment: Deployment) -> faust.App:
         web_tables_enabled=False,
         web_bind="127.0.0.1",
     )
-    worker = Worker(app, settings, deployment)
+    worker = Worker(app, settings, deployment, room)
     app.transport = ChunkTransport(app, worker, settings.chunk)
     raw = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
     topic = app.topic(settings.events_topic, **raw)

@@ -76,7 +76,7 @@ class World:
 
     @property
     def topic(self) -> Topic:
-        return Topic("id", [(self.log.low, len(held)) for held in self.log.records], -1)
+        return Topic("t", "id", [(self.log.low, len(held)) for held in self.log.records], {})
 
     async def publish(self, directory: Path, store: Store | None = None) -> str:
         """`streams publish DIR`; returns the version."""

@@ -9,6 +9,7 @@ from models.events import encode_event, encode_tick
 from models.rows import DAY
 from streams.partition import Life, Partition
 from streams.partitioner import partitioner
+from streams.rejects import Reject
 
 HOUR = DAY // 24
 
@@ -59,9 +60,9 @@ class MemoryLog:
         self._reach()
         self.sought.append((offset, epoch))
 
-    async def reject(self, partition: int, rejects: Sequence[tuple[Any, str]]) -> None:
+    async def reject(self, partition: int, rejects: Sequence[Reject]) -> None:
         self._reach()
-        self.rejects += [(record.offset, reason) for record, reason in rejects]
+        self.rejects += [(reject.record.offset, reject.reason) for reject in rejects]
 
     def lose(self, partition: Partition) -> None:
         if partition.ours:

@@ -215,11 +215,32 @@ def test_many_strays_stop_for_producers_choose_otherwise(play: Play) -> None:
     """Mutation caught: the share of strays not watched: half of a deployment's events would be rejected in silence."""
 
     async def scenario(world: World) -> None:
-        for n in range(400):
+        for n in range(500):
             world.log.buy(f"c{n}", T0, partition=0)
         with pytest.raises(Stopped, match=r"partition 0 of t holds customers of other partitions.*CRM_PARTITIONER"):
             await world.catch_up(await world.located(0))
         assert (world.rows(), world.guard(), world.log.rejects) == ({}, (0, T0), [])
+
+    play(scenario, partitions=2)
+
+
+@pytest.mark.parametrize("judged", ["by a customer of the log", "by the log that a rebuild folds"])
+def test_the_partitioner_is_judged_once_a_deployment(play: Play, judged: str) -> None:
+    """What is wrong later is rejected, also by a worker that starts. Mutation caught: judged at each start."""
+
+    async def scenario(world: World) -> None:
+        mine = next(f"c{n}" for n in range(99) if world.deployment.home(f"c{n}") == 0)
+        if judged.startswith("by a customer"):
+            world.log.buy(mine, T0, partition=0)
+            await world.catch_up(await world.located(0))
+        else:
+            world.redis.hset(world.store.keys.guard(0), "quiet_until", 9_999)
+        strays = [name for n in range(1_000) if world.deployment.home(name := f"stray{n}") == 1]
+        for name in strays:
+            world.log.buy(name, T0, partition=0)
+        await world.catch_up(await world.located(0))
+        assert len(world.log.rejects) == len(strays) > 400
+        assert [*world.rows()] == ([mine] if judged.startswith("by a customer") else [])
 
     play(scenario, partitions=2)
 

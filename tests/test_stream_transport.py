@@ -8,6 +8,7 @@ from aiokafka.consumer.consumer import AIOKafkaConsumer
 from faust.transport import consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from logs import Record
 
 from streams.transport import Chunk, Forgetful
 
@@ -55,14 +56,15 @@ def test_attribute_is_still_used(owner: type, text: str) -> None:
 
 
 def test_chunks_join_only_without_a_gap_and_before_they_are_taken() -> None:
+    a, b, c = (Record(offset, 0, b"k", b"value") for offset in (5, 6, 9))
     tp = TP("t", 0)
-    first, next_one = Chunk(tp, ["a"], 5, 6, 1), Chunk(tp, ["b"], 6, 9, 1)
+    first, next_one = Chunk(tp, [a], 5, 6, 1), Chunk(tp, [b], 6, 9, 1)
     assert first.joined(next_one)
-    assert (first.records, first.start, first.end, first.offset) == (["a", "b"], 5, 9, 8)
-    assert not first.joined(Chunk(tp, ["c"], 10, 11, 1))  # a hole between
-    assert not first.joined(Chunk(tp, ["c"], 9, 10, 2))  # another epoch
+    assert (first.records, first.start, first.end, first.offset, first.size) == ([a, b], 5, 9, 8, 12)
+    assert not first.joined(Chunk(tp, [c], 10, 11, 1))  # a hole between
+    assert not first.joined(Chunk(tp, [c], 9, 10, 2))  # another epoch
     first.taken = True
-    assert not first.joined(Chunk(tp, ["c"], 9, 10, 1))
+    assert not first.joined(Chunk(tp, [c], 9, 10, 1))
 
 
 def test_positions_are_forgotten() -> None:

@@ -245,7 +245,7 @@ def test_6_chunks_of_another_epoch_are_dropped(play: Play) -> None:
 
     async def scenario(world: World) -> None:
         world.log.buy("ann", T0)
-        app = build(world.settings, world.deployment)
+        app = build(world.settings, world.deployment, 1 << 20)
         worker: Worker = app.transport.owner
         world.reached.append(worker.store)
         first, part = await world.located(), await world.located()

@@ -21,10 +21,10 @@ def worker() -> None:
     Example:
       CRM_KAFKA=kafka:9092 CRM_REDIS_URL=redis://redis:6379/0 python -m streams worker
     """
-    found: list[tuple[Settings, Deployment]] = []
+    found: list[tuple[Settings, Deployment, int]] = []
 
     async def check(store: "Store", settings: "Settings") -> None:
-        found.append((settings, await _checked(store, settings)))
+        found.append((settings, *await _checked(store, settings)))
 
     run(check)
     from streams.worker import build
@@ -34,16 +34,18 @@ def worker() -> None:
     app.main()
 
 
-async def _checked(store: "Store", settings: "Settings") -> "Deployment":
-    """The deployment, if topic, partitions and partitioner are as they were at the first publish: a doubt ends it."""
+async def _checked(store: "Store", settings: "Settings") -> "tuple[Deployment, int]":
+    """The deployment, if topic, partitions and partitioner are as they were at the first publish, and the room that
+    rejects have: a doubt ends it."""
+    import asyncio
+
+    from streams import kafka
     from streams.console import say
 
     deployment = await store.deployment()
     now = await topic(settings)
     deployment.check(settings, now.id, now.partitions)
-    if now.retention_ms != -1:
-        say(
-            f"warning: {settings.events_topic} keeps records for {now.retention_ms} ms only; a rebuild needs them:"
-            " set retention.ms=-1"
-        )
-    return deployment
+    now.check()
+    for line in now.warnings():
+        say(f"warning: {line}")
+    return deployment, await asyncio.to_thread(kafka.room_of_rejects, settings)

@@ -1,0 +1,64 @@
+"""What stands in the topic of rejects: the record as it came, with headers that say why and where it came from.
+
+The rule: a reject always fits. What is larger than the topic takes is cut, and headers say what, how long it was and
+which bytes it were; nothing that anybody can send holds a partition up.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+OVERHEAD = 4_096  # bytes of a record beside key and value: headers, and the batch around it
+SMALLEST = 16_384  # bytes that a record of the topic must be allowed to have
+KEPT = {"key": 1_024, "value": 65_536}  # bytes of what is cut
+
+
+class Reject(NamedTuple):
+    """record: as aiokafka gives it; detail: the field and what is wrong with it, never its content."""
+
+    record: Any
+    reason: str
+    detail: str
+
+
+class Outgoing(NamedTuple):
+    """A record to be sent; partition -1: whichever; timestamp in ms, 0: now."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+    partition: int = -1
+    timestamp: int = 0
+
+
+def laid_out(topic: str, origin: tuple[str, int], reject: Reject, limit: int) -> Outgoing:
+    """The reject as a record of `topic`, which takes records of at most `limit` bytes; origin: topic and partition."""
+    record, key, value = reject.record, reject.record.key, reject.record.value
+    headers = [
+        ("reason", reject.reason.encode()),
+        ("detail", reject.detail.encode()),
+        ("topic", origin[0].encode()),
+        ("partition", b"%d" % origin[1]),
+        ("offset", b"%d" % record.offset),
+        ("timestamp", b"%d" % record.timestamp),
+    ]
+    if len(key or b"") + len(value or b"") > limit - OVERHEAD:
+        key, value, more = _cut(key, value, limit - OVERHEAD)
+        headers += more
+    return Outgoing(topic, key, value, headers)
+
+
+def _cut(
+    key: bytes | None, value: bytes | None, room: int
+) -> tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]:
+    """Key and value so that both fit into `room` bytes, and the headers that say which were cut."""
+    kept = {"key": min(KEPT["key"], room // 4), "value": min(KEPT["value"], room // 2)}
+    held = {"key": key, "value": value}
+    long = {name: part for name, part in held.items() if part is not None and len(part) > kept[name]}
+    headers = [("cut", ",".join(long).encode())]
+    for name, part in long.items():
+        sha256 = hashlib.sha256(part).hexdigest().encode()
+        headers += [(f"{name}_size", b"%d" % len(part)), (f"{name}_sha256", sha256)]
+        held[name] = part[: kept[name]]
+    return held["key"], held["value"], headers
