@@ -12,6 +12,8 @@ from dataclasses import fields as dataclass_fields
 from functools import cached_property
 from typing import Any, Self
 
+import xxhash
+
 from streams.partitioner import partitioner
 from streams.refusal import Refusal
 from streams.settings import Settings
@@ -89,7 +91,8 @@ class GuardState(enum.StrEnum):
 class Guard:
     """Where a partition stands. offset: the next one to fold; swept_to: a day; token: the fencing token, new with every
     write; quiet_until: changes by events below this offset are not announced; hashes: the form of the customers' hashes
-    that everybody of the partition has at least.
+    that everybody of the partition has at least; start: the first offset that was to be folded; mark: the last record
+    before `offset`, as `marked` says it, by which another log is told from this one; empty where there is none.
     """
 
     offset: int
@@ -98,6 +101,8 @@ class Guard:
     state: GuardState
     quiet_until: int = 0
     hashes: int = 1
+    start: int = 0
+    mark: str = ""
 
     @classmethod
     def read(cls, fields: Mapping[bytes, bytes], key: str) -> Self:
@@ -110,6 +115,18 @@ class Guard:
                 state=GuardState(fields[b"state"].decode()),
                 quiet_until=int(fields.get(b"quiet_until", 0)),
                 hashes=int(fields.get(b"hashes", 1)),
+                start=int(fields.get(b"start", 0)),
+                mark=fields.get(b"mark", b"").decode(),
             )
         except (KeyError, ValueError) as error:
             raise DeploymentError(f"{key} is damaged ({error}): run `python -m streams rebuild`") from None
+
+
+def marked(offset: int, timestamp: int, key: bytes | None, value: bytes | None) -> str:
+    """What tells a record of the log from any other: offset, timestamp (ms), a checksum (XXH3) of what it holds.
+
+    >>> marked(7, 1000, b"c1", None)
+    '7:1000:61d6d22709534b79'
+    """
+    held = b"%d:%b%b" % (len(key or b""), key or b"", value or b"")
+    return f"{offset}:{timestamp}:{xxhash.xxh3_64_hexdigest(held)}"

@@ -12,6 +12,7 @@ import enum
 import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import astuple
 from functools import partial
 from typing import Any, NoReturn, Protocol, TypeVar
 
@@ -28,7 +29,7 @@ from models.rows import DAY, ENTRY, NONE, UnknownForm
 from streams import memory
 from streams.compose import compose
 from streams.console import say
-from streams.deployment import Deployment, DeploymentError, GuardState
+from streams.deployment import Deployment, DeploymentError, GuardState, marked
 from streams.rejects import Reject
 from streams.serving import Serving
 from streams.store import SLOWEST, TRANSIENT, Block, Position, Store, patience, pauses, token
@@ -132,6 +133,8 @@ class Partition:
         self.store, self.log, self.serving, self.deployment, self.stop = store, log, serving, deployment, stop
         self.lock, self.life = asyncio.Lock(), Life.LOCATING
         self.table, self.grace = Table(deployment.horizon), store.settings.grace * 1_000_000
+        self.mark, self.proved = "", True  # the last record that was counted; whether the log still holds it
+        self._offsets, self._records = _NO_ROWS, ()  # type: tuple[Array, Sequence[Record]]  # of the chunk in hand
         self.token, self.flight = b"", None  # type: tuple[bytes, asyncio.Task[None] | None]
         self.offset = self.swept_to = self.reached = self.committed = -1  # unknown until located
         self.quiet_until = self.hashes = 0
@@ -182,14 +185,17 @@ class Partition:
         # 4. From here on rows and Redis agree; the model is the one that serves now (rule 11).
         self.token, self.quiet_until, self.hashes = guard.token, guard.quiet_until, guard.hashes
         self.offset = self.committed = self.reached = guard.offset
-        self.swept_to = guard.swept_to
+        self.swept_to, self.mark = guard.swept_to, guard.mark
+        last = int(guard.mark.partition(":")[0] or -1)
+        if low <= last < guard.offset:  # read the last record that was counted once more: is it still that one?
+            self.proved, self.reached = False, last
         # Customers whom producers brought here were judged by; a rebuild folds a log that was.
         self.judged = guard.quiet_until > guard.offset or bool((self.table.rows["seen"] > 0).any())
         await self._take_model((await self.insist(lambda: self.store.standing(self.number)))[1])
         # 5. The seek comes last: the first chunk of this epoch finds a partition that is ready (rules 5 and 6).
         if self.ours:
             self.become(Life.READY)
-        await self.insist(lambda: self.log.seek(self.number, guard.offset, self.epoch))
+        await self.insist(lambda: self.log.seek(self.number, self.reached, self.epoch))
         return True
 
     async def _load(self, expected: bytes) -> bool:
@@ -272,13 +278,14 @@ class Partition:
 
     async def process(self, chunk: Chunk) -> None:
         """Folds a chunk and writes what it changed; sweeps where its events ask for it."""
-        records = chunk.records
+        records = chunk.records if self.proved or chunk.start != self.reached else self._prove(chunk.records)
         keys, values, times = ([getattr(r, name) for r in records] for name in ("key", "value", "timestamp"))
         decoded = decode_many(keys, values, times)  # before the lock: our own last write may be under way
         async with self.locked():
             if chunk.start != self.reached:  # a chunk went astray, or Kafka's client reset the position
                 raise Lost
             offsets = np.array([record.offset for record in records], np.int64)
+            self._offsets, self._records = offsets, records
             batch, rejects = await self._accepted(records, *decoded)
             for i, j, day in cuts(batch, self.grace, self.swept_to):
                 first = int(offsets[batch.index[i]])
@@ -297,6 +304,25 @@ class Partition:
                     _NO_ROWS, _NO_ENTRIES, chunk.end, _between(rejects, offsets, self.offset, chunk.end)
                 )
             self.reached = chunk.end
+            self._offsets, self._records = _NO_ROWS, ()
+
+    def _prove(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Those behind the guard, if what stands before it is the record that was counted last: a log that was cut and
+        grew again holds other records under the same offsets (rule 8)."""
+        before = [record for record in records if record.offset < self.offset]
+        if [_marked(record) for record in before] != [self.mark]:
+            self.stop(
+                f"{self.store.keys.guard(self.number)} stands at offset {self.offset}, but partition {self.number} of"
+                f" {self.deployment.topic} holds another record before it than the one that was counted: the log was"
+                " cut and grew again, or is another; restore it, or run `streams rebuild`"
+            )
+        self.proved = True
+        return records[len(before) :]
+
+    def _mark(self, offset: int) -> str:
+        """The last record before this offset, which is at most the end of the chunk in hand."""
+        at = int(np.searchsorted(self._offsets, offset)) - 1
+        return _marked(self._records[at]) if at >= 0 else self.mark
 
     async def _accepted(
         self, records: Sequence[Record], batch: Batch, faults: list[tuple[int, Reason, str]]
@@ -349,7 +375,8 @@ class Partition:
             cluster = "" if row is None else str(self.table.rows[row]["cluster"])
             erased.append((name, cluster, self.deployment.erasure(name)))
             self.table.erase(name)
-        await self._write(Block(erased=erased, counts=_counted(counts)), Position(end, self.swept_to, self.hashes))
+        position = Position(end, self.swept_to, self.hashes, self._mark(end))
+        await self._write(Block(erased=erased, counts=_counted(counts)), position)
 
     # ---- sweeps ------------------------------------------------------------------------------------------------------
 
@@ -399,11 +426,12 @@ class Partition:
         hashes: int | None = None,
     ) -> None:
         """Writes rows (ascending) with their entries in blocks; the last one moves the guard."""
-        before = Position(self.offset, self.swept_to, self.hashes)
+        before = Position(self.offset, self.swept_to, self.hashes, self.mark)
         after = Position(
             offset,
             self.swept_to if swept_to is None else swept_to,
             self.hashes if hashes is None else hashes,
+            self._mark(offset),
         )
         entries = entries[np.argsort(entries["row"], kind="stable")]
         size = self.store.settings.block
@@ -430,7 +458,7 @@ class Partition:
     async def _write(self, block: Block, position: Position) -> None:
         """Starts the guarded write once the one before is settled; what is computed meanwhile overlaps with Redis."""
         await self.settle()
-        self.offset, self.swept_to, self.hashes = position.offset, position.swept_to, position.hashes
+        self.offset, self.swept_to, self.hashes, self.mark = astuple(position)
         self.flight = asyncio.create_task(self._send(self.token, token(), position, block))
         for _ in range(3):  # let the bytes leave before we go on computing
             await asyncio.sleep(0)
@@ -444,6 +472,10 @@ class Partition:
                 await self._take_model(version)
             else:  # somebody else wrote, or Redis went back in time
                 self.log.lose(self)
+
+
+def _marked(record: Record) -> str:
+    return marked(record.offset, record.timestamp, record.key, record.value)
 
 
 def _span(sorted_rows: Array, block_rows: Array) -> tuple[int, int]:

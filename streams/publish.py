@@ -36,6 +36,9 @@ async def publish(store: Store, settings: Settings, topic: Topic, kept: Kept, pr
     """Puts the artefact into Redis; returns its version."""
     deployment = await store.published()
     if deployment:
+        deployment.check(settings, topic.id, topic.partitions)
+    topic.check()
+    if deployment:
         return await _swap(store, deployment, kept)
     return await _first(store, settings, topic, kept, progress)
 

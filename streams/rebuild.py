@@ -4,7 +4,7 @@ The rule: every guard first gets a new token and is `rebuilding`, so that no wor
 is set last. A broken rebuild is run again. What workers fold again announces no change twice.
 """
 
-from streams.deployment import DeploymentError
+from streams.deployment import DeploymentError, Guard
 from streams.kafka import Topic
 from streams.kept import Kept
 from streams.publish import Progress, seed_all
@@ -16,6 +16,8 @@ async def rebuild(store: Store, topic: Topic, kept: Kept, progress: Progress) ->
     """Seeds the states as of the cut-off; workers then fold the topic again from its start."""
     # 1. Refusals come before anything is touched.
     deployment = await store.deployment()
+    deployment.check(store.settings, topic.id, topic.partitions)
+    topic.check()
     if kept.artefact.trained_through != deployment.cut_off:
         raise DeploymentError(
             "DIR was fitted to another cut-off than the deployment's: give the DIR of the first publish"
@@ -25,7 +27,8 @@ async def rebuild(store: Store, topic: Topic, kept: Kept, progress: Progress) ->
         raise DeploymentError(f"{store.keys.version(version)}, the serving model, is not in Redis: restore it")
     bounds = topic.bounds[: deployment.partitions]
     for p, (low, _) in enumerate(bounds):
-        if low > 0:
+        guard = await _guard(store, p)
+        if low > (guard.start if guard else 0):
             raise DeploymentError(
                 f"partition {p} begins at offset {low}: older events are gone, they cannot be folded again"
             )
@@ -43,8 +46,13 @@ async def rebuild(store: Store, topic: Topic, kept: Kept, progress: Progress) ->
 
 async def _quiet_until(store: Store, partition: int, high: int) -> int:
     """Up to where changes may have been announced: as the guard says; all of the log where none can be read."""
-    try:
-        guard = await store.guard(partition)
-    except DeploymentError:  # damaged: a rebuild is the way out
-        guard = None
+    guard = await _guard(store, partition)
     return high if guard is None else max(guard.offset, guard.quiet_until)
+
+
+async def _guard(store: Store, partition: int) -> Guard | None:
+    """None for a damaged one too: a rebuild is the way out."""
+    try:
+        return await store.guard(partition)
+    except DeploymentError:
+        return None

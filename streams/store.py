@@ -61,11 +61,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Position:
-    """Where a write leaves its partition: the guard's offset, swept_to and hashes."""
+    """Where a write leaves its partition: fields of the guard (streams/deployment.py says what each is)."""
 
     offset: int
     swept_to: int
     hashes: int
+    mark: str = ""
 
 
 def connect(url: str) -> "redis.asyncio.Redis":
@@ -151,7 +152,7 @@ class Store:
     async def seeding(self, partition: int, position: Position) -> bytes:
         """A guard that stands there and is not READY; returns its token."""
         fresh = token()
-        mapping = {"token": fresh, "state": GuardState.SEEDING, **asdict(position)}
+        mapping = {"token": fresh, "state": GuardState.SEEDING, **asdict(position), "start": position.offset}
         await self.redis.hset(self.keys.guard(partition), mapping=mapping)
         return fresh
 

@@ -34,10 +34,11 @@ Difference = tuple[str, str, Any, Any]  # customer_id, what, in Redis, as it sho
 
 @dataclass(frozen=True)
 class Verdict:
-    """How many customers were recounted, and what differs."""
+    """How many customers there are, what differs, and why some could not be recounted."""
 
     customers: int
     wrong: list[Difference]
+    unknown: Sequence[str] = ()
 
     @property
     def wrong_customers(self) -> int:
@@ -60,7 +61,7 @@ async def verify(
         customers, wrong = customers + counted, wrong + differing
     if await store.run_id() != server:
         raise exceptions.ConnectionError("Redis was started anew in the middle of verify: run it again")
-    return Verdict(customers, sorted(wrong, key=lambda difference: difference[0]))
+    return Verdict(customers, sorted(wrong, key=lambda difference: difference[0]), run.unknown)
 
 
 class _Run:
@@ -75,6 +76,7 @@ class _Run:
         self.hashes: dict[int, list[str]] = {}  # by partition: whose hash there is
         self.clusters: dict[int, set[int]] = {}  # by partition: which segment sets there are
         self.names: Names = {}
+        self.unknown: list[str] = []  # a line for each partition whose log is not whole any more
 
     def home(self, name: str) -> int:
         """The partition of a customer; -1 for a name that is not UTF-8, which nobody can have."""
@@ -94,8 +96,15 @@ class _Run:
 
     async def partition(self, p: int) -> tuple[int, list[Difference]]:
         """How many customers there must be, and what differs."""
-        offset = self._offset(p, await self.store.guard(p))
-        past, live = self.past[self.homes == p], self._log(p, self.topic.bounds[p][0], offset)
+        low, high = self.topic.bounds[p]
+        guard = await self.store.guard(p)
+        offset = self._offset(p, guard)
+        if not low <= offset <= high:
+            raise DeploymentError(
+                f"{self.store.keys.guard(p)} stands at offset {offset}, but partition {p} holds {low} to {high}: events"
+                " are missing or the topic is another; restore it, or run `python -m streams rebuild`"
+            )
+        past, live = self.past[self.homes == p], self._log(p, low, offset)
         stored = await self.store.names(p, self.clusters.get(p, ()))
         strays = {name for name in stored if self.home(name) != p}
         wrong: list[Difference] = [(_printable(name), f"partition {p}", "present", "absent") for name in strays]
@@ -106,6 +115,12 @@ class _Run:
         late = self._log(p, offset, int(found["upto"].max()))
         events = pd.concat([past, live, late], ignore_index=True)
         events = events[events["offset"] < events["customer_id"].map(found["upto"])]
+        if guard is not None and low > guard.start:
+            what = f"records {guard.start:,} to {low - 1:,} of it were deleted"
+            self.unknown.append(
+                f"partition {p}: {what}, so {int(found['state'].sum()):,} customers cannot be recounted"
+            )
+            return int(found["state"].sum()), wrong + differences(found, None, self.names)
         counted = recount(events.assign(place=np.arange(len(events))))
         return len(counted), wrong + differences(found, counted, self.names)
 
@@ -180,19 +195,24 @@ def _rows(packed: Sequence[bytes | None]) -> Any:
         return joined([_rows(packed[:half]), _rows(packed[half:])]) if half else _rows([None])
 
 
-def differences(found: pd.DataFrame, counted: pd.DataFrame, names: Names) -> list[Difference]:
+def differences(found: pd.DataFrame, counted: pd.DataFrame | None, names: Names) -> list[Difference]:
     """Customers of the recount have a state, a hash and a place in one segment set, nobody else has any of them; the
-    state has the figures of the recount, the hash those of both, the set the value of the hash."""
-    state, shown, real = found["state"], found["hash"], found.index.isin(counted.index)
+    state has the figures of the recount, the hash those of both, the set the value of the hash.
+
+    counted: None where it is not known; then what stands in Redis must agree with itself.
+    """
+    state, shown = found["state"], found["hash"]
+    real = state if counted is None else pd.Series(found.index.isin(counted.index), index=found.index)
     wrong = [
         *_unequal("state", found.index, _there(state), _there(real)),
         *_unequal("hash", found.index, _there(shown), _there(real)),
         *_unequal("segment sets", found.index, found["sets"], found["cluster"].astype(str).where(state, "none")),
     ]
     held, read, scored = found[state & real], found[shown & real], found[state & shown]
+    figures = held if counted is None else counted
     for name in COMPARED:
-        wrong += _unequal(f"state: {name}", held.index, held[name].tolist(), counted.loc[held.index, name].tolist())
-    for name, texts in _recounted(counted.loc[read.index]).items():
+        wrong += _unequal(f"state: {name}", held.index, held[name].tolist(), figures.loc[held.index, name].tolist())
+    for name, texts in _recounted(figures.loc[read.index]).items():
         wrong += _unequal(f"hash: {name}", read.index, read[f"hash: {name}"], texts)
     for name, texts in _served(scored, names).items():
         wrong += _unequal(f"hash: {name}", scored.index, scored[f"hash: {name}"], texts)

@@ -1,6 +1,6 @@
 -- One guarded write: scores, states, examples, changes and guard, or nothing. Answers {stored token, serving version}.
 -- KEYS  1 guard  2 state  3 changes  4 rejected  5 model
--- ARGV  1 token expected  2 new token  3 guard: offset, swept_to, hashes  4 block (below)  5 states  6 entries  7 prefix
+-- ARGV  1 token expected  2 new token  3 guard: the fields that this write gives it  4 block (below)  5 states  6 entries  7 prefix
 -- The block is a map: partition, size, fields, common, names, values, segments, entries, entry_size, changes, erased, counts,
 -- training_days, changes_kept (streams/store.py, class Block, says what each holds).
 -- Everything is checked before the first write, for Redis does not roll back; the guard is written last.
@@ -69,5 +69,9 @@ for _, erased in ipairs(block.erased) do
   redis.call('HSET', prefix .. ':erased:' .. p, erased[3], guard.offset)
 end
 for _, count in ipairs(block.counts) do redis.call('HINCRBY', KEYS[4], count[1], count[2]) end
-redis.call('HSET', KEYS[1], 'offset', guard.offset, 'swept_to', guard.swept_to, 'hashes', guard.hashes, 'token', ARGV[2])
+local position = {'token', ARGV[2]}
+for name, value in pairs(guard) do
+  position[#position + 1], position[#position + 2] = name, value
+end
+redis.call('HSET', KEYS[1], unpack(position))
 return {ARGV[2], version}

@@ -27,7 +27,12 @@ def init() -> None:
         from streams import kafka
 
         created = await asyncio.to_thread(kafka.create, settings)
-        partitions = (await topic(settings)).partitions
-        click.echo(f"created: {', '.join(created) or 'nothing'}; {settings.events_topic} has {partitions} partitions")
+        found = await topic(settings)
+        found.check()
+        await asyncio.to_thread(kafka.room_of_rejects, settings)
+        for line in found.warnings():
+            click.echo(f"warning: {line}", err=True)
+        many = f"{settings.events_topic} has {found.partitions} partitions"
+        click.echo(f"created: {', '.join(created) or 'nothing'}; {many}")
 
     sys.exit(run(work))

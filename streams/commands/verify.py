@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 @click.option("--history", required=True, type=DIRECTORY, help="The directory of the first publish.")
 @click.option("--most", default=20, show_default=True, help="Differences to print.")
 def verify(history: Path, most: int) -> None:
-    """Recount every customer from history and log with pandas, and compare with Redis; exit code 1 if any differs.
+    """Recount every customer from history and log with pandas, and compare with Redis.
+
+    Exit code 1 if any differs, 2 if some could not be recounted for their records are gone.
 
     \b
     Example:
@@ -43,7 +45,9 @@ def verify(history: Path, most: int) -> None:
             )
         for name, field, found, expected in verdict.wrong[:most]:
             click.echo(f"{name}: {field}: in Redis {found}, should be {expected}")
+        for line in verdict.unknown:
+            click.echo(f"not verified: {line}")
         click.echo(f"customers: {verdict.customers:,}; wrong: {verdict.wrong_customers:,}")
-        return 1 if verdict.wrong else 0
+        return 1 if verdict.wrong else 2 if verdict.unknown else 0
 
     sys.exit(run(work))

@@ -1,0 +1,219 @@
+"""The log is what it was at the first publish: when somebody changes the topic, workers end with a line about it."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import (
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    ResourceType,
+)
+from deployment import Play, Stopped, World
+from running import Running, purchase, running
+from shops import T0
+
+from demo import services
+from streams.kafka import KafkaProblem, Topic
+
+YEARS = "9223372036854775807"
+
+
+def altered(deployment: Running, topic: str, **config: str) -> None:
+    entries = [
+        ConfigEntry(name.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in config.items()
+    ]
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+    deployment.admin.incremental_alter_configs([resource])[resource].result(15)
+
+
+def made_anew(deployment: Running) -> None:
+    deployment.admin.delete_topics([deployment.name])[deployment.name].result(15)
+    time.sleep(0.5)
+    deployment.admin.create_topics([NewTopic(deployment.name, 1, 1)])[deployment.name].result(15)
+
+
+def grown(deployment: Running) -> None:
+    deployment.admin.create_partitions([NewPartitions(deployment.name, 3)])[deployment.name].result(15)
+
+
+def compacted(deployment: Running) -> None:
+    altered(deployment, deployment.name, cleanup_policy="delete,compact")
+
+
+def timeless(deployment: Running) -> None:
+    altered(deployment, deployment.name, message_timestamp_after_max_ms=YEARS)
+
+
+def rejects_gone(deployment: Running) -> None:
+    deployment.admin.delete_topics([deployment.settings.rejected_topic])[deployment.settings.rejected_topic].result(15)
+
+
+def rejects_small(deployment: Running) -> None:
+    altered(deployment, deployment.settings.rejected_topic, max_message_bytes="2000")
+
+
+CHANGES: dict[Callable[[Running], None], str] = {
+    made_anew: "the topic was deleted and made anew",
+    grown: "partitions is 3, but was 1 at the first publish: customers would move",
+    compacted: "has cleanup.policy=delete,compact",
+    timeless: f"message.timestamp.after.max.ms={YEARS}",
+    rejects_gone: ".rejected: run `python -m streams init`",
+    rejects_small: ".rejected takes records of 2,000 bytes only",
+}
+
+
+def bought(deployment: Running, *customers: str) -> None:
+    producer = deployment.producer()
+    for customer in customers:
+        key, value, timestamp = purchase(customer, f"of-{customer}", T0)
+        producer.produce(deployment.name, value, key, timestamp=timestamp)
+    producer.flush()
+
+
+@pytest.mark.e2e
+def test_a_topic_that_changes_under_a_running_worker_ends_it(
+    kafka: str, valkey: services.Valkey, nobody: Path, tmp_path: Path
+) -> None:
+    """Within seconds and with the reason; whoever starts then says the same. Mutation caught: `watch` not repeated."""
+    with contextlib.ExitStack() as stack:
+        worlds = {change: stack.enter_context(running(kafka, valkey.url, nobody, tmp_path)) for change in CHANGES}
+        for world in worlds.values():
+            bought(world, "ann")
+            world.worker()
+        for world in worlds.values():
+            world.reaches(1)
+        for change, world in worlds.items():
+            altered(world, world.name, retention_ms="1000000000")
+            change(world)
+        for change, world in worlds.items():
+            assert world.workers[0].ends() == 2, world.said
+            last = [line for line in world.said.splitlines() if "streams worker" in line][-1]
+            assert CHANGES[change] in last, world.said
+        assert CHANGES[compacted] in worlds[compacted].command("publish", str(nobody), code=2)
+        assert CHANGES[timeless] in worlds[timeless].command("rebuild", "--history", str(nobody), code=2)
+        assert CHANGES[rejects_small] in worlds[rejects_small].command("init", code=2)
+        assert CHANGES[made_anew] in worlds[made_anew].command("worker", code=2)
+        world = worlds[rejects_gone]
+        assert f"created: {world.settings.rejected_topic}" in world.command("init")
+        assert "keeps 1000000000 ms only; a rebuild needs all records" in world.command("init")
+        world.env["CRM_EVENTS_TOPIC"] = worlds[compacted].name
+        for args in (["publish", str(nobody)], ["rebuild", "--history", str(nobody)]):
+            assert f"topic is {worlds[compacted].name}, but was {world.name}" in world.command(*args, code=2)
+
+
+@pytest.mark.e2e
+def test_verify_says_what_it_cannot_verify(kafka: str, valkey: services.Valkey, nobody: Path, tmp_path: Path) -> None:
+    """Records behind the guard are gone. Mutation caught: their customers called wrong."""
+    with running(kafka, valkey.url, nobody, tmp_path) as deployment:
+        bought(deployment, *(f"c{n}" for n in range(40)))
+        deployment.worker()
+        deployment.reaches(40)
+        deployment.admin.delete_records([TopicPartition(deployment.name, 0, 30)])[
+            TopicPartition(deployment.name, 0)
+        ].result(15)
+        said = deployment.command("verify", "--history", str(nobody), code=2)
+        assert said.splitlines() == [
+            "not verified: partition 0: records 0 to 29 of it were deleted, so 40 customers cannot be recounted",
+            "customers: 40; wrong: 0",
+        ]
+        deployment.redis.hset(f"{deployment.name}:customer:c3", "orders", 7)
+        said = deployment.command("verify", "--history", str(nobody), code=1)
+        assert "c3: hash: orders: in Redis 7, should be 1" in said
+        assert "begins at offset 30: older events are gone" in deployment.command(
+            "rebuild", "--history", str(nobody), code=2
+        )
+
+
+# ---- a log that was cut and grew again -------------------------------------------------------------------------------
+@pytest.mark.parametrize("kind", ["another event", "the same at another time", "a tombstone", "the end was a reject"])
+def test_a_log_that_was_cut_and_grew_again_is_noticed(play: Play, kind: str) -> None:
+    """The offset is within the log, what stands before it is another record. Mutation caught: `mark` not compared."""
+
+    async def scenario(world: World) -> None:
+        for n in range(5):
+            world.log.buy(f"c{n}", T0)
+        if kind == "the end was a reject":
+            world.log.put(b"c", b"{", T0)
+        part = await world.located()
+        await world.catch_up(part)
+        held = world.log.records[0]
+        cut = held.pop()
+        if kind == "another event":
+            world.log.buy("else", T0)
+        elif kind == "the same at another time":
+            world.log.put(cut.key, cut.value, cut.timestamp * 1000 + 1_000)
+        else:
+            world.log.erase("c1", T0)
+        for n in range(3):
+            world.log.buy(f"d{n}", T0)
+        other = await world.located()
+        with pytest.raises(Stopped, match=r"holds another record before it .* the log was cut and grew again"):
+            await world.catch_up(other)
+
+    play(scenario)
+
+
+def test_the_same_log_is_gone_on_with(play: Play) -> None:
+    """Whatever was counted last, nothing is counted again; also where a chunk ended with a reject, a sweep or holes."""
+
+    async def scenario(world: World) -> None:
+        for day in range(4):
+            world.log.buy("ann", T0 + day)
+            world.log.put(b"ann", b"{", T0 + day)
+            world.log.tick(T0 + day + 1)
+            await world.catch_up(await world.located())
+            await world.catch_up(await world.located(), len(world.log.records[0]))
+            assert world.customer("ann")["orders"] == str(day + 1)
+        assert [offset for offset, _ in world.log.sought] == [0, 2, 2, 5, 5, 8, 8, 11]
+
+    play(scenario)
+
+
+def test_a_mark_that_was_deleted_is_passed(play: Play) -> None:
+    """Records behind the guard may expire: the log still holds the offset."""
+
+    async def scenario(world: World) -> None:
+        world.log.buy("ann", T0)
+        await world.catch_up(await world.located())
+        world.log.buy("ann", T0, order_id="o2")
+        world.log.low = 1
+        await world.catch_up(await world.located())
+        assert world.customer("ann")["orders"] == "2"
+
+    play(scenario)
+
+
+# ---- what a topic may be ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("config", "refused"),
+    [
+        ({}, None),
+        ({"cleanup.policy": "delete", "message.timestamp.after.max.ms": "3600000"}, None),
+        ({"cleanup.policy": "compact"}, "compaction forgets"),
+        ({"cleanup.policy": "compact,delete"}, "compaction forgets"),
+        ({"message.timestamp.after.max.ms": YEARS}, "any time to come"),
+        ({"message.timestamp.after.max.ms": "86400001"}, "any time to come"),
+        ({"message.timestamp.after.max.ms": YEARS, "message.timestamp.type": "LogAppendTime"}, None),
+    ],
+)
+def test_settings_with_which_the_log_is_not_what_was_sent_are_refused(
+    config: dict[str, str], refused: str | None
+) -> None:
+    with pytest.raises(KafkaProblem, match=refused) if refused else contextlib.nullcontext():
+        Topic("t", "id", [(0, 0)], config).check()
+
+
+def test_a_topic_that_forgets_is_warned_of() -> None:
+    lines = Topic("t", "id", [(0, 0)], {"retention.ms": "5", "retention.bytes": "7"}).warnings()
+    assert lines == [
+        "t keeps 5 ms only; a rebuild needs all records: set retention.ms=-1",
+        "t keeps 7 bytes of records a partition only; a rebuild needs all records: set retention.bytes=-1",
+    ]
