@@ -4,6 +4,7 @@ It shares nothing with the decoder and the fold but the file of cleaned events: 
 group-by. So it is slow, and must agree with them on every event (a test holds both to that).
 """
 
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -50,20 +51,37 @@ def parse(key: bytes | None, value: bytes | None, timestamp: int) -> tuple[Any, 
     return event_id, kind, customer_id, t, order_id, -amount if kind == RETURN else amount
 
 
+class _Object(dict[str, Any]):
+    """A JSON object: of a field given twice the last counts, and `pairs` still has the others."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.pairs = pairs
+
+
 def _json(value: bytes) -> Any:
     """The value as JSON, strictly: in UTF-8, without NaN and lone surrogates, nested to DEPTH; numbers stay texts."""
-    found = json.loads(value.decode(), parse_int=_Number, parse_float=_Number, parse_constant=int)  # int("NaN") raises
-    if b"\\u" in value:
-        json.dumps(found, ensure_ascii=False).encode()
-    if value.count(b"[") + value.count(b"{") > DEPTH and _depth(found) > DEPTH:
-        raise ValueError("nested too deep")
+    found = json.loads(
+        value.decode(),
+        parse_int=_Number,
+        parse_float=_Number,
+        parse_constant=int,  # int("NaN") raises
+        object_pairs_hook=_Object,
+    )
+    if b"\\u" in value or value.count(b"[") + value.count(b"{") > DEPTH:
+        _strict(found, DEPTH)
     return found
 
 
-def _depth(value: Any) -> int:
-    if not isinstance(value, dict | list):
-        return 0
-    return 1 + max(map(_depth, value.values() if isinstance(value, dict) else value), default=0)
+def _strict(value: Any, deep: int) -> None:
+    """Raises ValueError for a lone surrogate anywhere, and for what is nested deeper than `deep`."""
+    if isinstance(value, str):
+        value.encode()
+    elif isinstance(value, _Object | list):
+        if not deep:
+            raise ValueError("nested too deep")
+        for each in itertools.chain(*value.pairs) if isinstance(value, _Object) else value:
+            _strict(each, deep - 1)
 
 
 def _id(value: Any) -> str:
