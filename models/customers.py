@@ -7,6 +7,7 @@ One row a customer in a columnar table, one kernel for history, stream, replay a
  3. `due` > `swept_to` for every row at every time: once a partition is swept to d, it makes no example of a day <= d.
  4. A late event counts in the sums with its own day's weight, never in a window that closed; `last`, `at` only grow.
  5. An event below the row's `seen` is skipped: a replay repeats nothing.
+ 6. A sum of money that int64 cannot hold stays at the end of its range: it never changes its sign.
 """
 
 import decimal
@@ -26,6 +27,7 @@ from models.rows import (
     DAY,
     ENTRY,
     EVENTS,
+    LARGEST,
     NONE,
     ORDERS,
     RAW,
@@ -87,6 +89,14 @@ def landmark(r: Any, horizon: int, out: Any) -> None:
 
 
 @njit
+def added(total: int, amount: int) -> int:
+    """The sum, held at the ends of int64."""
+    if amount > 0:
+        return LARGEST if total > LARGEST - amount else total + amount
+    return -LARGEST if total < -LARGEST - amount else total + amount
+
+
+@njit
 def rescale(r: Any, day: int) -> None:
     """Moves the decayed sums from the blocks of their day to those of `day`: powers of two, exact."""
     base = r.at // DAY
@@ -136,14 +146,14 @@ def trade(r: Any, t: int, kind: int, amount: int, order: int, swept_to: int, hor
     if kind == PURCHASE:
         purchase(r, t, swept_to, horizon)
     else:
-        r.returned -= amount
+        r.returned = added(r.returned, -amount)
     w30, w90 = up(UP30, day, base), up(UP90, day, base)
     current = day >= r.due - horizon  # else too late for the open window
     if kind == PURCHASE and order not in r.order_ids:
         r.order_ids[r.order_slot], r.order_slot = order, (r.order_slot + 1) % ORDERS
         r.orders, r.n30, r.n90, r.window_orders = r.orders + 1, r.n30 + w30, r.n90 + w90, r.window_orders + current
-    r.spend, r.s30, r.s90 = r.spend + amount, r.s30 + amount * w30, r.s90 + amount * w90
-    r.window += amount if current else 0
+    r.spend, r.s30, r.s90 = added(r.spend, amount), r.s30 + amount * w30, r.s90 + amount * w90
+    r.window = added(r.window, amount if current else 0)
 
 
 @njit

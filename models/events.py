@@ -26,7 +26,7 @@ from models.kinds import ERASE, NUMBER_OF, RETURN, TICK, TRADED, EventType, list
 SECOND = 1_000_000
 FUTURE = 600 * SECOND  # how far an event may be ahead of its own record's timestamp, inclusive
 END = 7_258_118_400  # 2200-01-01T00:00:00Z in seconds, exclusive; time begins at 0
-LIMIT = 2**62  # of an amount in 1/10,000, exclusive: one bit is left for sums
+MOST = 10**13  # of an amount in 1/10,000, and of a quantity, inclusive: a customer's sums hold 922,337 such amounts
 ID_BYTES = 128
 TICKS = "tick"  # the event_type of a record that only asks for a sweep
 DEPTH = 200  # of nested JSON, inclusive; a limit of our own, for Python's depends on version and caller
@@ -220,7 +220,7 @@ def _microseconds(moment: datetime | float) -> int:
 
 def _amount(fields: dict[str, msgspec.Raw]) -> int:
     quantity, price = _quantity(*_number(fields, "quantity")), _price(*_number(fields, "unit_price"))
-    if quantity * price >= LIMIT:
+    if quantity * price > MOST:
         raise Rejected(Reason.overflow, "quantity x unit_price is too large")
     return quantity * price
 
@@ -229,7 +229,7 @@ def _number(fields: dict[str, msgspec.Raw], name: str) -> tuple[float, str]:
     text = bytes(_field(fields, name, msgspec.Raw, "")).decode()
     if text[0] not in "-0123456789":
         raise Rejected(Reason.wrong_field, f"{name} must be a number")
-    if (number := float(text)) >= LIMIT:
+    if (number := float(text)) > MOST:
         raise Rejected(Reason.overflow, f"{name} is too large")
     return number, text
 
@@ -326,7 +326,7 @@ def _times(moments: list[int | float | datetime]) -> NDArray[np.int64]:
 
 
 def _amounts(wires: list[_Wire], kind: NDArray[np.int8]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Amounts, and where they are exact."""
+    """Amounts, and where they are exact and not too large."""
     amount, fine = np.zeros(len(wires), np.int64), np.ones(len(wires), np.bool_)
     sold = np.flatnonzero(np.isin(kind, TRADED))
     chosen = [wires[i] for i in sold.tolist()]
@@ -336,7 +336,7 @@ def _amounts(wires: list[_Wire], kind: NDArray[np.int8]) -> tuple[NDArray[np.int
     # Below 2**43 the double and the product err by less than .002 together: only near a half does the text decide.
     exact = (np.abs(price - units) < 0.49) & (quantity == np.rint(quantity))
     product = np.where(exact, units, 0).astype(np.int64) * np.where(exact, quantity, 0).astype(np.int64)
-    amount[sold], fine[sold] = np.where(kind[sold] == RETURN, -product, product), exact
+    amount[sold], fine[sold] = np.where(kind[sold] == RETURN, -product, product), exact & (product <= MOST)
     return amount, fine
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 DAY = 86_400_000_000  # microseconds
 NONE, NEVER = -(2**63), 2**31 - 1  # a time, a day that never was
+LARGEST = 2**63 - 1  # that a sum of money can hold, either way, in 1/10,000
 EVENTS, ORDERS = 16, 8  # how far back an event id and an order id are recognised
 RING = 16  # purchases of offered products that are remembered
 SCHEMA = 2  # of a row

@@ -4,6 +4,7 @@ It shares nothing with the decoder and the fold but the file of cleaned events: 
 group-by. So it is slow, and must agree with them on every event (a test holds both to that).
 """
 
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -14,13 +15,13 @@ from typing import Any
 import pandas as pd
 
 from models.kinds import ERASE, NUMBER_OF, PURCHASE, RETURN, TRADED
-from models.rows import DAY, EVENTS, ORDERS
+from models.rows import DAY, EVENTS, LARGEST, ORDERS
 from streams import kafka
 from streams.settings import Settings
 
 COMPARED = ("orders", "spend", "returned", "days", "first", "last", "at")  # the figures, as a state names them
 SECOND, EPOCH = 1_000_000, datetime(1970, 1, 1)
-FUTURE, END, LIMIT, DEPTH = 600 * SECOND, 7_258_118_400 * SECOND, 2**62, 200  # docs/events.md
+FUTURE, END, MOST, DEPTH = 600 * SECOND, 7_258_118_400 * SECOND, 10**13, 200  # docs/events.md
 ISO = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])([01]\d|2[0-3]):?([0-5]\d))", re.ASCII
 )
@@ -50,20 +51,37 @@ def parse(key: bytes | None, value: bytes | None, timestamp: int) -> tuple[Any, 
     return event_id, kind, customer_id, t, order_id, -amount if kind == RETURN else amount
 
 
+class _Object(dict[str, Any]):
+    """A JSON object: of a field given twice the last counts, and `pairs` still has the others."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.pairs = pairs
+
+
 def _json(value: bytes) -> Any:
     """The value as JSON, strictly: in UTF-8, without NaN and lone surrogates, nested to DEPTH; numbers stay texts."""
-    found = json.loads(value.decode(), parse_int=_Number, parse_float=_Number, parse_constant=int)  # int("NaN") raises
-    if b"\\u" in value:
-        json.dumps(found, ensure_ascii=False).encode()
-    if value.count(b"[") + value.count(b"{") > DEPTH and _depth(found) > DEPTH:
-        raise ValueError("nested too deep")
+    found = json.loads(
+        value.decode(),
+        parse_int=_Number,
+        parse_float=_Number,
+        parse_constant=int,  # int("NaN") raises
+        object_pairs_hook=_Object,
+    )
+    if b"\\u" in value or value.count(b"[") + value.count(b"{") > DEPTH:
+        _strict(found, DEPTH)
     return found
 
 
-def _depth(value: Any) -> int:
-    if not isinstance(value, dict | list):
-        return 0
-    return 1 + max(map(_depth, value.values() if isinstance(value, dict) else value), default=0)
+def _strict(value: Any, deep: int) -> None:
+    """Raises ValueError for a lone surrogate anywhere, and for what is nested deeper than `deep`."""
+    if isinstance(value, str):
+        value.encode()
+    elif isinstance(value, _Object | list):
+        if not deep:
+            raise ValueError("nested too deep")
+        for each in itertools.chain(*value.pairs) if isinstance(value, _Object) else value:
+            _strict(each, deep - 1)
 
 
 def _id(value: Any) -> str:
@@ -90,11 +108,11 @@ def _amount(event: Any) -> int:
     quantity, price = event["quantity"], event["unit_price"]
     if not isinstance(quantity, _Number) or not isinstance(price, _Number):
         raise TypeError("not a number")
-    if not float(quantity).is_integer() or not 0 < float(quantity) < LIMIT or not 0 <= float(price) < LIMIT:
+    if not float(quantity).is_integer() or not 0 < float(quantity) <= MOST or not 0 <= float(price) <= MOST:
         raise ValueError("out of range")
     units = int(quantity) if quantity.isdigit() else int(float(quantity))
     cost = Decimal(price).quantize(Decimal("0.0001"), ROUND_HALF_EVEN).scaleb(4) if float(price) else 0
-    if units * int(cost) >= LIMIT:
+    if units * int(cost) > MOST:
         raise ValueError("too large")
     return units * int(cost)
 
@@ -131,14 +149,26 @@ def recount(events: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "orders": orders.groupby("customer_id").size(),
-            "spend": events.groupby("customer_id")["amount"].sum(),
-            "returned": returned.groupby(events["customer_id"]).sum(),
+            "spend": _summed(events["amount"], events["customer_id"]),
+            "returned": _summed(returned, events["customer_id"]),
             "days": day[~_too_late(purchases, day)].groupby(purchases["customer_id"]).nunique(),
             "first": by_purchase["occurred_at"].min(),
             "last": by_purchase["occurred_at"].max(),
             "at": events.groupby("customer_id")["occurred_at"].max(),
         }
     )
+
+
+def _summed(amounts: "pd.Series[int]", by: "pd.Series[str]") -> "pd.Series[int]":
+    """The sum of each customer; one that comes near the end of int64 is added up again in order, and held there."""
+    found = amounts.groupby(by).sum()
+    reach = amounts.astype(float).abs().groupby(by).sum()
+    for name in reach.index[reach > LARGEST / 2]:
+        total = 0
+        for amount in amounts[by == name].tolist():
+            total = max(-LARGEST, min(LARGEST, total + amount))
+        found[name] = total
+    return found
 
 
 def _too_late(purchases: pd.DataFrame, day: "pd.Series[int]") -> "pd.Series[bool]":

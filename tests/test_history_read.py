@@ -147,7 +147,7 @@ def plain_amount(kind: int, quantity: int | None, price: int | None) -> int | No
     if quantity is None or price is None or quantity == 0 or quantity % 10_000 or price < 0:
         return None
     size = abs(quantity) // 10_000 * price
-    return None if size >= 2**62 else -size if kind == RETURN else size
+    return None if size > 10**13 or abs(quantity) > 10**17 else -size if kind == RETURN else size
 
 
 def plain(rows: Sequence[Sequence[str]], until: int) -> tuple[list[list[object]], Counter[str]]:
@@ -286,10 +286,21 @@ def test_a_quantity_may_be_of_kilos_and_without_one_a_line_is_one_unit(file: Pat
     assert load(file, text, columns).frame.quantity.tolist() == [10_000, -10_000, 0]
 
 
-def test_an_amount_that_int64_cannot_hold_is_a_bad_number(file: Path) -> None:
-    text = f"c,t,q,p\nx,2020-01-01,1,1\nx,2020-01-02,{10**14},100000\nx,2020-01-03,{10**10},46116.8602\n"
-    read = load(file, text, {"customer_id": "c", "occurred_at": "t", "quantity": "q", "unit_price": "p"})
-    assert (read.counts.kept, read.counts.bad_numbers) == (1, 2)
+def test_what_is_worth_more_than_a_thousand_millions_is_a_bad_number(file: Path) -> None:
+    """As in the stream; the last two are more than int64 holds."""
+    head, columns = "c,t,q,p\n", {"customer_id": "c", "occurred_at": "t", "quantity": "q", "unit_price": "p"}
+    good, bad = ["1,1e9", "-2,5e8", f"{10**13},0.0001"], ["1,1000000000.0001", "-2,500000000.0001", f"{10**13 + 1},0"]
+    bad += [f"{10**14},100000", f"{10**10},46116.8602"]
+    lines = [f"x,2020-01-{day:02},{row}\n" for day, row in enumerate(good + bad, 1)]
+    read = load(file, head + "".join(lines), columns)
+    assert (read.counts.bad_numbers, read.frame.amount.tolist()) == (len(bad), [10**13, -(10**13), 10**13])
+    rows = [
+        f"x,2020-01-{day:02},{row}\n" for day, row in enumerate(["1e9,1", "-1e9,1", "1000000000.0001,1", "4e14,1"], 1)
+    ]
+    read = load(
+        file, "c,t,amount,q\n" + "".join(rows), {name: columns[name] for name in ("customer_id", "occurred_at")}
+    )
+    assert (read.counts.bad_numbers, read.frame.amount.tolist()) == (2, [10**13, -(10**13)])
 
 
 # ---- times -----------------------------------------------------------------------------------------------------------

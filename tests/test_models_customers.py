@@ -429,6 +429,19 @@ def test_ends_of_time_meet_in_one_customer() -> None:
         assert len(entries) == (0 if events[0].t else len(range(int(entries["day"][0]), ends[1].t // DAY + 1, 30)))
 
 
+def test_a_sum_that_int64_cannot_hold_stays_at_the_end_of_its_range() -> None:
+    """And what is taken back goes down from there, as `verify` counts it. Mutation caught: sums that wrap around."""
+    most, day = 2**63 - 1, FIRST_DAY * DAY
+    steps = [(PURCHASE, 2**62)] * 3 + [(RETURN, -(2**61))] + [(PURCHASE, 5)]
+    back = [(PURCHASE, 1)] + [(RETURN, -(2**62))] * 3 + [(PURCHASE, 7)]
+    for pairs, spend, returned in ((steps, most - 2**61 + 5, 2**61), (back, -most + 7, most)):
+        events = [Event("c", day, kind, n, f"o{i}", f"e{i}") for i, (kind, n) in enumerate(pairs)]
+        row = story(*events)[0].rows[0]
+        assert (row["spend"], row["window"], row["returned"]) == (spend, spend, returned)
+        counted = recount(oracles.frame([*events, Event("d", day, PURCHASE, 3, "o", "e")]))
+        assert counted.loc[["c", "d"], ["spend", "returned"]].to_numpy().tolist() == [[spend, returned], [3, 0]]
+
+
 # ---- the table -------------------------------------------------------------------------------------------------------
 def test_an_empty_history_is_an_empty_table() -> None:
     table, entries, skipped = story()

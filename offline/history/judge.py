@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from models.events import ID_BYTES, LIMIT
+from models.events import ID_BYTES, MOST
 from models.kinds import NUMBER_OF, PURCHASE, RETURN, TRADED
 from offline.history import files, steps
 from offline.history.files import SCHEMA, File
@@ -124,9 +124,9 @@ def _amounts(
     else:
         price, sound = money(columns["unit_price"])
         sound &= counted & (quantity % 10_000 == 0) & (quantity != 0) & (price >= 0)
-        sound &= np.abs(quantity / 10_000 * price) < 1.5 * LIMIT  # beyond, int64 would overflow
+        sound &= np.abs(quantity / 10_000 * price) < 2 * MOST  # beyond, int64 might overflow
         amount = np.where(sound, quantity // 10_000, 0) * np.where(sound, price, 0)
-        sound &= np.abs(amount) < LIMIT
+    sound &= (np.abs(amount) <= MOST) & (np.abs(quantity) <= 10_000 * MOST)
     kind = np.where(bought & ((amount < 0) | (quantity < 0)), RETURN, kind).astype(np.int8)
     sign = np.select([kind == PURCHASE, kind == RETURN], [1, -1], 0)
     units = np.where(counted, np.abs(quantity), 10_000)

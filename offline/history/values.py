@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from models.events import END, LIMIT, SECOND
+from models.events import END, SECOND
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -86,7 +86,7 @@ def _units(text: str) -> int | None:
         units = int(Decimal(text).quantize(Decimal("0.0001"), context=_EXACT).scaleb(4, _EXACT))
     except InvalidOperation:  # more than 60 digits
         return None
-    return units if abs(units) < LIMIT else None
+    return units if abs(units) < 2**62 else None
 
 
 _ISO = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:?\d\d)?)?)?$"
