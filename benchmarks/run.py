@@ -100,7 +100,7 @@ def deployment(said: Callable[[str], None]) -> Iterator[Deployment]:
     with tempfile.TemporaryDirectory() as scratch, services.kafka() as kafka, services.valkey() as valkey:
         history, fit = Path(scratch, "history.csv"), Path(scratch, "fit")
         env = {"CRM_KAFKA": kafka.address, "CRM_REDIS_URL": valkey.url, "CRM_EVENTS_TOPIC": "bench.events"}
-        env |= {"CRM_PARTITIONS": str(PARTITIONS), "CRM_CLOCK": "event"}
+        env |= {"CRM_PARTITIONS": str(PARTITIONS)}
         with Redis.from_url(valkey.url) as store:
             made = Deployment(env, store, fit)
             traffic.write_history(history)

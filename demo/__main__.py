@@ -104,9 +104,8 @@ def demo(keep: bool) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch, services.kafka() as kafka, services.valkey() as valkey:
         csv, live = Path(scratch, "purchases.csv"), Path(scratch, "live.parquet")
-        # Models and examples of all six months are kept, to be counted at the end; `event`: this log is of 1998.
-        env = {"CRM_KAFKA": kafka.address, "CRM_REDIS_URL": valkey.url, "CRM_CLOCK": "event"}
-        env |= {"CRM_MODELS_KEPT": "400", "CRM_TRAINING_DAYS": "400"}
+        env = {"CRM_KAFKA": kafka.address, "CRM_REDIS_URL": valkey.url}
+        env |= {"CRM_MODELS_KEPT": "400", "CRM_TRAINING_DAYS": "400"}  # all six months, to be counted at the end
         step(f"CDNOW: {cdnow.write_csv(csv):,} purchases, 1997-01-01 to 1998-06-30; history ends at {cdnow.CUT_OFF}")
         history.write_parquet(history.read([csv], COLUMNS).frame, live)
         columns = ",".join(f"{ours}={theirs}" for ours, theirs in COLUMNS.items())

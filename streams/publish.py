@@ -5,6 +5,7 @@ The rule: `crm:meta` is written last, and workers start only when it stands: an 
 
 import json
 import secrets
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from models import artefact, scores
 from models.artefact import Artefact, Version
 from models.customers import Table
-from models.rows import ENTRY
+from models.rows import DAY, ENTRY
 from streams.compose import compose, opened
 from streams.deployment import Deployment
 from streams.kafka import Topic
@@ -34,6 +35,11 @@ class PublishError(Refusal):
 
 async def publish(store: Store, settings: Settings, topic: Topic, kept: Kept, progress: Progress) -> str:
     """Puts the artefact into Redis; returns its version."""
+    if age(kept.artefact) < 0:
+        raise PublishError(
+            f"the history's cut-off, {np.datetime64(kept.artefact.trained_through, 'D')}, is still to come, and events"
+            " before it would be passed over: fit with --until and a midnight that has passed"
+        )
     deployment = await store.published()
     if deployment:
         deployment.check(settings, topic.id, topic.partitions)
@@ -41,6 +47,11 @@ async def publish(store: Store, settings: Settings, topic: Topic, kept: Kept, pr
     if deployment:
         return await _swap(store, deployment, kept)
     return await _first(store, settings, topic, kept, progress)
+
+
+def age(what: Artefact) -> int:
+    """Days since the cut-off of the history that it was fitted to; negative for one to come."""
+    return time.time_ns() // 1000 // DAY - what.trained_through
 
 
 async def _first(store: Store, settings: Settings, topic: Topic, kept: Kept, progress: Progress) -> str:

@@ -16,6 +16,7 @@ from streams.refusal import Refusal
 
 PREFIX = "CRM_"
 SECRET = "redis_url"  # may hold a password: its value is never printed
+CLOCK, EVENT = f"{PREFIX}CLOCK", "event"  # a setting of before, and its one value that says what holds now
 
 
 class SettingsError(Refusal):
@@ -43,9 +44,6 @@ class Settings(BaseSettings):
     partitioner: Literal["murmur2", "crc32"] = Field(
         default="murmur2",
         description="how producers choose a partition: murmur2 (Java, aiokafka) or crc32 (librdkafka)",
-    )
-    clock: Literal["wall", "event"] = Field(
-        default="wall", description="wall: a midnight passes by the clock; event: only by events (replays of old logs)"
     )
     grace: int = Field(default=3600, ge=0, le=86_400, description="seconds that a day stays open for late events")
     training_days: int = Field(default=35, ge=1, le=10_000, description="days that closed training examples are kept")
@@ -80,8 +78,16 @@ class Settings(BaseSettings):
         return f"{self.events_topic}.rejected"
 
 
+def notes() -> list[str]:
+    """What a worker says once of settings that are no more."""
+    return [f"{CLOCK}={EVENT} is how every deployment works now: remove it"] if CLOCK in os.environ else []
+
+
 def load() -> Settings:
     """The settings of this process's environment; SettingsError says what is wrong in one line."""
+    if (clock := os.environ.get(CLOCK, EVENT)) != EVENT:
+        reason = "by a machine's clock, what is late would be learned as silence"
+        raise SettingsError(f"{CLOCK}={clock}: midnights pass by the events alone ({reason}): remove the setting")
     secrets: dict[str, Any] = {}
     for name in Settings.model_fields:
         path = os.environ.get(f"{PREFIX}{name.upper()}_FILE")

@@ -199,10 +199,8 @@ class Worker:
         self.stalled[part.number] = here
 
     async def tick(self) -> None:
-        """Asks for a sweep of partitions that are consumed to their end but lag behind the others, or the clock."""
+        """Asks for a sweep of partitions that are consumed to their end but lag behind the others: no clock does."""
         target = max(await self.store.swept(self.deployment.partitions))
-        if self.settings.clock == "wall":
-            target = max(target, (int(time.time() * 1e6) - self.grace) // DAY)
         for part in [p for p in self.partitions.values() if p.life is Life.READY and p.swept_to < target]:
             now, key = time.monotonic(), (part.number, target)
             standing = await self.app.consumer.standing_of(self.tp(part.number))

@@ -162,7 +162,7 @@ def write(path: Path, lines: Any) -> None:
 def keep(out: Path) -> None:
     fit, all_events = out / "fit", events()
     with tempfile.TemporaryDirectory() as scratch, services.kafka() as kafka, services.valkey() as valkey:
-        env = {"CRM_KAFKA": kafka.address, "CRM_REDIS_URL": valkey.url, "CRM_CLOCK": "event"}
+        env = {"CRM_KAFKA": kafka.address, "CRM_REDIS_URL": valkey.url}
         env |= {"CRM_EVENTS_TOPIC": TOPIC, "CRM_PARTITIONS": str(PARTITIONS), "CRM_MODELS_KEPT": "6"}
         history, offers = Path(scratch, "history.csv"), Path(scratch, "offers.csv")
         with history.open("w", newline="") as file:

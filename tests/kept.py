@@ -58,7 +58,7 @@ class Taken:
     def __init__(self, kept: Path, kafka: str, redis_url: str) -> None:
         self.fit = kept / "fit"
         self.redis: Any = redis.Redis.from_url(redis_url)  # redis-py types every answer as a union
-        self.env = {"CRM_KAFKA": kafka, "CRM_REDIS_URL": redis_url, "CRM_EVENTS_TOPIC": TOPIC, "CRM_CLOCK": "event"}
+        self.env = {"CRM_KAFKA": kafka, "CRM_REDIS_URL": redis_url, "CRM_EVENTS_TOPIC": TOPIC}
         self.env |= {"CRM_PARTITIONS": str(PARTITIONS), "CRM_MODELS_KEPT": "6"}
         self.settings = Settings(kafka=kafka, redis_url=redis_url, events_topic=TOPIC, partitions=PARTITIONS)
         config: dict[str, str | int | float | bool] = {"bootstrap.servers": kafka, "log_level": 0}

@@ -64,7 +64,6 @@ class Running:
     ) -> None:
         name = f"running-{secrets.token_hex(4)}"
         own = {"kafka": kafka, "redis_url": redis_url, "events_topic": name, "group": name, "prefix": name} | more
-        own.setdefault("clock", "event")
         self.settings = Settings(**own | {"partitions": partitions})
         self.env = {f"CRM_{key.upper()}": str(value) for key, value in own.items()}
         self.name, self.scratch, self.partitions = name, scratch, partitions

@@ -52,7 +52,6 @@ class Deployment:
             "CRM_EVENTS_TOPIC": name,
             "CRM_GROUP": name,
             "CRM_PREFIX": name,
-            "CRM_CLOCK": "event",
         }
         self.name, self.settings = name, Settings(kafka=kafka, redis_url=redis_url, events_topic=name, prefix=name)
         self.admin = admin.AdminClient({"bootstrap.servers": kafka})

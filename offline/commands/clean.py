@@ -25,7 +25,7 @@ def clean(out: Path, **options: Any) -> None:
         writing.writable(out)
         given.check()
         with bar() as steps, scratch(out.parent) as parts:
-            read = given.read(steps, parts)
+            read = given.read(steps, parts, whole=True)
             read.write_parquet(out)
     click.echo(read.counts.table())
     click.echo(f"\nwritten: {out}; next: python -m offline fit --history {out} --out DIR")

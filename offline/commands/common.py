@@ -5,11 +5,13 @@ help and whatever is refused unread come at once; a job is imported where it beg
 """
 
 import contextlib
+import functools
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -59,6 +61,20 @@ def midnight(text: str) -> int:
     except ValueError:
         raise OfflineError(f"--until {text!r}: not a date like 1998-01-01") from None
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)).days
+
+
+def date_of(day: int) -> str:
+    """The other way round.
+
+    >>> date_of(2)
+    '1970-01-03'
+    """
+    return f"{datetime(1970, 1, 1) + timedelta(days=day):%Y-%m-%d}"
+
+
+def now() -> int:
+    """The moment, in us since the epoch: no cut-off by default is later."""
+    return time.time_ns() // 1000
 
 
 def readable(*paths: Path, option: str = "") -> None:
@@ -136,8 +152,9 @@ class Source:
             writing.writable(self.quality_report, "--quality-report", parents=False)
         readable(*self.files)
 
-    def read(self, bar: Bar, scratch: Path | None = None, each: "Each" = map) -> "History":
-        """The cleaned events before the cut-off; writes the quality report. scratch, each: `history.read`.
+    def read(self, bar: Bar, scratch: Path | None = None, each: "Each" = map, whole: bool = False) -> "History":
+        """The cleaned events before the cut-off; writes the quality report. scratch, each: `history.read`. whole: all
+        of them where no cut-off was said.
 
         Raises OfflineError.
         """
@@ -150,7 +167,8 @@ class Source:
         from offline.history import read as history
 
         until = None if self.until is None else self.until * DAY
-        read = history.clean(opened, self.timezone, until, bar.told, self.policy, scratch, each)
+        moment = None if whole else now()
+        read = history.clean(opened, self.timezone, until, bar.told, self.policy, scratch, each, moment)
         if self.quality_report is not None:
             try:
                 read.counts.write_csv(self.quality_report)
@@ -164,14 +182,8 @@ class Source:
 
         bar.step("folding")
         if isinstance(read.parts, list):
-            return fold.fold_parts(read.parts, self.day(read), self.horizon, offers, each)
-        return fold.fold(read.parts, self.day(read), self.horizon, offers)
-
-    def day(self, read: "History") -> int:
-        """The cut-off as a day number, by default the midnight after the last event."""
-        from models.rows import DAY
-
-        return self.until if self.until is not None else read.last // DAY + 1
+            return fold.fold_parts(read.parts, read.cut_off, self.horizon, offers, each)
+        return fold.fold(read.parts, read.cut_off, self.horizon, offers)
 
 
 @contextlib.contextmanager
@@ -187,13 +199,13 @@ def _add(command: Command, *options: Callable[[Command], Command]) -> Command:
     return command
 
 
-def cleaning(command: Command) -> Command:
-    """Adds the options that say how files are read and cleaned."""
+def cleaning(command: Command, until: str = "none, all is kept") -> Command:
+    """Adds the options that say how files are read and cleaned; until: the cut-off by default, in words."""
     return _add(
         command,
         click.option("--columns", default="", help="Column names that differ: ours=theirs,..."),
         click.option("--timezone", default="UTC", show_default=True, help="Of times without an offset."),
-        click.option("--until", help="Cut-off, YYYY-MM-DD, exclusive; default: the midnight after the last event."),
+        click.option("--until", help=f"Cut-off, YYYY-MM-DD, exclusive; default: {until}."),
         click.option("--encoding", help="Of CSV files; default: found out."),
         click.option("--delimiter", help="Of CSV files, one character or tab; default: found out."),
         click.option("--decimal", type=click.Choice([".", ","]), help="Decimal mark; default: found out."),
@@ -215,8 +227,11 @@ def cleaning(command: Command) -> Command:
     )  # fmt: skip
 
 
-def source(command: Command, required: bool = True, horizon: bool = True) -> Command:
-    """Adds the options that name a history; the command gets them as keywords for `sourced`."""
+def source(command: Command, required: bool = True, horizon: bool = True, cut: bool = True) -> Command:
+    """Adds the options that name a history; the command gets them as keywords for `sourced`.
+
+    horizon: is a demand predicted? cut: is there a cut-off by default?
+    """
     files = click.option(
         "--history", "files", multiple=True, required=required, type=click.Path(path_type=Path),
         help="CSV or Parquet file of events; may be given several times.",
@@ -224,7 +239,9 @@ def source(command: Command, required: bool = True, horizon: bool = True) -> Com
     days = click.option(
         "--horizon", default=HORIZON, show_default=True, type=click.IntRange(1, 255), help="Days that a demand spans."
     )
-    return _add(command, files, cleaning, *([days] if horizon else []))
+    until = "the midnight that begins the last event's day; of dates alone the one after it"
+    cleaned = functools.partial(cleaning, until=until) if cut else cleaning
+    return _add(command, files, cleaned, *([days] if horizon else []))
 
 
 def sourced(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from models.handover import ARTEFACT, HISTORY, STATES
-from offline.commands.common import bar, one_line, readable, scratch, source, sourced
+from offline.commands.common import bar, date_of, one_line, readable, scratch, source, sourced
 from offline.history import elsewhere
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def fit(out: Path, offers: Path | None, dask: str | None, **options: Any) -> Non
             click.echo(read.counts.table())
             landmarks = sum(len(entries) for _, _, entries in folded.days)
             click.echo(f"\nfolded: {len(folded.table):,} customers, {landmarks:,} landmarks")
+            click.echo(f"cut-off: {date_of(folded.day)} (midnight, UTC): from there on events are the topic's")
             click.echo(f"\nsegments\n{fitted.choice}")
             click.echo(f"\n{fitted.profiles.round(2).to_string()}")
             _live(fitted)

@@ -22,7 +22,7 @@ SHOWN = 20
 
 
 @click.command()
-@partial(source, horizon=False)
+@partial(source, horizon=False, cut=False)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="CSV file to write.")
 @click.option("--min-support", default=0.01, show_default=True, type=SHARE, help="Least share of orders.")
 @click.option(
@@ -69,7 +69,7 @@ def rules(
         given.check()
         named = names(products) if products else {}
         with bar() as steps:
-            read = given.read(steps)
+            read = given.read(steps, whole=True)
 
             from offline.rules import rules as job
 

@@ -50,7 +50,7 @@ def stock(out: Path, weeks: int, most: int, held: Path | None, **options: Any) -
 
             from offline.stock import stock as job
 
-            found = job.run(read, given.day(read), weeks, most, units, steps.step)
+            found = job.run(read, read.cut_off, weeks, most, units, steps.step)
         click.echo(f"{read.counts.table()}\n")
         _report(found)
         click.echo(f"\n{found.frame.head(SHOWN).round(1).to_string(index=False, na_rep='-')}")

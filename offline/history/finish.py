@@ -27,12 +27,15 @@ PART = SCHEMA.append(pa.field("place", pa.int64()))
 
 @dataclass(frozen=True)
 class Told:
-    """Of a file, known when all of it was read. cleaned: was it written here? stamped: holds it more than dates? whole:
-    the columns whose ids are all floats.
+    """Of a file, known when all of it was read. cleaned: was it written here? timed: is any time not a midnight?
+    stamped: holds it more than dates? last: occurred_at of its last usable event, -1 without one. whole: the columns
+    whose ids are all floats.
     """
 
     cleaned: bool
+    timed: bool
     stamped: bool
+    last: int
     whole: frozenset[str]
 
 
@@ -40,6 +43,7 @@ class Told:
 class Finished:
     """What the steps over a part's rows did to them. ids: how often each stands there, by column."""
 
+    future: int
     duplicates: int
     duplicates_kept: int
     keys: int
@@ -51,9 +55,9 @@ class Finished:
     notes: list[Line]
 
 
-def finish_file(path: Path, told: Sequence[Told], policy: Policy) -> Finished:
+def finish_file(path: Path, told: Sequence[Told], policy: Policy, until: int) -> Finished:
     """Puts the events of a part beside its rows (`events`), which may be finished again."""
-    frame, done = finish(spill.load(path), told, policy)
+    frame, done = finish(spill.load(path), told, policy, until)
     spill.store(pa.Table.from_pandas(frame, PART, preserve_index=False), events(path))
     return done
 
@@ -62,9 +66,12 @@ def events(path: Path) -> Path:
     return path.with_suffix(".events")
 
 
-def finish(table: pa.Table, told: Sequence[Told], policy: Policy) -> tuple[pd.DataFrame, Finished]:
-    """The events (columns of PART, sorted by occurred_at and place) among usable rows, which are in file order."""
-    table = _ids(table, told)
+def finish(table: pa.Table, told: Sequence[Told], policy: Policy, until: int) -> tuple[pd.DataFrame, Finished]:
+    """The events before `until` (us; columns of PART, sorted by occurred_at and place) among usable rows, which are in
+    file order.
+    """
+    future = table["occurred_at"].to_numpy() >= until
+    table = _ids(table.filter(pa.array(~future)), told)
     again = _duplicates(table)
     duplicate = again & _of_file(table, [file.stamped for file in told])
     table = table.filter(pa.array(~duplicate))
@@ -77,6 +84,7 @@ def finish(table: pa.Table, told: Sequence[Told], policy: Policy) -> tuple[pd.Da
     frame = frame[PART.names][~cancelled].reset_index(drop=True)
     frame, unusual, notes = _outliers(frame, policy)
     done = Finished(
+        future=int(future.sum()),
         duplicates=int(duplicate.sum()),
         duplicates_kept=int((again & ~duplicate).sum()),
         keys=int(repeated.sum()),

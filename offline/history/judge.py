@@ -40,11 +40,13 @@ class Plan:
 class Rows(NamedTuple):
     """usable: SCHEMA, with null where there is no id, and content (64 bits of the row's whole text) and place.
 
-    what: rows by what became of them, the usable first. stamped: more than dates? filled: rows filled by column.
+    what: rows by what became of them, the usable first. timed: is any time not a midnight? stamped: more than dates?
+    filled: rows filled by column.
     """
 
     usable: pa.Table
     what: Ints
+    timed: bool
     stamped: bool
     filled: Counter[str]
 
@@ -68,7 +70,7 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
     values = ids | {name: pa.array(column) for name, column in numbers.items()}
     usable = pa.table({name: values[name] for name in ROWS.names}, ROWS).filter(pa.array(what == 0))
     stamped = time_of_day or any(ids[name].null_count < n for name in ("event_id", "order_id"))
-    return Rows(usable, np.bincount(what, minlength=len(reasons) + 1), stamped, filled)
+    return Rows(usable, np.bincount(what, minlength=len(reasons) + 1), time_of_day, stamped, filled)
 
 
 def _missing(file: File, plan: Plan, columns: dict[str, pa.Array]) -> tuple[list[Bools], Counter[str]]:

@@ -4,8 +4,9 @@ Every column is read as text and every value comes from that text, exactly: mone
 unit, rounded half-even like the stream's. Files are streamed in blocks. The steps of `read`: decode, find formats, fill
 what is missing, judge each row, ids, exact duplicates, keys, cancelled sales, outliers.
 Rule: each row is counted once, by the first that applies: without customer, other event type, missing by the policy,
-bad time, future, bad number, duplicate, key, cancelled, outlier; else it is kept. A file with dates alone keeps its
-duplicates: two equal purchases on one day are real as far as anyone knows. Errors are `HistoryError`, one line.
+bad time, future, bad number, duplicate, key, cancelled, outlier; else it is kept. A cut-off by default shows when all
+is read: bad numbers then go before future ones. A file with dates alone keeps its duplicates: two equal purchases on
+one day are real as far as anyone knows. Errors are `HistoryError`, one line.
 """
 
 import itertools
@@ -22,6 +23,7 @@ import pyarrow.parquet as pq
 
 from models.events import END, SECOND
 from models.handover import CLEANED
+from models.rows import DAY
 from offline.errors import HistoryError as HistoryError
 from offline.history import files, formats, judge, spill, steps
 from offline.history.files import SCHEMA, File
@@ -41,12 +43,14 @@ SPAN = 1 << 18  # events
 @dataclass(frozen=True, eq=False)
 class History:
     """parts: the events, or the files of their parts, all of a customer in one, where they were too many to be held;
-    counts: what became of the rows; last: occurred_at of the last event.
+    counts: what became of the rows; last: occurred_at of the last event; cut_off: the day number of the midnight at
+    which it ends.
     """
 
     parts: pd.DataFrame | list[Path]
     counts: Counts
     last: int
+    cut_off: int
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -103,8 +107,12 @@ def clean(
     policy: Policy,
     scratch: Path | None = None,
     each: Each = map,
+    now: int | None = None,
 ) -> History:
-    """What `read` makes of files that were looked into. Raises HistoryError."""
+    """What `read` makes of files that were looked into; now (us): without `until`, ends it where `ends` says.
+
+    Raises HistoryError.
+    """
     found = {file.number: formats.decide(file, policy) for file in opened}
     fills = steps.fills(opened, found, policy)
     plan = Plan(timezone, END * SECOND if until is None else until, policy, fills)
@@ -118,7 +126,23 @@ def clean(
         tally, notes, done, told = tally + what, [*notes, *lines], done + file.size, [*told, of_file]
     if not tally[0]:
         raise _nothing(opened, tally, policy)
-    return _history(usable.close(), told, tally, notes, policy, each)
+    if until is None and now is not None:
+        until = ends(told, now) * DAY
+    return _history(usable.close(), told, tally, notes, policy, until, each)
+
+
+def ends(told: Sequence[Told], now: int) -> int:
+    """The day number of the cut-off by default: the midnight (UTC) that begins the day of the last event, for the rest
+    of that day is the topic's. Of dates alone the one at which the last date ends, or nearest to it where the day is
+    another zone's, for a date holds its whole day. Never one to come.
+
+    >>> files = [Told(False, timed, timed, 7 * DAY, frozenset()) for timed in (True, False)]
+    >>> [ends([file], now=99 * DAY) for file in files], ends(files, now=99 * DAY), ends(files[1:], now=8 * DAY - 1)
+    ([7, 8], 7, 7)
+    """
+    last = max(file.last for file in told)
+    found = last // DAY if any(file.timed for file in told) else (last + DAY // 2) // DAY + 1
+    return min(found, now // DAY)
 
 
 def _tell(progress: Callable[[int, int], None] | None, done: int, total: int, position: int) -> None:
@@ -130,22 +154,23 @@ def _file(
     file: File, written: Formats, plan: Plan, usable: Spill, progress: Callable[[int], object]
 ) -> tuple[Ints, list[Line], Told]:
     """(rows by what became of them, notes, what is known now that all is read); `usable` gets the usable events."""
-    before, stamped, filled, there = 0, False, Counter[str](), Counter[str]()
+    before, timed, stamped, last, filled, there = 0, False, False, -1, Counter[str](), Counter[str]()
     tally, whole = np.zeros(6 + len(plan.policy.dropped), np.int64), set(IDS) & file.at.keys()
     for block, position in files.blocks(file):
         found = judge.judge(file, written, plan, before, block)
         usable.add(found.usable)
         whole = {name for name in whole if steps.floats(judge.present(block[file.at[name]]))}
         there.update({name: len(found.usable) - found.usable[name].null_count for name in whole})
-        before, tally, stamped = before + len(block[0]), tally + found.what, stamped or found.stamped
-        filled += found.filled
+        before, tally, filled = before + len(block[0]), tally + found.what, filled + found.filled
+        timed, stamped = timed or found.timed, stamped or found.stamped
+        last = max(last, int(found.usable["occurred_at"].to_numpy().max(initial=-1)))
         progress(position)
     sort = f"{file.encoding}, separated by {file.delimiter!r}" if file.delimiter else "Parquet"
     notes = [Line("decode", "", f"told: {file.path.name}: {sort}", before), *written.notes(before)]
     notes += [Line("missing", column, f"changed: filled with {plan.fills[column]}", n) for column, n in filled.items()]
     changed = "changed: 17850.0 to 17850 and the like"
     notes += [Line("ids", name, changed, there[name]) for name in sorted(whole) if there[name]]
-    return tally, notes, Told(file.cleaned, stamped, frozenset(whole))
+    return tally, notes, Told(file.cleaned, timed, stamped, last, frozenset(whole))
 
 
 def _nothing(opened: Sequence[File], tally: Ints, policy: Policy) -> HistoryError:
@@ -158,19 +183,29 @@ def _nothing(opened: Sequence[File], tally: Ints, policy: Policy) -> HistoryErro
 
 
 def _history(
-    usable: pa.Table | list[Path], told: list[Told], tally: Ints, notes: list[Line], policy: Policy, each: Each
+    usable: pa.Table | list[Path],
+    told: list[Told],
+    tally: Ints,
+    notes: list[Line],
+    policy: Policy,
+    until: int | None,
+    each: Each,
 ) -> History:
     """The steps over all rows of a customer, in order, and the counts."""
     parts: pd.DataFrame | list[Path]
+    before = END * SECOND if until is None else until
     if isinstance(usable, list):
-        done = [*each(partial(finish_file, told=told, policy=policy), usable)]
+        done = [*each(partial(finish_file, told=told, policy=policy, until=before), usable)]
         parts = [events(path) for path, part in zip(usable, done, strict=True) if part.kept]
         for path in usable:
             path.unlink()
     else:
-        parts, one = finish(usable, told, policy)
+        parts, one = finish(usable, told, policy, before)
         parts, done = parts[SCHEMA.names], [one]
     if not any(part.kept for part in done):
+        if sum(part.future for part in done) == tally[0]:
+            midnight = np.datetime64(before // DAY, "D")
+            raise HistoryError(f"no event before the cut-off {midnight}, by default the last one's day: say --until")
         raise HistoryError("no row is left: cancelled sales, or what the cleaning options drop, were all of them")
     _, no_customer, other_types, *missing, bad_times, future, bad_numbers = tally.tolist()
     dropped = ("duplicates", "duplicates_kept", "keys", "cancelled", "outliers", "kept")
@@ -180,12 +215,13 @@ def _history(
         other_types=other_types,
         missing=tuple(zip(policy.dropped, missing, strict=True)),
         bad_times=bad_times,
-        future=future,
+        future=future + sum(part.future for part in done),
         bad_numbers=bad_numbers,
         notes=(*notes, *steps.lost_zeros([part.ids for part in done]), *(line for part in done for line in part.notes)),
         **{name: sum(getattr(part, name) for part in done) for name in dropped},
     )
-    return History(parts, counts, max(part.last for part in done))
+    last = max(part.last for part in done)
+    return History(parts, counts, last, last // DAY + 1 if until is None else -(-until // DAY))
 
 
 # ---- the cleaned history on disk -------------------------------------------------------------------------------------

@@ -35,5 +35,6 @@ def publish(directory: Path) -> None:
         with progress:
             version = await job.publish(store, settings, where, kept, functools.partial(progress.advance, task))
         click.echo(f"published: model {version}, {len(kept.names):,} customers in the history")
+        click.echo(f"the history ended {job.age(kept.artefact):,} days ago: from there on the topic must hold all")
 
     sys.exit(run(work))

@@ -40,8 +40,11 @@ async def _checked(store: "Store", settings: "Settings") -> "tuple[Deployment, i
     import asyncio
 
     from streams import kafka
+    from streams import settings as settings_module
     from streams.console import say
 
+    for line in settings_module.notes():
+        say(f"warning: {line}")
     deployment = await store.deployment()
     now = await topic(settings)
     deployment.check(settings, now.id, now.partitions)

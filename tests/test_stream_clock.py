@@ -1,0 +1,60 @@
+"""The log is the only clock: midnights pass by events, in all partitions once in one; a silent stream stands still."""
+
+import time
+from pathlib import Path
+
+import shops
+from running import Running, purchase, running, until
+from shops import T0
+
+from demo import services
+from models.rows import DAY
+
+
+def swept(run: Running) -> list[int]:
+    return [int(run.redis.hget(f"{run.name}:guard:{p}", "swept_to")) for p in range(run.partitions)]
+
+
+def buy(run: Running, partition: int, event: str, day: int) -> None:
+    """A purchase by somebody of that partition."""
+    customer = next(f"c{n}" for n in range(1000) if run.home(f"c{n}") == partition)
+    key, value, timestamp = purchase(customer, event, day)
+    producer = run.producer()
+    producer.produce(run.name, value, key, timestamp=timestamp)
+    producer.flush()
+
+
+def test_midnights_pass_by_events_alone(kafka: str, valkey: services.Valkey, shop: Path, tmp_path: Path) -> None:
+    """The shop's history ended years ago. Nothing is swept until an event of a later day comes; then all partitions
+    are, to that day and no further.
+
+    Mutations caught: a tick to the day of the machine's clock; no tick to a partition whose siblings moved.
+    """
+    with running(kafka, valkey.url, shop, tmp_path, partitions=2) as run:
+        worker = run.worker(CRM_CLOCK="event")
+        buy(run, 0, "e1", T0)
+        run.reaches(1, 0)
+        assert swept(run) == [T0, T0]
+        buy(run, 0, "e2", T0 + 3)
+        until(lambda: swept(run) == [T0 + 3, T0 + 3], lambda: f"{swept(run)}, not {T0 + 3}: {run.said}")
+        assert worker.stop() == 0
+        assert worker.said.count("CRM_CLOCK=event is how every deployment works now: remove it") == 1
+
+
+def test_publish_tells_how_old_the_history_is(kafka: str, valkey: services.Valkey, tmp_path: Path) -> None:
+    """A cut-off to come is refused, the first time and later.
+
+    Mutations caught: a check of the first publish alone; a cut-off of today refused.
+    """
+    today = int(time.time() * 1e6) // DAY
+    past, future = (str(shops.shop(tmp_path / f"{day}", customers=30, day=day)) for day in (today - 5, today + 2))
+    with running(kafka, valkey.url, None, tmp_path) as run:
+        for _ in range(2):
+            said = run.command("publish", future, code=2)
+            assert said.startswith("streams: the history's cut-off, ")
+            assert said.endswith(
+                "is still to come, and events before it would be passed over: fit with --until and a midnight"
+                " that has passed\n"
+            )
+            if not run.redis.exists(f"{run.name}:meta"):
+                assert "the history ended 5 days ago" in run.command("publish", past)
