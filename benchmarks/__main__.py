@@ -13,6 +13,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -39,9 +40,8 @@ def kernels(n: int = 200_000) -> dict[str, float]:
     return {"decode": decoded, "fold": speed.fold, "fold_in_chunks": speed.chunked}
 
 
-def backlog(where: run.Deployment, events: int, visit: float, start: int, seed: int) -> int:
-    """Sends a log of two days; returns the events that stand in the topic now."""
-    log = traffic.records(events, start, DAYS, seed, visit)
+def backlog(where: run.Deployment, log: Iterator[traffic.Record]) -> int:
+    """Sends a log; returns the records that stand in the topic now."""
     traffic.send(where.producer(compression_type="lz4", linger_ms=20), where.topic, log)
     return where.end()
 
@@ -50,22 +50,27 @@ def product(where: run.Deployment, events: int) -> dict[str, float]:
     """A backlog drained by one worker with everything on, a steady stream, then a backlog in the dear case."""
     later = traffic.START + int(DAYS * DAY)
     console.print("one worker drains a backlog", style="dim")
-    end = backlog(where, events, VISIT, traffic.START, seed=3)
+    end = backlog(where, traffic.records(events, traffic.START, DAYS, 3, VISIT))
     with where.process("streams", "worker"):
         rate = run.rate(lambda: sum(where.offsets()), end)
         console.print("latency at a steady rate", style="dim")
         steady = traffic.records(int(LATENCY_RATE * LATENCY_SECONDS), later, LATENCY_SECONDS / 86_400, 4, VISIT)
         latency = run.Latency(where, LATENCY_RATE).measure(steady) * 1e3
     console.print("one worker drains a backlog of visits of one event", style="dim")
-    end = backlog(where, events // 2, 1.0, later, seed=5)
+    end = backlog(where, traffic.records(events // 2, later, DAYS, 5, 1.0))
     with where.process("streams", "worker"):
         dear = run.rate(lambda: sum(where.offsets()), end)
+    console.print("one worker drains a backlog in which one record in three is a tombstone", style="dim")
+    end = backlog(where, traffic.erasing(traffic.records(events // 5, later + int(DAYS * DAY), DAYS, 6, VISIT)))
+    with where.process("streams", "worker"):
+        erasing = run.rate(lambda: sum(where.offsets()), end)
     console.print("verify", style="dim")
     if "wrong: 0" not in where.command("streams", "verify", "--history", str(where.directory)):
         raise run.BenchmarkError("verify found wrong customers")
     return {
         "rate": rate,
         "rate_single": dear,
+        "rate_erasing": erasing,
         "p50_ms": float(np.percentile(latency, 50)),
         "p99_ms": float(np.percentile(latency, 99)),
     }
@@ -112,6 +117,7 @@ def main() -> int:
     for name, value in (
         ("product, one worker, events/s", f"{results['product']['rate']:,.0f}"),
         ("the same, visits of one event", f"{results['product']['rate_single']:,.0f}"),
+        ("one tombstone in three records, records/s", f"{results['product']['rate_erasing']:,.0f}"),
         ("per-event Faust + river + redis, events/s", f"{results['per_event']['rate']:,.0f}"),
         ("ratio", f"{ratio:.1f} x"),
         (f"arrival to readable at {LATENCY_RATE:,} events/s, p50", f"{results['product']['p50_ms']:.1f} ms"),

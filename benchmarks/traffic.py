@@ -25,7 +25,7 @@ PURCHASES = 120_000  # of the history
 TYPES, SHARES = ("view", "cart", "purchase", "return"), (0.70, 0.15, 0.14, 0.01)
 PRODUCTS, PAUSE = 5_000, 30.0  # seconds between two events of a visit, on average
 QUEUED = 500_000  # records that wait in the producer
-Record = tuple[bytes, bytes, int]  # key, value, timestamp in ms
+Record = tuple[bytes, bytes | None, int]  # key, value, timestamp in ms
 
 
 def write_history(path: Path, seed: int = 1) -> None:
@@ -67,6 +67,14 @@ def records(n: int, start: int, days: float, seed: int, visit: float) -> Iterato
         yield name.encode(), value, t // 1000
 
 
+def erasing(log: Iterator[Record]) -> Iterator[Record]:
+    """The log with a tombstone behind every second record, for the customer of that record."""
+    for i, record in enumerate(log):
+        yield record
+        if i % 2:
+            yield record[0], None, record[2]
+
+
 def send(producer: Producer, topic: str, log: Iterator[Record]) -> int:
     """Sends the whole log as fast as it goes; returns the bytes of its keys and values."""
     total = 0
@@ -74,7 +82,7 @@ def send(producer: Producer, topic: str, log: Iterator[Record]) -> int:
         while len(producer) > QUEUED:
             producer.poll(0.1)
         producer.produce(topic, value, key, timestamp=timestamp)
-        total += len(key) + len(value)
+        total += len(key) + len(value or b"")
     if producer.flush(60):
         raise RuntimeError("Kafka did not take the whole log within a minute")
     return total

@@ -21,7 +21,7 @@ import numpy as np
 from models.compiled import njit
 from models.events import Batch
 from models.handover import HORIZON
-from models.kinds import CART, PURCHASE, RETURN, VIEW
+from models.kinds import CART, ERASE, PURCHASE, RETURN, VIEW
 from models.rows import (
     BLANK,
     DAY,
@@ -304,6 +304,25 @@ class Table:
             rows = np.array([known.get(name, -1) for name in batch.customer_id], np.int64)
         return rows
 
+    def lives(self, batch: Batch) -> tuple[Array, list[int]]:
+        """`locate` of a batch with tombstones among its events: also, of each tombstone, the row that it ends, or -1.
+
+        No later event finds that row, but it stays as it is until `forget`; who buys again gets another. So the events
+        of all lives can be folded at once.
+        """
+        kinds = batch.kind.tolist()
+        if ERASE not in kinds:
+            return self.locate(batch), []
+        rows, ended = np.full(len(batch), -1, np.int64), []
+        for i, (name, kind) in enumerate(zip(batch.customer_id, kinds, strict=True)):
+            if kind == ERASE:
+                ended.append(self.index.pop(name, -1))
+            elif kind == PURCHASE and name not in self.index:
+                (rows[i],) = self.add([name])
+            else:
+                rows[i] = self.index.get(name, -1)
+        return rows, ended
+
     def fold(
         self, batch: Batch, rows: Array, offset: Array, swept_to: int, skipped: Array, codes: Array | None = None
     ) -> Array:
@@ -338,6 +357,11 @@ class Table:
         """Forgets the customer; nothing if unknown."""
         row = self.index.pop(name, None)
         if row is not None:
+            self.forget([row])
+
+    def forget(self, rows: Sequence[int]) -> None:
+        """Blanks these rows, which no event finds any more, for new customers."""
+        for row in rows:
             self.names[row] = ""
             self._rows[row] = BLANK
             self.free.append(row)

@@ -27,7 +27,7 @@ from models.events import Batch, Reason, decode_many
 from models.kinds import ERASE, TICK
 from models.rows import DAY, ENTRY, NONE, UnknownForm
 from streams import memory
-from streams.compose import compose
+from streams.compose import NOBODY, Erasure, Gone, compose
 from streams.console import say
 from streams.deployment import Deployment, DeploymentError, GuardState, marked
 from streams.rejects import Reject
@@ -287,7 +287,7 @@ class Partition:
             offsets = np.array([record.offset for record in records], np.int64)
             self._offsets, self._records = offsets, records
             batch, rejects = await self._accepted(records, *decoded)
-            for i, j, day in cuts(batch, self.grace, self.swept_to):
+            for i, j, day in cuts(batch, self.grace, self.swept_to, self.store.settings.block):
                 first = int(offsets[batch.index[i]])
                 if day > self.swept_to:
                     if first > self.offset:  # what stands before the cut
@@ -297,8 +297,7 @@ class Partition:
                     await self._sweep(day)
                 end = int(offsets[batch.index[j]]) if j < len(batch) else chunk.end
                 counts = _between(rejects, offsets, self.offset, end)
-                step = self._erase if batch.kind[i] == ERASE else self._fold
-                await step(batch.part(i, j), offsets, end, counts)
+                await self._fold(batch.part(i, j), records, offsets, end, counts)
             if self.offset < chunk.end:  # nothing but rejects, or holes of the log
                 await self._publish(
                     _NO_ROWS, _NO_ENTRIES, chunk.end, _between(rejects, offsets, self.offset, chunk.end)
@@ -356,27 +355,33 @@ class Partition:
                 " (murmur2: Java, aiokafka; crc32: librdkafka's default)"
             )
 
-    async def _fold(self, batch: Batch, offsets: Array, end: int, counts: Counter[str]) -> None:
-        old = batch.t < self.deployment.cut_off * DAY
-        counts["before_history_ends"] += int((old & (batch.kind != TICK)).sum())
-        batch = batch.keep(~old & (batch.kind != TICK))
+    async def _fold(
+        self, batch: Batch, records: Sequence[Record], offsets: Array, end: int, counts: Counter[str]
+    ) -> None:
+        """Folds a piece and publishes it. What a tombstone ends has a row of its own until all is composed."""
+        passed = batch.kind != TICK
+        old = (batch.t < self.deployment.cut_off * DAY) & passed & (batch.kind != ERASE)
+        counts["before_history_ends"] += int(old.sum())
+        batch = batch.keep(passed & ~old)
+        rows, ended = self.table.lives(batch)
+        erase = batch.kind == ERASE
+        erasures = self._erasures(batch.keep(erase), ended, records)
+        batch, rows = batch.keep(~erase), rows[~erase]
         skipped = np.zeros(len(SKIPPED), np.int64)
-        rows = self.table.locate(batch)
         codes = self.serving.model.offers.codes(batch.product_id)
         entries = self.table.fold(batch, rows, offsets[batch.index], self.swept_to, skipped, codes)
         counts.update(dict(zip(SKIPPED, skipped.tolist(), strict=True)))
-        await self._publish(np.unique(rows[rows >= 0]), entries, end, counts)
+        touched = np.unique(rows[rows >= 0])
+        over = np.isin(touched, ended)
+        await self._publish(touched[~over], entries, end, counts, gone=Gone(erasures, touched[over]))
 
-    async def _erase(self, batch: Batch, offsets: Array, end: int, counts: Counter[str]) -> None:
-        """Tombstones: they move the offset in the same write, so that a replay never meets half of one."""
-        erased = []
-        for name in dict.fromkeys(batch.customer_id):
-            row = self.table.index.get(name)
-            cluster = "" if row is None else str(self.table.rows[row]["cluster"])
-            erased.append((name, cluster, self.deployment.erasure(name)))
-            self.table.erase(name)
-        position = Position(end, self.swept_to, self.hashes, self._mark(end))
-        await self._write(Block(erased=erased, counts=_counted(counts)), position)
+    def _erasures(self, tombstones: Batch, ended: list[int], records: Sequence[Record]) -> list[Erasure]:
+        """Each tombstone with the row that it ends."""
+        found = [records[i] for i in tombstones.index.tolist()]
+        return [
+            Erasure(name, self.deployment.erasure(name), row, record.offset, record.timestamp)
+            for name, row, record in zip(tombstones.customer_id, ended, found, strict=True)
+        ]
 
     # ---- sweeps ------------------------------------------------------------------------------------------------------
 
@@ -424,8 +429,9 @@ class Partition:
         counts: Counter[str],
         swept_to: int | None = None,
         hashes: int | None = None,
+        gone: Gone = NOBODY,
     ) -> None:
-        """Writes rows (ascending) with their entries in blocks; the last one moves the guard."""
+        """Writes rows with their entries in blocks; the last one moves the guard, and erases who is gone."""
         before = Position(self.offset, self.swept_to, self.hashes, self.mark)
         after = Position(
             offset,
@@ -433,27 +439,26 @@ class Partition:
             self.hashes if hashes is None else hashes,
             self._mark(offset),
         )
-        entries = entries[np.argsort(entries["row"], kind="stable")]
-        size = self.store.settings.block
-        for i in range(0, max(len(rows), 1), size):
-            # 1. A block holds whole customers: row, entries, hash and set together (the second of the three rules).
-            block_rows = rows[i : i + size]
-            low, high = _span(entries["row"], block_rows)
-            block = self._compose(block_rows, entries[low:high], after.swept_to)
+        names = {each.customer_id for each in gone.erasures}
+        again = np.array([bool(names) and self.table.names[row] in names for row in rows.tolist()], bool)
+        # 1. A block holds whole customers: row, entries, hash and set together (the second of the three rules).
+        for block_rows, block_entries, last in _blocks(rows, entries, again, gone.lives, self.store.settings.block):
+            block = self._compose(block_rows, block_entries, after.swept_to, gone if last else NOBODY)
             # 2. Only the last block moves the guard: a crash before it repeats the piece, and `seen` passes over those
-            #    rows that were written (rule 9).
-            last = i + size >= len(rows)
+            #    rows that were written (rule 9). Who is erased has no `seen`: all lives but in the last block are as
+            #    they were before the piece.
             if last:
                 block.counts = _counted(counts)
+                self.table.forget([each.row for each in gone.erasures if each.row >= 0])
             # 3. It is sent once the one before has been settled: one write under way (rule 10).
             await self._write(block, after if last else before)
 
-    def _compose(self, rows: Array, entries: Array, swept_to: int) -> Block:
-        if not len(rows):
+    def _compose(self, rows: Array, entries: Array, swept_to: int, gone: Gone) -> Block:
+        if not len(rows) and not gone.erasures:
             return Block()
         place = f"{self.deployment.topic}:{self.number}"
         quiet = self.quiet_until if self.offset < self.quiet_until else -1
-        return compose(self.table, self.serving, rows, entries, swept_to, place, quiet)
+        return compose(self.table, self.serving, rows, entries, swept_to, place, quiet, gone)
 
     async def _write(self, block: Block, position: Position) -> None:
         """Starts the guarded write once the one before is settled; what is computed meanwhile overlaps with Redis."""
@@ -478,22 +483,35 @@ def _marked(record: Record) -> str:
     return marked(record.offset, record.timestamp, record.key, record.value)
 
 
-def _span(sorted_rows: Array, block_rows: Array) -> tuple[int, int]:
-    """Where the entries of a block's rows (ascending) stand among all, sorted by row."""
-    if not len(block_rows):
-        return 0, 0
-    low, high = np.searchsorted(sorted_rows, (block_rows[0], block_rows[-1] + 1)).tolist()
-    return low, high
+def _blocks(rows: Array, entries: Array, again: Array, lives: Array, size: int) -> Iterator[tuple[Array, Array, bool]]:
+    """(rows, their entries, whether it is the last) of blocks of at most so many rows.
+
+    The last block has the rows of the mask `again`, and the entries of `lives` besides, before those.
+    """
+    others, back = rows[~again], rows[again]
+    split = max(len(others) + len(back) - size, 0)
+    order = np.concatenate([others, lives, back])
+    by_row = np.argsort(order)
+    place = by_row[np.searchsorted(order, entries["row"], sorter=by_row)]  # of each entry's row in the order
+    sorted_by_place = np.argsort(place, kind="stable")
+    place, entries = place[sorted_by_place], entries[sorted_by_place]
+    for i in range(0, split, size):
+        end = min(i + size, split)
+        low, high = np.searchsorted(place, (i, end)).tolist()
+        yield others[i:end], entries[low:high], False
+    yield np.concatenate([others[split:], back]), entries[np.searchsorted(place, split) :], True
 
 
-def cuts(batch: Batch, grace: int, swept_to: int) -> Iterator[tuple[int, int, int]]:
-    """Pieces [i, j) of a batch, each with the day that must be swept before it; tombstones make pieces of their own."""
+def cuts(batch: Batch, grace: int, swept_to: int, most: int) -> Iterator[tuple[int, int, int]]:
+    """Pieces [i, j) of a batch with at most so many tombstones, each with the day that must be swept before it."""
     if not len(batch):
         return
     erase = batch.kind == ERASE
     asked = np.where(erase, swept_to, (batch.t - grace) // DAY)
     day = np.maximum(np.maximum.accumulate(asked), swept_to)
-    starts = np.flatnonzero((np.diff(day, prepend=swept_to) > 0) | np.diff(erase, prepend=erase[0]))
+    before = np.cumsum(erase) - erase  # tombstones before each event
+    full = erase & (before > 0) & (before % most == 0)
+    starts = np.flatnonzero((np.diff(day, prepend=swept_to) > 0) | full)
     edges = [0, *starts[starts > 0].tolist(), len(batch)]
     for i, j in itertools.pairwise(edges):
         yield i, j, int(day[i])

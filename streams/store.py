@@ -34,6 +34,7 @@ TRANSIENT: tuple[type[Exception], ...] = (
 )
 PAGE = 2_000  # rows or examples a page
 SLOWEST = 2.0  # seconds between two tries at most
+Change = tuple[str, str, str, str, str, bool]  # customer, from, to, at, source, announced
 _pack = msgspec.msgpack.Encoder().encode
 
 
@@ -54,8 +55,8 @@ class Block:
     entries: Sequence[tuple[int, str]] = ()  # day, customer
     packed: bytes = b""  # an example for each, likewise
     entry_size: int = 0
-    changes: Sequence[tuple[str, str, str, str, str, bool]] = ()  # customer, from, to, at, source, announced
-    erased: Sequence[tuple[str, str, str]] = ()  # customer, cluster, keyed hash
+    changes: Sequence[Change] = ()  # whoever moved or is erased leaves the set of `from`
+    erased: Sequence[tuple[str, str, str]] = ()  # customer, keyed hash, what is kept under it
     counts: Sequence[tuple[str, int]] = field(default_factory=list)  # reason, rejects
 
 
@@ -171,9 +172,11 @@ class Store:
         """How many customers the partition holds."""
         return int(await self.redis.hlen(self.keys.state(partition)))
 
-    async def erased(self, partition: int) -> set[str]:
-        """The keyed hashes of the customers who were erased."""
-        return {name.decode() for name in await self.redis.hkeys(self.keys.erased(partition))}
+    async def erased(self, partition: int) -> dict[str, tuple[int, int | None]]:
+        """Of each customer who was erased, by keyed hash, the last tombstone: offset, and time in ms if it was kept."""
+        found = await self.redis.hgetall(self.keys.erased(partition))
+        tombstones = {name.decode(): [int(number) for number in kept.split()] for name, kept in found.items()}
+        return {name: (offset, at[0] if at else None) for name, (offset, *at) in tombstones.items()}
 
     async def load(self, partition: int, expected: bytes) -> list[tuple[str, bytes]] | None:
         """The partition's customers with their packed rows; None when the token is another than expected."""

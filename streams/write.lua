@@ -13,10 +13,8 @@ local names, size, prefix, p = block.names, block.size, ARGV[7], block.partition
 local kinds = {[KEYS[1]] = 'hash', [KEYS[2]] = 'hash', [KEYS[3]] = 'stream', [KEYS[4]] = 'hash', [KEYS[5]] = 'hash'}
 for _, set in ipairs(block.segments) do kinds[prefix .. ':segment:' .. set[1] .. ':' .. p] = 'zset' end
 for _, entry in ipairs(block.entries) do kinds[prefix .. ':training:' .. p .. ':' .. entry[1]] = 'hash' end
-for _, left in ipairs({block.changes, block.erased}) do
-  for _, from in ipairs(left) do
-    if from[2] ~= '' then kinds[prefix .. ':segment:' .. from[2] .. ':' .. p] = 'zset' end
-  end
+for _, change in ipairs(block.changes) do
+  if change[2] ~= '' then kinds[prefix .. ':segment:' .. change[2] .. ':' .. p] = 'zset' end
 end
 if #block.erased > 0 then kinds[prefix .. ':erased:' .. p] = 'hash' end
 for key, kind in pairs(kinds) do
@@ -25,6 +23,14 @@ for key, kind in pairs(kinds) do
 end
 if #names > 500 or #ARGV[5] ~= #names * size or #ARGV[6] ~= #block.entries * block.entry_size then
   return redis.error_reply('ERR malformed write')
+end
+
+-- Erased customers leave nothing but a keyed hash, so that a rebuild does not seed them again. Who came back since stands
+-- among the names too: so all of the old goes before anything of the new comes.
+for _, erased in ipairs(block.erased) do
+  redis.call('DEL', prefix .. ':customer:' .. erased[1])
+  redis.call('HDEL', KEYS[2], erased[1])
+  redis.call('HSET', prefix .. ':erased:' .. p, erased[2], erased[3])
 end
 
 -- Scores: the names of the fields and the values that all customers share are laid out once.
@@ -40,16 +46,16 @@ for i, name in ipairs(names) do
 end
 for i = 1, #states, 1000 do redis.call('HSET', KEYS[2], unpack(states, i, math.min(i + 999, #states))) end
 
--- Segment sets by customer_value; whoever moved leaves the old one.
-for _, set in ipairs(block.segments) do
-  redis.call('ZADD', prefix .. ':segment:' .. set[1] .. ':' .. p, unpack(set[2]))
-end
+-- Segment sets by customer_value: whoever moved or is erased leaves the old one, before anybody comes to a new one.
 for _, change in ipairs(block.changes) do
   if change[2] ~= '' then redis.call('ZREM', prefix .. ':segment:' .. change[2] .. ':' .. p, change[1]) end
   if change[6] then
     redis.call('XADD', KEYS[3], 'MAXLEN', '~', block.changes_kept, '*', 'customer', change[1],
       'from', change[2], 'to', change[3], 'at', change[4], 'source', change[5])
   end
+end
+for _, set in ipairs(block.segments) do
+  redis.call('ZADD', prefix .. ':segment:' .. set[1] .. ':' .. p, unpack(set[2]))
 end
 
 -- Examples, but for those that already fell out of the kept window.
@@ -61,13 +67,6 @@ for i, entry in ipairs(block.entries) do
   end
 end
 
--- Erased customers leave nothing but a keyed hash, so that a rebuild does not seed them again.
-for _, erased in ipairs(block.erased) do
-  redis.call('DEL', prefix .. ':customer:' .. erased[1])
-  redis.call('HDEL', KEYS[2], erased[1])
-  if erased[2] ~= '' then redis.call('ZREM', prefix .. ':segment:' .. erased[2] .. ':' .. p, erased[1]) end
-  redis.call('HSET', prefix .. ':erased:' .. p, erased[3], guard.offset)
-end
 for _, count in ipairs(block.counts) do redis.call('HINCRBY', KEYS[4], count[1], count[2]) end
 local position = {'token', ARGV[2]}
 for name, value in pairs(guard) do

@@ -15,7 +15,6 @@ from models.kinds import ERASE, TICK
 from models.offers import Offers
 from models.rows import DAY, ENTRY, PROMISED, ROW
 from streams import kafka, trainer
-from streams.partition import cuts
 from streams.partitioner import partitioner
 from streams.settings import Settings
 
@@ -80,7 +79,7 @@ def _folded(
     stray = np.array([bool(name) and home(name) != p for name in batch.customer_id])
     found.rejects |= {(p, int(offsets[i]), "wrong_partition") for i in batch.index[stray]}
     batch = batch.keep(~stray)
-    for i, j, day in cuts(batch, settings.grace * 1_000_000, cut_off):
+    for i, j, day in plain_cuts(batch.kind.tolist(), batch.t.tolist(), settings.grace * 1_000_000, cut_off):
         if day > swept_to:
             yield table.sweep(day)
             swept_to = day
@@ -93,6 +92,19 @@ def _folded(
         rows, codes = table.locate(piece), offers.codes(piece.product_id)
         yield table.fold(piece, rows, offsets[piece.index], swept_to, np.zeros(2, np.int64), codes)
     yield table.sweep(end)
+
+
+def plain_cuts(kinds: list[int], times: list[int], grace: int, swept_to: int) -> Iterator[tuple[int, int, int]]:
+    """Pieces [start, end) of a log, each with the day that must be swept before it; tombstones make their own."""
+    start = 0
+    for i, (kind, t) in enumerate(zip(kinds, times, strict=True)):
+        asked = swept_to if kind == ERASE else max(swept_to, (t - grace) // DAY)
+        if i > start and (asked > swept_to or (kind == ERASE) != (kinds[i - 1] == ERASE)):
+            yield start, i, swept_to
+            start = i
+        swept_to = asked
+    if kinds:
+        yield start, len(kinds), swept_to
 
 
 def versions(entries: dict[tuple[int, int, str], bytes], document: bytes, n: int, end: int) -> list[str]:
