@@ -38,7 +38,7 @@ class Verdict:
 
     customers: int
     wrong: list[Difference]
-    unknown: Sequence[str] = ()
+    unknown: tuple[str, ...] = ()
 
     @property
     def wrong_customers(self) -> int:
@@ -61,7 +61,7 @@ async def verify(
         customers, wrong = customers + counted, wrong + differing
     if await store.run_id() != server:
         raise exceptions.ConnectionError("Redis was started anew in the middle of verify: run it again")
-    return Verdict(customers, sorted(wrong, key=lambda difference: difference[0]), run.unknown)
+    return Verdict(customers, sorted(wrong, key=lambda difference: difference[0]), tuple(run.unknown))
 
 
 class _Run:
