@@ -7,6 +7,7 @@ not happened yet. tests/test_stream_transport.py names each hook of Faust and ai
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -82,6 +83,17 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         if epoch > self.epochs.get(tp, 0):
             self._ensure_consumer().seek(tp, offset)
             self.epochs[tp] = epoch
+
+    def heard(self) -> float | None:
+        """Seconds since a broker answered a fetch of any partition; None while none is held."""
+        assignment = self._ensure_consumer()._subscription.subscription.assignment
+        states = [assignment.state_value(tp) for tp in assignment.tps] if assignment else []
+        times = [state.timestamp for state in states if state and state.timestamp]
+        return time.time() - max(times) / 1000 if times else None
+
+    async def leave(self) -> None:
+        """Leaves the group, so that others need not wait for the session to end."""
+        await self._ensure_consumer()._coordinator.close()
 
     def standing_of(self, tp: TP) -> Standing | None:
         """Where the partition stood when Kafka answered last; None while unknown."""
@@ -201,6 +213,13 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
 
     async def seek_in_epoch(self, tp: TP, offset: int, epoch: int) -> None:
         await self._thread.call_thread(self._thread.seek_in_epoch, tp, offset, epoch)
+
+    async def heard(self) -> float | None:
+        seconds: float | None = await self._thread.call_thread(self._thread.heard)
+        return seconds
+
+    async def leave(self) -> None:
+        await self._thread.call_thread(self._thread.leave)
 
     async def standing_of(self, tp: TP) -> Standing | None:
         standing: Standing | None = await self._thread.call_thread(self._thread.standing_of, tp)

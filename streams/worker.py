@@ -21,9 +21,10 @@ from faust.types import TP
 
 from models.events import encode_tick
 from models.rows import DAY
-from streams import kafka, trainer
+from streams import ending, kafka, trainer
 from streams.console import say, stop
 from streams.deployment import Deployment
+from streams.outage import Outage
 from streams.partition import Life, Lost, Partition
 from streams.refusal import Refusal
 from streams.rejects import Outgoing, Reject, laid_out
@@ -32,7 +33,7 @@ from streams.settings import Settings
 from streams.store import TRANSIENT, Store, connect
 from streams.transport import Chunk, ChunkTransport
 
-HEARTBEAT, TRAIN, TICK, REPEAT, WATCH = 1.0, 0.05, 0.5, 5.0, 15.0  # seconds
+HEARTBEAT, TRAIN, TICK, REPEAT, WATCH, SILENT, LEAVE = 1.0, 0.05, 0.5, 5.0, 15.0, 3.0, 2.0  # seconds
 OPEN = 10.0  # seconds that a last stable offset may stand still unsaid; then it is said at twice the age, and so on
 
 
@@ -98,6 +99,7 @@ class Worker:
         self.open = OpenTransactions()
         self.busy: dict[int, asyncio.Future[None]] = {}  # the chunk that each partition is at
         self.sender = kafka.Sender(settings, room)
+        self.outage = Outage.of("aiokafka", say)
 
     def tp(self, partition: int) -> TP:
         return TP(self.deployment.topic, partition)
@@ -223,6 +225,11 @@ class Worker:
             say(f"warning: {line}")
         self.room = await asyncio.to_thread(kafka.room_of_rejects, self.settings)
 
+    async def listen(self) -> None:
+        """Whether Kafka answers: its client's complaints are one line, and their end another."""
+        heard = await self.app.consumer.heard()
+        self.outage.beat(heard is None or heard < SILENT)
+
     async def train(self) -> None:
         """Learns all days that are complete; Kafka's group elects the worker that holds partition 0."""
         count = self.deployment.partitions
@@ -243,6 +250,7 @@ class Worker:
             (TICK, self.tick),
             (TRAIN, self.train),
             (WATCH, self.watch),
+            (HEARTBEAT, self.listen),
         ):
             self.app.add_future(self._watched(self.repeat(seconds, work)))
         logging.getLogger().setLevel(logging.ERROR)  # Faust's spinner sets DEBUG: messages that nobody reads
@@ -250,6 +258,14 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.set_threshold(200_000, 50, 100)  # the default stops the worker for 80 ms twice a second
+        loop = asyncio.get_running_loop()
+        ending.farewells.append(lambda: asyncio.run_coroutine_threadsafe(self.leave(), loop).result(ending.PATIENCE))
+
+    async def leave(self) -> None:
+        """Tells Kafka's tools where it stands and leaves the group; what is under way may break off anywhere."""
+        for last in (self.app.consumer.commit, self.app.consumer.leave):
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(last(), LEAVE)
 
 
 def build(settings: Settings, deployment: Deployment, room: int) -> faust.App:

@@ -1,6 +1,8 @@
 """`python -m streams worker`: checks that Redis and Kafka are those of the deployment, then scores until stopped."""
 
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -21,6 +23,9 @@ def worker() -> None:
     Example:
       CRM_KAFKA=kafka:9092 CRM_REDIS_URL=redis://redis:6379/0 python -m streams worker
     """
+    from streams import ending
+
+    ending.prepare()
     found: list[tuple[Settings, Deployment, int]] = []
 
     async def check(store: "Store", settings: "Settings") -> None:
@@ -30,6 +35,7 @@ def worker() -> None:
     from streams.worker import build
 
     app = build(*found[0])
+    sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # Faust draws on it; our own lines go to stderr
     sys.argv = [sys.argv[0], "--quiet", "worker", "-l", "error", "--without-web"]
     app.main()
 

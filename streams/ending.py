@@ -1,0 +1,32 @@
+"""How a worker ends when it is asked to (SIGTERM, SIGINT): within seconds and with exit code 0, whatever is away.
+
+The rule: a thread of its own takes the signals, so that neither a busy event loop nor a client that waits for a server
+holds them up; and the process is over after `PATIENCE` in any case. Dying is always safe.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable
+
+SIGNALS = {signal.SIGINT, signal.SIGTERM}
+PATIENCE = 8.0  # seconds
+farewells: list[Callable[[], None]] = []  # what is done before, each in a few seconds at most
+
+
+def prepare() -> None:
+    """To be called before any other thread is there: they inherit that the signals are not theirs."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    threading.Thread(target=_wait, name="signals", daemon=True).start()
+
+
+def _wait() -> None:
+    signal.sigwait(SIGNALS)
+    limit = threading.Timer(PATIENCE, os._exit, (0,))
+    limit.daemon = True
+    limit.start()
+    for farewell in farewells:
+        with contextlib.suppress(Exception):
+            farewell()
+    os._exit(0)
