@@ -170,6 +170,10 @@ class Partition:
             say(f"{key} is {guard.state}: waiting for it to be ready")
             await asyncio.sleep(2)
             return False
+        if lacking := await self.insist(lambda: self.store.lacking(self.number)):
+            self.stop(
+                f"partition {self.number}: the user of CRM_REDIS_URL may not {lacking}: grant it (docs/operations.md)"
+            )
         if guard.hashes > scores.FORM:
             self.stop(f"{key}: a newer program wrote the customers' hashes: upgrade this worker")
         # 2. The log must hold the offset (rule 8).
@@ -199,6 +203,7 @@ class Partition:
         return True
 
     async def _load(self, expected: bytes) -> bool:
+        await self.insist(lambda: self.store.standing(self.number))  # ends where states are missing
         customers = await self.insist(lambda: self.store.customers(self.number))
         if tight := memory.warning(self.number, customers, memory.free()):
             say(tight)

@@ -19,6 +19,7 @@ from redis import exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from streams import rights
 from streams.deployment import Deployment, DeploymentError, Guard, GuardState
 from streams.keys import Keys
 from streams.settings import Settings
@@ -100,9 +101,9 @@ class Store:
         self.redis: Any = client  # redis-py types every answer as a union with its awaitable
         self.settings, self.keys = settings, Keys(settings.prefix)
         here = Path(__file__).parent
-        self._write, self._load, self._examples, self._learn = (
+        self._write, self._load, self._examples, self._learn, self._rights = (
             client.register_script((here / f"{name}.lua").read_text())
-            for name in ("write", "load", "examples", "learn")
+            for name in ("write", "load", "examples", "learn", "rights")
         )
 
     # ---- the deployment ----------------------------------------------------------------------------------------------
@@ -132,11 +133,30 @@ class Store:
         return Guard.read(found, key) if found else None
 
     async def standing(self, partition: int) -> tuple[bytes, str]:
-        """The token that stands and the serving model version."""
+        """The token that stands and the serving model version. Raises DeploymentError where states are missing."""
         async with self.redis.pipeline(transaction=True) as pipe:
-            pipe.hget(self.keys.guard(partition), "token").hget(self.keys.model, "version")
-            stands, version = await pipe.execute()
+            pipe.hmget(self.keys.guard(partition), "token", "customers", "counted").hlen(self.keys.state(partition))
+            pipe.hget(self.keys.model, "version")
+            (stands, customers, counted), held, version = await pipe.execute()
+        if stands is not None and counted == stands and int(customers) != held:
+            raise self._missing(partition, int(customers), held)
         return stands or b"", (version or b"").decode()
+
+    def _missing(self, partition: int, counted: int, held: int) -> DeploymentError:
+        """What is to be done where a partition's states are not as many as were written."""
+        return DeploymentError(
+            f"{self.keys.state(partition)} holds {held:,} customers, but {counted:,} were written: states were deleted"
+            " or evicted: restore Redis, or run `streams rebuild`"
+        )
+
+    async def lacking(self, partition: int) -> str | None:
+        """What a worker of the partition does and the user may not: a command, and a key of the kind that it changes.
+
+        None if nothing is lacking, or Redis cannot say (6.2).
+        """
+        asked = rights.commands(self.keys, partition)
+        first = int(await self._rights(keys=[], args=[_pack(asked)]))
+        return " ".join(asked[first - 1]) if first else None
 
     async def swept(self, partitions: int) -> list[int]:
         """The day that each partition was swept to; -1 where there is no guard."""
@@ -188,7 +208,8 @@ class Store:
     ) -> tuple[bytes, str]:
         """The guarded write: compare the token with the one expected, and set.
 
-        Answers (token that stands, serving version): it was applied if that token is the new one.
+        Answers (token that stands, serving version): it was applied if that token is the new one. Raises
+        DeploymentError where states are missing.
         """
         k, s = self.keys, self.settings
         keys = [k.guard(partition), k.state(partition), k.changes(partition), k.rejected(partition), k.model]
@@ -212,7 +233,9 @@ class Store:
         )
         guard = _pack({name: str(value) for name, value in asdict(position).items()})
         args: list[Any] = [expected, new, guard, packed, block.states, block.packed, k.prefix]
-        stands, version = await self._write(keys=keys, args=args)
+        stands, version, *numbers = await self._write(keys=keys, args=args)
+        if numbers:
+            raise self._missing(partition, *map(int, numbers))
         return stands, version.decode()
 
     # ---- models ------------------------------------------------------------------------------------------------------

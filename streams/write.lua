@@ -1,37 +1,53 @@
--- One guarded write: scores, states, examples, changes and guard, or nothing. Answers {stored token, serving version}.
+-- One guarded write: scores, states, examples, changes and guard, or nothing. Answers {stored token, serving version}; where
+-- the number of states is not the one that the guard was written with, {stored token, serving version, counted, held}.
 -- KEYS  1 guard  2 state  3 changes  4 rejected  5 model
 -- ARGV  1 token expected  2 new token  3 guard: the fields that this write gives it  4 block (below)  5 states  6 entries  7 prefix
 -- The block is a map: partition, size, fields, common, names, values, segments, entries, entry_size, changes, erased, counts,
 -- training_days, changes_kept (streams/store.py, class Block, says what each holds).
--- Everything is checked before the first write, for Redis does not roll back; the guard is written last.
+-- Redis does not roll back, so the order of effects is such that a write that broke inside is mended whole by the next one:
+--  1. All is asked that can be: token, types, rights, sizes, number of states. Nothing has changed yet.
+--  2. What may be said twice: hashes, changes, examples, erasures, segment sets. No state is ahead of them.
+--  3. Counts, then states and guard, which nothing that is left could refuse.
 local stands = redis.call('HGET', KEYS[1], 'token')
 local version = redis.call('HGET', KEYS[5], 'version') or ''
 if stands ~= ARGV[1] then return {stands or '', version} end
 
 local guard, block = cmsgpack.unpack(ARGV[3]), cmsgpack.unpack(ARGV[4])
 local names, size, prefix, p = block.names, block.size, ARGV[7], block.partition
-local kinds = {[KEYS[1]] = 'hash', [KEYS[2]] = 'hash', [KEYS[3]] = 'stream', [KEYS[4]] = 'hash', [KEYS[5]] = 'hash'}
-for _, set in ipairs(block.segments) do kinds[prefix .. ':segment:' .. set[1] .. ':' .. p] = 'zset' end
-for _, entry in ipairs(block.entries) do kinds[prefix .. ':training:' .. p .. ':' .. entry[1]] = 'hash' end
+-- Of each key what it is, and what is done with it.
+local uses = {
+  [KEYS[1]] = {'hash', 'HSET'}, [KEYS[2]] = {'hash', 'HDEL', 'HSET'}, [KEYS[3]] = {'stream', 'XADD'},
+  [KEYS[4]] = {'hash', 'HINCRBY'}, [KEYS[5]] = {'hash'}, [prefix .. ':customer:'] = {'none', 'HSET', 'DEL'},
+}
+for _, set in ipairs(block.segments) do uses[prefix .. ':segment:' .. set[1] .. ':' .. p] = {'zset', 'ZADD', 'ZREM'} end
+for _, entry in ipairs(block.entries) do uses[prefix .. ':training:' .. p .. ':' .. entry[1]] = {'hash', 'HSET'} end
 for _, change in ipairs(block.changes) do
-  if change[2] ~= '' then kinds[prefix .. ':segment:' .. change[2] .. ':' .. p] = 'zset' end
+  if change[2] ~= '' then uses[prefix .. ':segment:' .. change[2] .. ':' .. p] = {'zset', 'ZADD', 'ZREM'} end
 end
-if #block.erased > 0 then kinds[prefix .. ':erased:' .. p] = 'hash' end
-for key, kind in pairs(kinds) do
+if #block.erased > 0 then uses[prefix .. ':erased:' .. p] = {'hash', 'HSET'} end
+for key, use in pairs(uses) do
   local found = redis.call('TYPE', key).ok
-  if found ~= kind and found ~= 'none' then return redis.error_reply('WRONGTYPE ' .. key .. ' is no ' .. kind) end
+  if found ~= use[1] and found ~= 'none' then return redis.error_reply('WRONGTYPE ' .. key .. ' is no ' .. use[1]) end
+  for i = 2, #use do
+    if redis.acl_check_cmd and not redis.acl_check_cmd(use[i], key) then
+      return redis.error_reply('NOPERM this user may not ' .. use[i] .. ' ' .. key)
+    end
+  end
 end
 if #names > 500 or #ARGV[5] ~= #names * size or #ARGV[6] ~= #block.entries * block.entry_size then
   return redis.error_reply('ERR malformed write')
 end
+-- States that were deleted or evicted. A program that does not count leaves another token than the one counted under.
+local counted, held = redis.call('HMGET', KEYS[1], 'customers', 'counted'), redis.call('HLEN', KEYS[2])
+if counted[2] == stands and tonumber(counted[1]) ~= held then return {stands, version, counted[1], held} end
 
--- Erased customers leave nothing but a keyed hash, so that a rebuild does not seed them again. Who came back since stands
--- among the names too: so all of the old goes before anything of the new comes.
-for _, erased in ipairs(block.erased) do
-  redis.call('DEL', prefix .. ':customer:' .. erased[1])
-  redis.call('HDEL', KEYS[2], erased[1])
-  redis.call('HSET', prefix .. ':erased:' .. p, erased[2], erased[3])
-end
+-- What part 3 needs is had before part 2: on a server that cannot be asked for rights (6.2), and of one whose memory is full,
+-- for it refuses nothing behind the first command that changes something. Nobody is called ''.
+redis.call('HSET', KEYS[1], 'token', stands)
+redis.call('HDEL', KEYS[2], '')
+
+-- Who was erased and came back since stands among the names too, so the old goes before the new comes.
+for _, erased in ipairs(block.erased) do redis.call('DEL', prefix .. ':customer:' .. erased[1]) end
 
 -- Scores: the names of the fields and the values that all customers share are laid out once.
 local row, width = {}, #block.fields
@@ -41,21 +57,15 @@ local states = {}
 for i, name in ipairs(names) do
   row[1] = prefix .. ':customer:' .. name
   for j, value in ipairs(block.values[i]) do row[2 * j + 1] = value end
-  redis.call('HSET', unpack(row, 1, 2 * width + 1))
+  local done = redis.pcall('HSET', unpack(row, 1, 2 * width + 1))  -- the only key whose type is not asked: they are many
+  if type(done) == 'table' then return redis.error_reply(done.err .. ' (' .. prefix .. ':customer:*)') end
   states[2 * i - 1], states[2 * i] = name, string.sub(ARGV[5], (i - 1) * size + 1, i * size)
 end
-for i = 1, #states, 1000 do redis.call('HSET', KEYS[2], unpack(states, i, math.min(i + 999, #states))) end
-
--- Segment sets by customer_value: whoever moved or is erased leaves the old one, before anybody comes to a new one.
 for _, change in ipairs(block.changes) do
-  if change[2] ~= '' then redis.call('ZREM', prefix .. ':segment:' .. change[2] .. ':' .. p, change[1]) end
   if change[6] then
     redis.call('XADD', KEYS[3], 'MAXLEN', '~', block.changes_kept, '*', 'customer', change[1],
       'from', change[2], 'to', change[3], 'at', change[4], 'source', change[5])
   end
-end
-for _, set in ipairs(block.segments) do
-  redis.call('ZADD', prefix .. ':segment:' .. set[1] .. ':' .. p, unpack(set[2]))
 end
 
 -- Examples, but for those that already fell out of the kept window.
@@ -67,8 +77,21 @@ for i, entry in ipairs(block.entries) do
   end
 end
 
+-- Erased customers leave nothing but a keyed hash, so that a rebuild does not seed them again.
+for _, erased in ipairs(block.erased) do redis.call('HSET', prefix .. ':erased:' .. p, erased[2], erased[3]) end
+
+-- Segment sets by customer_value: whoever moved or is erased leaves the old one, before anybody comes to a new one.
+for _, change in ipairs(block.changes) do
+  if change[2] ~= '' then redis.call('ZREM', prefix .. ':segment:' .. change[2] .. ':' .. p, change[1]) end
+end
+for _, set in ipairs(block.segments) do
+  redis.call('ZADD', prefix .. ':segment:' .. set[1] .. ':' .. p, unpack(set[2]))
+end
+
 for _, count in ipairs(block.counts) do redis.call('HINCRBY', KEYS[4], count[1], count[2]) end
-local position = {'token', ARGV[2]}
+for _, erased in ipairs(block.erased) do redis.call('HDEL', KEYS[2], erased[1]) end
+if #states > 0 then redis.call('HSET', KEYS[2], unpack(states)) end
+local position = {'token', ARGV[2], 'customers', redis.call('HLEN', KEYS[2]), 'counted', ARGV[2]}
 for name, value in pairs(guard) do
   position[#position + 1], position[#position + 2] = name, value
 end

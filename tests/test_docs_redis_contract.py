@@ -36,6 +36,7 @@ RECORD = {  # HGETALL crm:customer:c-17, but for scored_at and the hash of the m
     b"schema": b"1",
 }
 GUARD = {b"token", b"state", b"offset", b"swept_to", b"hashes", b"quiet_until", b"start", b"mark"}
+GUARD |= {b"customers", b"counted"}
 CHANGE = {
     b"customer": b"c-17",
     b"from": b"",

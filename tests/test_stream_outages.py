@@ -1,6 +1,7 @@
 """Redis emptied, put back, read-only or full; another model; a log that is away: noticed, waited for, never guessed."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ from shops import T0
 
 from demo import services
 from models.rows import DAY
+from streams.deployment import DeploymentError
 from streams.partition import Lost
+from streams.store import Block, Position
 
 
 # ---- rule 11 ---------------------------------------------------------------------------------------------------------
@@ -99,6 +102,60 @@ def test_11_a_redis_put_back_between_two_readings_serves_the_model_it_names(
             await world.located()
 
     play(scenario)
+
+
+# ---- states that are missing -----------------------------------------------------------------------------------------
+Loss = Callable[[World], object]
+LOSSES: dict[str, Loss] = {
+    "one deleted": lambda world: world.redis.hdel(world.store.keys.state(0), "h0"),
+    "all evicted": lambda world: world.redis.delete(world.store.keys.state(0)),
+    "one too many": lambda world: world.redis.hset(world.store.keys.state(0), "h60", b"what"),
+}
+
+
+@pytest.mark.parametrize("lost", LOSSES)
+def test_missing_states_end_a_worker_at_a_write_while_idle_and_at_its_start(play: Play, shop: Path, lost: str) -> None:
+    """Mutations caught: the number not compared in write.lua; not by `standing`; not set again by a write."""
+
+    async def scenario(world: World) -> None:
+        world.log.buy("ann", T0)
+        await world.catch_up(await world.located())
+        part, idle = await world.located(), await world.located()
+        LOSSES[lost](world)
+        before, missing = (
+            world.contents(),
+            r"partition 0: \S+:state:0 holds \d+ customers, but 61 were written: .*rebuild",
+        )
+        guard = await world.store.guard(0)
+        assert guard is not None
+        with pytest.raises(DeploymentError, match="were written"):
+            await world.store.write(0, guard.token, b"new", Position(2, T0, 1), Block())
+        for broken in (part.process(world.log.chunk(1)), idle.idle(), world.located()):
+            with pytest.raises(Stopped, match=missing):
+                await broken
+        assert world.contents() == before
+
+    play(scenario, shop)
+
+
+def test_a_guard_that_an_earlier_version_wrote_is_counted_from_the_next_write_on(play: Play, shop: Path) -> None:
+    """Mutations caught: the number compared under another token than it was counted; a guard without one refused."""
+
+    async def scenario(world: World) -> None:
+        guard, state = world.store.keys.guard(0), world.store.keys.state(0)
+        world.redis.hdel(guard, "customers", "counted")
+        part = await world.located()
+        world.log.buy("ann", T0)
+        await world.catch_up(part)
+        assert world.redis.hget(guard, "customers") == b"61"
+        world.redis.hset(guard, "token", "of an older program's write")  # which does not count
+        world.redis.hset(state, "bob", world.redis.hget(state, "ann"))
+        part = await world.located()
+        world.log.buy("ann", T0)
+        await world.catch_up(part)
+        assert world.redis.hget(guard, "customers") == b"62"
+
+    play(scenario, shop)
 
 
 # ---- Redis goes back in time, or cannot be written -------------------------------------------------------------------

@@ -1,0 +1,47 @@
+"""What a worker's user must be allowed to do in Redis, command by kind of key: asked before a partition is written.
+
+The rule: whatever `write.lua`, `load.lua`, `examples.lua` and `learn.lua` do stands here. A server that can say what a
+user may do (Redis 7.0, Valkey) is asked, once a partition is located and again by each write of what it does itself.
+"""
+
+from streams.keys import Keys
+
+RIGHTS = {
+    "meta": "HGETALL",
+    "guard": "HGETALL HGET HMGET HSET TYPE",
+    "state": "HLEN HSCAN HSET HDEL TYPE",
+    "customer": "HSET DEL TYPE",
+    "segment": "ZADD ZREM TYPE",
+    "changes": "XADD TYPE",
+    "training": "HSET HSCAN DEL TYPE",
+    "erased": "HSET TYPE",
+    "rejected": "HINCRBY TYPE",
+    "model": "HGETALL HGET HMGET HSET TYPE",
+    "model:<version>": "GET SET DEL",
+    "models": "RPUSH LPOP LREM LLEN",
+    "models:pinned": "SISMEMBER",
+}
+
+
+def commands(keys: Keys, partition: int) -> list[tuple[str, str]]:
+    """Each command with a key of each kind that it is given.
+
+    >>> commands(Keys(), 3)[:3]
+    [('HGETALL', 'crm:meta'), ('HGETALL', 'crm:guard:3'), ('HGET', 'crm:guard:3')]
+    """
+    key = {
+        "meta": keys.meta,
+        "guard": keys.guard(partition),
+        "state": keys.state(partition),
+        "customer": keys.customer("customer"),
+        "segment": keys.segment(0, partition),
+        "changes": keys.changes(partition),
+        "training": keys.training(partition, 0),
+        "erased": keys.erased(partition),
+        "rejected": keys.rejected(partition),
+        "model": keys.model,
+        "model:<version>": keys.version("version"),
+        "models": keys.versions,
+        "models:pinned": keys.pinned,
+    }
+    return [(name, key[kind]) for kind, names in RIGHTS.items() for name in names.split()]
