@@ -51,9 +51,11 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
 
 def refused(client: Any, *command: object) -> bool:
     """Whether the user may not."""
-    with pytest.raises(exceptions.ResponseError) as found:
+    try:
         client.execute_command(*command)
-    return "NOPERM" in str(found.value) or isinstance(found.value, exceptions.NoPermissionError)
+    except exceptions.NoPermissionError:
+        return True
+    return False
 
 
 @pytest.mark.parametrize("name", ["worker", "publisher", "reader"])
@@ -63,7 +65,7 @@ def test_nobody_without_a_name_and_nobody_more_than_his_own(guarded: Guarded, na
     with guarded.user(name) as client:
         assert client.ping()
         for command in (
-            ["FLUSHALL"], ["CONFIG", "GET", "*"], ["ACL", "LIST"], ["KEYS", "*"], ["SHUTDOWN"], ["DEBUG", "SLEEP", 0],
+            ["FLUSHALL"], ["CONFIG", "GET", "*"], ["ACL", "LIST"], ["KEYS", "*"], ["SHUTDOWN"], ["CLIENT", "LIST"],
             ["SET", "elsewhere", 1], ["GET", "elsewhere"], ["RANDOMKEY"], ["REPLICAOF", "no", "one"], ["MONITOR"],
         ):  # fmt: skip
             assert refused(client, *command), command
