@@ -1,11 +1,13 @@
 # The workers' image, and of every other `python -m streams` command. `make test` checks this file without an engine.
-FROM python:3.12-slim
+FROM python:3.11.14-slim-bookworm
 WORKDIR /app
 ENV PYTHONUNBUFFERED=1 NUMBA_CACHE_DIR=/var/cache/crm-scorer
 
 COPY requirements/run.txt requirements/run.txt
-# Wheels only: nothing is compiled here, so no compiler is needed.
-RUN pip install --no-cache-dir --require-hashes --only-binary :all: -r requirements/run.txt
+# Wheels only: nothing is compiled here, so no compiler is needed. But for Faust, which has none for linux/arm64: its source
+# installs without one, as plain Python.
+RUN pip install --no-cache-dir --require-hashes --only-binary :all: \
+$(test "$(uname -m)" = x86_64 || echo --no-binary faust-streaming) -r requirements/run.txt
 
 COPY models models
 COPY offline offline
@@ -25,6 +27,9 @@ table = Table(); rows = table.locate(batch); \
 table.fold(batch, rows, batch.index, 0, np.zeros(2, np.int64)); table.sweep(99); \
 segments = Segments(np.zeros((1, 3)), np.zeros(3), np.ones(3), [0], ['all']); \
 Model.create(99, np.empty(0), np.empty(0), 1.0, segments).predict_many(table.observe(rows, 99))"
+
+# Writable where the rest is not, and filled with what was compiled.
+VOLUME $NUMBA_CACHE_DIR
 
 ENTRYPOINT ["python", "-m", "streams"]
 CMD ["worker"]

@@ -2,6 +2,7 @@
 
 import click
 
+from streams.commands.health import health
 from streams.commands.init import init
 from streams.commands.model import model
 from streams.commands.publish import publish
@@ -17,7 +18,7 @@ def main() -> None:
     """Kafka events in, every customer's scores in Redis. Settings: environment variables CRM_... (docs/settings.md)."""
 
 
-for command in (init, publish, worker, replay, show, verify, rebuild, model):
+for command in (init, publish, worker, replay, show, verify, rebuild, model, health):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, NewTopic, ResourceType
 
+from streams import security
 from streams.refusal import Refusal
 from streams.rejects import OVERHEAD, SMALLEST, Outgoing
 from streams.settings import Settings
@@ -98,7 +99,15 @@ Config = dict[str, str | int | float | bool]
 
 
 def _config(settings: Settings, more: Config | None = None) -> Config:
-    return {"bootstrap.servers": settings.kafka, "log_level": 0, **(more or {})}
+    return {"bootstrap.servers": settings.kafka, "log_level": 0, **security.librdkafka(settings), **(more or {})}
+
+
+def _away(settings: Settings, said: str) -> KafkaProblem:
+    """What to say of a Kafka that does not answer: what does not pass, if it turns us away, or we it."""
+    if why := security.refused(settings):
+        return KafkaProblem(f"CRM_KAFKA={settings.kafka}: {why}")
+    asked = "is Kafka up, and is this a listener with TLS?" if settings.kafka_tls else "is Kafka up?"
+    return KafkaAway(f"CRM_KAFKA={settings.kafka}: {said}: {asked}")
 
 
 def create(settings: Settings) -> list[str]:
@@ -112,8 +121,10 @@ def create(settings: Settings) -> list[str]:
             future.result(WAIT + 1)
             created.append(name)
         except TimeoutError:
-            raise KafkaProblem(f"CRM_KAFKA={settings.kafka}: no answer in {WAIT:.0f} s: is Kafka up?") from None
+            raise _away(settings, f"no answer in {WAIT:.0f} s") from None
         except KafkaException as error:
+            if error.args[0].code() in PASSING:
+                raise _away(settings, error.args[0].str()) from None
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise KafkaProblem(f"{settings.kafka}: cannot create {name}: {error.args[0].str()}") from None
     return created
@@ -140,13 +151,13 @@ def _asked(settings: Settings, topic: str) -> Iterator[None]:
     try:
         yield
     except TimeoutError:
-        raise KafkaAway(f"CRM_KAFKA={settings.kafka}: no answer in {WAIT:.0f} s: is Kafka up?") from None
+        raise _away(settings, f"no answer in {WAIT:.0f} s") from None
     except KafkaException as error:
         found = error.args[0]
         if found.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise KafkaProblem(f"{settings.kafka} has no topic {topic}: run `python -m streams init`") from None
         if found.code() in PASSING:
-            raise KafkaAway(f"CRM_KAFKA={settings.kafka}: {found.str()}: is Kafka up?") from None
+            raise _away(settings, found.str()) from None
         raise KafkaProblem(f"CRM_KAFKA={settings.kafka}: {found.str()}") from None
 
 

@@ -5,17 +5,18 @@ A secret may stand in a file instead: CRM_REDIS_URL_FILE names a file that holds
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from redis.asyncio.connection import parse_url
 
 from streams.refusal import Refusal
 
 PREFIX = "CRM_"
-SECRET = "redis_url"  # may hold a password: its value is never printed
+SECRETS = ("redis_url", "kafka_password")  # hold passwords: their values are never printed
 CLOCK, EVENT = f"{PREFIX}CLOCK", "event"  # a setting of before, and its one value that says what holds now
 
 
@@ -29,7 +30,26 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
 
     kafka: str = Field(default="127.0.0.1:9092", description="Kafka's bootstrap servers, host:port, comma separated")
-    redis_url: str = Field(default="redis://127.0.0.1:6379/0", description="Redis or Valkey, redis:// or rediss://")
+    kafka_tls: bool = Field(default=False, description="speak TLS to Kafka, and trust who shows a certificate only")
+    kafka_ca: str = Field(
+        default="", description="PEM file of the authorities trusted for Kafka; empty: those of the system"
+    )
+    kafka_certificate: str = Field(default="", description="PEM file of our own certificate, where Kafka asks for one")
+    kafka_key: str = Field(default="", description="PEM file of its key, without a password")
+    kafka_sasl: Literal["none", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="none", description="how user and password are shown to Kafka"
+    )
+    kafka_user: str = Field(default="", description="user towards Kafka")
+    kafka_password: str = Field(default="", repr=False, description="password towards Kafka")
+    kafka_insecure: bool = Field(
+        default=False, description="show the password to Kafka without TLS, readable on the way"
+    )
+    redis_url: str = Field(
+        default="redis://127.0.0.1:6379/0", repr=False, description="Redis or Valkey, redis:// or rediss://"
+    )
+    redis_ca: str = Field(
+        default="", description="PEM file of the authorities trusted for rediss://; empty: those of the system"
+    )
     events_topic: str = Field(
         default="crm.events",
         pattern=r"^[A-Za-z0-9._-]{1,240}$",
@@ -56,6 +76,10 @@ class Settings(BaseSettings):
     )
     chunk: int = Field(default=20_000, ge=1, le=100_000, description="events folded at once, at most")
 
+    status: str = Field(
+        default="", description="file in which a worker says each second what it holds, for `health`; empty: none"
+    )
+
     @field_validator("kafka")
     @classmethod
     def _addresses(cls, value: str) -> str:
@@ -72,6 +96,33 @@ class Settings(BaseSettings):
             reason = "say redis://host:6379/0, rediss:// or unix://; in a password write %2F for / and %40 for @"
             raise ValueError(reason) from None
         return value
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        """Refuses what makes no sense together; the reason begins with the setting to look at."""
+        for reason in (*self._of_users(), *self._of_certificates()):
+            raise ValueError(reason)
+        return self
+
+    def _of_users(self) -> Iterator[str]:
+        shown = f"CRM_KAFKA_SASL={self.kafka_sasl}"
+        if self.kafka_sasl == "none":
+            if self.kafka_user or self.kafka_password:
+                yield "CRM_KAFKA_USER, CRM_KAFKA_PASSWORD: not shown to Kafka: set CRM_KAFKA_SASL"
+        elif not (self.kafka_user and self.kafka_password):
+            yield f"{shown}: CRM_KAFKA_USER and CRM_KAFKA_PASSWORD are needed"
+        elif not self.kafka_tls and not self.kafka_insecure:
+            yield f"{shown}: set CRM_KAFKA_TLS=1, or the password travels readable; CRM_KAFKA_INSECURE=1 allows it"
+
+    def _of_certificates(self) -> Iterator[str]:
+        of_tls = {"CA": self.kafka_ca, "CERTIFICATE": self.kafka_certificate, "KEY": self.kafka_key}
+        for name, path in of_tls.items():
+            if path and not self.kafka_tls:
+                yield f"CRM_KAFKA_{name}={path}: says nothing without CRM_KAFKA_TLS=1"
+        if bool(self.kafka_certificate) != bool(self.kafka_key):
+            yield "CRM_KAFKA_CERTIFICATE, CRM_KAFKA_KEY: set both or none"
+        if self.redis_ca and not self.redis_url.startswith("rediss://"):
+            yield f"CRM_REDIS_CA={self.redis_ca}: says nothing unless CRM_REDIS_URL begins with rediss://"
 
     @property
     def rejected_topic(self) -> str:
@@ -102,6 +153,9 @@ def load() -> Settings:
         return Settings(**secrets)
     except ValidationError as error:
         wrong = error.errors()[0]
-        name, reason = str(wrong["loc"][0]), wrong["msg"].removeprefix("Value error, ")
-        value = "" if name == SECRET else f"={wrong['input']!r}"
+        reason = wrong["msg"].removeprefix("Value error, ")
+        if not wrong["loc"]:  # of several together: it begins with a name
+            raise SettingsError(reason) from None
+        name = str(wrong["loc"][0])
+        value = "" if name in SECRETS else f"={wrong['input']!r}"
         raise SettingsError(f"{PREFIX}{name.upper()}{value}: {reason}") from None

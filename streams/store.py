@@ -71,9 +71,10 @@ class Position:
     mark: str = ""
 
 
-def connect(url: str) -> "redis.asyncio.Redis":
-    """A client that answers or raises within 3 s and repeats nothing by itself."""
-    return redis.asyncio.Redis.from_url(url, socket_timeout=3, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0))
+def connect(url: str, **tls: Any) -> "redis.asyncio.Redis":
+    """A client that answers or raises within 3 s and repeats nothing by itself. tls: as `security.redis` says."""
+    retry = Retry(NoBackoff(), 0)
+    return redis.asyncio.Redis.from_url(url, socket_timeout=3, socket_connect_timeout=2, retry=retry, **tls)
 
 
 def token() -> bytes:

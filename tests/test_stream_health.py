@@ -1,0 +1,64 @@
+"""`streams health` beside a worker: well only if it holds partitions, all are ready, and Kafka and Redis answer."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from running import Running, running, until
+
+from demo import services
+from streams import status
+
+
+def health(run: Running, code: int) -> str:
+    return run.command("health", code=code)
+
+
+def well(run: Running) -> bool:
+    found = status.read(Path(run.env["CRM_STATUS"]))
+    return found is not None and not list(status.wrong(found))
+
+
+def test_a_worker_that_is_well_and_one_that_is_not(
+    kafka: str, valkey: services.Valkey, shop: Path, tmp_path: Path
+) -> None:
+    """Mutations caught: the file's age, or lives that are not ready, passed over; a worker without partitions well."""
+    with running(kafka, valkey.url, shop, tmp_path, partitions=2, status=str(tmp_path / "status")) as run:
+        assert health(run, 1).startswith("not well: no worker has written here")
+        worker = run.worker()
+        until(lambda: well(run), lambda: run.said)
+        assert health(run, 0).endswith("well: holds partitions 0, 1, all ready; Kafka and Redis answer\n")
+        run.redis.hset(f"{run.name}:guard:1", "token", "of somebody else")
+        run.redis.hset(f"{run.name}:guard:1", "state", "rebuilding")
+        until(lambda: not well(run), lambda: run.said)
+        assert health(run, 1).startswith("not well: partition 1 is locating")
+        run.redis.hset(f"{run.name}:guard:1", "state", "ready")
+        until(lambda: well(run), lambda: run.said)
+        os.kill(worker.process.pid, signal.SIGSTOP)
+        path = tmp_path / "status"
+        path.write_text(path.read_text().replace(f'"at": {status_at(path)}', f'"at": {time.time() - 60}'))
+        assert health(run, 1).startswith("not well: the worker wrote last 60 s ago")
+        os.kill(worker.process.pid, signal.SIGCONT)
+        until(lambda: well(run), lambda: run.said)
+        run.env["CRM_KAFKA"] = "127.0.0.1:1"
+        assert "is Kafka up?" in health(run, 2)
+        run.env |= {"CRM_KAFKA": kafka, "CRM_REDIS_URL": "redis://127.0.0.1:1/0"}
+        assert health(run, 2).startswith("streams: CRM_REDIS_URL: ")
+        run.env.pop("CRM_STATUS")
+        assert "CRM_STATUS is not set" in health(run, 2)
+
+
+def status_at(path: Path) -> str:
+    return path.read_text().split('"at": ')[1].split(",")[0]
+
+
+def test_what_a_worker_warns_of_is_said(kafka: str, valkey: services.Valkey, shop: Path, tmp_path: Path) -> None:
+    from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+    with running(kafka, valkey.url, shop, tmp_path, status=str(tmp_path / "status")) as run:
+        entry = ConfigEntry("retention.ms", "86400000", incremental_operation=AlterConfigOpType.SET)
+        topic = ConfigResource(ResourceType.TOPIC, run.name, incremental_configs=[entry])
+        run.admin.incremental_alter_configs([topic])[topic].result(15)
+        assert "warning: " in (said := health(run, 1))
+        assert "keeps 86400000 ms only" in said

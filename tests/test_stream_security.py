@@ -1,0 +1,195 @@
+"""TLS, users and passwords towards a real Kafka, with an authority of our own; who is turned away says why."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from certificates import Authority, authority
+from click.testing import CliRunner
+from running import Running, purchase, running, until
+from shops import T0
+
+from demo import services
+from demo.services.process import free_port
+from streams import security, settings
+from streams.__main__ import main
+from streams.settings import PREFIX, Settings, SettingsError
+
+PASSWORD = "correct-horse-0042"
+BROKER = """listeners=PLAINTEXT://127.0.0.1:{{port}},SSL://127.0.0.1:{tls},SASL_SSL://127.0.0.1:{sasl},\
+CONTROLLER://127.0.0.1:{{controller}}
+advertised.listeners=PLAINTEXT://127.0.0.1:{{port}},SSL://127.0.0.1:{tls},SASL_SSL://127.0.0.1:{sasl}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL
+ssl.keystore.type=PEM
+ssl.keystore.location={chain}
+ssl.truststore.type=PEM
+ssl.truststore.location={ca}
+listener.name.ssl.ssl.client.auth={asked}
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+user_crm="{password}";
+listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+"""
+USERS = [f"--add-scram=SCRAM-SHA-{n}=[name=crm,password={PASSWORD}]" for n in (256, 512)]
+
+
+@dataclass(frozen=True)
+class Secured:
+    """Addresses of one broker without TLS, with TLS (which asks for our certificate), with TLS and users."""
+
+    plain: str
+    tls: str
+    sasl: str
+    ours: Authority
+    theirs: Authority
+
+    def user(self, mechanism: str, password: str = PASSWORD, **more: Any) -> dict[str, Any]:
+        """The settings of somebody at the listener with users."""
+        how = {"kafka": self.sasl, "kafka_tls": True, "kafka_ca": str(self.ours.ca), "kafka_sasl": mechanism}
+        return how | {"kafka_user": "crm", "kafka_password": password} | more
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    scratch = tmp_path_factory.mktemp("secured")
+    ours, theirs = authority(scratch / "ours", "ours"), authority(scratch / "theirs", "theirs")
+    tls, sasl = free_port(), free_port()
+    more = BROKER.format(tls=tls, sasl=sasl, chain=ours.chain, ca=ours.ca, asked="required", password=PASSWORD)
+    with services.kafka(more=more, storage=USERS) as kafka:
+        yield Secured(kafka.address, f"127.0.0.1:{tls}", f"127.0.0.1:{sasl}", ours, theirs)
+
+
+def whole_way(run: Running) -> None:
+    """A worker folds an event, a reject is written, ticks pass, `verify` recounts."""
+    customers = [next(f"c{n}" for n in range(1000) if run.home(f"c{n}") == p) for p in range(2)]
+    producer = run.producer()
+    worker = run.worker()
+    for key, text, timestamp in (purchase(customers[0], "e1", T0 + 1), (b"c", b"no JSON", T0 * 86_400_000)):
+        producer.produce(run.name, text, key, partition=0, timestamp=timestamp)
+    producer.flush()
+    until(lambda: run.offset(0) == 2 and run.offset(1) > 0, lambda: run.said)  # the tick went through the same door
+    assert run.orders(customers[0]) == "1"
+    assert "wrong: 0" in run.verify()
+    assert worker.stop() == 0
+    assert PASSWORD not in worker.said
+
+
+@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-512", "PLAIN"])
+def test_users_go_the_whole_way(
+    secured: Secured, valkey: services.Valkey, shop: Path, tmp_path: Path, mechanism: str
+) -> None:
+    """init, publish, worker (consumer, rejects, ticks) and verify, by `librdkafka` and by Faust."""
+    with running(
+        redis_url=valkey.url, directory=shop, scratch=tmp_path, partitions=2, **secured.user(mechanism)
+    ) as run:
+        assert "created: nothing" in run.command("init")
+        whole_way(run)
+
+
+def test_certificates_go_the_whole_way(secured: Secured, valkey: services.Valkey, shop: Path, tmp_path: Path) -> None:
+    """The same without users, where Kafka asks for our certificate. Mutation caught: Faust without a context."""
+    ours = {"kafka_ca": secured.ours.ca, "kafka_certificate": secured.ours.signed, "kafka_key": secured.ours.key}
+    tls: dict[str, Any] = {name: str(path) for name, path in ours.items()} | {"kafka": secured.tls, "kafka_tls": True}
+    with running(redis_url=valkey.url, directory=shop, scratch=tmp_path, partitions=2, **tls) as run:
+        whole_way(run)
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]) -> str:
+    """The one line with which a command ends, exit code 2."""
+    for name, value in how.items():
+        monkeypatch.setenv(PREFIX + name.upper(), str(value))
+    done = CliRunner().invoke(main, ["init"])
+    assert (done.exit_code, done.stdout) == (2, ""), done.output
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+def test_who_is_turned_away_says_why(secured: Secured, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one line, without the password. Mutation caught: `refused` not asked: "is Kafka up?"."""
+    monkeypatch.setattr("streams.kafka.WAIT", 1.0)
+    wrong, ca = "wrong-horse-0007", {"kafka_tls": True, "kafka_ca": secured.ours.ca}
+    theirs: dict[str, Any] = {"kafka_ca": secured.theirs.ca}
+    cases: list[tuple[dict[str, Any], str]] = [
+        (
+            secured.user("SCRAM-SHA-256", wrong),
+            "Authentication failed during authentication due to invalid cred",
+        ),
+        (secured.user("PLAIN", wrong), "Invalid username or password: CRM_KAFKA_SASL, CRM_KAFKA_USER, CRM_KAFKA_PASS"),
+        (
+            secured.user("PLAIN", **theirs),
+            "its certificate is not trusted (self-signed certificate in certificate chain)",
+        ),
+        (secured.user("PLAIN", kafka_ca="", kafka=secured.sasl), "its certificate is not trusted (self"),
+        ({"kafka": secured.sasl}, "it speaks TLS: set CRM_KAFKA_TLS=1"),
+        (ca | {"kafka": secured.plain}, "is Kafka up, and is this a listener with TLS?"),
+    ]
+    for how, said in cases:
+        with monkeypatch.context() as patch:
+            line = refused(patch, how)
+        assert line.startswith(f"streams: CRM_KAFKA={how['kafka']}: "), line
+        assert said in line
+        assert not {wrong, PASSWORD} & set(line.replace(":", " ").split())
+
+
+def test_a_kafka_that_is_silent_is_away_and_nothing_else(secured: Secured) -> None:
+    """What listens and says nothing, or is not there, may come back."""
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        for sasl in ({"kafka_tls": True}, secured.user("PLAIN") | {"kafka": address}):
+            assert security.refused(Settings(**{"kafka": address} | sasl)) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"KAFKA_SASL": "PLAIN"}, "CRM_KAFKA_SASL=PLAIN: CRM_KAFKA_USER and CRM_KAFKA_PASSWORD are needed"),
+        (
+            {"KAFKA_SASL": "PLAIN", "KAFKA_USER": "crm", "KAFKA_PASSWORD": "hunter2"},
+            "CRM_KAFKA_SASL=PLAIN: set CRM_KAFKA_TLS=1, or the password travels readable; CRM_KAFKA_INSECURE=1",
+        ),
+        ({"KAFKA_PASSWORD": "hunter2"}, "CRM_KAFKA_USER, CRM_KAFKA_PASSWORD: not shown to Kafka: set CRM_KAFKA_SASL"),
+        ({"KAFKA_SASL": "GSSAPI", "KAFKA_PASSWORD": "hunter2"}, "CRM_KAFKA_SASL='GSSAPI': Input should be 'none', "),
+        ({"KAFKA_CA": "ca.pem"}, "CRM_KAFKA_CA=ca.pem: says nothing without CRM_KAFKA_TLS=1"),
+        ({"KAFKA_TLS": "1", "KAFKA_KEY": "k.pem"}, "CRM_KAFKA_CERTIFICATE, CRM_KAFKA_KEY: set both or none"),
+        (
+            {"KAFKA_TLS": "1", "KAFKA_CA": "/none"},
+            "CRM_KAFKA_CA=/none: no certificate (PEM): No such file or directory",
+        ),
+        ({"KAFKA_TLS": "maybe"}, "CRM_KAFKA_TLS='maybe': Input should be a valid boolean"),
+        ({"REDIS_CA": "ca.pem"}, "CRM_REDIS_CA=ca.pem: says nothing unless CRM_REDIS_URL begins with rediss://"),
+    ],
+)
+def test_settings_that_make_no_sense(monkeypatch: pytest.MonkeyPatch, given: dict[str, str], said: str) -> None:
+    line = refused(monkeypatch, dict(given))
+    assert line.startswith(f"streams: {said}")
+    assert "hunter" not in line
+
+
+def test_without_tls_where_it_is_allowed() -> None:
+    """The password stands in the configuration alone: neither it nor Redis's in the text of the settings."""
+    given = Settings(
+        kafka_sasl="PLAIN",
+        kafka_user="crm",
+        kafka_password="hunter2",
+        kafka_insecure=True,
+        redis_url="redis://:hunter@r",
+    )
+    assert security.librdkafka(given)["security.protocol"] == "sasl_plaintext"
+    assert security.faust(given).protocol.value == "SASL_PLAINTEXT"
+    assert "hunter" not in f"{given!r} {given}"
+
+
+def test_a_file_that_is_no_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ca").write_text("not PEM")
+    with pytest.raises(SettingsError, match=r"CRM_KAFKA_CA=.*: no certificate \(PEM\)"):
+        security.librdkafka(Settings(kafka_tls=True, kafka_ca=str(tmp_path / "ca")))
+    (tmp_path / "password").write_text("hunter2\n")
+    monkeypatch.setenv("CRM_KAFKA_PASSWORD_FILE", str(tmp_path / "password"))
+    for name, value in {"SASL": "PLAIN", "USER": "crm", "TLS": "1"}.items():
+        monkeypatch.setenv(f"CRM_KAFKA_{name}", value)
+    assert settings.load().kafka_password == "hunter2"
