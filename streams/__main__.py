@@ -7,6 +7,7 @@ from streams.commands.model import model
 from streams.commands.publish import publish
 from streams.commands.rebuild import rebuild
 from streams.commands.replay import replay
+from streams.commands.send import send
 from streams.commands.show import show
 from streams.commands.verify import verify
 from streams.commands.worker import worker
@@ -17,7 +18,7 @@ def main() -> None:
     """Kafka events in, every customer's scores in Redis. Settings: environment variables CRM_... (docs/settings.md)."""
 
 
-for command in (init, publish, worker, replay, show, verify, rebuild, model):
+for command in (init, publish, worker, send, replay, show, verify, rebuild, model):
     main.add_command(command)
 
 if __name__ == "__main__":

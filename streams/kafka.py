@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -248,22 +248,55 @@ def said(error: KafkaError, topic: str) -> Exception:
     return KafkaProblem(f"{topic}: Kafka says: {error.str()}")
 
 
-def producer(settings: Settings, partitioner: str) -> Producer:
+def producer(settings: Settings, partitioner: str, more: Config | None = None) -> Producer:
     """A producer that chooses partitions as the deployment does."""
-    more: Config = {
+    own: Config = {
         "partitioner": PARTITIONERS[partitioner],
         "linger.ms": 5,
         "enable.idempotence": True,
         "queue.buffering.max.messages": 1_000_000,
     }
-    return Producer(_config(settings, more))
+    return Producer(_config(settings, own | (more or {})))
 
 
-def read(settings: Settings, partition: int, start: int, end: int) -> Iterator[Message]:
-    """The records at offsets [start, end) of a partition of the events topic."""
+def append(sender: Producer, records: Iterable[Outgoing], told: Callable[[Message], Any] | None = None) -> None:
+    """Sends records in their order; `told` of each that stands in its topic. Returns once all do, or raises."""
+    errors: list[tuple[KafkaError, str]] = []
+
+    def delivered(error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            errors.append((error, message.topic() or ""))
+        elif told is not None:
+            told(message)
+
+    for record in records:
+        _produce(sender, record, delivered)
+        if errors:
+            break
+    sender.flush()
+    if errors:
+        raise said(*errors[0])
+
+
+def _produce(sender: Producer, record: Outgoing, delivered: Any) -> None:
+    topic, key, value, headers, partition, timestamp = record
+    while True:
+        try:
+            sender.produce(topic, value, key, partition, delivered, timestamp=timestamp, headers=list(headers))
+            sender.poll(0)
+            return
+        except BufferError:  # full: some of it is on its way
+            sender.poll(0.1)
+        except KafkaException as error:
+            raise said(error.args[0], topic) from None
+
+
+def read(settings: Settings, partition: int, start: int, end: int, topic: str = "") -> Iterator[Message]:
+    """The records at offsets [start, end) of a partition of a topic, by default that of the events."""
+    topic = topic or settings.events_topic
     consumer = Consumer(_config(settings, {"group.id": "none", "enable.partition.eof": True}))
     try:
-        consumer.assign([TopicPartition(settings.events_topic, partition, start)])
+        consumer.assign([TopicPartition(topic, partition, start)])
         reached, until = start, time.monotonic() + WAIT
         while reached < end:
             for message in consumer.consume(10_000, 0.1):
@@ -272,7 +305,7 @@ def read(settings: Settings, partition: int, start: int, end: int) -> Iterator[M
                 if not message.error() and reached <= end:
                     yield message
             if time.monotonic() > until:
-                raise KafkaProblem(f"{settings.events_topic}:{partition}: nothing came for {WAIT:.0f} s: is Kafka up?")
+                raise KafkaProblem(f"{topic}:{partition}: nothing came for {WAIT:.0f} s: is Kafka up?")
     finally:
         consumer.close()
 
