@@ -23,6 +23,8 @@ CONFIG = {"retention.ms": "-1", "message.timestamp.after.max.ms": "3600000"}
 AHEAD = 86_400_000  # ms that a record's timestamp may at most be ahead of the broker's clock
 LARGEST = 4 << 20  # bytes of a record in the topic of rejects: of the events topic it is 1 MB, and headers are more
 REJECTED = CONFIG | {"max.message.bytes": str(LARGEST)}
+TRANSACTION = 10_000  # ms after which Kafka aborts one whose process died: until then what stands behind it waits
+FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)
 # What passes by itself, and is tried again. Whatever else Kafka says ends the worker or command with one line.
 PASSING = frozenset(
     {
@@ -150,6 +152,19 @@ def _asked(settings: Settings, topic: str) -> Iterator[None]:
         raise KafkaProblem(f"CRM_KAFKA={settings.kafka}: {found.str()}") from None
 
 
+def bounds(settings: Settings, topic: str) -> list[tuple[int, int]]:
+    """Of each partition of a topic (first offset held, the one after the last that is committed)."""
+    with _asked(settings, topic):
+        consumer = Consumer(_config(settings, {"group.id": "none"}))
+        try:
+            found = consumer.list_topics(topic, WAIT).topics[topic]
+            if found.error is not None:
+                raise KafkaException(found.error)
+            return [_bounds(consumer, TopicPartition(topic, p)) for p in sorted(found.partitions)]
+        finally:
+            consumer.close()
+
+
 def _bounds(consumer: Consumer, tp: TopicPartition) -> tuple[int, int]:
     """First and next offset; a topic just made has no leader for a moment, which librdkafka does not wait for."""
     until = time.monotonic() + WAIT
@@ -245,6 +260,8 @@ def said(error: KafkaError, topic: str) -> Exception:
         return KafkaAway(f"Kafka: {error.str()}")
     if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
         return KafkaProblem(f"Kafka has no topic {topic} any more: run `python -m streams init`")
+    if error.code() in FENCED:
+        return KafkaProblem("another process has begun the same meanwhile, and this one sent no more")
     return KafkaProblem(f"{topic}: Kafka says: {error.str()}")
 
 
@@ -257,6 +274,29 @@ def producer(settings: Settings, partitioner: str, more: Config | None = None) -
         "queue.buffering.max.messages": 1_000_000,
     }
     return Producer(_config(settings, own | (more or {})))
+
+
+def transactional(settings: Settings, partitioner: str, name: str) -> Producer:
+    """A producer for `transaction`: from here on nobody else sends under this name, and what was left open is gone."""
+    sender = producer(settings, partitioner, {"transactional.id": name, "transaction.timeout.ms": TRANSACTION})
+    with _asked(settings, name):
+        sender.init_transactions(WAIT)
+    return sender
+
+
+@contextlib.contextmanager
+def transaction(sender: Producer, topic: str) -> Iterator[None]:
+    """What is sent inside stands as a whole or not at all, whoever dies; `topic` is named in an error."""
+    try:
+        sender.begin_transaction()
+        yield
+        sender.commit_transaction(WAIT)
+    except BaseException as error:
+        with contextlib.suppress(KafkaException):
+            sender.abort_transaction(WAIT)
+        if isinstance(error, KafkaException):
+            raise said(error.args[0], topic) from None
+        raise
 
 
 def append(sender: Producer, records: Iterable[Outgoing], told: Callable[[Message], Any] | None = None) -> None:

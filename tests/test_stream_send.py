@@ -85,27 +85,25 @@ def stands(deployment: Running) -> list[tuple[int, bytes | None, bytes | None, i
     return sorted(found, key=lambda each: each[2] or b"")
 
 
-def test_good_lines_are_sent_and_check_sends_nothing(
-    kafka: str, redis_url: str, nobody: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_good_lines_are_sent_and_check_sends_nothing(kafka: str, redis_url: str, nobody: Path, tmp_path: Path) -> None:
     """Each to its customer's partition, with the time asked for. Mutation caught: librdkafka's own partitioner."""
     good = [line(event_id=f"e{n}", customer_id=f"c{n}", occurred_at=T0 * 86_400 - n) for n in range(9)]
     file = tmp_path / "events.jsonl"
     file.write_text("\n".join([*good[:5], "{", *good[5:]]))
     with running(kafka, redis_url, nobody, tmp_path, partitions=3) as deployment:
-        checked = deployment.command("send", str(file), "--check", code=1)
+        checked = deployment.call("send", str(file), "--check", code=1)
         assert "good: 9 events; bad lines: 1" in checked
         assert "line 6 would be rejected: not_json" in checked
         assert stands(deployment) == []
-        sent = deployment.command("send", str(file), "--timestamps", "occurred_at", code=1)
+        sent = deployment.call("send", str(file), "--timestamps", "occurred_at", code=1)
         assert "sent: 9 events; bad lines: 1" in sent
         assert "8 of them are from before the cut-off: workers pass them over" in sent
         assert stands(deployment) == [
             (deployment.home(f"c{n}"), b"c%d" % n, text.encode(), NOW - 1000 * n) for n, text in enumerate(good)
         ]
-        for name, value in deployment.env.items():
-            monkeypatch.setenv(name, value)
-        done = CliRunner().invoke(main, ["send", "-", "--most", "1"], input="\n\n\n" + line(event_id="last") + "\n")
+        done = CliRunner(env=deployment.env).invoke(
+            main, ["send", "-", "--most", "1"], input="\n\n\n" + line(event_id="last") + "\n"
+        )
         assert (done.exit_code, done.stdout) == (1, "sent: 1 events; bad lines: 3\n")
         assert done.stderr.splitlines() == ["line 1 is empty", "and 2 more bad lines"]
         assert len(stands(deployment)) == 10
