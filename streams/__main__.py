@@ -7,7 +7,9 @@ from streams.commands.init import init
 from streams.commands.model import model
 from streams.commands.publish import publish
 from streams.commands.rebuild import rebuild
+from streams.commands.rejected import rejected
 from streams.commands.replay import replay
+from streams.commands.send import send
 from streams.commands.show import show
 from streams.commands.verify import verify
 from streams.commands.worker import worker
@@ -18,7 +20,7 @@ def main() -> None:
     """Kafka events in, every customer's scores in Redis. Settings: environment variables CRM_... (docs/settings.md)."""
 
 
-for command in (init, publish, worker, replay, show, verify, rebuild, model, health):
+for command in (init, publish, worker, send, rejected, replay, show, verify, rebuild, model, health):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,8 @@ CONFIG = {"retention.ms": "-1", "message.timestamp.after.max.ms": "3600000"}
 AHEAD = 86_400_000  # ms that a record's timestamp may at most be ahead of the broker's clock
 LARGEST = 4 << 20  # bytes of a record in the topic of rejects: of the events topic it is 1 MB, and headers are more
 REJECTED = CONFIG | {"max.message.bytes": str(LARGEST)}
+TRANSACTION = 10_000  # ms after which Kafka aborts one whose process died: until then what stands behind it waits
+FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)
 # What passes by itself, and is tried again. Whatever else Kafka says ends the worker or command with one line.
 PASSING = frozenset(
     {
@@ -161,6 +163,19 @@ def _asked(settings: Settings, topic: str) -> Iterator[None]:
         raise KafkaProblem(f"CRM_KAFKA={settings.kafka}: {found.str()}") from None
 
 
+def bounds(settings: Settings, topic: str) -> list[tuple[int, int]]:
+    """Of each partition of a topic (first offset held, the one after the last that is committed)."""
+    with _asked(settings, topic):
+        consumer = Consumer(_config(settings, {"group.id": "none"}))
+        try:
+            found = consumer.list_topics(topic, WAIT).topics[topic]
+            if found.error is not None:
+                raise KafkaException(found.error)
+            return [_bounds(consumer, TopicPartition(topic, p)) for p in sorted(found.partitions)]
+        finally:
+            consumer.close()
+
+
 def _bounds(consumer: Consumer, tp: TopicPartition) -> tuple[int, int]:
     """First and next offset; a topic just made has no leader for a moment, which librdkafka does not wait for."""
     until = time.monotonic() + WAIT
@@ -256,25 +271,83 @@ def said(error: KafkaError, topic: str) -> Exception:
         return KafkaAway(f"Kafka: {error.str()}")
     if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
         return KafkaProblem(f"Kafka has no topic {topic} any more: run `python -m streams init`")
+    if error.code() in FENCED:
+        return KafkaProblem("another process has begun the same meanwhile, and this one sent no more")
     return KafkaProblem(f"{topic}: Kafka says: {error.str()}")
 
 
-def producer(settings: Settings, partitioner: str) -> Producer:
+def producer(settings: Settings, partitioner: str, more: Config | None = None) -> Producer:
     """A producer that chooses partitions as the deployment does."""
-    more: Config = {
+    own: Config = {
         "partitioner": PARTITIONERS[partitioner],
         "linger.ms": 5,
         "enable.idempotence": True,
         "queue.buffering.max.messages": 1_000_000,
     }
-    return Producer(_config(settings, more))
+    return Producer(_config(settings, own | (more or {})))
 
 
-def read(settings: Settings, partition: int, start: int, end: int) -> Iterator[Message]:
-    """The records at offsets [start, end) of a partition of the events topic."""
+def transactional(settings: Settings, partitioner: str, name: str) -> Producer:
+    """A producer for `transaction`: from here on nobody else sends under this name, and what was left open is gone."""
+    sender = producer(settings, partitioner, {"transactional.id": name, "transaction.timeout.ms": TRANSACTION})
+    with _asked(settings, name):
+        sender.init_transactions(WAIT)
+    return sender
+
+
+@contextlib.contextmanager
+def transaction(sender: Producer, topic: str) -> Iterator[None]:
+    """What is sent inside stands as a whole or not at all, whoever dies; `topic` is named in an error."""
+    try:
+        sender.begin_transaction()
+        yield
+        sender.commit_transaction(WAIT)
+    except BaseException as error:
+        with contextlib.suppress(KafkaException):
+            sender.abort_transaction(WAIT)
+        if isinstance(error, KafkaException):
+            raise said(error.args[0], topic) from None
+        raise
+
+
+def append(sender: Producer, records: Iterable[Outgoing], told: Callable[[Message], Any] | None = None) -> None:
+    """Sends records in their order; `told` of each that stands in its topic. Returns once all do, or raises."""
+    errors: list[tuple[KafkaError, str]] = []
+
+    def delivered(error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            errors.append((error, message.topic() or ""))
+        elif told is not None:
+            told(message)
+
+    for record in records:
+        _produce(sender, record, delivered)
+        if errors:
+            break
+    sender.flush()
+    if errors:
+        raise said(*errors[0])
+
+
+def _produce(sender: Producer, record: Outgoing, delivered: Any) -> None:
+    topic, key, value, headers, partition, timestamp = record
+    while True:
+        try:
+            sender.produce(topic, value, key, partition, delivered, timestamp=timestamp, headers=list(headers))
+            sender.poll(0)
+            return
+        except BufferError:  # full: some of it is on its way
+            sender.poll(0.1)
+        except KafkaException as error:
+            raise said(error.args[0], topic) from None
+
+
+def read(settings: Settings, partition: int, start: int, end: int, topic: str = "") -> Iterator[Message]:
+    """The records at offsets [start, end) of a partition of a topic, by default that of the events."""
+    topic = topic or settings.events_topic
     consumer = Consumer(_config(settings, {"group.id": "none", "enable.partition.eof": True}))
     try:
-        consumer.assign([TopicPartition(settings.events_topic, partition, start)])
+        consumer.assign([TopicPartition(topic, partition, start)])
         reached, until = start, time.monotonic() + WAIT
         while reached < end:
             for message in consumer.consume(10_000, 0.1):
@@ -283,7 +356,7 @@ def read(settings: Settings, partition: int, start: int, end: int) -> Iterator[M
                 if not message.error() and reached <= end:
                     yield message
             if time.monotonic() > until:
-                raise KafkaProblem(f"{settings.events_topic}:{partition}: nothing came for {WAIT:.0f} s: is Kafka up?")
+                raise KafkaProblem(f"{topic}:{partition}: nothing came for {WAIT:.0f} s: is Kafka up?")
     finally:
         consumer.close()
 

@@ -1,11 +1,12 @@
-"""What stands in the topic of rejects: the record as it came, with headers that say why and where it came from.
+"""What stands in the topic of rejects: the record as it came, with headers that say why and where it came from; and
+marks, that one was sent to the events topic again.
 
 The rule: a reject always fits. What is larger than the topic takes is cut, and headers say what, how long it was and
 which bytes it were; nothing that anybody can send holds a partition up.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 OVERHEAD = 4_096  # bytes of a record beside key and value: headers, and the batch around it
@@ -47,6 +48,69 @@ def laid_out(topic: str, origin: tuple[str, int], reject: Reject, limit: int) ->
         key, value, more = _cut(key, value, limit - OVERHEAD)
         headers += more
     return Outgoing(topic, key, value, headers)
+
+
+class Held(NamedTuple):
+    """A reject as its topic holds it; a record of before there were such headers has no detail and no timestamp.
+
+    origin: partition and offset of the record in `topic`; timestamp: its own, in ms, -1 if it had none; rejected_at:
+    when it came to stand here, in ms; size: bytes of its value as it came; cut: which of key and value are not whole.
+    """
+
+    topic: str
+    origin: tuple[int, int]
+    reason: str
+    detail: str
+    timestamp: int | None
+    rejected_at: int
+    size: int
+    cut: str
+    key: bytes | None
+    value: bytes | None
+
+
+class Mark(NamedTuple):
+    """That the record which came from there was sent again."""
+
+    origin: tuple[int, int]
+
+
+def marked(topic: str, held: Held) -> Outgoing:
+    """The mark of a reject as a record of `topic`, where rejects stand."""
+    partition, offset = held.origin
+    place = [("topic", held.topic.encode()), ("partition", b"%d" % partition), ("offset", b"%d" % offset)]
+    return Outgoing(topic, None, None, [("replayed", b"yes"), *place])
+
+
+def read(headers: Mapping[str, Any], key: bytes | None, value: bytes | None, at: int) -> Held | Mark | None:
+    """What a record of the topic of rejects says; None: it is of somebody else. at: its timestamp, in ms.
+
+    >>> place = {"topic": b"crm.events", "partition": b"3", "offset": b"7"}
+    >>> read({"replayed": b"yes", **place}, None, None, 0)
+    Mark(origin=(3, 7))
+    >>> read({"reason": b"not_json", **place}, b"c1", b"{", 99)[1:7]
+    ((3, 7), 'not_json', '', None, 99, 1)
+    >>> read({"reason": b"not_json", "offset": b"x"}, None, None, 0)
+    """
+    said = {name: (text or b"").decode(errors="replace") for name, text in headers.items()}
+    try:
+        origin = int(said["partition"]), int(said["offset"])
+        if "replayed" in said:
+            return Mark(origin)
+        return Held(
+            said["topic"],
+            origin,
+            said["reason"],
+            said.get("detail", ""),
+            int(said["timestamp"]) if "timestamp" in said else None,
+            at,
+            int(said.get("value_size", len(value or b""))),
+            said.get("cut", ""),
+            key,
+            value,
+        )
+    except (KeyError, ValueError):
+        return None
 
 
 def _cut(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from click.testing import CliRunner
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
@@ -20,6 +21,7 @@ from models.events import encode_event
 from models.rows import DAY
 from streams import kafka as topics
 from streams import security
+from streams.__main__ import main
 from streams.kept import Kept
 from streams.partitioner import partitioner
 from streams.publish import publish
@@ -94,6 +96,12 @@ class Running:
         done = subprocess.run(run, env=os.environ | self.env, cwd=HERE, capture_output=True, text=True)
         assert done.returncode == code, f"{args}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
+
+    def call(self, *args: str, code: int = 0, **more: Any) -> str:
+        """The same in this process."""
+        done = CliRunner(env=self.env).invoke(main, args, **more)
+        assert done.exit_code == code, f"{args}: exit code {done.exit_code}\n{done.output}{done.exception!r}"
+        return done.output
 
     def verify(self) -> str:
         """What `verify` says; it must find nothing wrong."""

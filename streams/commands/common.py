@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.progress import Progress, TaskID
 
+    from streams.deployment import Deployment
+    from streams.kafka import Topic
     from streams.settings import Settings
     from streams.store import Store
 
@@ -72,6 +74,15 @@ async def topic(settings: "Settings") -> Any:
     from streams import kafka
 
     return await asyncio.to_thread(kafka.describe, settings)
+
+
+async def deployed(store: "Store", settings: "Settings") -> "tuple[Deployment, Topic]":
+    """The deployment, and its topic as it stands now. Raises Refusal where the topic is not the deployment's."""
+    deployment = await store.deployment()
+    found: Topic = await topic(settings)
+    deployment.check(settings, found.id, found.partitions)
+    found.check()
+    return deployment, found
 
 
 def bar(what: str, total: int | None) -> "tuple[Progress, TaskID]":

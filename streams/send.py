@@ -1,0 +1,124 @@
+"""`send`: lines of JSON go into the events topic, each judged first as a worker will judge it.
+
+The rule: a line goes as it stands or is told by its number; nothing is mended on the way.
+"""
+
+import collections
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import IO, NamedTuple
+
+import msgspec
+
+from models.events import Rejected, decode_one
+from models.kinds import TICK
+from models.rows import DAY
+from streams import kafka
+from streams.deployment import Deployment
+from streams.rejects import OVERHEAD, Outgoing
+from streams.settings import Settings
+
+LONGEST = 1_000_000 - OVERHEAD  # bytes of a line: Kafka's clients send records of up to a million
+
+
+class _Who(msgspec.Struct):
+    customer_id: str
+
+
+class Good(NamedTuple):
+    """An event to be sent. timestamp: what its record is to have, in milliseconds; occurred_at in microseconds."""
+
+    key: bytes
+    value: bytes
+    timestamp: int
+    occurred_at: int
+
+
+class Bad(NamedTuple):
+    """A line that is no event; number: from 1."""
+
+    number: int
+    why: str
+
+    def __str__(self) -> str:
+        return f"line {self.number} {self.why}"
+
+
+@dataclass
+class Tally:
+    """How many lines were good and bad; early: good ones of before the cut-off, which workers pass over."""
+
+    good: int = 0
+    bad: int = 0
+    early: int = 0
+
+
+def judged(file: IO[bytes], as_of_event: bool, clock: Callable[[], int]) -> Iterator[Good | Bad]:
+    """What becomes of each line; as_of_event: its time is the record's, else that of `clock` (ms) when it is sent.
+
+    >>> import io
+    >>> [str(bad) for bad in judged(io.BytesIO(b'{"event_type":"view"}\\n\\n'), False, lambda: 0)]
+    ['line 1 would be rejected: wrong_field: event_id is missing', 'line 2 is empty']
+    """
+    for number, line in _lines(file):
+        if line is None:
+            yield Bad(number, f"is longer than {LONGEST:,} bytes")
+        elif not line:
+            yield Bad(number, "is empty")
+        else:
+            yield _judged(number, line, as_of_event, clock())
+
+
+def _judged(number: int, line: bytes, as_of_event: bool, now: int) -> Good | Bad:
+    try:
+        key = msgspec.json.decode(line, type=_Who).customer_id.encode()
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        key = None  # the decoder says what is wrong
+    try:
+        event = decode_one(key, line, now)
+    except Rejected as error:
+        return Bad(number, f"would be rejected: {error}")
+    if key is None or event.kind == TICK:
+        return Bad(number, "is a tick, which workers send")
+    return Good(key, line, event.occurred_at // 1000 if as_of_event else now, event.occurred_at)
+
+
+def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
+    """(number, the line without white space around it); None: it is too long."""
+    for number in itertools.count(1):
+        line = file.readline(LONGEST + 1)
+        if not line:
+            return
+        long = len(line) > LONGEST and not line.endswith(b"\n")
+        while long and (rest := file.readline(LONGEST)) and not rest.endswith(b"\n"):
+            pass
+        yield number, None if long else line.strip()
+
+
+def send(
+    settings: Settings,
+    deployment: Deployment | None,
+    lines: Iterable[Good | Bad],
+    told: Callable[[Bad], None],
+    progress: Callable[[], None],
+) -> Tally:
+    """Sends the good lines in their order, once each; `told` of the bad ones. deployment: None: nothing is sent."""
+    tally, first = Tally(), deployment.cut_off * DAY if deployment else 0
+
+    def records() -> Iterator[Outgoing]:
+        for line in lines:
+            progress()
+            if isinstance(line, Bad):
+                tally.bad += 1
+                told(line)
+                continue
+            tally.good += 1
+            tally.early += line.occurred_at < first
+            yield Outgoing(settings.events_topic, line.key, line.value, timestamp=line.timestamp)
+
+    if deployment is None:
+        collections.deque(records(), maxlen=0)
+    else:
+        kafka.append(kafka.producer(settings, deployment.partitioner), records())
+    return tally

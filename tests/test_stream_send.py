@@ -1,0 +1,116 @@
+"""`send`: good lines stand in the topic as they came, bad ones are told by number, as a worker would judge them."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from running import Running, running
+from shops import T0
+
+from models.rows import DAY
+from streams import kafka as topics
+from streams.__main__ import main
+from streams.send import LONGEST, Bad, Good, judged
+
+NOW = T0 * DAY // 1000
+BUYS: dict[str, Any] = {
+    "event_id": "e1",
+    "event_type": "purchase",
+    "customer_id": "c1",
+    "occurred_at": "2023-12-09T00:00:00Z",
+    "quantity": 2,
+    "unit_price": 9.9,
+}
+
+
+def line(**changes: Any) -> str:
+    return json.dumps(BUYS | changes)
+
+
+def said(text: str | bytes) -> list[str]:
+    """What is said of each bad line; nothing of good ones."""
+    file = io.BytesIO(text if isinstance(text, bytes) else text.encode())
+    return [str(found) for found in judged(file, False, lambda: NOW) if isinstance(found, Bad)]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "line 1 would be rejected: not_json: the value is not one JSON object in UTF-8"),
+        ("[1]", "line 1 would be rejected: not_json"),
+        (b'{"customer_id":"\xff"}', "line 1 would be rejected: not_json"),
+        ('{"customer_id":"\\ud800"}', "line 1 would be rejected: not_json"),
+        ("[" * 100_000, "line 1 would be rejected: not_json: nested deeper than 200"),
+        ("", None),
+        ("  ", "line 1 is empty"),
+        (line(customer_id=7), "line 1 would be rejected: wrong_field: customer_id must be a string"),
+        (line(customer_id="x" * 129), "line 1 would be rejected: wrong_field: customer_id must have 1 to 128 bytes"),
+        (line(quantity=0), "line 1 would be rejected: bad_quantity"),
+        (line(occurred_at="2023-12-09T00:00:00"), "line 1 would be rejected: no_time_zone"),
+        (line(occurred_at="2023-12-10T00:00:00Z"), "line 1 would be rejected: future"),
+        ('{"event_type":"tick","occurred_at":0}', "line 1 is a tick, which workers send"),
+        (line(event_type="tick"), "line 1 would be rejected: wrong_key: a tick must have no key"),
+        ("x" * (LONGEST + 1), f"line 1 is longer than {LONGEST:,} bytes"),
+        ("x" * 3 * LONGEST, f"line 1 is longer than {LONGEST:,} bytes"),
+    ],
+)
+def test_a_bad_line_is_told_by_number_and_the_next_is_read(text: str | bytes, says: str | None) -> None:
+    raw = text if isinstance(text, bytes) else text.encode()
+    alone, first = said(raw), said(raw + b"\n" + line().encode() + b"\n\r\n")
+    if says is None:
+        assert (alone, first) == ([], ["line 1 is empty", "line 3 is empty"])
+    else:
+        assert alone[0].startswith(says)
+        assert first == [alone[0], "line 3 is empty"]
+
+
+def test_a_good_line_goes_as_it_stands_under_its_customers_key() -> None:
+    """Of a field given twice the last counts, in the key too."""
+    text = '{"customer_id":"other",' + line(customer_id="ü", note=[1]).removeprefix("{")
+    at = T0 * DAY
+    for as_of_event, timestamp in ((False, NOW + 5), (True, NOW)):
+        (found,) = judged(io.BytesIO(b"  " + text.encode() + b"\r\n"), as_of_event, lambda: NOW + 5)
+        assert found == Good("ü".encode(), text.encode(), timestamp, at)
+
+
+def stands(deployment: Running) -> list[tuple[int, bytes | None, bytes | None, int]]:
+    """(partition, key, value, timestamp) of all events, by value."""
+    found = []
+    for p, (low, high) in enumerate(topics.describe(deployment.settings).bounds):
+        for record in topics.read(deployment.settings, p, low, high):
+            found.append((p, record.key(), record.value(), record.timestamp()[1]))
+    return sorted(found, key=lambda each: each[2] or b"")
+
+
+def test_good_lines_are_sent_and_check_sends_nothing(kafka: str, redis_url: str, nobody: Path, tmp_path: Path) -> None:
+    """Each to its customer's partition, with the time asked for. Mutation caught: librdkafka's own partitioner."""
+    good = [line(event_id=f"e{n}", customer_id=f"c{n}", occurred_at=T0 * 86_400 - n) for n in range(9)]
+    file = tmp_path / "events.jsonl"
+    file.write_text("\n".join([*good[:5], "{", *good[5:]]))
+    with running(kafka, redis_url, nobody, tmp_path, partitions=3) as deployment:
+        checked = deployment.call("send", str(file), "--check", code=1)
+        assert "good: 9 events; bad lines: 1" in checked
+        assert "line 6 would be rejected: not_json" in checked
+        assert stands(deployment) == []
+        sent = deployment.call("send", str(file), "--timestamps", "occurred_at", code=1)
+        assert "sent: 9 events; bad lines: 1" in sent
+        assert "8 of them are from before the cut-off: workers pass them over" in sent
+        assert stands(deployment) == [
+            (deployment.home(f"c{n}"), b"c%d" % n, text.encode(), NOW - 1000 * n) for n, text in enumerate(good)
+        ]
+        done = CliRunner(env=deployment.env).invoke(
+            main, ["send", "-", "--most", "1"], input="\n\n\n" + line(event_id="last") + "\n"
+        )
+        assert (done.exit_code, done.stdout) == (1, "sent: 1 events; bad lines: 3\n")
+        assert done.stderr.splitlines() == ["line 1 is empty", "and 2 more bad lines"]
+        assert len(stands(deployment)) == 10
+
+
+def test_check_needs_no_servers(tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").write_text(line())
+    env = {"CRM_KAFKA": "127.0.0.1:1", "CRM_REDIS_URL": "redis://127.0.0.1:1/0"}
+    done = CliRunner(env=env).invoke(main, ["send", "--check", str(tmp_path / "events.jsonl")])
+    assert (done.exit_code, done.output) == (0, "good: 1 events; bad lines: 0\n")
