@@ -9,7 +9,7 @@ import enum
 import itertools
 import operator
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
@@ -37,6 +37,12 @@ STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 
 Id = Annotated[str, Meta(min_length=1, max_length=ID_BYTES)]
 Seconds = Annotated[int, Meta(ge=0, lt=END)] | Annotated[float, Meta(ge=0, lt=END)]
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_text = msgspec.json.Decoder(str).decode
+_moment_of: Callable[[msgspec.Raw], Any] = msgspec.json.Decoder(Seconds | datetime).decode
+
+NESTS = np.zeros(256, np.int8)  # by byte, outside of strings
+NESTS[[*b"[{"]], NESTS[[*b"]}"]] = 1, -1
 
 
 class Reason(enum.StrEnum):
@@ -126,7 +132,7 @@ def decode_one(key: bytes | None, value: bytes | None, timestamp: int | None) ->
     if timestamp is None or timestamp < 0:
         raise Rejected(Reason.no_timestamp, "the record has no timestamp")
     fields = _fields(value)
-    event_type = _field(fields, "event_type", str, "a string")
+    event_type = _field(fields, "event_type", _text, "a string")
     if event_type == TICKS:
         if key is not None:
             raise Rejected(Reason.wrong_key, "a tick must have no key")
@@ -159,29 +165,31 @@ def _fields(value: bytes) -> dict[str, msgspec.Raw]:
         value.decode()  # msgspec skips what it does not decode without looking at its encoding
         if _too_deep(value):
             raise Rejected(Reason.not_json, f"nested deeper than {DEPTH}")
-        return msgspec.json.decode(value, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Rejected(Reason.not_json, f"the value is not one JSON object in UTF-8: {error}") from None
+        return _object(value)
+    except UnicodeDecodeError as error:
+        raise Rejected(Reason.not_json, f"the value is not UTF-8 at byte {error.start}") from None
+    except msgspec.DecodeError as error:
+        raise Rejected(Reason.not_json, f"the value is not one JSON object: {error}") from None
 
 
 def _too_deep(value: bytes) -> bool:
     if len(value) <= 2 * DEPTH or value.count(b"[") + value.count(b"{") <= DEPTH:
         return False
-    brackets = re.findall(rb"[][{}]", STRING.sub(b"", value))
-    return max(itertools.accumulate(1 if b in b"[{" else -1 for b in brackets), default=0) > DEPTH
+    steps = NESTS[np.frombuffer(STRING.sub(b"", value), np.uint8)]
+    return int(steps.cumsum(dtype=np.int64).max(initial=0)) > DEPTH
 
 
-def _field(fields: dict[str, msgspec.Raw], name: str, kind: Any, wanted: str) -> Any:
+def _field(fields: dict[str, msgspec.Raw], name: str, decode: Callable[[msgspec.Raw], Any], wanted: str) -> Any:
     if name not in fields:
         raise Rejected(Reason.wrong_field, f"{name} is missing")
     try:
-        return msgspec.json.decode(fields[name], type=kind)
+        return decode(fields[name])
     except msgspec.ValidationError:
         raise Rejected(Reason.wrong_field, f"{name} must be {wanted}") from None
 
 
 def _id(fields: dict[str, msgspec.Raw], name: str) -> str:
-    text: str = _field(fields, name, str, "a string")
+    text: str = _field(fields, name, _text, "a string")
     if not 1 <= len(text.encode()) <= ID_BYTES:
         raise Rejected(Reason.wrong_field, f"{name} must have 1 to {ID_BYTES} bytes")
     return text
@@ -200,7 +208,7 @@ def _check_key(key: bytes | None, customer_id: str) -> None:
 
 def _occurred_at(fields: dict[str, msgspec.Raw], timestamp: int) -> int:
     wanted = "an ISO 8601 time with offset or Unix seconds, 1970 to 2199"
-    moment = _field(fields, "occurred_at", Seconds | datetime, wanted)
+    moment = _field(fields, "occurred_at", _moment_of, wanted)
     if isinstance(moment, datetime) and moment.tzinfo is None:
         raise Rejected(Reason.no_time_zone, "occurred_at has no offset from UTC")
     t = _microseconds(moment)
@@ -226,7 +234,7 @@ def _amount(fields: dict[str, msgspec.Raw]) -> int:
 
 
 def _number(fields: dict[str, msgspec.Raw], name: str) -> tuple[float, str]:
-    text = bytes(_field(fields, name, msgspec.Raw, "")).decode()
+    text = bytes(_field(fields, name, bytes, "")).decode()
     if text[0] not in "-0123456789":
         raise Rejected(Reason.wrong_field, f"{name} must be a number")
     if (number := float(text)) > MOST:
