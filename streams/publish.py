@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from redis.exceptions import RedisError
 
 from models import artefact, scores
 from models.artefact import Artefact, Version
 from models.customers import Table
 from models.rows import DAY, ENTRY
+from streams import answers
 from streams.compose import compose, opened
 from streams.deployment import Deployment
 from streams.kafka import Topic
@@ -23,7 +25,7 @@ from streams.kept import Kept
 from streams.refusal import Refusal
 from streams.serving import Serving, segments_of
 from streams.settings import Settings
-from streams.store import SLOWEST, TRANSIENT, Block, Position, Store, patience, pauses, token
+from streams.store import SLOWEST, Block, Position, Store, patience, pauses, token
 
 Progress = Callable[[int], None]
 _NO_ENTRIES = np.empty(0, ENTRY)
@@ -140,9 +142,10 @@ async def _written(store: Store, number: int, stands: bytes, new: bytes, positio
         try:
             found, _ = await store.write(number, stands, new, position, block)
             return found == new
-        except TRANSIENT:
-            if pause == SLOWEST:
+        except (RedisError, OSError) as error:
+            if pause == SLOWEST or not answers.waits(error):
                 raise
+            await store.connect_anew()
             await patience(pause)
     raise AssertionError("pauses never end")
 

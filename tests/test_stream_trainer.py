@@ -17,7 +17,7 @@ class Beside(Store):
     """Something happens once between a trainer's reads and its write."""
 
     def __init__(self, world: World, happens: Any) -> None:
-        super().__init__(connect(world.settings.redis_url), world.settings)
+        super().__init__(connect(world.settings), world.settings)
         world.reached.append(self)
         self.happens = happens
 
