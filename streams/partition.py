@@ -281,7 +281,7 @@ class Partition:
         while version != self.serving.version and not await self.insist(partial(self.serving.use, version)):
             _, named = await self.insist(lambda: self.store.standing(self.number))
             if named == version:
-                key = self.store.keys.version(version)
+                key = self.store.keys.version(version) if version else self.store.keys.model
                 self.stop(f"{key}, the serving model, is not in Redis: run `streams publish DIR`")
             version = named
 

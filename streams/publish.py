@@ -161,7 +161,10 @@ async def _store_model(
 
 async def _swap(store: Store, deployment: Deployment, kept: Kept) -> str:
     """A new model beside a running stream: it enters at its own day, and the trainer learns the days since."""
-    stored, new = await store.model(), kept.artefact
+    (stored, document), new = await store.served(), kept.artefact
+    if document is None:
+        missing = store.keys.version(stored["version"]) if stored else store.keys.model
+        raise PublishError(f"{missing} is not in Redis: restore it")
     behind, kept_days = int(stored["day"]) - new.trained_through, store.settings.training_days
     if behind > kept_days:
         raise PublishError(
@@ -172,9 +175,6 @@ async def _swap(store: Store, deployment: Deployment, kept: Kept) -> str:
         raise PublishError(
             f"the artefact's horizon is {new.horizon} days, the deployment's {deployment.horizon}: fit again"
         )
-    document = await store.document(stored["version"])
-    if document is None:
-        raise PublishError(f"{store.keys.version(stored['version'])} is not in Redis: restore it")
     model = new.restored()
     model.segments = model.segments.continuing(segments_of(document, store.keys.version(stored["version"])))
     what = Artefact.of(model, new.metrics, new.metrics_cut)

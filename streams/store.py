@@ -78,8 +78,18 @@ def connect(settings: Settings) -> "redis.asyncio.Redis":
     mine = common | {name: given[name] for name in ("db", "username", "password") if name in given}
     addresses = [each.rpartition(":")[::2] for each in settings.redis_sentinels.split(",")]
     sentinel: Any = redis.asyncio.Sentinel(addresses, sentinel_kwargs=common, **mine)  # type: ignore[no-untyped-call]
-    client: redis.asyncio.Redis = sentinel.master_for(settings.redis_service)
+    client: redis.asyncio.Redis = sentinel.master_for(settings.redis_service, redis_class=OfSentinels)
     return client
+
+
+class OfSentinels(redis.asyncio.Redis):
+    """A client of the primary that Sentinels name, which closes its connections to them too."""
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        await super().aclose(close_connection_pool)
+        pool: Any = self.connection_pool
+        for each in pool.sentinel_manager.sentinels:
+            await each.aclose()
 
 
 def token() -> bytes:
@@ -258,6 +268,19 @@ class Store:
         """The artefact of a model version."""
         found: bytes | None = await self.redis.get(self.keys.version(version))
         return found
+
+    async def served(self) -> tuple[dict[str, str], bytes | None]:
+        """The serving model and its document; None if it stands nowhere, though it is still the one that serves.
+
+        The trainer may learn more days than versions are kept while the document is read: then it is looked for anew.
+        """
+        stored = await self.model()
+        while True:
+            document = await self.document(stored.get("version", ""))
+            named = stored if document is not None else await self.model()
+            if named.get("version") == stored.get("version"):
+                return stored, document
+            stored = named
 
     async def examples(self, partition: int, day: int, version: str) -> list[tuple[str, bytes]] | None:
         """The day's examples by customer; None while the partition is not swept to it or the model is another."""
