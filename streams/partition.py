@@ -26,13 +26,13 @@ from models.customers import SKIPPED, Table
 from models.events import Batch, Reason, decode_many
 from models.kinds import ERASE, TICK
 from models.rows import DAY, ENTRY, NONE, UnknownForm
-from streams import memory
+from streams import answers, memory
 from streams.compose import NOBODY, Erasure, Gone, compose
 from streams.console import say
 from streams.deployment import Deployment, DeploymentError, GuardState, marked
 from streams.rejects import Reject
 from streams.serving import Serving
-from streams.store import SLOWEST, TRANSIENT, Block, Position, Store, patience, pauses, token
+from streams.store import SLOWEST, Block, Position, Store, patience, pauses, token
 
 Array = npt.NDArray[Any]
 T = TypeVar("T")
@@ -218,22 +218,28 @@ class Partition:
 
     async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeats a call to Redis or Kafka until it answers; gives up only when the partition is not ours any more."""
-        transient, tries = TRANSIENT + self.log.TRANSIENT, pauses()
+        known: tuple[type[Exception], ...] = (exceptions.RedisError, OSError, *self.log.TRANSIENT)
+        tries = pauses()
         while self.ours:
             try:
                 return await call()
-            except (exceptions.AuthenticationError, exceptions.AuthorizationError) as error:
-                self.stop(f"CRM_REDIS_URL: Redis says: {error}")
-            except transient as error:
-                pause = next(tries)
-                if pause == SLOWEST:
-                    say(f"partition {self.number} waits: {error or type(error).__name__}")
-                await patience(pause)
-            except exceptions.RedisError as error:
-                self.stop(f"partition {self.number}: Redis says: {error}")
             except DeploymentError as error:
                 self.stop(f"partition {self.number}: {error}")
+            except known as error:
+                waits = answers.waits(error) or self._unless_of_redis(error)
+                pause = next(tries)
+                if pause == SLOWEST:
+                    say(f"partition {self.number} waits: {waits}")
+                if isinstance(error, exceptions.ReadOnlyError):
+                    await self.store.connect_anew()
+                await patience(pause)
         raise Lost
+
+    def _unless_of_redis(self, error: Exception) -> str:
+        """What is waited for, if it is Kafka; what Redis goes on answering ends the worker."""
+        if isinstance(error, exceptions.RedisError):
+            self.stop(f"partition {self.number}: {answers.ends(error)}")
+        return str(error) or type(error).__name__
 
     @contextlib.asynccontextmanager
     async def locked(self) -> AsyncIterator[None]:
@@ -275,7 +281,7 @@ class Partition:
         while version != self.serving.version and not await self.insist(partial(self.serving.use, version)):
             _, named = await self.insist(lambda: self.store.standing(self.number))
             if named == version:
-                key = self.store.keys.version(version)
+                key = self.store.keys.version(version) if version else self.store.keys.model
                 self.stop(f"{key}, the serving model, is not in Redis: run `streams publish DIR`")
             version = named
 

@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from redis.exceptions import RedisError
 
 from models import artefact, scores
 from models.artefact import Artefact, Version
 from models.customers import Table
 from models.rows import DAY, ENTRY
+from streams import answers
 from streams.compose import compose, opened
 from streams.deployment import Deployment
 from streams.kafka import Topic
@@ -23,7 +25,7 @@ from streams.kept import Kept
 from streams.refusal import Refusal
 from streams.serving import Serving, segments_of
 from streams.settings import Settings
-from streams.store import SLOWEST, TRANSIENT, Block, Position, Store, patience, pauses, token
+from streams.store import SLOWEST, Block, Position, Store, patience, pauses, token
 
 Progress = Callable[[int], None]
 _NO_ENTRIES = np.empty(0, ENTRY)
@@ -140,9 +142,10 @@ async def _written(store: Store, number: int, stands: bytes, new: bytes, positio
         try:
             found, _ = await store.write(number, stands, new, position, block)
             return found == new
-        except TRANSIENT:
-            if pause == SLOWEST:
+        except (RedisError, OSError) as error:
+            if pause == SLOWEST or not answers.waits(error):
                 raise
+            await store.connect_anew()
             await patience(pause)
     raise AssertionError("pauses never end")
 
@@ -158,7 +161,10 @@ async def _store_model(
 
 async def _swap(store: Store, deployment: Deployment, kept: Kept) -> str:
     """A new model beside a running stream: it enters at its own day, and the trainer learns the days since."""
-    stored, new = await store.model(), kept.artefact
+    (stored, document), new = await store.served(), kept.artefact
+    if document is None:
+        missing = store.keys.version(stored["version"]) if stored else store.keys.model
+        raise PublishError(f"{missing} is not in Redis: restore it")
     behind, kept_days = int(stored["day"]) - new.trained_through, store.settings.training_days
     if behind > kept_days:
         raise PublishError(
@@ -169,9 +175,6 @@ async def _swap(store: Store, deployment: Deployment, kept: Kept) -> str:
         raise PublishError(
             f"the artefact's horizon is {new.horizon} days, the deployment's {deployment.horizon}: fit again"
         )
-    document = await store.document(stored["version"])
-    if document is None:
-        raise PublishError(f"{store.keys.version(stored['version'])} is not in Redis: restore it")
     model = new.restored()
     model.segments = model.segments.continuing(segments_of(document, store.keys.version(stored["version"])))
     what = Artefact.of(model, new.metrics, new.metrics_cut)

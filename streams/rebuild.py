@@ -22,9 +22,11 @@ async def rebuild(store: Store, topic: Topic, kept: Kept, progress: Progress) ->
         raise DeploymentError(
             "DIR was fitted to another cut-off than the deployment's: give the DIR of the first publish"
         )
-    serving, version = Serving(store), (await store.model()).get("version", "")
-    if not await serving.use(version):
+    serving, (stored, document) = Serving(store), await store.served()
+    version = stored.get("version", "")
+    if document is None:
         raise DeploymentError(f"{store.keys.version(version)}, the serving model, is not in Redis: restore it")
+    serving.read(version, document)
     bounds = topic.bounds[: deployment.partitions]
     for p, (low, _) in enumerate(bounds):
         guard = await _guard(store, p)

@@ -26,11 +26,14 @@ class Serving:
     async def use(self, version: str) -> bool:
         """Serves this version from now on; False if Redis does not hold it. Without an await between, so never half."""
         document = await self._store.document(version) if version else None
-        if document is None:
-            return False
+        if document is not None:
+            self.read(version, document)
+        return document is not None
+
+    def read(self, version: str, document: bytes) -> None:
+        """Serves this version, as its document says. Raises DeploymentError."""
         with _refused(self._store.keys.version(version)):
             self.take(version, artefact.decode(document).restored())
-        return True
 
     def take(self, version: str, model: Model) -> None:
         """Serves this model."""

@@ -50,6 +50,15 @@ class Settings(BaseSettings):
     redis_ca: str = Field(
         default="", description="PEM file of the authorities trusted for rediss://; empty: those of the system"
     )
+    redis_sentinels: str = Field(
+        default="",
+        pattern=r"^([^\s,/]+:\d+(,[^\s,/]+:\d+)*)?$",
+        description="Redis Sentinels that name the primary, host:port, comma separated; empty: CRM_REDIS_URL names it",
+    )
+    redis_service: str = Field(
+        default="",
+        description="what the Sentinels call the primary; all else is as CRM_REDIS_URL says",
+    )
     events_topic: str = Field(
         default="crm.events",
         pattern=r"^[A-Za-z0-9._-]{1,240}$",
@@ -123,6 +132,8 @@ class Settings(BaseSettings):
             yield "CRM_KAFKA_CERTIFICATE, CRM_KAFKA_KEY: set both or none"
         if self.redis_ca and not self.redis_url.startswith("rediss://"):
             yield f"CRM_REDIS_CA={self.redis_ca}: says nothing unless CRM_REDIS_URL begins with rediss://"
+        if bool(self.redis_sentinels) != bool(self.redis_service):
+            yield "CRM_REDIS_SENTINELS, CRM_REDIS_SERVICE: set both or none"
 
     @property
     def rejected_topic(self) -> str:

@@ -16,23 +16,15 @@ from typing import Any
 import msgspec
 import redis.asyncio
 from redis import exceptions
+from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from streams import rights
+from streams import answers, rights, security
 from streams.deployment import Deployment, DeploymentError, Guard, GuardState
 from streams.keys import Keys
 from streams.settings import Settings
 
-# What passes by itself: the call is repeated. Any other error of Redis means that this worker must not go on.
-TRANSIENT: tuple[type[Exception], ...] = (
-    exceptions.ConnectionError,  # also: loading
-    exceptions.TimeoutError,
-    exceptions.ReadOnlyError,
-    exceptions.OutOfMemoryError,
-    exceptions.TryAgainError,
-    OSError,
-)
 PAGE = 2_000  # rows or examples a page
 SLOWEST = 2.0  # seconds between two tries at most
 Change = tuple[str, str, str, str, str, bool]  # customer, from, to, at, source, announced
@@ -71,10 +63,33 @@ class Position:
     mark: str = ""
 
 
-def connect(url: str, **tls: Any) -> "redis.asyncio.Redis":
-    """A client that answers or raises within 3 s and repeats nothing by itself. tls: as `security.redis` says."""
-    retry = Retry(NoBackoff(), 0)
-    return redis.asyncio.Redis.from_url(url, socket_timeout=3, socket_connect_timeout=2, retry=retry, **tls)
+def connect(settings: Settings) -> "redis.asyncio.Redis":
+    """A client of the primary, which answers or raises within 3 s and repeats nothing by itself.
+
+    Where Sentinels are set, each new connection asks them who the primary is; all else is as CRM_REDIS_URL says.
+    """
+    patience: dict[str, Any] = {"socket_timeout": 3, "socket_connect_timeout": 2, "retry": Retry(NoBackoff(), 0)}
+    patience |= security.redis(settings)
+    if not settings.redis_sentinels:
+        return redis.asyncio.Redis.from_url(settings.redis_url, **patience)
+    given: dict[str, Any] = {**parse_url(settings.redis_url)}
+    secure = {"ssl": True} if given.pop("connection_class", None) is SSLConnection else {}
+    common = patience | secure | {name: value for name, value in given.items() if name.startswith("ssl_")}
+    mine = common | {name: given[name] for name in ("db", "username", "password") if name in given}
+    addresses = [each.rpartition(":")[::2] for each in settings.redis_sentinels.split(",")]
+    sentinel: Any = redis.asyncio.Sentinel(addresses, sentinel_kwargs=common, **mine)  # type: ignore[no-untyped-call]
+    client: redis.asyncio.Redis = sentinel.master_for(settings.redis_service, redis_class=OfSentinels)
+    return client
+
+
+class OfSentinels(redis.asyncio.Redis):
+    """A client of the primary that Sentinels name, which closes its connections to them too."""
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        await super().aclose(close_connection_pool)
+        pool: Any = self.connection_pool
+        for each in pool.sentinel_manager.sentinels:
+            await each.aclose()
 
 
 def token() -> bytes:
@@ -254,6 +269,19 @@ class Store:
         found: bytes | None = await self.redis.get(self.keys.version(version))
         return found
 
+    async def served(self) -> tuple[dict[str, str], bytes | None]:
+        """The serving model and its document; None if it stands nowhere, though it is still the one that serves.
+
+        The trainer may learn more days than versions are kept while the document is read: then it is looked for anew.
+        """
+        stored = await self.model()
+        while True:
+            document = await self.document(stored.get("version", ""))
+            named = stored if document is not None else await self.model()
+            if named.get("version") == stored.get("version"):
+                return stored, document
+            stored = named
+
     async def examples(self, partition: int, day: int, version: str) -> list[tuple[str, bytes]] | None:
         """The day's examples by customer; None while the partition is not swept to it or the model is another."""
         keys = [self.keys.guard(partition), self.keys.model, self.keys.training(partition, day)]
@@ -292,6 +320,20 @@ class Store:
 
     async def close(self) -> None:
         await self.redis.aclose()
+
+    async def connect_anew(self) -> None:
+        """Drops the connections that nobody uses, for another server may have the address by now, or the primary may be
+        another. Those in use find that out for themselves."""
+        await self.redis.connection_pool.disconnect(inuse_connections=False)
+
+    async def warnings(self) -> list[str]:
+        """What of this server's settings may lose data, a line each; nothing of what it does not tell."""
+        memory, kept = await self.redis.info("memory"), await self.redis.info("persistence")
+        try:
+            snapshots: str | None = (await self.redis.config_get("save"))["save"]
+        except (exceptions.ResponseError, KeyError):  # CONFIG is refused where others run the server
+            snapshots = None
+        return answers.warnings(memory.get("maxmemory_policy"), kept.get("aof_enabled"), snapshots)
 
     async def _drop(self, pattern: str) -> None:
         """Without blocking Redis for long."""

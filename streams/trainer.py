@@ -35,9 +35,11 @@ async def step(store: Store, partitions: int) -> bool:
     if min(await store.swept(partitions)) < day:
         return False
     pages = [await store.examples(p, day, held[0]) for p in range(partitions)]
-    document = await store.document(held[0])
-    if document is None or any(page is None for page in pages):
+    serving, document = await store.served()
+    if serving.get("version") != held[0] or any(page is None for page in pages):
         return False  # another model was written meanwhile: start over
+    if document is None:
+        raise DeploymentError(f"{store.keys.version(held[0])}, the serving model, is not in Redis: restore it")
     found = [example for page in pages if page is not None for example in page]
     try:
         after, learned = await asyncio.to_thread(learn, document, day, found)

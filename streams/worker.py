@@ -19,10 +19,11 @@ from typing import Any
 import faust
 from aiokafka import errors
 from faust.types import TP
+from redis.exceptions import RedisError
 
 from models.events import encode_tick
 from models.rows import DAY
-from streams import ending, kafka, security, status, trainer
+from streams import answers, ending, kafka, security, status, trainer
 from streams.console import say, stop
 from streams.deployment import Deployment
 from streams.outage import Outage
@@ -31,7 +32,7 @@ from streams.refusal import Refusal
 from streams.rejects import Outgoing, Reject, laid_out
 from streams.serving import Serving
 from streams.settings import Settings
-from streams.store import TRANSIENT, Store, connect
+from streams.store import Store, connect
 from streams.transport import Chunk, ChunkTransport
 
 HEARTBEAT, TRAIN, TICK, REPEAT, WATCH, SILENT, LEAVE = 1.0, 0.05, 0.5, 5.0, 15.0, 3.0, 2.0  # seconds
@@ -91,7 +92,7 @@ class Worker:
     def __init__(self, app: faust.App, settings: Settings, deployment: Deployment, room: int) -> None:
         self.app, self.settings, self.deployment, self.room = app, settings, deployment, room
         self.warned: set[str] = set()
-        self.store = Store(connect(settings.redis_url, **security.redis(settings)), settings)
+        self.store = Store(connect(settings), settings)
         self.serving, self.grace = Serving(self.store), settings.grace * 1_000_000
         self.partitions: dict[int, Partition] = {}
         self.epochs = itertools.count(1)
@@ -137,6 +138,8 @@ class Worker:
             stop(str(error))
         except errors.KafkaError as error:
             stop(f"Kafka says: {error}")
+        except RedisError as error:
+            stop(answers.ends(error))
         except Exception as error:
             stop(f"unexpected: {error!r}")
 
@@ -244,9 +247,15 @@ class Worker:
 
     async def repeat(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         """Does the work again and again; errors that pass are passed over until the next time."""
+        known: tuple[type[Exception], ...] = (RedisError, *self.TRANSIENT)
         while True:
-            with contextlib.suppress(*TRANSIENT, *self.TRANSIENT):
+            try:
                 await work()
+            except known as error:
+                if isinstance(error, RedisError):
+                    if not answers.waits(error):
+                        raise
+                    await self.store.connect_anew()
             await asyncio.sleep(seconds)
 
     async def start(self) -> None:

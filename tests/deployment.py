@@ -44,7 +44,7 @@ class Struck(Store):
     """A connection of its own; things happen before the writes (or their repeats) of these numbers, counted from 0."""
 
     def __init__(self, url: str, settings: Settings, happens: Mapping[int, Event]) -> None:
-        super().__init__(connect(url), settings)
+        super().__init__(connect(settings.model_copy(update={"redis_url": url})), settings)
         self.happens, self.writes = happens, 0
 
     async def write(self, *args: Any) -> tuple[bytes, str]:
@@ -66,7 +66,7 @@ class World:
 
     def __init__(self, url: str, prefix: str, partitions: int = 1, **settings: Any) -> None:
         self.settings = Settings(**{"redis_url": url, "prefix": prefix, "events_topic": "t"} | settings)
-        self.store = Store(connect(url), self.settings)
+        self.store = Store(connect(self.settings), self.settings)
         self.reached: list[Store] = [self.store]
         self.redis: Any = redis_module.Redis.from_url(url)
         self.log, self.count, self.epochs = MemoryLog(partitions), partitions, itertools.count(1)

@@ -80,7 +80,7 @@ class Running:
             asyncio.run(self._publish(directory))
 
     async def _publish(self, directory: Path) -> None:
-        store = Store(connect(self.settings.redis_url, **security.redis(self.settings)), self.settings)
+        store = Store(connect(self.settings), self.settings)
         await publish(store, self.settings, topics.describe(self.settings), Kept(directory), lambda _: None)
         await store.close()
 

@@ -1,15 +1,21 @@
 """Redis emptied, put back, read-only or full; another model; a log that is away: noticed, waited for, never guessed."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+import re
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deployment import Play, Stopped, World, assert_same, disturb, held, run, undisturbed
+from redis._parsers import _AsyncRESP2Parser
 from shops import T0
 
 from demo import services
 from models.rows import DAY
+from streams import answers
 from streams.deployment import DeploymentError
 from streams.partition import Lost
 from streams.store import Block, Position
@@ -190,29 +196,83 @@ def test_a_redis_put_back_to_an_older_snapshot_loses_nothing(shop: Path) -> None
         run(scenario, World(server.url, "crm", block=2), shop)
 
 
-def test_8_a_redis_that_is_read_only_or_full_is_waited_for(nobody: Path) -> None:
-    """Mutation caught: TRANSIENT without ReadOnlyError, or without OutOfMemoryError."""
-    with services.valkey() as server:
+@contextlib.contextmanager
+def asked(server: services.Valkey, command: str) -> Iterator[None]:
+    """A connection that has sent this command and waits for the answer."""
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(command.encode() + b"\r\n")
+        yield
+
+
+@pytest.mark.parametrize("start", [services.valkey, services.redis_server])
+def test_8_a_redis_that_cannot_write_for_now_is_waited_for(nobody: Path, start: Any) -> None:
+    """Mutation caught: a word left out of what passes by itself."""
+    with start() as server, contextlib.ExitStack() as busy:
+        if server is None:
+            pytest.skip("no redis-server on PATH")
 
         async def scenario(world: World) -> None:
             async def read_only() -> None:
                 world.redis.replicaof("127.0.0.1", 1)
 
+            async def cut_off() -> None:
+                world.redis.config_set("replica-serve-stale-data", "no")
+
             async def full() -> None:
                 world.redis.replicaof("no", "one")
                 world.redis.config_set("maxmemory", 1)
 
-            async def repaired() -> None:
-                assert world.rows() == {}
+            async def too_few() -> None:
                 world.redis.config_set("maxmemory", 0)
+                world.redis.config_set("min-replicas-to-write", 1)
+
+            async def too_long() -> None:
+                world.redis.config_set("min-replicas-to-write", 0)
+                world.redis.config_set("busy-reply-threshold", 1)
+                busy.enter_context(asked(server, 'EVAL "while true do end" 0'))
+                await asyncio.sleep(0.1)
+
+            async def repaired() -> None:
+                world.redis.script_kill()
+                assert world.rows() == {}
 
             world.log.buy("ann", T0)
-            store = world.struck({0: read_only, 1: full, 2: repaired})
+            happens = dict(enumerate((read_only, cut_off, full, too_few, too_long, repaired)))
+            store = world.struck(happens)
             await world.catch_up(await world.located(store=store))
-            assert store.writes == 3
+            assert store.writes >= 6
             assert (world.guard(), world.customer("ann")["spend"]) == ((1, T0), "10.00")
 
         run(scenario, World(server.url, "crm"), nobody)
+
+
+def answered(said: str) -> Any:
+    """The error that redis-py makes of an answer."""
+    parser: Any = _AsyncRESP2Parser
+    return parser.parse_error(said)
+
+
+@pytest.mark.parametrize(
+    ("said", "then"),
+    [
+        ("MOVED 1 127.0.0.1:1", "Redis Cluster is not served"),
+        ("CROSSSLOT Keys in request don't hash to the same slot", "Redis Cluster is not served"),
+        ("WRONGTYPE Operation against a key (crm:customer:*)", r"\(crm:customer:\*\): another program wrote"),
+        ("NOAUTH Authentication required.", "mend user and password"),
+        ("ERR unknown command 'HSETX'", "6.2 or newer"),
+    ],
+)
+def test_what_goes_on_being_refused_ends_with_its_way_out(said: str, then: str) -> None:
+    """Mutation caught: an error that is known taken for one that is not, or for one that passes."""
+    error = answered(said)
+    assert answers.waits(error) is None
+    assert re.search(then, answers.ends(error))
+
+
+@pytest.mark.parametrize("word", answers.PASSING)
+def test_what_passes_is_known_by_its_word_also_inside_of_a_script(word: str) -> None:
+    for said in (f"{word} says Redis", f"ERR Error running script (call to f_0): @user_script:7: -{word} says Redis"):
+        assert answers.waits(answered(said)) == f"{word}: {answers.PASSING[word]}"
 
 
 def test_a_log_that_is_away_is_waited_for(play: Play) -> None:
@@ -227,3 +287,21 @@ def test_a_log_that_is_away_is_waited_for(play: Play) -> None:
         assert (world.log.sought, world.log.rejects, world.guard()) == ([(0, 1)], [(0, "not_json")], (1, T0))
 
     play(scenario)
+
+
+# ---- warnings --------------------------------------------------------------------------------------------------------
+def test_settings_of_a_server_that_may_lose_data_are_told(nobody: Path) -> None:
+    """Mutations caught: a server that keeps snapshots warned of; one that does not say so, too."""
+    with services.valkey(appendonly=False) as server:
+
+        async def scenario(world: World) -> None:
+            assert await world.store.warnings() == []
+            world.redis.config_set("maxmemory-policy", "allkeys-lru")
+            world.redis.config_set("save", "")
+            evicts, forgets = await world.store.warnings()
+            assert "maxmemory-policy allkeys-lru" in evicts
+            assert "keeps nothing on disk" in forgets
+            world.redis.acl_setuser("default", enabled=True, commands=["+@all", "-config"])
+            assert await world.store.warnings() == [evicts]
+
+        run(scenario, World(server.url, "crm"), nobody)

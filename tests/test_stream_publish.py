@@ -36,7 +36,7 @@ class Interrupted(Store):
     """A publish that is killed before its n-th HSET outside of scripts: guards, their state, and crm:meta."""
 
     def __init__(self, world: World, at: int) -> None:
-        super().__init__(connect(world.settings.redis_url), world.settings)
+        super().__init__(connect(world.settings), world.settings)
         world.reached.append(self)
         self.left, self.real = at, self.redis.hset
         self.redis.hset = self.hset
@@ -252,7 +252,7 @@ def test_a_publish_beside_the_trainer_writes_nothing_over_its_model(play: Play, 
 
         world.log.tick(T0 + 2)
         await world.catch_up(await world.located())
-        store = Beside(connect(world.settings.redis_url), world.settings)
+        store = Beside(connect(world.settings), world.settings)
         world.reached.append(store)
         with pytest.raises(Refusal, match="model was changed by somebody else meanwhile: publish again"):
             await world.publish(nobody, store)

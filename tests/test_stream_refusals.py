@@ -60,7 +60,7 @@ class Deployment:
         asyncio.run(self.publish(small))
 
     async def publish(self, small: Path) -> None:
-        store = Store(connect(self.settings.redis_url), self.settings)
+        store = Store(connect(self.settings), self.settings)
         await publish(store, self.settings, topics.describe(self.settings), Kept(small), lambda _: None)
         await store.redis.aclose()
 

@@ -58,6 +58,9 @@ def test_defaults() -> None:
         ("KAFKA", "kafka", "CRM_KAFKA='kafka': say host:port"),
         ("KAFKA", "a:1, b:2", "CRM_KAFKA='a:1, b:2': say host:port"),
         ("REDIS_URL", "", "CRM_REDIS_URL: say redis://"),
+        ("REDIS_SENTINELS", "a", "CRM_REDIS_SENTINELS='a': String should match pattern"),
+        ("REDIS_SENTINELS", "a:1", "CRM_REDIS_SENTINELS, CRM_REDIS_SERVICE: set both or none"),
+        ("REDIS_SERVICE", "it", "CRM_REDIS_SENTINELS, CRM_REDIS_SERVICE: set both or none"),
         ("REDIS_URL", "localhost:6379", "CRM_REDIS_URL: say redis://"),
     ],
 )

@@ -235,7 +235,7 @@ def test_a_password_that_is_not_right_stops_with_the_setting(nobody: Path) -> No
             world.redis.config_set("requirepass", "secret")
             for store in (world.store, world.struck({})):
                 await store.redis.connection_pool.disconnect()
-                with pytest.raises(Stopped, match="CRM_REDIS_URL: Redis says: "):
+                with pytest.raises(Stopped, match=r"partition 0: Redis says: .*mend user and password"):
                     await world.located(store=store)
 
         run(scenario, World(server.url, "crm"), nobody)

@@ -8,8 +8,9 @@ from deployment import Play, World
 from logs import busy
 from shops import T0, learned
 
-from streams import replay, trainer
+from streams import rebuild, replay, trainer
 from streams.deployment import DeploymentError
+from streams.kept import Kept
 from streams.store import Store, connect
 
 
@@ -17,7 +18,7 @@ class Beside(Store):
     """Something happens once between a trainer's reads and its write."""
 
     def __init__(self, world: World, happens: Any) -> None:
-        super().__init__(connect(world.settings.redis_url), world.settings)
+        super().__init__(connect(world.settings), world.settings)
         world.reached.append(self)
         self.happens = happens
 
@@ -191,3 +192,64 @@ def test_an_older_trainer_ends_at_examples_that_a_newer_program_wrote(play: Play
             await world.learn()
 
     play(scenario, nobody)
+
+
+# ---- more days learned than versions are kept ------------------------------------------------------------------------
+class Outrun(Store):
+    """The trainer learns two days before the serving model's document is read, the first two times."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(connect(world.settings), world.settings)
+        world.reached.append(self)
+        self.world, self.times = world, 2
+
+    async def document(self, version: str) -> bytes | None:
+        if self.times:
+            self.times -= 1
+            assert await self.world.learn()
+            assert await self.world.learn()
+        return await super().document(version)
+
+
+async def locates(world: World, store: Store, _: Path) -> None:
+    assert (await world.located(store=store)).serving.version == versions(world)[-1]
+
+
+async def publishes(world: World, store: Store, directory: Path) -> None:
+    assert (await world.publish(directory, store)).startswith("2-")
+
+
+async def rebuilds(world: World, store: Store, directory: Path) -> None:
+    await rebuild.rebuild(store, world.topic, Kept(directory), lambda _: None)
+    assert world.customer("h0")["model_version"] == versions(world)[-1]
+
+
+async def trains(world: World, store: Store, _: Path) -> None:
+    before = versions(world)
+    assert not await trainer.step(store, world.count)
+    assert versions(world)[-1] > before[-1]
+
+
+@pytest.mark.parametrize("does", [locates, publishes, rebuilds, trains])
+def test_a_model_that_the_trainer_outran_is_looked_for_anew(play: Play, shop: Path, does: Any) -> None:
+    """Mutation caught: a document that is gone taken for a broken deployment, although its version serves no more."""
+
+    async def scenario(world: World) -> None:
+        world.log.tick(T0 + 9)
+        await world.catch_up(await world.located())
+        await does(world, Outrun(world), shop)
+
+    play(scenario, shop, models_kept=2)
+
+
+def test_the_serving_model_gone_for_good_ends_the_trainer(play: Play) -> None:
+    """Mutation caught: a step that starts over for ever, in silence."""
+
+    async def scenario(world: World) -> None:
+        world.log.tick(T0 + 2)
+        await world.catch_up(await world.located())
+        world.redis.delete(world.store.keys.version(world.version))
+        with pytest.raises(DeploymentError, match=f"{world.version}, the serving model, is not in Redis: restore it"):
+            await world.learn()
+
+    play(scenario)

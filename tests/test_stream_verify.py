@@ -315,7 +315,7 @@ class Meanwhile(Store):
     """Something happens before each read of a page."""
 
     def __init__(self, world: World, happens: Callable[[], Any]) -> None:
-        super().__init__(connect(world.settings.redis_url), world.settings)
+        super().__init__(connect(world.settings), world.settings)
         world.reached.append(self)
         self.happens, self.pages = happens, 0
 
@@ -372,7 +372,7 @@ def test_a_segment_set_that_comes_into_being_meanwhile_is_read(play: Play, kept:
             return [] if kind == "segment" else await super().scan(kind)
 
     async def scenario(world: World) -> None:
-        store = Early(connect(world.settings.redis_url), world.settings)
+        store = Early(connect(world.settings), world.settings)
         world.reached.append(store)
         assert (await checked(world, kept, store)).wrong == []
 

@@ -144,7 +144,8 @@ class Watched(Store):
     """Reads pages of two customers; something happens before the third page, once."""
 
     def __init__(self, world: World, happens: Event, port: int | None = None) -> None:
-        super().__init__(connect(f"redis://127.0.0.1:{port or world.port}/0"), world.settings)
+        there = {"redis_url": f"redis://127.0.0.1:{port or world.port}/0"}
+        super().__init__(connect(world.settings.model_copy(update=there)), world.settings)
         world.reached.append(self)
         self.happens, self.pages, read = happens, 0, self._load
 

@@ -31,14 +31,14 @@ def run(work: "Callable[[Store, Settings], Awaitable[int | None]]") -> int:
 
     from redis import exceptions
 
-    from streams import security
+    from streams import answers
     from streams import settings as settings_module
     from streams.refusal import Refusal
     from streams.store import Store, connect
 
     async def with_store() -> int | None:
         settings = settings_module.load()
-        store = Store(connect(settings.redis_url, **security.redis(settings)), settings)
+        store = Store(connect(settings), settings)
         try:
             return await work(store, settings)
         finally:
@@ -49,7 +49,7 @@ def run(work: "Callable[[Store, Settings], Awaitable[int | None]]") -> int:
     except Refusal as error:
         cannot(error)
     except exceptions.RedisError as error:
-        cannot(f"CRM_REDIS_URL: {error}")
+        cannot(f"CRM_REDIS_URL: {answers.waits(error) or answers.ends(error)}")
     except OSError as error:
         cannot(error)
 

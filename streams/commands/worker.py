@@ -51,6 +51,8 @@ async def _checked(store: "Store", settings: "Settings") -> "tuple[Deployment, i
 
     for line in settings_module.notes():
         say(f"warning: {line}")
+    for line in await store.warnings():
+        say(f"warning: {line}")
     deployment = await store.deployment()
     now = await topic(settings)
     deployment.check(settings, now.id, now.partitions)

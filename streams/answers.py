@@ -1,0 +1,81 @@
+"""What an error of Redis means: which pass by themselves, and the way out of those that do not.
+
+The rule: what Redis answers otherwise after a while, as it is or once its operator has mended it, is waited for with a
+line that says so; what it goes on answering to this program ends it. No line quotes a key, for a key may be an id.
+"""
+
+import re
+
+from redis import exceptions
+
+PASSING = {
+    "LOADING": "it loads its data",
+    "READONLY": "a replica answers: a failover is under way, or CRM_REDIS_URL names a replica",
+    "MASTERDOWN": "a replica answers that has lost its primary",
+    "NOREPLICAS": "too few replicas follow it (min-replicas-to-write)",
+    "BUSY": "a script runs too long: whoever started it may end it with SCRIPT KILL",
+    "CLUSTERDOWN": "its cluster is down",
+    "TRYAGAIN": "its cluster moves keys",
+    "OOM": "its memory is full: raise maxmemory",
+    "MISCONF": "it cannot save: its disk is full or may not be written",
+}
+ENDING = {
+    r"WRONGTYPE": "another program wrote under CRM_PREFIX: remove its key, then run `streams rebuild`",
+    r"NOPERM|ACL failure|[Pp]ermission|The user executing the script": "grant the user of CRM_REDIS_URL what it lacks",
+    r"WRONGPASS|NOAUTH|AUTH": "mend user and password in CRM_REDIS_URL",
+    r"MOVED|ASK|CROSSSLOT": "Redis Cluster is not served: all keys must be on one primary",
+    r"unknown command": "Redis 6.2 or newer is needed, with all its commands",
+}
+ANSWER = re.compile(rf"(?:^|\s)-?({'|'.join(PASSING)})\b")  # Redis 6 quotes it inside of what it says of a script
+
+
+def waits(error: Exception) -> str | None:
+    """What is waited for, if the error passes by itself; None if it does not, or is none of Redis's.
+
+    >>> waits(exceptions.ResponseError("NOREPLICAS Not enough good replicas to write."))
+    'NOREPLICAS: too few replicas follow it (min-replicas-to-write)'
+    >>> waits(exceptions.ResponseError("Error running script (call to f_1): @user_script:1: -READONLY You can't write"))
+    'READONLY: a replica answers: a failover is under way, or CRM_REDIS_URL names a replica'
+    >>> waits(exceptions.ConnectionError("Connection refused")), waits(exceptions.AuthenticationError("no"))
+    ('Connection refused', None)
+    """
+    if isinstance(error, exceptions.AuthenticationError | exceptions.AuthorizationError):
+        return None
+    if found := ANSWER.search(_text(error)):
+        return f"{found[1]}: {PASSING[found[1]]}"
+    if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | OSError):
+        return str(error) or type(error).__name__
+    return None
+
+
+def ends(error: exceptions.RedisError) -> str:
+    """What Redis said, and the way out.
+
+    >>> ends(exceptions.AuthenticationError("invalid username-password pair", status_code="WRONGPASS"))
+    'Redis says: WRONGPASS invalid username-password pair: mend user and password in CRM_REDIS_URL'
+    """
+    text = _text(error)
+    way_out = next((way for said, way in ENDING.items() if re.search(said, text)), None)
+    return f"Redis says: {text}" + (f": {way_out}" if way_out else "")
+
+
+def warnings(policy: str | None, append_only: int | None, snapshots: str | None) -> list[str]:
+    """What of a server's settings may lose data, a line each; None: it did not tell.
+
+    >>> warnings("allkeys-lru", 0, "")[0]
+    'Redis evicts when it is full (maxmemory-policy allkeys-lru): set noeviction, or customers get lost'
+    >>> warnings("noeviction", 0, "3600 1"), warnings(None, None, None)
+    ([], [])
+    """
+    lines = []
+    if policy is not None and policy != "noeviction":
+        lines.append(f"Redis evicts when it is full (maxmemory-policy {policy}): set noeviction, or customers get lost")
+    if append_only == 0 and snapshots == "":
+        lines.append("Redis keeps nothing on disk (appendonly no, no save): set appendonly yes, or a restart loses all")
+    return lines
+
+
+def _text(error: Exception) -> str:
+    """As Redis said it, without where in a script: redis-py takes the first word away where it knows it."""
+    code = getattr(error, "status_code", None)
+    return re.sub(r" script: .*", "", f"{code} {error}" if code else str(error))
