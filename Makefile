@@ -37,7 +37,7 @@ bench: .venv/ready ## events per second and latency, beside an agent that handle
 	$(BIN)/python -m benchmarks
 
 soak: .venv/ready ## all faults at random times, for half an hour
-	$(RUN) -m pytest tests -m soak --timeout 0
+	$(RUN) -m pytest tests -m soak --timeout 0 -s
 
 clean: ## remove the environment and everything that was built
 	rm -rf .venv build .hypothesis .*_cache

@@ -103,6 +103,13 @@ class Running:
         assert done.exit_code == code, f"{args}: exit code {done.exit_code}\n{done.output}{done.exception!r}"
         return done.output
 
+    def look(self, *args: str) -> str:
+        """What it says on stdout, whatever its exit code."""
+        run = [sys.executable, "-m", "streams", *args]
+        return subprocess.run(
+            run, env=os.environ | self.env, cwd=HERE, stdout=subprocess.PIPE, text=True
+        ).stdout.strip()
+
     def verify(self) -> str:
         """What `verify` says; it must find nothing wrong."""
         return self.command("verify", "--history", str(self.directory))

@@ -42,10 +42,15 @@ group.min.session.timeout.ms=1000
 
 @dataclass(frozen=True)
 class Kafka:
-    """A running broker: `address` is host:port, `pid` its Java process (leader of its own group)."""
+    """A running broker: `address` is host:port; `broker` can be killed and started again, on the same data."""
 
     address: str
-    pid: int
+    broker: Process
+
+    @property
+    def pid(self) -> int:
+        """Its Java process (leader of its own group)."""
+        return self.broker.pid
 
 
 class Valkey(Process):
@@ -109,7 +114,7 @@ def kafka(port: int | None = None, more: str = "", storage: Sequence[str] = ()) 
         broker = Process(f"Kafka {VERSION}", port, [*run, "kafka.Kafka", config], log, _registered(port))
         try:
             broker.start()
-            yield Kafka(f"{LOOPBACK}:{port}", broker.pid)
+            yield Kafka(f"{LOOPBACK}:{port}", broker)
         finally:
             broker.stop(signal.SIGKILL)  # nothing is kept, and an orderly end takes seconds
 
