@@ -35,7 +35,7 @@ def health() -> None:
         deployment, now = await store.deployment(), await topic(settings)
         deployment.check(settings, now.id, now.partitions)
         now.check()
-        for line in now.warnings():
+        for line in [*now.warnings(), *await store.warnings()]:
             click.echo(f"warning: {line}")
         if wrong := list(status.wrong(found)):
             click.echo(f"not well: {'; '.join(wrong)} ({settings.status})", err=True)
