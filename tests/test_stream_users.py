@@ -1,6 +1,7 @@
 """Redis's users of deploy/users.acl on a real Valkey: each can do its work, and nothing else. TLS on a real Redis."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from shops import T0
 
 from demo import services
 from demo.services.process import free_port
+from streams.rights import RIGHTS
 
 ROOT = Path(__file__).parent.parent
 
@@ -69,6 +71,16 @@ def test_nobody_without_a_name_and_nobody_more_than_his_own(guarded: Guarded, na
             ["SET", "elsewhere", 1], ["GET", "elsewhere"], ["RANDOMKEY"], ["REPLICAOF", "no", "one"], ["MONITOR"],
         ):  # fmt: skip
             assert refused(client, *command), command
+
+
+def test_a_worker_may_do_what_it_asks_for_and_no_more() -> None:
+    """Of the commands with keys; and a publisher all of that too."""
+    found = re.findall(r"^user (\w+) on (.*)$", (ROOT / "deploy" / "users.acl").read_text(), re.MULTILINE)
+    may = {name: {word[1:].upper() for word in rules.split() if word.startswith("+")} for name, rules in found}
+    asked = {command for commands in RIGHTS.values() for command in commands.split()}
+    without_keys = {"HELLO", "PING", "SELECT", "CLIENT|SETINFO", "INFO", "MULTI", "EXEC", "EVALSHA", "SCRIPT|LOAD"}
+    assert may["worker"] == asked | without_keys
+    assert may["worker"] < may["publisher"]
 
 
 def test_the_whole_way(kafka: str, guarded: Guarded, shop: Path, tmp_path: Path) -> None:
