@@ -2,6 +2,8 @@
 
 import click
 
+from streams.commands.erase import erase
+from streams.commands.export import export
 from streams.commands.health import health
 from streams.commands.init import init
 from streams.commands.model import model
@@ -20,7 +22,21 @@ def main() -> None:
     """Kafka events in, every customer's scores in Redis. Settings: environment variables CRM_... (docs/settings.md)."""
 
 
-for command in (init, publish, worker, send, rejected, replay, show, verify, rebuild, model, health):
+for command in (
+    init,
+    publish,
+    worker,
+    send,
+    rejected,
+    replay,
+    show,
+    export,
+    erase,
+    verify,
+    rebuild,
+    model,
+    health,
+):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ SETTLING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE
 CONFIG = {"retention.ms": "-1", "message.timestamp.after.max.ms": "3600000"}
 AHEAD = 86_400_000  # ms that a record's timestamp may at most be ahead of the broker's clock
 LARGEST = 4 << 20  # bytes of a record in the topic of rejects: of the events topic it is 1 MB, and headers are more
-REJECTED = CONFIG | {"max.message.bytes": str(LARGEST)}
+DAY = 86_400_000  # ms
+REJECTED = CONFIG | {"max.message.bytes": str(LARGEST), "segment.ms": str(DAY)}  # records go a segment at a time
 TRANSACTION = 10_000  # ms after which Kafka aborts one whose process died: until then what stands behind it waits
 FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)
 # What passes by itself, and is tried again. Whatever else Kafka says ends the worker or command with one line.
@@ -114,7 +115,8 @@ def _away(settings: Settings, said: str) -> KafkaProblem:
 
 def create(settings: Settings) -> list[str]:
     """Creates the topics that are missing; returns their names."""
-    topics = [(settings.events_topic, settings.partitions, CONFIG), (settings.rejected_topic, 1, REJECTED)]
+    rejected = REJECTED | {"retention.ms": str(settings.rejected_days * DAY)}
+    topics = [(settings.events_topic, settings.partitions, CONFIG), (settings.rejected_topic, 1, rejected)]
     wanted = [NewTopic(name, n, settings.replication, config=config) for name, n, config in topics]
     admin = AdminClient(_config(settings))  # must outlive its futures
     created = []
@@ -204,6 +206,24 @@ def room_of_rejects(settings: Settings) -> int:
             f"{name} takes records of {room:,} bytes only: set its max.message.bytes to {LARGEST}, at least {SMALLEST}"
         )
     return min(room, LARGEST)
+
+
+def config(settings: Settings, topic: str) -> dict[str, str]:
+    """The topic's settings as they stand."""
+    with _asked(settings, topic):
+        return _settings_of(AdminClient(_config(settings)), topic)
+
+
+def kept_too_long(settings: Settings, found: Mapping[str, str]) -> str | None:
+    """What to do about a topic of rejects with these settings that keeps them longer than CRM_REJECTED_DAYS."""
+    wanted, kept = settings.rejected_days * DAY, int(found["retention.ms"])
+    if 0 <= kept <= wanted:
+        return None
+    how = "for ever" if kept < 0 else f"for {kept / DAY:g} days"
+    return (
+        f"{settings.rejected_topic} keeps records {how}, longer than CRM_REJECTED_DAYS={settings.rejected_days}: set"
+        f" its retention.ms={wanted} and segment.ms={DAY}"
+    )
 
 
 def _settings_of(admin: AdminClient, topic: str) -> dict[str, str]:

@@ -138,6 +138,7 @@ class Partition:
         self.token, self.flight = b"", None  # type: tuple[bytes, asyncio.Task[None] | None]
         self.offset = self.swept_to = self.reached = self.committed = -1  # unknown until located
         self.quiet_until = self.hashes = 0
+        self.doomed: dict[str, int] = {}  # keyed hashes of who is erased further on in the log, and where
         self.judged, self.met, self.strays = False, 0, 0  # the partitioner, by so many customers and strays
 
     def become(self, life: Life) -> None:
@@ -186,6 +187,8 @@ class Partition:
         # 3. The states under the guard's token: another token, and all begins again (rule 4).
         if not await self._load(guard.token):
             return False
+        erased = await self.insist(lambda: self.store.erased(self.number))
+        self.doomed = {hashed: offset for hashed, (offset, _) in erased.items() if offset >= guard.offset}
         # 4. From here on rows and Redis agree; the model is the one that serves now (rule 11).
         self.token, self.quiet_until, self.hashes = guard.token, guard.quiet_until, guard.hashes
         self.offset = self.committed = self.reached = guard.offset
@@ -367,7 +370,9 @@ class Partition:
         passed = batch.kind != TICK
         old = (batch.t < self.deployment.cut_off * DAY) & passed & (batch.kind != ERASE)
         counts["before_history_ends"] += int(old.sum())
-        batch = batch.keep(passed & ~old)
+        doomed = self._doomed(batch, offsets)
+        counts["erased"] += int((doomed & ~old).sum())
+        batch = batch.keep(passed & ~old & ~doomed)
         rows, ended = self.table.lives(batch)
         erase = batch.kind == ERASE
         erasures = self._erasures(batch.keep(erase), ended, records)
@@ -379,6 +384,16 @@ class Partition:
         touched = np.unique(rows[rows >= 0])
         over = np.isin(touched, ended)
         await self._publish(touched[~over], entries, end, counts, gone=Gone(erasures, touched[over]))
+
+    def _doomed(self, batch: Batch, offsets: Array) -> Array:
+        """Mask (n,) of events before a tombstone of their customer that was passed once: a rebuild brings nobody back,
+        not for a moment, nor an example."""
+        mask = np.zeros(len(batch), bool)
+        if self.doomed and len(batch) and offsets[batch.index[0]] <= max(self.doomed.values()):
+            until = {name: self.doomed.get(self.deployment.erasure(name), -1) for name in set(batch.customer_id)}
+            ends = np.array([until[name] for name in batch.customer_id], np.int64)
+            mask = (offsets[batch.index] < ends) & (batch.kind != ERASE) & (batch.kind != TICK)
+        return mask
 
     def _erasures(self, tombstones: Batch, ended: list[int], records: Sequence[Record]) -> list[Erasure]:
         """Each tombstone with the row that it ends."""

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from models.events import EPOCH, Event, Rejected, decode_one
 from models.kinds import ERASE, TICK
 from streams import kafka, rejects
+from streams.customer import about
 from streams.deployment import Deployment
 from streams.rejects import Held, Mark, Outgoing
 from streams.settings import Settings
@@ -69,6 +70,15 @@ def one(found: Iterable[Held | Mark], origin: Origin) -> tuple[Held | None, bool
     """The reject that came from there, whole; whether it was sent again."""
     mine = [each for each in found if each.origin == origin]
     return next((each for each in mine if isinstance(each, Held)), None), any(isinstance(each, Mark) for each in mine)
+
+
+def of_customer(settings: Settings, customer_id: str, progress: Progress) -> list[Held]:
+    """The rejects that are about the customer, whole, in the order of origin."""
+    held: dict[Origin, Held] = {}
+    for each in stored(settings, progress):
+        if isinstance(each, Held) and about(customer_id, each.key, each.value):
+            held.setdefault(each.origin, each)
+    return [held[origin] for origin in sorted(held)]
 
 
 # ---- replay ----------------------------------------------------------------------------------------------------------
@@ -191,7 +201,7 @@ def _escape(code: int) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def as_fields(held: Held, replayed: bool) -> dict[str, str | int | bool | None]:
+def as_fields(held: Held) -> dict[str, str | int | None]:
     """What is told of a reject, but for its content."""
     return {
         "record": place(held),
@@ -201,7 +211,6 @@ def as_fields(held: Held, replayed: bool) -> dict[str, str | int | bool | None]:
         "rejected_at": moment(held.rejected_at),
         "size": held.size,
         "cut": held.cut,
-        "replayed": replayed,
     }
 
 

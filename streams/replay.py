@@ -17,6 +17,7 @@ from models.events import encode_event, encode_tick
 from models.kinds import TRADED, WORD_OF
 from models.rows import DAY
 from streams import kafka
+from streams.deployment import Deployment
 from streams.refusal import Refusal
 from streams.settings import Settings
 from streams.store import Store
@@ -48,13 +49,18 @@ def records(frame: pd.DataFrame) -> Iterator[tuple[bytes, bytes, int]]:
 
 async def replay(
     store: Store, settings: Settings, frame: pd.DataFrame, free: bool, progress: Callable[[int, str], None]
-) -> int:
-    """Sends the events of a cleaned history from the cut-off on; returns how many. `free`: does not wait for models."""
+) -> tuple[int, int]:
+    """Sends the events of a cleaned history from the cut-off on; returns how many it sent, and how many not, for their
+    customers were erased. `free`: does not wait for models."""
     deployment = await store.deployment()
     partitions, cut_off = deployment.partitions, deployment.cut_off
     frame = frame[frame["occurred_at"] >= cut_off * DAY].sort_values("occurred_at", kind="stable")
     if not len(frame):
         raise ReplayError("the file holds no event from the cut-off on: nothing to replay")
+    erased = await _erased(store, deployment, frame["customer_id"])
+    frame = frame[~erased]
+    if not len(frame):
+        return 0, len(erased)
     sender = kafka.producer(settings, deployment.partitioner)
     days = frame["occurred_at"].to_numpy() // DAY
     last = int(days[-1]) + 1
@@ -66,7 +72,13 @@ async def replay(
         if not free:
             await _learned(store, day + 1)
         progress(int(end - start), f"day {np.datetime64(day, 'D')}")
-    return len(frame)
+    return len(frame), int(erased.sum())
+
+
+async def _erased(store: Store, deployment: Deployment, names: "pd.Series[str]") -> "pd.Series[bool]":
+    """Mask (n,): whose customer was erased; nothing read from a file brings anybody back."""
+    gone = {hashed for p in range(deployment.partitions) for hashed in await store.erased(p)}
+    return names.isin([name for name in names.unique() if deployment.erasure(name) in gone] if gone else [])
 
 
 async def _tick(sender: Producer, settings: Settings, partitions: int, at: int) -> None:

@@ -9,21 +9,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, NamedTuple
 
-import msgspec
-
 from models.events import Rejected, decode_one
 from models.kinds import TICK
 from models.rows import DAY
 from streams import kafka
+from streams.customer import named
 from streams.deployment import Deployment
 from streams.rejects import OVERHEAD, Outgoing
 from streams.settings import Settings
 
 LONGEST = 1_000_000 - OVERHEAD  # bytes of a line: Kafka's clients send records of up to a million
-
-
-class _Who(msgspec.Struct):
-    customer_id: str
 
 
 class Good(NamedTuple):
@@ -71,10 +66,8 @@ def judged(file: IO[bytes], as_of_event: bool, clock: Callable[[], int]) -> Iter
 
 
 def _judged(number: int, line: bytes, as_of_event: bool, now: int) -> Good | Bad:
-    try:
-        key = msgspec.json.decode(line, type=_Who).customer_id.encode()
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        key = None  # the decoder says what is wrong
+    customer_id = named(line)
+    key = None if customer_id is None else customer_id.encode()  # the decoder says what is wrong
     try:
         event = decode_one(key, line, now)
     except Rejected as error:

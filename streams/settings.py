@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     )
     grace: int = Field(default=3600, ge=0, le=86_400, description="seconds that a day stays open for late events")
     training_days: int = Field(default=35, ge=1, le=10_000, description="days that closed training examples are kept")
+    rejected_days: int = Field(
+        default=90, ge=1, le=10_000, description="days that rejected records are kept, when `init` creates their topic"
+    )
     models_kept: int = Field(default=40, ge=2, le=100_000, description="model versions kept in Redis")
     changes_kept: int = Field(
         default=100_000, ge=0, description="segment changes kept in each partition's stream, about"

@@ -80,7 +80,7 @@ def list_(reason: str | None, partition: int | None, since: int | None, until: i
             held, marks = job.listed(job.stored(settings, lambda: progress.advance(task)), wanted)
         counts = Counter((each.reason, each.detail) for each in held).most_common()
         if as_json:
-            told = [job.as_fields(each, each.origin in marks) for each in held]
+            told = [job.as_fields(each) | {"replayed": each.origin in marks} for each in held]
             by = [{"reason": reason, "detail": detail, "rejects": n} for (reason, detail), n in counts]
             click.echo(json.dumps({"counts": by, "rejects": told}, indent=2))
             return
@@ -114,7 +114,8 @@ def show(record: tuple[int, int]) -> None:
         if held is None:
             click.echo(f"{settings.rejected_topic} holds no reject of {record[0]}:{record[1]}", err=True)
             return 1
-        for name, text in (job.as_fields(held, replayed) | {"key": held.key, "value": held.value}).items():
+        content = {"replayed": str(replayed), "key": held.key, "value": held.value}
+        for name, text in (job.as_fields(held) | content).items():
             click.echo(f"{name:12} {job.printable(text if isinstance(text, bytes | None) else str(text))}")
         return 0
 

@@ -35,7 +35,7 @@ def replay(file: Path, free: bool) -> None:
             progress.update(task, advance=n, description=day)
 
         with progress:
-            sent = await job.replay(store, settings, frame, free, told)
-        click.echo(f"sent: {sent:,} events")
+            sent, erased = await job.replay(store, settings, frame, free, told)
+        click.echo(f"sent: {sent:,} events" + (f"; of erased customers, not sent: {erased:,}" if erased else ""))
 
     sys.exit(run(work))

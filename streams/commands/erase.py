@@ -1,0 +1,72 @@
+"""`python -m streams erase CUSTOMER`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from streams.commands.common import bar, cannot, deployed, run
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+    from streams.store import Store
+
+
+@click.command()
+@click.argument("customer", required=False)
+@click.option(
+    "--history",
+    "histories",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="A DIR, or a cleaned history, in which to count the customer's records; may be given again.",
+)
+@click.option(
+    "--receipt", type=click.Path(dir_okay=False, path_type=Path), help="Write the receipt to this file, not to stdout."
+)
+@click.option("--no-wait", is_flag=True, help="Only send the tombstone; clean nothing else.")
+@click.option("--no-log", is_flag=True, help="Do not read the whole topic to count the customer's events.")
+@click.option("--list", "list_", is_flag=True, help="Print when whom was erased, by keyed hash.")
+def erase(
+    customer: str | None, histories: tuple[Path, ...], receipt: Path | None, no_wait: bool, no_log: bool, list_: bool
+) -> None:
+    """Erase CUSTOMER: a tombstone in the topic, then every place cleaned, or named with the time until when.
+
+    Waits until a worker has passed the tombstone, at most two minutes in which it does not move. May be run again. A
+    purchase that comes later begins a new customer.
+
+    \b
+    Example:
+      python -m streams erase 00042 --history build/fit --receipt erased.json
+    """
+    if (customer is None) is not list_:
+        raise click.UsageError("give a CUSTOMER, or --list")
+    if receipt is not None and not receipt.parent.is_dir():
+        cannot(f"--receipt {receipt}: there is no directory {receipt.parent}")
+
+    async def work(store: "Store", settings: "Settings") -> None:
+        import json
+
+        from streams import erase as job
+        from streams.customer import Customer
+
+        deployment, topic = await deployed(store, settings)
+        if customer is None:
+            for partition, offset, when, hashed in await job.erasures(store, deployment):
+                click.echo(f"{hashed}  {when or 'time not kept':24}  {topic.name}:{partition}:{offset}")
+            return
+        who = Customer(store, deployment, customer)
+        asked = job.Asked(histories, not no_wait, not no_log)
+        progress, task = bar("erasing", None)
+        with progress:
+            told = await job.erase(store, settings, topic, who, asked, lambda: progress.advance(task))
+        text = json.dumps(told, indent=2)
+        if receipt is None:
+            click.echo(text)
+        else:
+            fresh = receipt.with_name(receipt.name + ".new")
+            fresh.write_text(text + "\n")
+            fresh.replace(receipt)
+
+    sys.exit(run(work))
