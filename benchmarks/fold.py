@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.learning import cdnow
-from models.customers import SKIPPED, Table
+from models.customers import NOTED, Table
 from models.events import Batch
 from models.kinds import CART, PURCHASE, RETURN, VIEW
 from models.rows import DAY
@@ -49,13 +49,13 @@ def log(days: int, n: int = EVENTS, customers: int = CUSTOMERS, seed: int = 1) -
 
 def in_chunks(events: Batch, days: int) -> tuple[Table, int]:
     """As a worker folds a log: cut at midnights, where everybody is swept; the table and the landmarks passed."""
-    table, skipped, landmarks = Table(), np.zeros(len(SKIPPED), np.int64), 0
+    table, noted, landmarks = Table(), np.zeros(len(NOTED), np.int64), 0
     midnights = np.searchsorted(events.t, np.arange(FIRST, FIRST + days + 1) * DAY).tolist()
     for day, (start, stop) in enumerate(itertools.pairwise(midnights), FIRST):
         landmarks += len(table.sweep(day))
         for i in range(start, stop, CHUNK):
             part = events.part(i, min(i + CHUNK, stop))
-            landmarks += len(table.fold(part, table.locate(part), part.index, day, skipped))
+            landmarks += len(table.fold(part, table.locate(part), part.index, day, noted))
     return table, landmarks
 
 
@@ -64,11 +64,11 @@ def measure(days: int, n: int = EVENTS, customers: int = CUSTOMERS) -> Speed:
     in_chunks(log(days, 100, 10), days)
     events, best = log(days, n, customers), [float("inf")] * 3
     for _ in range(RUNS):
-        table, skipped = Table(), np.zeros(len(SKIPPED), np.int64)
+        table, noted = Table(), np.zeros(len(NOTED), np.int64)
         clock = [time.process_time()]
         rows = table.locate(events)
         clock.append(time.process_time())
-        passed = len(table.fold(events, rows, events.index, -1, skipped))
+        passed = len(table.fold(events, rows, events.index, -1, noted))
         clock.append(time.process_time())
         other, landmarks = in_chunks(events, days)
         clock.append(time.process_time())

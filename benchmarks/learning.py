@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from models.customers import Table
+from models.customers import NOTED, Table
 from models.events import Batch
 from models.features import INPUTS, UNIT, inputs_many, log_rfm_many
 from models.kinds import PURCHASE
@@ -72,7 +72,7 @@ def daily(events: Batch, end: int) -> Iterator[Day]:
     cuts = np.searchsorted(events.t, np.arange(first, end + 1) * DAY)
     for day, (i, j) in enumerate(itertools.pairwise(cuts), first + 1):
         batch = events.part(i, j)
-        table.fold(batch, table.locate(batch), batch.index, day - 1, np.zeros(2, np.int64))
+        table.fold(batch, table.locate(batch), batch.index, day - 1, np.zeros(len(NOTED), np.int64))
         entries = table.sweep(day)
         yield Day(day, [table.names[row] for row in entries["row"].tolist()], entries, table)
 

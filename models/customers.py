@@ -24,22 +24,27 @@ from models.handover import HORIZON
 from models.kinds import CART, ERASE, PURCHASE, RETURN, VIEW
 from models.rows import (
     BLANK,
+    BROWSED_IDS,
     DAY,
     ENTRY,
-    EVENTS,
     LARGEST,
     NONE,
     ORDERS,
     RAW,
     RING,
     ROW,
+    TRADED_IDS,
     Array,
     joined,
     load_rows,
+    short,
     whole,
 )
 
-SKIPPED = ("duplicate", "before_first_purchase")  # what the fold passed over, by column of `skipped`
+# What the fold counts of events, by column of `noted`: those that it passed over, and those of a day already swept.
+NOTED = ("duplicate", "before_first_purchase", "late")
+
+PART = 1 << 14  # stored rows that are unpacked at once
 
 
 def powers(halflife: int, sign: int) -> Array:
@@ -177,6 +182,38 @@ def remember(r: Any, product: int, day: int) -> None:
 
 
 @njit
+def found(lows: Array, highs: Array, low: int, high: int) -> bool:
+    """Is the id in the ring? All are compared: a loop without a way out is done many at a time."""
+    hits = 0
+    for i in range(len(lows)):
+        hits += lows[i] == low
+    if hits:
+        for i in range(len(lows)):
+            if lows[i] == low and highs[i] == high:
+                return True
+    return False
+
+
+@njit
+def copy(r: Any, kind: int, low: int, high: int) -> bool:
+    """Is it one of the row's last events of its sort?"""
+    if kind in (PURCHASE, RETURN):
+        return found(r.traded_low, r.traded_high, low, high)
+    return found(r.browsed_low, r.browsed_high, low, high)
+
+
+@njit
+def note(r: Any, kind: int, low: int, high: int) -> None:
+    """The event's id over the oldest of its ring."""
+    if kind in (PURCHASE, RETURN):
+        r.traded_low[r.traded_slot], r.traded_high[r.traded_slot] = low, high
+        r.traded_slot = (r.traded_slot + 1) % TRADED_IDS
+    else:
+        r.browsed_low[r.browsed_slot], r.browsed_high[r.browsed_slot] = low, high
+        r.browsed_slot = (r.browsed_slot + 1) % BROWSED_IDS
+
+
+@njit
 def fold_kernel(
     rows: Array,
     index: Array,
@@ -184,12 +221,13 @@ def fold_kernel(
     kind: Array,
     amount: Array,
     order: Array,
-    event: Array,
+    low: Array,
+    high: Array,
     product: Array,
     offset: Array,
     swept_to: int,
     horizon: int,
-    skipped: Array,
+    noted: Array,
     out: Array,
     start: int,
 ) -> tuple[int, int]:
@@ -197,15 +235,15 @@ def fold_kernel(
     k = 0
     for i in range(start, len(index)):
         if index[i] < 0:  # nobody's row: no purchase of this customer was seen
-            skipped[1] += 1
+            noted[1] += 1
             continue
         r = rows[index[i]]
         if offset[i] < r.seen:
             continue
-        if event[i] in r.event_ids:
-            skipped[0] += 1
+        if copy(r, kind[i], low[i], high[i]):
+            noted[0] += 1
         elif kind[i] != PURCHASE and r.first == NONE:
-            skipped[1] += 1
+            noted[1] += 1
         else:
             while r.due <= t[i] // DAY:
                 if k == len(out):
@@ -213,7 +251,8 @@ def fold_kernel(
                 out[k].row = index[i]
                 landmark(r, horizon, out[k])
                 k += 1
-            r.event_ids[r.event_slot], r.event_slot = event[i], (r.event_slot + 1) % EVENTS
+            noted[2] += t[i] // DAY < swept_to
+            note(r, kind[i], low[i], high[i])
             apply(r, t[i], kind[i], amount[i], order[i], swept_to, horizon)
             if kind[i] == PURCHASE and product[i]:
                 remember(r, product[i], t[i] // DAY)
@@ -286,8 +325,14 @@ class Table:
         return rows
 
     def load(self, names: Sequence[str], packed: Sequence[bytes]) -> None:
-        """Adds customers with their rows as the store keeps them, of any known form. Raises UnknownForm."""
-        self.take(names, load_rows(packed))
+        """Adds customers with their rows as the store keeps them, of any known form. Raises UnknownForm.
+
+        A part at a time: in memory a row is longer than stored, and all would stand there twice.
+        """
+        numbers = np.array(self.add(names), np.int64)
+        for start in range(0, len(packed), PART):
+            part = slice(start, start + PART)
+            whole(self._rows)[numbers[part]] = whole(load_rows(packed[part]))
 
     def take(self, names: Sequence[str], rows: Array) -> None:
         """Adds customers with these rows (n,) of ROW."""
@@ -324,17 +369,18 @@ class Table:
         return rows, ended
 
     def fold(
-        self, batch: Batch, rows: Array, offset: Array, swept_to: int, skipped: Array, codes: Array | None = None
+        self, batch: Batch, rows: Array, offset: Array, swept_to: int, noted: Array, codes: Array | None = None
     ) -> Array:
         """Folds the batch, in its order, into `rows` (from `locate`); returns the entries of the landmarks passed.
 
+        noted: int64, a count for each of NOTED, to which this batch's are added.
         codes: of the batch's products in the offers, uint32 (n,), 0 for all others; None: there are no offers.
         """
         codes = np.zeros(len(batch), np.uint32) if codes is None else codes
-        columns = (batch.t, batch.kind, batch.amount, batch.order, batch.event, codes, offset)
+        columns = (batch.t, batch.kind, batch.amount, batch.order, *short(batch.event), codes, offset)
 
         def kernel(out: Array, start: int) -> tuple[int, int]:
-            return fold_kernel(self._rows, rows, *columns, swept_to, self.horizon, skipped, out, start)
+            return fold_kernel(self._rows, rows, *columns, swept_to, self.horizon, noted, out, start)
 
         return _gather(kernel, len(rows))
 

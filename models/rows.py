@@ -3,9 +3,10 @@
 Rule: what is stored is read by the names of its fields, whatever form it has. A change of a layout gives it a new
 number and keeps the one before in ROWS or EXAMPLES; what an older form lacks is as in a blank row. docs/upgrading.md
 says what a change asks of an operator. Time is in microseconds since the epoch (UTC), days in days since then, money in
-1/10,000 of the major unit.
+1/10,000 of the major unit. From form 3 on a row is stored behind a HEAD, its rings only as far as they are filled.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,9 +16,10 @@ import numpy.typing as npt
 DAY = 86_400_000_000  # microseconds
 NONE, NEVER = -(2**63), 2**31 - 1  # a time, a day that never was
 LARGEST = 2**63 - 1  # that a sum of money can hold, either way, in 1/10,000
-EVENTS, ORDERS = 16, 8  # how far back an event id and an order id are recognised
+# How far back ids are recognised: of purchases and returns, of what is only browsed, of orders.
+TRADED_IDS, BROWSED_IDS, ORDERS = 64, 16, 8
 RING = 16  # purchases of offered products that are remembered
-SCHEMA = 2  # of a row
+SCHEMA = 3  # of a row
 EXAMPLE_SCHEMA = 0  # of a stored example
 
 Array = npt.NDArray[Any]
@@ -35,16 +37,17 @@ RAW = np.dtype(
         *_fields("i4", "orders days tenure recency"),
     ]
 )
+# An event's id is kept as 48 bits of its hash (`short`), the low 32 and the high 16 of them apart.
 FOLDED = [
     *_fields("i8", "seen first last at spend returned window"),
     *_fields("u8", "day_mask"),
     *_fields("f8", "s30 s90 n30 n90 v7 c7"),
     ("raw", RAW),
-    ("event_ids", "u8", EVENTS),
-    ("order_ids", "u8", ORDERS),
     *_fields("i4", "due orders days window_orders"),
-    *_fields("u1", "event_slot order_slot open phase"),
-    *_fields("u2", "schema"),
+    *_fields("u1", "traded_slot browsed_slot order_slot open phase"),
+    *[("traded_low", "u4", TRADED_IDS), ("traded_high", "u2", TRADED_IDS)],
+    *[("browsed_low", "u4", BROWSED_IDS), ("browsed_high", "u2", BROWSED_IDS)],
+    ("order_ids", "u8", ORDERS),
 ]
 # What was last published, when the open example opened, and the last purchases of products with a code in the offers
 # (models/offers.py; their days modulo 2**16). It depends on when a model arrived: no part of the promise.
@@ -53,6 +56,15 @@ SERVED = [
     *[("open_demand", "f4"), ("open_version", "u4")],
     *[("offered", "u4", RING), ("offered_day", "u2", RING), ("offered_slot", "u1")],
 ]
+# The rings: the fields of each, and where its next entry goes. They are filled from the first entry on, and no id or
+# code is 0: a ring is full if its last entry is there, else it holds as many as its slot says.
+RINGS = {
+    "traded": ("traded_low", "traded_high"),
+    "browsed": ("browsed_low", "browsed_high"),
+    "ordered": ("order_ids",),
+    "offered": ("offered", "offered_day"),
+}
+SLOTS = {"traded": "traded_slot", "browsed": "browsed_slot", "ordered": "order_slot", "offered": "offered_slot"}
 ROW = np.dtype([*FOLDED, *SERVED])
 PROMISED = np.dtype(FOLDED).itemsize  # the leading bytes of a row that every replay reproduces
 
@@ -69,12 +81,37 @@ ENTRY = np.dtype(_EXAMPLE)
 # As it is stored, by customer: the number of its form stands where memory has the number of the row.
 EXAMPLE = np.dtype([("schema" if name == "row" else name, kind) for name, kind in _EXAMPLE])
 
-_OF_1 = [*[("cluster", "i2"), ("demand", "f4"), ("version", "u4")], *[("open_demand", "f4"), ("open_version", "u4")]]
-ROWS = {1: np.dtype([*FOLDED, *_OF_1]), SCHEMA: ROW}  # every form that may be stored, by its number
+# What stands before a row of form 3 and later: minus its form, where the forms before have `seen`, which is never
+# negative; and how many entries of each ring are there.
+HEAD = np.dtype([("form", "i8"), *((name, "u1") for name in RINGS)])
+
+# The forms of before.
+_FOLDED_TO_2 = [
+    *_fields("i8", "seen first last at spend returned window"),
+    *_fields("u8", "day_mask"),
+    *_fields("f8", "s30 s90 n30 n90 v7 c7"),
+    ("raw", RAW),
+    ("event_ids", "u8", 16),
+    ("order_ids", "u8", 8),
+    *_fields("i4", "due orders days window_orders"),
+    *_fields("u1", "event_slot order_slot open phase"),
+    *_fields("u2", "schema"),
+]
+_SERVED_1 = [
+    *[("cluster", "i2"), ("demand", "f4"), ("version", "u4")],
+    *[("open_demand", "f4"), ("open_version", "u4")],
+]
+_SERVED_2 = [
+    *[("cluster", "i2"), ("rfm", "u2"), ("demand", "f4"), ("version", "u4")],
+    *[("open_demand", "f4"), ("open_version", "u4")],
+    *[("offered", "u4", 16), ("offered_day", "u2", 16), ("offered_slot", "u1")],
+]
+# Every form that may be stored, by its number; those up to 2 stand there whole and without a head.
+ROWS = {1: np.dtype([*_FOLDED_TO_2, *_SERVED_1]), 2: np.dtype([*_FOLDED_TO_2, *_SERVED_2]), SCHEMA: ROW}
 EXAMPLES = {EXAMPLE_SCHEMA: EXAMPLE}
 
 BLANK = np.zeros((), ROW)
-for _name, _value in {"schema": SCHEMA, "first": NONE, "last": NONE, "at": NONE, "due": NEVER, "cluster": -1}.items():
+for _name, _value in {"first": NONE, "last": NONE, "at": NONE, "due": NEVER, "cluster": -1}.items():
     BLANK[_name] = _value
 
 
@@ -82,11 +119,95 @@ class UnknownForm(ValueError):
     """Records of a form that this program does not know, so of a newer one, or damaged; the line says which."""
 
 
+# ---- ids -------------------------------------------------------------------------------------------------------------
+def short(hashes: Array) -> tuple[Array, Array]:
+    """The low 32 and the high 16 of 48 bits of hashes (uint64, any shape): what rings keep. Never both 0: no id."""
+    low, high = hashes.astype(np.uint32), (hashes >> np.uint64(32)).astype(np.uint16)
+    low[(low == 0) & (high == 0)] = 1
+    return low, high
+
+
+# ---- rows ------------------------------------------------------------------------------------------------------------
+def pack_rows(rows: Array) -> tuple[bytes, list[int]]:
+    """Rows (n,) of ROW as they are stored, one behind the other, and the bytes of each."""
+    from models import packing  # here, for it brings numba, which takes a while to load
+
+    heads = np.zeros(len(rows), HEAD)
+    heads["form"] = -SCHEMA
+    for name, fields in RINGS.items():
+        full = np.any([rows[field][:, -1] for field in fields], axis=0)
+        heads[name] = np.where(full, rows[fields[0]].shape[1], rows[SLOTS[name]])
+    packed, sizes = packing.pack(heads, rows, _counts(heads), packing.Layout.of(ROW, RINGS))
+    return packed, sizes.tolist()
+
+
+def _counts(heads: Array) -> Array:
+    """Entries uint8 (n, rings) that the rings of the records behind these heads hold."""
+    return np.stack([heads[name] for name in RINGS], axis=1)
+
+
+def packed_rows(rows: Array) -> list[bytes]:
+    """The same, each by itself."""
+    packed, sizes = pack_rows(rows)
+    ends = np.cumsum(sizes, dtype=np.int64).tolist()
+    return [packed[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+
+
 def load_rows(packed: Sequence[bytes]) -> Array:
     """(n,) of ROW from stored rows of any known form, each by itself. Raises UnknownForm."""
-    return _load(packed, ROWS, BLANK, "customer states")
+    headed = np.array([record[7:8] > b"\x7f" for record in packed], np.bool_)  # the sign of the first field
+    if headed.all():  # as nearly always
+        return _headed(packed)
+    found = np.full(len(packed), BLANK)
+    for mask, load in ((headed, _headed), (~headed, _headless)):
+        whole(found)[mask] = whole(load(list(itertools.compress(packed, mask.tolist()))))
+    return found
 
 
+def _headed(packed: Sequence[bytes]) -> Array:
+    """Rows that stand behind a HEAD."""
+    from models import packing
+
+    layout, together = packing.Layout.of(ROW, RINGS), np.frombuffer(b"".join(packed), np.uint8)
+    sizes = np.array([*map(len, packed)], np.int64)
+    starts = np.cumsum(sizes) - sizes
+    if (sizes < HEAD.itemsize).any():
+        raise UnknownForm(_no_form("customer states", int(sizes.min())))
+    heads = together[starts[:, None] + np.arange(HEAD.itemsize)].reshape(-1).view(HEAD)
+    if others := set((-heads["form"]).tolist()) - {SCHEMA}:
+        raise UnknownForm(f"customer states say that they are of form {min(others)}")
+    counts = _counts(heads)
+    wrong = (counts > layout.rooms).any(axis=1) | (sizes != HEAD.itemsize + layout.sizes(counts))
+    if wrong.any():
+        raise UnknownForm(_no_form("customer states", int(sizes[wrong].min())))
+    return packing.unpack(together, starts + HEAD.itemsize, counts, ROW, layout)
+
+
+def _headless(packed: Sequence[bytes]) -> Array:
+    """Rows of forms 1 and 2, whose one ring of event ids was filled by all kinds: either ring gets what it held."""
+    from numpy.lib import recfunctions  # here, for it takes a tenth of a second that few need
+
+    older = {number: form for number, form in ROWS.items() if number < 3}
+    rows = _load(packed, older, np.zeros((), older[2]), "customer states")
+    found = np.full(len(rows), BLANK)
+    recfunctions.assign_fields_by_name(found, rows, zero_unassigned=False)
+    ids, known = _oldest_first(rows["event_ids"], rows["event_slot"])
+    for name, room in (("traded", TRADED_IDS), ("browsed", BROWSED_IDS)):
+        for part, values in zip(RINGS[name], short(ids), strict=True):
+            found[part][:, : ids.shape[1]] = np.where(ids > 0, values, 0)
+        found[f"{name}_slot"] = known % room
+    return found
+
+
+def _oldest_first(ring: Array, slot: Array) -> tuple[Array, Array]:
+    """Each ring (n, room) from its oldest id on, 0 behind its newest, and how many ids (n,) it holds."""
+    room = ring.shape[1]
+    turned = np.take_along_axis(ring, (slot[:, None].astype(np.int64) + np.arange(room)) % room, axis=1)
+    filled = np.argsort(turned == 0, axis=1, kind="stable")
+    return np.take_along_axis(turned, filled, axis=1), (ring > 0).sum(axis=1)
+
+
+# ---- examples --------------------------------------------------------------------------------------------------------
 def load_examples(packed: Sequence[bytes]) -> Array:
     """(n,) of ENTRY from stored examples of any known form; their `row` is 0. Raises UnknownForm."""
     found = _load(packed, EXAMPLES, np.zeros((), EXAMPLE), "training examples").copy()
@@ -106,7 +227,7 @@ def _load(packed: Sequence[bytes], forms: Mapping[int, np.dtype[Any]], blank: Ar
     newest, by_length = max(forms), {form.itemsize: number for number, form in forms.items()}
     lengths = set(map(len, packed))
     if unknown := lengths - by_length.keys():
-        raise UnknownForm(f"{what} of {min(unknown)} bytes are of no form that this program knows")
+        raise UnknownForm(_no_form(what, min(unknown)))
     if lengths <= {forms[newest].itemsize}:  # as nearly always: nothing is copied
         return _agreeing(packed, forms, newest, what)
     from numpy.lib import recfunctions  # here, for it takes a tenth of a second that few need
@@ -120,6 +241,10 @@ def _load(packed: Sequence[bytes], forms: Mapping[int, np.dtype[Any]], blank: Ar
         newer["schema"] = newest
         found[here] = newer
     return found
+
+
+def _no_form(what: str, length: int) -> str:
+    return f"{what} of {length} bytes are of no form that this program knows"
 
 
 def _agreeing(packed: Sequence[bytes], forms: Mapping[int, np.dtype[Any]], number: int, what: str) -> Array:

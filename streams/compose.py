@@ -13,7 +13,7 @@ import numpy.typing as npt
 from models import scores
 from models.customers import Table
 from models.model import Predictions
-from models.rows import EXAMPLE, stored
+from models.rows import EXAMPLE, pack_rows, stored
 from streams.serving import Serving
 from streams.store import Block, Change
 
@@ -65,6 +65,7 @@ def compose(
     over = _scored(table, serving, gone.lives, swept_to, place, quiet)[2] if len(gone.lives) else {}
     farewells = list(_farewells(table, gone, over, place, quiet))
     predicted, state, moves = _scored(table, serving, rows, swept_to, place, quiet)
+    states, sizes = pack_rows(state)
     names = [table.names[row] for row in rows.tolist()]
     values = scores.texts(state, predicted, serving.segments, serving.model.offers, table.horizon, swept_to, place)
     return Block(
@@ -72,8 +73,8 @@ def compose(
         fields=scores.FIELDS,
         values=values,
         common=serving.common(),
-        states=state.tobytes(),
-        size=state.itemsize,
+        states=states,
+        sizes=sizes,
         segments=_by_cluster(predicted.cluster, names, values),
         entries=list(zip(entries["day"].tolist(), (table.names[r] for r in entries["row"].tolist()), strict=True)),
         packed=stored(entries),

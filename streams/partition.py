@@ -22,7 +22,7 @@ from redis import exceptions
 
 from models import scores
 from models.artefact import Version
-from models.customers import SKIPPED, Table
+from models.customers import NOTED, Table
 from models.events import Batch, Reason, decode_many
 from models.kinds import ERASE, TICK
 from models.rows import DAY, ENTRY, NONE, UnknownForm
@@ -383,10 +383,10 @@ class Partition:
         erase = batch.kind == ERASE
         erasures = self._erasures(batch.keep(erase), ended, records)
         batch, rows = batch.keep(~erase), rows[~erase]
-        skipped = np.zeros(len(SKIPPED), np.int64)
+        noted = np.zeros(len(NOTED), np.int64)
         codes = self.serving.model.offers.codes(batch.product_id)
-        entries = self.table.fold(batch, rows, offsets[batch.index], self.swept_to, skipped, codes)
-        counts.update(dict(zip(SKIPPED, skipped.tolist(), strict=True)))
+        entries = self.table.fold(batch, rows, offsets[batch.index], self.swept_to, noted, codes)
+        counts.update(dict(zip(NOTED, noted.tolist(), strict=True)))
         touched = np.unique(rows[rows >= 0])
         over = np.isin(touched, ended)
         await self._publish(touched[~over], entries, end, counts, gone=Gone(erasures, touched[over]))

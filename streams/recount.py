@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from models.kinds import ERASE, NUMBER_OF, PURCHASE, RETURN, TRADED
-from models.rows import DAY, EVENTS, LARGEST, ORDERS
+from models.rows import BROWSED_IDS, DAY, LARGEST, ORDERS, TRADED_IDS
 from streams import kafka
 from streams.settings import Settings
 
@@ -140,7 +140,9 @@ def recount(events: pd.DataFrame) -> pd.DataFrame:
     bought = events["kind"] == PURCHASE
     begun = bought.groupby(events["customer_id"]).cummax()  # before the first purchase there is no customer
     events = events[begun]
-    events = events[~_recent(events, "event_id", EVENTS)]
+    traded = events["kind"].isin(TRADED)
+    copies = [_recent(events[traded], "event_id", TRADED_IDS), _recent(events[~traded], "event_id", BROWSED_IDS)]
+    events = events[~pd.concat(copies).reindex(events.index)]
     bought = events["kind"] == PURCHASE
     purchases = events[bought]
     orders = purchases[~_recent(purchases, "order_id", ORDERS)]

@@ -43,7 +43,7 @@ class Block:
     values: Sequence[Sequence[str]] = ()  # of all fields but the last ones, which are
     common: Sequence[str] = ()  # to all customers
     states: bytes = b""  # packed, one behind the other
-    size: int = 0  # bytes of each
+    sizes: Sequence[int] = ()  # bytes of each
     segments: Sequence[tuple[int, list[str | float]]] = ()  # cluster, [value, customer, value, customer, ...]
     entries: Sequence[tuple[int, str]] = ()  # day, customer
     packed: bytes = b""  # an example for each, likewise
@@ -236,7 +236,7 @@ class Store:
                 "common": block.common,
                 "names": block.names,
                 "values": block.values,
-                "size": block.size,
+                "sizes": block.sizes,
                 "segments": block.segments,
                 "entries": block.entries,
                 "entry_size": block.entry_size,

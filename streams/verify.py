@@ -17,7 +17,7 @@ import pandas as pd
 from redis import exceptions
 
 from models.artefact import ArtefactError, Version
-from models.rows import BLANK, DAY, UnknownForm, joined, load_rows
+from models.rows import BLANK, DAY, UnknownForm, joined, load_rows, packed_rows
 from streams.deployment import Deployment, DeploymentError, Guard, GuardState
 from streams.kafka import Topic
 from streams.recount import COMPARED, EPOCH, log, recount
@@ -189,7 +189,8 @@ def table(
 def _rows(packed: Sequence[bytes | None]) -> Any:
     """The states as rows; blank where there is none, or one of no form that is known."""
     try:
-        return load_rows([BLANK.tobytes() if state is None else state for state in packed])
+        (blank,) = packed_rows(np.array([BLANK]))
+        return load_rows([blank if state is None else state for state in packed])
     except UnknownForm:
         half = len(packed) // 2
         return joined([_rows(packed[:half]), _rows(packed[half:])]) if half else _rows([None])

@@ -2,7 +2,7 @@
 -- the number of states is not the one that the guard was written with, {stored token, serving version, counted, held}.
 -- KEYS  1 guard  2 state  3 changes  4 rejected  5 model
 -- ARGV  1 token expected  2 new token  3 guard: the fields that this write gives it  4 block (below)  5 states  6 entries  7 prefix
--- The block is a map: partition, size, fields, common, names, values, segments, entries, entry_size, changes, erased, counts,
+-- The block is a map: partition, sizes, fields, common, names, values, segments, entries, entry_size, changes, erased, counts,
 -- training_days, changes_kept (streams/store.py, class Block, says what each holds).
 -- Redis does not roll back, so the order of effects is such that a write that broke inside is mended whole by the next one:
 --  1. All is asked that can be: token, types, rights, sizes, number of states. Nothing has changed yet.
@@ -13,7 +13,7 @@ local version = redis.call('HGET', KEYS[5], 'version') or ''
 if stands ~= ARGV[1] then return {stands or '', version} end
 
 local guard, block = cmsgpack.unpack(ARGV[3]), cmsgpack.unpack(ARGV[4])
-local names, size, prefix, p = block.names, block.size, ARGV[7], block.partition
+local names, sizes, prefix, p = block.names, block.sizes, ARGV[7], block.partition
 -- Of each key what it is, and what is done with it.
 local uses = {
   [KEYS[1]] = {'hash', 'HSET'}, [KEYS[2]] = {'hash', 'HDEL', 'HSET'}, [KEYS[3]] = {'stream', 'XADD'},
@@ -34,7 +34,9 @@ for key, use in pairs(uses) do
     end
   end
 end
-if #names > 500 or #ARGV[5] ~= #names * size or #ARGV[6] ~= #block.entries * block.entry_size then
+local whole = 0
+for _, size in ipairs(sizes) do whole = whole + size end
+if #names > 500 or #sizes ~= #names or #ARGV[5] ~= whole or #ARGV[6] ~= #block.entries * block.entry_size then
   return redis.error_reply('ERR malformed write')
 end
 -- States that were deleted or evicted. A program that does not count leaves another token than the one counted under.
@@ -53,13 +55,14 @@ for _, erased in ipairs(block.erased) do redis.call('DEL', prefix .. ':customer:
 local row, width = {}, #block.fields
 for j, field in ipairs(block.fields) do row[2 * j] = field end
 for j, value in ipairs(block.common) do row[2 * (width - #block.common + j) + 1] = value end
-local states = {}
+local states, at = {}, 0
 for i, name in ipairs(names) do
   row[1] = prefix .. ':customer:' .. name
   for j, value in ipairs(block.values[i]) do row[2 * j + 1] = value end
   local done = redis.pcall('HSET', unpack(row, 1, 2 * width + 1))  -- the only key whose type is not asked: they are many
   if type(done) == 'table' then return redis.error_reply(done.err .. ' (' .. prefix .. ':customer:*)') end
-  states[2 * i - 1], states[2 * i] = name, string.sub(ARGV[5], (i - 1) * size + 1, i * size)
+  states[2 * i - 1], states[2 * i] = name, string.sub(ARGV[5], at + 1, at + sizes[i])
+  at = at + sizes[i]
 end
 for _, change in ipairs(block.changes) do
   if change[6] then

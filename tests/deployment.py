@@ -6,13 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
 import redis as redis_module
 from logs import MemoryLog, busy
 from shops import T0
 
 from models import scores
-from models.rows import PROMISED, ROW
+from models.rows import PROMISED, load_rows
 from streams import trainer
 from streams.deployment import Deployment
 from streams.kafka import Topic
@@ -133,7 +132,8 @@ class World:
     def rows(self, partition: int = 0) -> dict[str, bytes]:
         """The promised bytes of every customer's state."""
         found = self.redis.hgetall(self.store.keys.state(partition))
-        return {name.decode(): row[:PROMISED] for name, row in found.items()}
+        rows = load_rows([*found.values()])
+        return {name.decode(): row.tobytes()[:PROMISED] for name, row in zip(found, rows, strict=True)}
 
     def guard(self, partition: int = 0) -> tuple[int, int]:
         """Offset and swept_to."""
@@ -228,7 +228,7 @@ def assert_agree(world: World, part: Partition) -> None:
     states = world.redis.hgetall(world.store.keys.state(0))
     assert {name.decode() for name in states} == part.table.index.keys()
     for name, packed in states.items():
-        row, found = np.frombuffer(packed, ROW), world.customer(name.decode())
+        row, found = load_rows([packed]), world.customer(name.decode())
         assert found["cluster"] == str(row["cluster"][0])
         assert found["segment"] == part.serving.segments[int(row["cluster"][0])]
         assert (found["orders"], [found["spend"]]) == (str(row["orders"][0]), scores.money(row["spend"]))

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from oracles import Entries, Event, Plain, batch, microseconds
 
-from models.customers import SKIPPED, Table
+from models.customers import NOTED, Table
 from models.kinds import CART, ERASE, PURCHASE, RETURN, VIEW
-from models.rows import DAY, PROMISED
+from models.rows import DAY, PROMISED, load_rows, packed_rows
 
 Array = NDArray[Any]
 HOUR = DAY // 24
@@ -114,7 +114,8 @@ class Disk:
 
     @property
     def promised(self) -> dict[str, bytes]:
-        return {name: row[:PROMISED] for name, row in self.rows.items()}
+        rows = load_rows([*self.rows.values()])
+        return {name: row.tobytes()[:PROMISED] for name, row in zip(self.rows, rows, strict=True)}
 
 
 class Worker:
@@ -122,7 +123,7 @@ class Worker:
 
     def __init__(self, disk: Disk, log: Log, block: int) -> None:
         self.disk, self.log, self.block = disk, log, block
-        self.skipped = np.zeros(len(SKIPPED), np.int64)
+        self.noted = np.zeros(len(NOTED), np.int64)
         self.table = Table(log.horizon)
         self.table.load(list(disk.rows), list(disk.rows.values()))
 
@@ -156,7 +157,7 @@ class Worker:
             return
         events = batch(self.log.events[i:j])
         rows = self.table.locate(events)
-        entries = self.table.fold(events, rows, np.arange(i, j), swept_to, self.skipped)
+        entries = self.table.fold(events, rows, np.arange(i, j), swept_to, self.noted)
         self.publish(np.unique(rows[rows >= 0]), entries, j, swept_to)
 
     def publish(self, rows: Array, entries: Array, offset: int, swept_to: int) -> None:
@@ -167,7 +168,8 @@ class Worker:
             self.table.rows[name][rows] = self.disk.writes
         for k in range(0, max(len(rows), 1), self.block):
             mine, last = rows[k : k + self.block], k + self.block >= len(rows)
-            part = {self.table.names[row]: self.table.rows[row].tobytes() for row in mine.tolist()}
+            names = [self.table.names[row] for row in mine.tolist()]
+            part = dict(zip(names, packed_rows(self.table.rows[mine]), strict=True))
             passed = named(self.table, entries[np.isin(entries["row"], mine)])
             self.disk.write(*((offset, swept_to) if last else (self.disk.offset, self.disk.swept_to)), part, passed)
 

@@ -108,7 +108,10 @@ KINDS: dict[str, list[Make]] = {
         lambda good: (b"\xff\xfe", good.text()),
     ],
     "bad_quantity": spoilt("quantity", "0", "-1", "-2.0", "0e5"),
-    "overflow": [*spoilt("quantity", "4611686018427387904", "1e300"), *spoilt("unit_price", "1e19", "1" + "0" * 400)],
+    "overflow": [
+        *spoilt("quantity", "4611686018427387904", "1e300"),
+        *spoilt("unit_price", "1000000001", "1e19", "1" + "0" * 400),
+    ],
     "future": [lambda good: good.text(occurred_at=good["occurred_at"] + 601)],
 }
 LARGE: list[tuple[str, Make]] = [  # more than the topic of rejects takes, though small where they were compressed

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from models import artefact
-from models.customers import Table
+from models.customers import NOTED, Table
 from models.events import decode_many
 from models.kinds import ERASE, TICK
 from models.offers import Offers
@@ -90,7 +90,7 @@ def _folded(
             continue
         piece = piece.keep((piece.kind != TICK) & (piece.t >= cut_off * DAY))
         rows, codes = table.locate(piece), offers.codes(piece.product_id)
-        yield table.fold(piece, rows, offsets[piece.index], swept_to, np.zeros(2, np.int64), codes)
+        yield table.fold(piece, rows, offsets[piece.index], swept_to, np.zeros(len(NOTED), np.int64), codes)
     yield table.sweep(end)
 
 

@@ -90,10 +90,15 @@ class Customer:
         self.due, self.seen = NEVER, 0
         self.events: list[Accepted] = []
         self.window: list[Accepted] = []
-        self.event_ids: list[str] = []
+        self.traded_ids: list[str] = []
+        self.browsed_ids: list[str] = []
         self.order_ids: list[str] = []
         self.days: set[int] = set()
         self.raw: tuple[Any, ...] | None = None  # at the last landmark
+
+    def ids(self, kind: int) -> tuple[list[str], int]:
+        """The ids of events that counted, of purchases and returns or of the others; how many are recognised."""
+        return (self.traded_ids, 64) if kind in (PURCHASE, RETURN) else (self.browsed_ids, 16)
 
     @property
     def purchases(self) -> list[Accepted]:
@@ -150,7 +155,7 @@ class Customer:
         """Takes an accepted event after the partition was swept to `swept_to`."""
         day = event.t // DAY
         yield from self.advance(max(day, swept_to))
-        self.event_ids.append(event.event_id)
+        self.ids(event.kind)[0].append(event.event_id)
         new_order = event.kind == PURCHASE and event.order_id not in self.order_ids[-8:]
         if new_order:
             self.order_ids.append(event.order_id)
@@ -175,12 +180,16 @@ class Customer:
         row["window_orders"] = sum(e.new_order for e in self.window)
         if self.raw is not None:
             row["open"], row["raw"] = 1, self.raw
-        for name, ids in (("event", self.event_ids), ("order", self.order_ids)):
-            ring = row[f"{name}_ids"]
+        for name, ids in (("traded", self.traded_ids), ("browsed", self.browsed_ids)):
+            low, high = row[f"{name}_low"], row[f"{name}_high"]
             for place, text in enumerate(ids):
-                ring[place % len(ring)] = xxhash.xxh3_64_intdigest(text.encode())
-            row[f"{name}_slot"] = len(ids) % len(ring)
-        row["seen"], row["due"], row["phase"], row["schema"] = self.seen, self.due, self.phase, 2
+                whole = xxhash.xxh3_64_intdigest(text.encode())
+                low[place % len(low)], high[place % len(low)] = whole % 2**32, whole // 2**32 % 2**16
+            row[f"{name}_slot"] = len(ids) % len(low)
+        for place, text in enumerate(self.order_ids):
+            row["order_ids"][place % 8] = xxhash.xxh3_64_intdigest(text.encode())
+        row["order_slot"] = len(self.order_ids) % 8
+        row["seen"], row["due"], row["phase"] = self.seen, self.due, self.phase
         return row.tobytes()[:PROMISED]
 
 
@@ -191,7 +200,7 @@ class Plain:
         self.horizon, self.offset = horizon, 0
         self.customers: dict[str, Customer] = {}
         self.entries: Entries = {}
-        self.skipped: Counter[str] = Counter()
+        self.noted: Counter[str] = Counter()
 
     def add(self, event: Event, swept_to: int) -> None:
         """The next event of the log, which is swept to `swept_to` before it."""
@@ -203,13 +212,15 @@ class Plain:
                 del self.customers[name]
             return
         if customer is None and event.kind != PURCHASE:
-            self.skipped["before_first_purchase"] += 1
+            self.noted["before_first_purchase"] += 1
             return
         customer = self.customers.setdefault(name, Customer(name, self.horizon))
         customer.seen = self.offset
-        if event.event_id in customer.event_ids[-16:]:
-            self.skipped["duplicate"] += 1
+        ids, recognised = customer.ids(event.kind)
+        if event.event_id in ids[-recognised:]:
+            self.noted["duplicate"] += 1
             return
+        self.noted["late"] += event.t // DAY < swept_to
         self._keep(name, customer.fold(event, swept_to))
 
     def sweep(self, day: int) -> None:
@@ -245,7 +256,9 @@ def group_by(events: pd.DataFrame) -> pd.DataFrame:
 def _figures(mine: pd.DataFrame) -> tuple[Any, ...]:
     mine = mine.loc[mine["kind"].eq(ERASE)[::-1].cumsum()[::-1].eq(0)]  # since the last erasure
     mine = mine.loc[mine["kind"].eq(PURCHASE).cumsum().gt(0)]
-    mine = mine.loc[_unknown(mine["event_id"], 16)]
+    traded = mine["kind"].isin([PURCHASE, RETURN])
+    sorts = (mine.loc[traded], 64), (mine.loc[~traded], 16)
+    mine = pd.concat([sort.loc[_unknown(sort["event_id"], recognised)] for sort, recognised in sorts]).sort_index()
     bought = mine.loc[mine["kind"] == PURCHASE]
     day = bought["occurred_at"].floordiv(DAY)
     if not len(mine):

@@ -128,7 +128,7 @@ def _csv(path: Path, rows: list[tuple[str, ...]]) -> Path:
 
 
 def _same(one: fold.Folded, other: fold.Folded) -> None:
-    assert (one.day, one.table.names, one.skipped) == (other.day, other.table.names, other.skipped)
+    assert (one.day, one.table.names, one.noted) == (other.day, other.table.names, other.noted)
     assert one.table.rows.tobytes() == other.table.rows.tobytes()
     plain, again = ([(day, names, found.tobytes()) for day, names, found in each.days] for each in (one, other))
     assert plain == again

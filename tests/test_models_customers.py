@@ -19,7 +19,7 @@ from oracles import FIGURES, Event, Plain, batch, microseconds
 
 from models import customers
 from models import rows as layouts
-from models.customers import SKIPPED, Table
+from models.customers import NOTED, Table
 from models.kinds import CART, ERASE, PURCHASE, RETURN, VIEW
 from models.rows import DAY, ENTRY, PROMISED, RAW, ROW, UnknownForm
 from offline.history import fold as offline
@@ -59,7 +59,7 @@ def test_a_replay_repeats_nothing_that_the_rings_forgot(crash: int) -> None:
 @given(logs(60), st.sampled_from([1, 7, 100]))
 def test_what_was_passed_over_is_counted(log: Log, size: int) -> None:
     _, worker = work(log, [size], 500)
-    assert dict(zip(SKIPPED, worker.skipped.tolist(), strict=True)) == {n: plain(log).skipped[n] for n in SKIPPED}
+    assert dict(zip(NOTED, worker.noted.tolist(), strict=True)) == {n: plain(log).noted[n] for n in NOTED}
 
 
 @settings(max_examples=50)
@@ -161,9 +161,9 @@ FIRST_DAY = START // DAY
 
 def story(*events: Event, swept_to: int = -1, horizon: int = 30) -> tuple[Table, Array, dict[str, int]]:
     """These events folded in one go: the table, its entries, what was passed over."""
-    table, skipped, events_ = Table(horizon), np.zeros(len(SKIPPED), np.int64), batch(events)
-    entries = table.fold(events_, table.locate(events_), events_.index, swept_to, skipped)
-    return table, entries, dict(zip(SKIPPED, skipped.tolist(), strict=True))
+    table, noted, events_ = Table(horizon), np.zeros(len(NOTED), np.int64), batch(events)
+    entries = table.fold(events_, table.locate(events_), events_.index, swept_to, noted)
+    return table, entries, dict(zip(NOTED, noted.tolist(), strict=True))
 
 
 _numbers = itertools.count()
@@ -188,14 +188,56 @@ def first_due(horizon: int = 30, name: str = "c") -> int:
     return next(d for d in itertools.count(FIRST_DAY + 1) if d % horizon == oracles.phase(name, horizon))
 
 
-@pytest.mark.parametrize(
-    ("between", "counted"), [(0, False), (1, False), (14, False), (15, False), (16, True), (40, True)]
-)
-def test_an_event_id_is_recognised_among_the_last_16_events(between: int, counted: bool) -> None:
-    twice = buy(0, 100, event_id="twice")
-    table, _, skipped = story(twice, *(look_at(1) for _ in range(between)), twice)
-    assert (table.rows["spend"][0], skipped["duplicate"]) == ((200, 0) if counted else (100, 1))
+@pytest.mark.parametrize(("between", "counted"), [(0, False), (62, False), (63, False), (64, True), (100, True)])
+def test_an_event_id_is_recognised_among_the_last_64_purchases_and_returns(between: int, counted: bool) -> None:
+    """However much was browsed meanwhile. Mutation caught: one ring for both."""
+    twice = buy(0, 100, "twice", event_id="twice")
+    others = [give_back(1, 0) if n % 3 else buy(1, 0, "twice") for n in range(between)]
+    table, _, noted = story(twice, *others, *(look_at(1, CART if n % 2 else VIEW) for n in range(100)), twice)
+    assert (table.rows["spend"][0], noted["duplicate"]) == ((200, 0) if counted else (100, 1))
     assert (table.rows["orders"][0]) == (1)  # its order is known all the same
+
+
+@pytest.mark.parametrize(("between", "counted"), [(0, False), (14, False), (15, False), (16, True), (40, True)])
+def test_an_event_id_is_recognised_among_the_last_16_views_and_carts(between: int, counted: bool) -> None:
+    """However much was bought meanwhile."""
+    twice = look_at(0, CART)
+    table, _, noted = story(buy(0), twice, *(look_at(0) for _ in range(between)), *(buy(0) for _ in range(100)), twice)
+    assert (table.rows["c7"][0], noted["duplicate"]) == (
+        ((1 + counted) * customers.up(customers.UP7, FIRST_DAY, FIRST_DAY), int(not counted))
+    )
+
+
+@pytest.mark.parametrize(("lines", "counted"), [(17, 0), (64, 0), (65, 65)])
+def test_a_whole_order_that_is_sent_again_counts_once(lines: int, counted: int) -> None:
+    """Of up to 64 lines, in order. Mutation caught: a ring of 16, which forgets each line just before it comes."""
+    order = [buy(0, 100, "order") for _ in range(lines)]
+    table, _, noted = story(*order, *order)
+    assert (table.rows["spend"][0], noted["duplicate"]) == (100 * (lines + counted), lines - counted)
+    assert table.rows["orders"][0] == 1
+
+
+def test_ids_are_told_apart_by_48_bits() -> None:
+    """Of the two halves either alone decides nothing. Mutations caught: the high bits forgotten; an empty id found."""
+    hashes = [1 << 32, 2 << 32, (1 << 32) + 1, (2 << 32) + 1, 1 << 48, 1 << 63]
+    table = Table()
+    noted = np.zeros(len(NOTED), np.int64)
+    for place, number in enumerate([*hashes, *hashes]):
+        one = batch([buy(0)])
+        one.event[:] = number
+        table.fold(one, table.locate(one), np.array([place]), -1, noted)
+    low, high = layouts.short(np.array(hashes, np.uint64))
+    assert list(zip(low.tolist(), high.tolist(), strict=True)) == [(0, 1), (0, 2), (1, 1), (1, 2), (1, 0), (1, 0)]
+    assert dict(zip(NOTED, noted.tolist(), strict=True))["duplicate"] == 1 + len(hashes)
+
+
+def test_an_event_of_a_day_that_was_swept_counts_and_is_late() -> None:
+    """The day before `swept_to` is over, that day is not. A copy is no late event, and what comes before the first
+    purchase is neither. Mutations caught: `<=` for `<`; counted before the copy is known."""
+    late, early = buy(-1, 30), look_at(-3)
+    table, _, noted = story(early, buy(1, 100), late, buy(0, 5), late, look_at(-1), swept_to=FIRST_DAY)
+    assert noted == {"duplicate": 1, "before_first_purchase": 1, "late": 2}
+    assert (table.rows["spend"][0], table.rows["orders"][0]) == (135, 3)
 
 
 @pytest.mark.parametrize(("between", "orders"), [(0, 1), (6, 7), (7, 8), (8, 10), (30, 32)])
@@ -205,11 +247,11 @@ def test_an_order_id_is_recognised_among_the_last_8_orders(between: int, orders:
 
 
 def test_a_recognised_duplicate_is_not_remembered_anew() -> None:
-    """The original is 16 accepted events back when it comes a third time, the duplicate only 6."""
+    """The original is 64 accepted events back when it comes a third time, the duplicate only 54."""
     again = buy(0, 1, event_id="again")
-    fillers = [look_at(1) for _ in range(16)]
-    table, _, skipped = story(again, *fillers[:10], again, *fillers[10:], again)
-    assert (table.rows["spend"][0], skipped["duplicate"]) == (2, 1)
+    fillers = [give_back(1, 0) for _ in range(64)]
+    table, _, noted = story(again, *fillers[:10], again, *fillers[10:], again)
+    assert (table.rows["spend"][0], noted["duplicate"]) == (2, 1)
 
 
 def test_lines_of_one_order_are_one_order_and_all_their_money() -> None:
@@ -234,13 +276,13 @@ def test_a_return_is_netted_and_moves_neither_orders_nor_purchase_dates() -> Non
 def test_before_the_first_purchase_there_is_nobody() -> None:
     """Views, carts and returns are passed over and counted, in the batch of the purchase or before it."""
     early = [look_at(-1), look_at(0, CART), give_back(0, 50)]
-    table, _, skipped = story(*early, buy(1), *early[:1])
-    assert skipped == {"duplicate": 0, "before_first_purchase": 3}
+    table, _, noted = story(*early, buy(1), *early[:1])
+    assert noted == {"duplicate": 0, "before_first_purchase": 3, "late": 0}
     row = table.rows[0]
     assert (row["spend"], row["returned"], row["c7"]) == (100, 0, 0)
     assert row["v7"] > 0  # what was passed over is not remembered either
-    none, entries, skipped = story(*early)
-    assert (len(none), len(entries), skipped["before_first_purchase"]) == (0, 0, 3)
+    none, entries, noted = story(*early)
+    assert (len(none), len(entries), noted["before_first_purchase"]) == (0, 0, 3)
 
 
 @pytest.mark.parametrize("sweep", [False, True])
@@ -327,7 +369,7 @@ def test_late_money_counts_at_its_own_day_and_never_in_a_closed_window() -> None
     closed = table.sweep(due)
     seen = look_at(due - FIRST_DAY + 10)
     late = batch([seen, buy(due - FIRST_DAY - 2, 200), buy(due - FIRST_DAY + 2, 400)])
-    assert len(table.fold(late, table.locate(late), np.arange(1, 4), due, np.zeros(2, np.int64))) == 0
+    assert len(table.fold(late, table.locate(late), np.arange(1, 4), due, np.zeros(len(NOTED), np.int64))) == 0
     row = table.rows[0]
     assert (row["spend"], row["orders"], row["window"], row["window_orders"]) == (1600, 3, 400, 1)
     assert closed["label"].tolist() == [1000]
@@ -349,7 +391,7 @@ def test_last_and_at_never_move_back_and_due_stays_ahead(log: Log) -> None:
     for i, e in enumerate(events):
         table.sweep(swept[i])
         one = batch([e])
-        table.fold(one, table.locate(one), np.array([i]), swept[i], np.zeros(2, np.int64))
+        table.fold(one, table.locate(one), np.array([i]), swept[i], np.zeros(len(NOTED), np.int64))
         assert (table.rows["due"] > swept[i]).all()
         for name, number in table.index.items():
             row = table.rows[number].copy()
@@ -444,13 +486,13 @@ def test_a_sum_that_int64_cannot_hold_stays_at_the_end_of_its_range() -> None:
 
 # ---- the table -------------------------------------------------------------------------------------------------------
 def test_an_empty_history_is_an_empty_table() -> None:
-    table, entries, skipped = story()
-    assert (len(table), len(entries), sum(skipped.values())) == (0, 0, 0)
+    table, entries, noted = story()
+    assert (len(table), len(entries), sum(noted.values())) == (0, 0, 0)
     table.load([], [])
     assert len(table.sweep(20_000)) == len(table.observe(np.empty(0, np.int64), 20_000)) == 0
     table.erase("nobody")
     folded = offline.fold(history([]), 20_000)
-    assert (len(folded.table), folded.days, set(folded.skipped.values())) == (0, [], {0})
+    assert (len(folded.table), folded.days, set(folded.noted.values())) == (0, [], {0})
     assert work(Log([]), [1], 1)[0].rows == {}
     assert len(recount(oracles.frame([]))) == len(oracles.group_by(oracles.frame([]))) == 0
 
@@ -490,10 +532,10 @@ def test_locate_makes_rows_for_purchases_only() -> None:
 def test_events_below_seen_are_skipped_without_a_trace() -> None:
     """Rule 5, by offset alone: event ids are new, and nothing is counted as passed over."""
     table, _, _ = story(buy(0, 1), buy(1, 2))
-    before, again, skipped = table.rows.tobytes(), batch([buy(2, 4), buy(70, 8)]), np.zeros(2, np.int64)
-    assert len(table.fold(again, table.locate(again), np.array([0, 1]), -1, skipped)) == 0
-    assert (table.rows.tobytes(), skipped.tolist()) == (before, [0, 0])
-    table.fold(again, table.locate(again), np.array([1, 2]), -1, skipped)
+    before, again, noted = table.rows.tobytes(), batch([buy(2, 4), buy(70, 8)]), np.zeros(len(NOTED), np.int64)
+    assert len(table.fold(again, table.locate(again), np.array([0, 1]), -1, noted)) == 0
+    assert (table.rows.tobytes(), noted.tolist()) == (before, [0, 0, 0])
+    table.fold(again, table.locate(again), np.array([1, 2]), -1, noted)
     assert table.rows[["spend", "seen"]][0].item() == (11, 3)
 
 
@@ -512,25 +554,25 @@ def test_more_landmarks_than_a_buffer_holds() -> None:
 def test_a_table_grows_and_keeps_what_it_holds() -> None:
     table, _, _ = story(*(buy(i / 100, i, name=f"customer {i}") for i in range(1_000)))
     more = batch([buy(i / 100, i, name=f"customer {i}") for i in range(1_000, 3_000)])
-    table.fold(more, table.locate(more), more.index, -1, np.zeros(2, np.int64))
+    table.fold(more, table.locate(more), more.index, -1, np.zeros(len(NOTED), np.int64))
     assert len(table) == len(table.rows) == 3_000
     assert table.rows["spend"].tolist() == list(range(3_000))
     assert table.rows["phase"].tolist() == [oracles.phase(name, 30) for name in table.names]
     assert [table.index[name] for name in table.names] == list(range(3_000))
     other = Table()
-    other.load(table.names[::-1], [row.tobytes() for row in table.rows[::-1]])
+    other.load(table.names[::-1], layouts.packed_rows(table.rows[::-1]))
     assert (other.names, other.rows.tobytes()) == (table.names[::-1], table.rows[::-1].tobytes())
 
 
 def test_states_of_another_schema_are_refused_in_one_line() -> None:
     table, _, _ = story(buy(0))
-    newer = table.rows.copy()
-    newer["schema"] = 3
-    with pytest.raises(UnknownForm, match=r"^customer states as long as those of form 2 say that they are of form 3$"):
-        Table().load(["c"], [newer.tobytes()])
-    for packed in (table.rows.tobytes()[:-1], b"", table.rows.tobytes() * 2):
+    (good,) = layouts.packed_rows(table.rows)
+    newer = (-4).to_bytes(8, "little", signed=True) + good[8:]
+    with pytest.raises(UnknownForm, match=r"^customer states say that they are of form 4$"):
+        Table().load(["c"], [newer])
+    for packed in (good[:-1], b"", good * 2):
         with pytest.raises(UnknownForm, match=rf"^customer states of {len(packed)} bytes are of no form that this"):
-            Table().load(["c", "d"], [table.rows.tobytes(), packed])
+            Table().load(["c", "d"], [good, packed])
 
 
 # ---- history ---------------------------------------------------------------------------------------------------------
@@ -554,11 +596,11 @@ def test_a_history_folded_offline_goes_on_in_the_stream(log: Log, past: int, siz
     assert found == truth.entries
     assert [day for day, _, _ in folded.days] == sorted({day for day, _ in truth.entries})
     assert all(names == [folded.table.names[row] for row in day["row"]] for _, names, day in folded.days)
-    assert folded.skipped == {name: truth.skipped[name] for name in SKIPPED}
+    assert folded.noted == {name: truth.noted[name] for name in NOTED}
     truth.offset, rest = 0, Log(events[len(old) :], log.grace, log.horizon)
     for customer in truth.customers.values():
         customer.seen = 0
-    rows = {name: folded.table.rows[row].tobytes() for name, row in folded.table.index.items()}
+    rows = dict(zip(folded.table.names, layouts.packed_rows(folded.table.rows), strict=True))
     rest.swept = [max(cut_off, day) for day in rest.swept]
     disk = Disk(rows=rows, entries=found, swept_to=cut_off)
     Worker(disk, rest, 3).run(itertools.repeat(size))
@@ -569,7 +611,7 @@ def test_a_history_folded_offline_goes_on_in_the_stream(log: Log, past: int, siz
     assert disk.entries == truth.entries
 
 
-def test_the_layout_is_that_of_schema_2() -> None:
+def test_the_layout_is_that_of_schema_3() -> None:
     """Another layout needs another SCHEMA: rows and entries stand in the Redis of every deployment."""
-    assert (ROW.itemsize, PROMISED, ENTRY.itemsize, RAW.itemsize) == (499, 382, 144, 56)
-    assert (layouts.SCHEMA, zlib.crc32(repr((ROW.descr, ENTRY.descr)).encode())) == (2, 3709454816)
+    assert (ROW.itemsize, PROMISED, ENTRY.itemsize, RAW.itemsize) == (850, 733, 144, 56)
+    assert (layouts.SCHEMA, zlib.crc32(repr((ROW.descr, ENTRY.descr)).encode())) == (3, 4164971092)

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from oracles import Event, batch
 
-from models.customers import Table
+from models.customers import NOTED, Table
 from models.events import decode_many, decode_one
 from models.kinds import KINDS, NUMBER_OF, PURCHASE, WORD_OF, EventType
 from models.rows import DAY, ROW
@@ -46,7 +46,7 @@ def folded(*records: bytes) -> Any:
     table = Table()
     events, rejects = decode_many([b"c"] * len(records), records, [NOW // 1000 + 10**9] * len(records))
     assert not rejects
-    table.fold(events, table.locate(events), events.index, 0, np.zeros(2, np.int64))
+    table.fold(events, table.locate(events), events.index, 0, np.zeros(len(NOTED), np.int64))
     return table.rows[0]
 
 
@@ -99,10 +99,10 @@ def test_a_type_that_the_fold_does_not_name_changes_nothing_of_a_customer() -> N
     """Mutation caught: `else` for `purchase`: two purchase days, and a purchase moved, of a kind nobody knew."""
     known = Table()
     first = batch([Event("c", NOW, PURCHASE, 100_000, "o1", "e1")])
-    known.fold(first, known.locate(first), first.index, 0, np.zeros(2, np.int64))
+    known.fold(first, known.locate(first), first.index, 0, np.zeros(len(NOTED), np.int64))
     before = known.rows[0].copy()
     unknown = batch([Event("c", NOW + DAY, 99, 190_000, "o2", "e2")])
-    assert len(known.fold(unknown, known.locate(unknown), unknown.index + 1, 0, np.zeros(2, np.int64))) == 0
-    remembered = ("event_ids", "event_slot", "seen")
+    assert len(known.fold(unknown, known.locate(unknown), unknown.index + 1, 0, np.zeros(len(NOTED), np.int64))) == 0
+    remembered = ("browsed_low", "browsed_high", "browsed_slot", "traded_low", "traded_high", "traded_slot", "seen")
     same = [name for name in ROW.names or () if name not in remembered]
     assert [known.rows[0][name].tolist() for name in same] == [before[name].tolist() for name in same]

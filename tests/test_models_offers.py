@@ -16,7 +16,7 @@ from shops import T0
 
 from models import artefact
 from models.artefact import ArtefactError
-from models.customers import Table
+from models.customers import NOTED, Table
 from models.kinds import PURCHASE, RETURN, VIEW
 from models.offers import KEPT, MOST, PRODUCTS, Offers, code
 from models.rows import DAY, RING, ROW
@@ -136,13 +136,13 @@ def test_purchases_of_named_products_are_remembered_once() -> None:
     products = ["tea", "cup", "cup", "milk", "pot", "saucer", "jam"]
     log = batch(events)
     codes = offers.codes(products)
-    table.fold(log, table.locate(log), log.index, -1, np.zeros(2, np.int64), codes)
+    table.fold(log, table.locate(log), log.index, -1, np.zeros(len(NOTED), np.int64), codes)
     ann, bob = table.rows[[table.index["ann"], table.index["bob"]]]
     assert ann["offered"].tolist() == [code("tea"), code("cup"), *[0] * 14]
     assert ann["offered_day"].tolist() == [day, day, *[0] * 14]
     assert (ann["offered_slot"], bob["offered_slot"]) == (2, 1)
     before = table.rows.copy()
-    table.fold(log, table.locate(log), log.index, -1, np.zeros(2, np.int64), codes)  # again: `seen`
+    table.fold(log, table.locate(log), log.index, -1, np.zeros(len(NOTED), np.int64), codes)  # again: `seen`
     assert table.rows.tobytes() == before.tobytes()
 
 

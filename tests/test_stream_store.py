@@ -102,7 +102,15 @@ def test_a_hash_of_another_type_stops_and_is_written_once_repaired(play: Play) -
     play(scenario)
 
 
-@pytest.mark.parametrize("block", [Block(names=["ann"], values=[()], states=b"short"), Block(packed=b"entry")])
+@pytest.mark.parametrize(
+    "block",
+    [
+        Block(names=["ann"], values=[()], states=b"short"),
+        Block(names=["ann"], values=[()], states=b"short", sizes=[4]),
+        Block(names=["ann"], values=[()], states=b"short", sizes=[2, 3]),
+        Block(packed=b"entry"),
+    ],
+)
 def test_a_write_of_another_layout_is_refused_whole(play: Play, block: Block) -> None:
     """Mutation caught: sizes not compared: a program of another version would cut states at the wrong places."""
 

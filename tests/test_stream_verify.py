@@ -23,7 +23,7 @@ from demo import services
 from models import artefact, handover, scores
 from models.events import encode_event
 from models.kinds import PURCHASE
-from models.rows import DAY, ROW
+from models.rows import DAY, ROW, load_rows, packed_rows
 from offline.history.read import read_parquet, write_parquet
 from streams import kafka as topics
 from streams import recount, verify
@@ -116,9 +116,9 @@ def hash_says(field: str, text: str) -> Tamper:
 def state_says(change: Callable[[Any], object]) -> Tamper:
     def tamper(world: World, name: str) -> None:
         key = world.store.keys.state(home(name))
-        row = np.frombuffer(world.redis.hget(key, name), ROW).copy()
+        row = load_rows([world.redis.hget(key, name)])
         change(row)
-        world.redis.hset(key, name, row.tobytes())
+        world.redis.hset(key, name, *packed_rows(row))
 
     return tamper
 
@@ -215,7 +215,7 @@ def traces_of_nobody(world: World) -> dict[str, list[str]]:
     world.redis.hset(keys.state(place), twin, world.redis.hget(keys.state(place), "h59"))
     world.redis.zadd(its_set(world, "h59"), {twin: float(world.customer("h59")["customer_value"])})
     world.redis.hset(keys.customer("hash"), "orders", "1")
-    world.redis.hset(keys.state(home("state")), "state", np.zeros((), ROW).tobytes())
+    world.redis.hset(keys.state(home("state")), "state", *packed_rows(np.zeros(1, ROW)))
     world.redis.zadd(keys.segment(0, home("member")), {"member": 1})
     world.redis.zadd(keys.segment(0, 0), {NOT_UTF8: 1})
     world.redis.hset(keys.state(1), NOT_UTF8, b"state")

@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from models.customers import SKIPPED, Table
+from models.customers import NOTED, Table
 from models.events import Batch, hash_ids
 from models.handover import HORIZON, STATED
 from models.kinds import PURCHASE
 from models.offers import Offers
-from models.rows import ENTRY, ROW, joined, whole
+from models.rows import ENTRY, ROW, joined, packed_rows, whole
 from offline.history import spill
 from offline.history.spill import Each
 
@@ -40,7 +40,7 @@ class Folded:
     day: int
     table: Table
     days: list[Day]
-    skipped: dict[str, int]
+    noted: dict[str, int]
 
     @cached_property
     def raw(self) -> Array:
@@ -57,7 +57,7 @@ class Part:
     path: Path
     names: list[str]
     began: Array
-    skipped: dict[str, int]
+    noted: dict[str, int]
 
     def rows(self) -> Array:
         return np.fromfile(self.path.with_suffix(".rows"), ROW)
@@ -80,15 +80,15 @@ def fold(frame: pd.DataFrame, day: int, horizon: int = HORIZON, offers: Offers |
 
     offers: whose products the rows shall remember.
     """
-    table, entries, skipped, _ = _fold(frame, day, horizon, offers)
-    return Folded(day, table, _days(table.names, [np.arange(len(table))], [lambda: entries]), skipped)
+    table, entries, noted, _ = _fold(frame, day, horizon, offers)
+    return Folded(day, table, _days(table.names, [np.arange(len(table))], [lambda: entries]), noted)
 
 
 def fold_file(path: Path, day: int, horizon: int, offers: Offers | None) -> Part:
     """The same of the events of one part, which lie in its file."""
     frame = spill.load(path).to_pandas()
-    table, entries, skipped, first = _fold(frame, day, horizon, offers)
-    part = Part(path, table.names, frame[["occurred_at", "place"]].to_numpy()[first], skipped)
+    table, entries, noted, first = _fold(frame, day, horizon, offers)
+    part = Part(path, table.names, frame[["occurred_at", "place"]].to_numpy()[first], noted)
     table.rows.tofile(path.with_suffix(".rows"))
     entries.tofile(path.with_suffix(".entries"))
     return part
@@ -104,21 +104,21 @@ def fold_parts(
     numbers = _split(_inverse(order), [part.names for part in parts])
     table = Table(horizon)
     table.take([names[i] for i in order.tolist()], _gathered(ROW, numbers, [part.rows for part in parts]))
-    skipped = {name: sum(part.skipped[name] for part in parts) for name in SKIPPED}
-    return Folded(day, table, _days(table.names, numbers, [part.entries for part in parts]), skipped)
+    noted = {name: sum(part.noted[name] for part in parts) for name in NOTED}
+    return Folded(day, table, _days(table.names, numbers, [part.entries for part in parts]), noted)
 
 
 def _fold(
     frame: pd.DataFrame, day: int, horizon: int, offers: Offers | None
 ) -> tuple[Table, Array, dict[str, int], Array]:
     """(table, entries in any order, events that were passed over, the place of each customer's first purchase)."""
-    table, events, skipped = Table(horizon), batch(frame), np.zeros(len(SKIPPED), np.int64)
+    table, events, noted = Table(horizon), batch(frame), np.zeros(len(NOTED), np.int64)
     codes = offers.codes(frame["product_id"].tolist()) if offers else None
     rows, first = _located(table, frame)
-    passed = table.fold(events, rows, events.index, -1, skipped, codes)
+    passed = table.fold(events, rows, events.index, -1, noted, codes)
     entries = joined([passed, table.sweep(day)])
     table.rows["seen"] = 0  # offsets of the topic start anew
-    return table, entries, dict(zip(SKIPPED, skipped.tolist(), strict=True)), first
+    return table, entries, dict(zip(NOTED, noted.tolist(), strict=True)), first
 
 
 def _located(table: Table, frame: pd.DataFrame) -> tuple[Array, Array]:
@@ -181,5 +181,4 @@ def write_states(table: Table, path: Path) -> None:
     with pq.ParquetWriter(path, STATES) as file:
         for start in range(0, max(1, len(table)), BLOCK):
             part = slice(start, start + BLOCK)
-            packed = [row.tobytes() for row in table.rows[part]]
-            file.write_table(pa.table([table.names[part], packed], STATES))
+            file.write_table(pa.table([table.names[part], packed_rows(table.rows[part])], STATES))
