@@ -48,6 +48,14 @@ def test_words_are_in_order_and_explained_once() -> None:
     assert words == sorted(set(words), key=str.lower)
 
 
+# ---- what is guaranteed ----------------------------------------------------------------------------------------------
+def test_every_guarantee_names_a_test_that_is_there() -> None:
+    named = re.findall(r"`(test_\w+)::(test_\w+)`", text("docs/reliability.md"))
+    assert len(named) > 20
+    missing = [f"{file}::{test}" for file, test in named if f"\ndef {test}(" not in text(f"tests/{file}.py")]
+    assert missing == []
+
+
 # ---- links and files -------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_relative_link_leads_somewhere(path: Path) -> None:
