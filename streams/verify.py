@@ -5,6 +5,7 @@ moment (state, hash, segment sets, and the offset where the partition stands), a
 that offset and its own `seen`.
 """
 
+import asyncio
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from redis import exceptions
 
 from models.artefact import ArtefactError, Version
 from models.rows import BLANK, DAY, UnknownForm, joined, load_rows, packed_rows
+from streams import kafka
 from streams.deployment import Deployment, DeploymentError, Guard, GuardState
 from streams.kafka import Topic
 from streams.recount import COMPARED, EPOCH, log, recount
@@ -96,9 +98,11 @@ class _Run:
 
     async def partition(self, p: int) -> tuple[int, list[Difference]]:
         """How many customers there must be, and what differs."""
-        low, high = self.topic.bounds[p]
         guard = await self.store.guard(p)
         offset = self._offset(p, guard)
+        low, high = self.topic.bounds[p]
+        if offset > high:  # of before; workers have gone on
+            low, high = (await asyncio.to_thread(kafka.bounds, self.settings, self.topic.name))[p]
         if not low <= offset <= high:
             raise DeploymentError(
                 f"{self.store.keys.guard(p)} stands at offset {offset}, but partition {p} holds {low} to {high}: events"

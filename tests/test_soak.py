@@ -5,6 +5,7 @@ longest pause; then how memory and files of a worker that was never killed moved
 """
 
 import contextlib
+import io
 import itertools
 import os
 import random
@@ -326,7 +327,7 @@ def run(faults: Faults, feed: Feed, watch: Watch) -> dict[str, Line]:
 
 
 def table(lines: dict[str, Line]) -> str:
-    console, drawn = Console(width=100, record=True, file=Path(os.devnull).open("w")), Table()  # noqa: SIM115
+    console, drawn = Console(width=100, record=True, file=io.StringIO()), Table()
     for name in ("fault", "times", "events", "wrong", "longest pause"):
         drawn.add_column(name, justify="left" if name == "fault" else "right")
     for name, line in lines.items():
