@@ -141,7 +141,10 @@ def test_a_wrong_password_is_one_line(guarded: Guarded, kafka: str, tmp_path: Pa
     with running(kafka, guarded.url("publisher"), None, tmp_path) as run:
         run.env["CRM_REDIS_URL"] = f"redis://worker:wrong-horse@127.0.0.1:{guarded.port}/0"
         line = run.command("model", code=2)
-        assert line == "streams: CRM_REDIS_URL: invalid username-password pair or user is disabled.\n"
+        assert line.startswith("streams: CRM_REDIS_URL: ")
+        assert "invalid username-password pair" in line
+        assert len(line.splitlines()) == 1
+        assert "wrong-horse" not in line
 
 
 # ---- TLS -------------------------------------------------------------------------------------------------------------
