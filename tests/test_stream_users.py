@@ -78,7 +78,7 @@ def test_a_worker_may_do_what_it_asks_for_and_no_more() -> None:
     found = re.findall(r"^user (\w+) on (.*)$", (ROOT / "deploy" / "users.acl").read_text(), re.MULTILINE)
     may = {name: {word[1:].upper() for word in rules.split() if word.startswith("+")} for name, rules in found}
     asked = {command for commands in RIGHTS.values() for command in commands.split()}
-    without_keys = {"HELLO", "PING", "SELECT", "CLIENT|SETINFO", "INFO", "MULTI", "EXEC", "EVALSHA", "SCRIPT|LOAD"}
+    without_keys = {"HELLO", "PING", "SELECT", "INFO", "MULTI", "EXEC", "EVALSHA", "SCRIPT|LOAD"}
     assert may["worker"] == asked | without_keys
     assert may["worker"] < may["publisher"]
 
@@ -124,11 +124,27 @@ def test_the_whole_way(kafka: str, guarded: Guarded, shop: Path, tmp_path: Path)
         assert not {guarded.url("worker"), (guarded.secrets / "worker").read_text()} & set(run.said.split())
 
 
+def test_an_older_server_takes_the_file_too(guarded: Guarded, tmp_path: Path) -> None:
+    """Mutation caught: a command in deploy/users.acl that Redis 7.0 does not know."""
+    file = tmp_path / "users.acl"
+    file.write_text((guarded.secrets / "users.acl").read_text())
+    with services.redis_server(more=["--aclfile", str(file)]) as server:
+        if server is None:
+            missing = "redis-server is not on PATH, so it was not given the users: apt-get install redis-server"
+            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(missing)
+        password = (guarded.secrets / "reader").read_text()
+        with redis.Redis(port=server.port, username="reader", password=password) as reader:
+            assert reader.ping()
+
+
 def test_a_wrong_password_is_one_line(guarded: Guarded, kafka: str, tmp_path: Path) -> None:
     with running(kafka, guarded.url("publisher"), None, tmp_path) as run:
         run.env["CRM_REDIS_URL"] = f"redis://worker:wrong-horse@127.0.0.1:{guarded.port}/0"
         line = run.command("model", code=2)
-        assert line == "streams: CRM_REDIS_URL: invalid username-password pair or user is disabled.\n"
+        assert line.startswith("streams: CRM_REDIS_URL: ")
+        assert "invalid username-password pair" in line
+        assert len(line.splitlines()) == 1
+        assert "wrong-horse" not in line
 
 
 # ---- TLS -------------------------------------------------------------------------------------------------------------
