@@ -18,6 +18,8 @@ from streams.partitioner import partitioner
 from streams.refusal import Refusal
 from streams.settings import Settings
 
+GRACE = 3_600  # seconds that a day stays open, where nobody said otherwise
+
 
 class DeploymentError(Refusal):
     """Redis or Kafka are not those of the deployment, or not as it needs them."""
@@ -26,7 +28,8 @@ class DeploymentError(Refusal):
 @dataclass(frozen=True)
 class Deployment:
     """topic_id: Kafka's id of the topic; cut_off: the day before which events are in the history; horizon: days of a
-    demand; erasure_key: hex, of the hashes that stand for erased customers.
+    demand; erasure_key: hex, of the hashes that stand for erased customers; grace: seconds that a day stays open for
+    late events.
     """
 
     topic: str
@@ -36,10 +39,15 @@ class Deployment:
     cut_off: int
     horizon: int
     erasure_key: str
+    grace: int
 
     @classmethod
-    def read(cls, fields: Mapping[str, str], key: str) -> Self:
-        """From the fields of the hash `key`. Raises DeploymentError."""
+    def read(cls, fields: Mapping[str, str], key: str, grace: int | None = None) -> Self:
+        """From the fields of the hash `key`; grace: of a deployment that was published before it was kept.
+
+        Raises DeploymentError.
+        """
+        fields = {"grace": str(GRACE if grace is None else grace), **fields}
         kinds: dict[str, Any] = {each.name: each.type for each in dataclass_fields(cls)}
         missing = [name for name in kinds if name not in fields]
         if missing:
@@ -63,6 +71,10 @@ class Deployment:
             ),
             "partitions": (partitions, "customers would move: publish anew with another CRM_PREFIX and topic"),
             "partitioner": (settings.partitioner, "set CRM_PARTITIONER to it"),
+            "grace": (
+                self.grace if settings.grace is None else settings.grace,
+                "set CRM_GRACE to it, or leave it unset",
+            ),
         }
         for name, (now, way_out) in same.items():
             if now != (then := getattr(self, name)):

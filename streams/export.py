@@ -12,7 +12,7 @@ import numpy as np
 from confluent_kafka import Message
 
 from models.events import EPOCH
-from models.rows import DAY, NEVER, NONE, load_examples, load_rows
+from models.rows import DAY, NEVER, NONE, RINGS, load_examples, load_rows
 from streams import rejected
 from streams.customer import Customer, in_log
 from streams.kafka import Topic
@@ -64,8 +64,16 @@ def _text(content: bytes | None) -> str | None:
 
 # ---- records as they are stored --------------------------------------------------------------------------------------
 def state(row: Any) -> Told:
-    """A row by field name. Decayed sums as of the day of the last event, for they are kept in a form of their own."""
+    """A row by field name. Decayed sums as of the day of the last event, for they are kept in a form of their own; the
+    halves of an event's id together.
+    """
     told, day = fields(row), int(row["at"]) // DAY
+    for name in ("traded", "browsed"):
+        low, high = (row[half] for half in RINGS[name])
+        told |= {
+            f"{name}_ids": [f"{h << 32 | n:x}" for n, h in zip(low.tolist(), high.tolist(), strict=True) if n or h]
+        }
+        del told[f"{name}_low"], told[f"{name}_high"]
     for name, halflife in DECAYED.items():
         worth = float(row[name]) * 2.0 ** -(day % halflife / halflife)
         told[name] = worth / 10_000 if name in OF_MONEY else worth
@@ -76,7 +84,7 @@ def fields(record: Any) -> Told:
     """A record by field name: times and dates as ISO 8601 in UTC, money in the major unit, ids as hashes in hex.
 
     >>> from models.rows import BLANK
-    >>> [fields(BLANK)[name] for name in ("first", "due", "spend", "event_ids", "cluster")]
+    >>> [fields(BLANK)[name] for name in ("first", "due", "spend", "order_ids", "cluster")]
     [None, None, '0.0000', [], -1]
     """
     return {name: _told(name, record[name]) for name in record.dtype.names}

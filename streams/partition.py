@@ -132,7 +132,7 @@ class Partition:
         self.number, self.epoch = number, epoch
         self.store, self.log, self.serving, self.deployment, self.stop = store, log, serving, deployment, stop
         self.lock, self.life = asyncio.Lock(), Life.LOCATING
-        self.table, self.grace = Table(deployment.horizon), store.settings.grace * 1_000_000
+        self.table, self.grace = Table(deployment.horizon), deployment.grace * 1_000_000
         self.mark, self.proved = "", True  # the last record that was counted; whether the log still holds it
         self._offsets, self._records = _NO_ROWS, ()  # type: tuple[Array, Sequence[Record]]  # of the chunk in hand
         self.token, self.flight = b"", None  # type: tuple[bytes, asyncio.Task[None] | None]

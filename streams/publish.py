@@ -19,7 +19,7 @@ from models.customers import Table
 from models.rows import DAY, ENTRY
 from streams import answers
 from streams.compose import compose, opened
-from streams.deployment import Deployment
+from streams.deployment import GRACE, Deployment
 from streams.kafka import Topic
 from streams.kept import Kept
 from streams.refusal import Refusal
@@ -75,6 +75,7 @@ async def _first(store: Store, settings: Settings, topic: Topic, kept: Kept, pro
         cut_off=kept.artefact.trained_through,
         horizon=kept.artefact.horizon,
         erasure_key=secrets.token_hex(32),
+        grace=GRACE if settings.grace is None else settings.grace,
     )
     # 3. The model, for every score names the version that said it.
     document = artefact.encode(kept.artefact)

@@ -68,7 +68,7 @@ async def replay(
     for day, start, end in zip(range(cut_off, last), edges, edges[1:], strict=False):
         for key, value, timestamp in records(frame.iloc[start:end]):
             sender.produce(settings.events_topic, value, key, timestamp=timestamp)
-        await _tick(sender, settings, partitions, (day + 1) * DAY + settings.grace * 1_000_000)
+        await _tick(sender, settings, partitions, (day + 1) * DAY + deployment.grace * 1_000_000)
         if not free:
             await _learned(store, day + 1)
         progress(int(end - start), f"day {np.datetime64(day, 'D')}")
@@ -98,7 +98,5 @@ async def _learned(store: Store, day: int) -> None:
         if int(stored["day"]) >= day:
             return
         if time.monotonic() > until:
-            raise ReplayError(
-                f"no model of {np.datetime64(day, 'D')} in {PATIENCE:.0f} s: are workers up, with the same CRM_GRACE?"
-            )
+            raise ReplayError(f"no model of {np.datetime64(day, 'D')} in {PATIENCE:.0f} s: are workers up?")
         await asyncio.sleep(0.01)

@@ -74,7 +74,12 @@ class Settings(BaseSettings):
         default="murmur2",
         description="how producers choose a partition: murmur2 (Java, aiokafka) or crc32 (librdkafka)",
     )
-    grace: int = Field(default=3600, ge=0, le=86_400, description="seconds that a day stays open for late events")
+    grace: int | None = Field(
+        default=None,
+        ge=0,
+        le=3_456_000,
+        description="seconds that a day stays open for late events; unset: those of the deployment, at first 3,600",
+    )
     training_days: int = Field(default=35, ge=1, le=10_000, description="days that closed training examples are kept")
     rejected_days: int = Field(
         default=90, ge=1, le=10_000, description="days that rejected records are kept, when `init` creates their topic"

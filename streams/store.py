@@ -127,7 +127,8 @@ class Store:
     async def published(self) -> Deployment | None:
         """What the first `publish` wrote last; None before that."""
         fields = await self.redis.hgetall(self.keys.meta)
-        return Deployment.read({k.decode(): v.decode() for k, v in fields.items()}, self.keys.meta) if fields else None
+        named = {k.decode(): v.decode() for k, v in fields.items()}
+        return Deployment.read(named, self.keys.meta, self.settings.grace) if named else None
 
     async def deployment(self) -> Deployment:
         """The same. Raises DeploymentError before the first publish."""

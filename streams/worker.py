@@ -93,7 +93,7 @@ class Worker:
         self.app, self.settings, self.deployment, self.room = app, settings, deployment, room
         self.warned: set[str] = set()
         self.store = Store(connect(settings), settings)
-        self.serving, self.grace = Serving(self.store), settings.grace * 1_000_000
+        self.serving, self.grace = Serving(self.store), deployment.grace * 1_000_000
         self.partitions: dict[int, Partition] = {}
         self.epochs = itertools.count(1)
         self.ticked: dict[tuple[int, int], float] = {}

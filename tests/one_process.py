@@ -15,6 +15,7 @@ from models.kinds import ERASE, TICK
 from models.offers import Offers
 from models.rows import DAY, ENTRY, PROMISED, ROW
 from streams import kafka, trainer
+from streams.deployment import GRACE
 from streams.partitioner import partitioner
 from streams.settings import Settings
 
@@ -79,7 +80,12 @@ def _folded(
     stray = np.array([bool(name) and home(name) != p for name in batch.customer_id])
     found.rejects |= {(p, int(offsets[i]), "wrong_partition") for i in batch.index[stray]}
     batch = batch.keep(~stray)
-    for i, j, day in plain_cuts(batch.kind.tolist(), batch.t.tolist(), settings.grace * 1_000_000, cut_off):
+    for i, j, day in plain_cuts(
+        batch.kind.tolist(),
+        batch.t.tolist(),
+        (GRACE if settings.grace is None else settings.grace) * 1_000_000,
+        cut_off,
+    ):
         if day > swept_to:
             yield table.sweep(day)
             swept_to = day

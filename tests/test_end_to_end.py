@@ -32,6 +32,7 @@ from models.rows import DAY, ENTRY, PROMISED
 from offline.rules import offers
 from streams import kafka as topics
 from streams import store as store_module
+from streams.deployment import GRACE
 from streams.partitioner import partitioner
 from streams.settings import Settings
 
@@ -393,7 +394,7 @@ def play(run: Run, fitted: dict[str, Any], schedule: dict[int, str], seed: int) 
         run.replace_dead()
         time.sleep(0.05)
     end = records[-1].arrival // DAY + 1
-    at = end * DAY + run.settings.grace * 1_000_000
+    at = end * DAY + GRACE * 1_000_000
     run.producers[0].produce(run.topic, encode_tick(at), partition=0, timestamp=at // 1000)
     run.producers[0].flush()
     run.settled(end)

@@ -212,9 +212,12 @@ def test_an_event_id_is_recognised_among_the_last_16_views_and_carts(between: in
 def test_a_whole_order_that_is_sent_again_counts_once(lines: int, counted: int) -> None:
     """Of up to 64 lines, in order. Mutation caught: a ring of 16, which forgets each line just before it comes."""
     order = [buy(0, 100, "order") for _ in range(lines)]
-    table, _, noted = story(*order, *order)
+    again = [*order, *(look_at(0) for _ in range(20)), *order]
+    table, _, noted = story(*again)
     assert (table.rows["spend"][0], noted["duplicate"]) == (100 * (lines + counted), lines - counted)
     assert table.rows["orders"][0] == 1
+    assert same(figures(table), recount(oracles.frame(again)))
+    assert same(figures(table), oracles.group_by(oracles.frame(again)))
 
 
 def test_ids_are_told_apart_by_48_bits() -> None:

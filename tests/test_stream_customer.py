@@ -17,8 +17,8 @@ from shops import T0
 
 from demo import services
 from models import handover
-from models.events import encode_event, encode_tick
-from models.rows import DAY, ROW, load_rows
+from models.events import encode_event, encode_tick, hash_ids
+from models.rows import DAY, RINGS, ROW, load_rows
 from offline.history.read import write_parquet
 from streams import erase, rebuild
 from streams import kafka as topics
@@ -259,7 +259,13 @@ def test_every_field_of_a_state_is_told_in_units_that_a_person_reads(play: Play,
         packed = await Customer(world.store, world.deployment, "ann").state()
         assert packed is not None
         told = state(load_rows([packed])[0])
-        assert told.keys() == set(ROW.names or ())
+        halves = {half for name in ("traded", "browsed") for half in RINGS[name]}
+        assert told.keys() == set(ROW.names or ()) - halves | {"traded_ids", "browsed_ids"}
+        ids = [int(each, 16) for each in (*told["traded_ids"], *told["browsed_ids"], *told["order_ids"])]
+        assert ids == [
+            *(int(n) % 2**48 for n in hash_ids([b"0-0", b"0-1", b"0-2"])),
+            *map(int, hash_ids([b"0-0", b"0-1"])),
+        ]
         assert (told["first"], told["last"]) == ("2023-12-09T00:00:00.000000Z", "2023-12-16T00:00:00.000000Z")
         assert (told["spend"], told["returned"]) == ("13.3400", "0.0000")
         assert told["v7"] == 1.0

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ GUARD = {b"offset": b"7", b"token": b"\x00\xff", b"swept_to": b"10300", b"state"
 def test_meta_is_read_by_name_and_written_as_it_was() -> None:
     read = Deployment.read(META, "crm:meta")
     assert (read.partitions, read.cut_off, read.horizon, read.topic) == (4, 10_227, 30, "crm.events")
-    assert read.fields() == META
+    assert read.fields() == META | {"grace": "3600"}
     assert Deployment.read(META | {"of_a_newer_program": "x"}, "crm:meta") == read
     assert [read.home(name) for name in ("c1", "c2")] == [3, 1]
     assert read.erasure("c1") != read.erasure("c2") != Deployment.read(META | {"erasure_key": "cd"}, "k").erasure("c2")
@@ -57,10 +58,44 @@ def test_settings_and_topic_must_be_those_of_the_first_publish() -> None:
         ((same, "another", 4), "topic_id is another, but was onYhGy1GRm .* deleted and made anew"),
         ((same, "onYhGy1GRm", 5), "partitions is 5, but was 4 .* customers would move"),
         ((Settings(partitioner="crc32"), "onYhGy1GRm", 4), "partitioner is crc32, but was murmur2"),
+        (
+            (Settings(grace=7200), "onYhGy1GRm", 4),
+            "grace is 7200, but was 3600 .* set CRM_GRACE to it, or leave it unset",
+        ),
     ]
     for now, line in others:
         with pytest.raises(DeploymentError, match=line):
             deployment.check(*now)
+
+
+def test_the_grace_is_fixed_by_the_first_publish(play: Play, shop: Path) -> None:
+    """Mutations caught: the setting of now taken, or 3,600 where the first publish said otherwise."""
+
+    async def scenario(world: World) -> None:
+        assert world.redis.hget(world.store.keys.meta, "grace") == b"3456000"
+        for setting in (None, 3_456_000):
+            world.store.settings = Settings(prefix=world.settings.prefix, grace=setting)
+            deployment = await world.store.deployment()
+            deployment.check(world.store.settings.model_copy(update={"events_topic": "t"}), "id", 1)
+            assert deployment.grace == 3_456_000
+        part = await world.located()
+        world.log.buy("ann", T0 + 39)
+        world.log.buy("ann", T0 + 41)
+        await world.catch_up(part)
+        assert world.guard() == (2, T0 + 1)
+
+    play(scenario, shop, grace=3_456_000)
+
+
+@pytest.mark.parametrize(("setting", "grace"), [(None, 3_600), (0, 0), (86_400, 86_400)])
+def test_a_deployment_of_before_takes_the_grace_of_the_worker(play: Play, setting: int | None, grace: int) -> None:
+    async def scenario(world: World) -> None:
+        world.redis.hdel(world.store.keys.meta, "grace")
+        deployment = await world.store.deployment()
+        assert deployment.grace == grace
+        deployment.check(world.settings, "id", 1)
+
+    play(scenario, grace=setting)
 
 
 # ---- guards ----------------------------------------------------------------------------------------------------------

@@ -202,6 +202,30 @@ def test_events_before_the_cut_off_are_counted_and_skipped(play: Play) -> None:
     play(scenario)
 
 
+@pytest.mark.parametrize("grace", [0, 3_600, 40 * 86_400])
+def test_events_later_than_the_grace_are_counted_and_fold_all_the_same(play: Play, grace: int) -> None:
+    """Against a plain count over the log. Mutation caught: the day that was swept to not handed on."""
+    days = [0, 5, 1, 4.5, 3.99, 60, 19.9, 19.5, 59, 10, 110, 20]
+
+    async def scenario(world: World) -> None:
+        for n, day in enumerate(days):
+            world.log.buy("ann" if n % 3 else "bob", T0 + day)
+        world.log.buy("ann", T0 + 20, event_id="0-11")  # a copy
+        world.log.event("cart", "eve", T0 + 1)  # nobody's
+        world.log.event("view", "ann", T0 + 2)
+        await world.catch_up(await world.located())
+        found = {name.decode(): int(n) for name, n in world.redis.hgetall(world.store.keys.rejected(0)).items()}
+        swept, late = 0.0, 0
+        for day in [*days, 2]:
+            swept = max(swept, (day * 86_400 - grace) // 86_400)
+            late += day // 1 < swept
+        assert found == {"duplicate": 1, "before_first_purchase": 1, "late": late}
+        orders = [world.customer(name)["orders"] for name in ("ann", "bob")]
+        assert orders == ["8", "4"]
+
+    play(scenario, grace=grace)
+
+
 def test_a_customer_of_another_partition_is_rejected(play: Play) -> None:
     """Mutation caught: strays folded: two partitions would write one customer's hash."""
 

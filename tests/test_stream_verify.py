@@ -280,7 +280,8 @@ def test_the_command_says_what_is_wrong_and_ends_with_1(
     """Mutation caught: `return count, []`, that is, a command that never finds anything."""
 
     def command(*more: str) -> Result:
-        env = {f"CRM_{name.upper()}": str(value) for name, value in world.settings.model_dump().items()}
+        told = world.settings.model_dump(exclude_none=True)
+        env = {f"CRM_{name.upper()}": str(value) for name, value in told.items()}
         return CliRunner().invoke(main, ["verify", "--history", str(kept), *more], env=env)
 
     world = World(redis_url, store_prefix, **sent)
