@@ -188,7 +188,8 @@ class Partition:
         if not await self._load(guard.token):
             return False
         erased = await self.insist(lambda: self.store.erased(self.number))
-        self.doomed = {hashed: offset for hashed, (offset, _) in erased.items() if offset >= guard.offset}
+        again = range(guard.offset, guard.quiet_until)  # what a rebuild folds again: its tombstones were passed once
+        self.doomed = {hashed: offset for hashed, (offset, _) in erased.items() if offset in again}
         # 4. From here on rows and Redis agree; the model is the one that serves now (rule 11).
         self.token, self.quiet_until, self.hashes = guard.token, guard.quiet_until, guard.hashes
         self.offset = self.committed = self.reached = guard.offset

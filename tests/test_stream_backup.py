@@ -61,11 +61,11 @@ def test_a_redis_of_an_hour_ago_is_put_back(
         running(kafka, server.url, fitted, tmp_path, partitions=2) as deployment,
     ):
         worker = deployment.worker()
-        sold(deployment, range(48))
+        sold(deployment, range(24))
         stood = [deployment.offset(p) for p in range(2)]
         back_up(deployment, server, kept)
         shutil.copytree(fitted, kept / "fitted")
-        sold(deployment, range(48, 72))
+        sold(deployment, range(24, 36))
         server.stop()
         for path in kept.glob("*.rdb"):
             shutil.copy(path, server.directory)
@@ -80,7 +80,7 @@ def test_a_redis_of_an_hour_ago_is_put_back(
         worker.process.send_signal(signal.SIGCONT)
         deployment.reaches(*(high for _, high in topics.bounds(deployment.settings, deployment.name)))
         assert "wrong: 0" in deployment.call("verify", "--history", str(fitted))
-        assert (deployment.orders("of-70"), deployment.orders("of-71")) == (None, "1")
+        assert (deployment.orders("of-34"), deployment.orders("of-35")) == (None, "1")
         rejects = sum(int(deployment.redis.hget(f"{deployment.name}:rejected:{p}", "not_json") or 0) for p in range(2))
-        assert rejects == 72
+        assert rejects == 36
         assert worker.process.poll() is None
