@@ -1,7 +1,7 @@
 """`rejected`: what stands in the topic of rejects; sending again what is accepted now.
 
 The rule: a reject is known by where it came from, and counts once however often it stands there. A replay sends events
-and the marks that say so in one Kafka transaction: what broke off has sent nothing, and nobody sends an event again.
+and the notes that say so in one Kafka transaction: what broke off has sent nothing, and nobody sends an event again.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from models.kinds import ERASE, TICK
 from streams import kafka, rejects
 from streams.customer import about
 from streams.deployment import Deployment
-from streams.rejects import Held, Mark, Outgoing
+from streams.rejects import Held, Outgoing, Replayed
 from streams.settings import Settings
 from streams.store import Store
 
@@ -43,7 +43,7 @@ class Wanted(NamedTuple):
         )
 
 
-def stored(settings: Settings, progress: Progress) -> Iterator[Held | Mark]:
+def stored(settings: Settings, progress: Progress) -> Iterator[Held | Replayed]:
     """All that stands in the topic of rejects, in its order; a reject may come twice."""
     topic = settings.rejected_topic
     for p, (low, high) in enumerate(kafka.bounds(settings, topic)):
@@ -54,22 +54,24 @@ def stored(settings: Settings, progress: Progress) -> Iterator[Held | Mark]:
                 yield found
 
 
-def listed(found: Iterable[Held | Mark], wanted: Wanted) -> tuple[list[Held], set[Origin]]:
+def listed(found: Iterable[Held | Replayed], wanted: Wanted) -> tuple[list[Held], set[Origin]]:
     """The rejects that are wanted, without key and value, in the order of origin; and which of all were sent again."""
     held: dict[Origin, Held] = {}
-    marks = set()
+    notes = set()
     for each in found:
-        if isinstance(each, Mark):
-            marks.add(each.origin)
+        if isinstance(each, Replayed):
+            notes.add(each.origin)
         elif wanted.takes(each):
             held.setdefault(each.origin, each._replace(key=None, value=None))
-    return [held[origin] for origin in sorted(held)], marks
+    return [held[origin] for origin in sorted(held)], notes
 
 
-def one(found: Iterable[Held | Mark], origin: Origin) -> tuple[Held | None, bool]:
+def one(found: Iterable[Held | Replayed], origin: Origin) -> tuple[Held | None, bool]:
     """The reject that came from there, whole; whether it was sent again."""
     mine = [each for each in found if each.origin == origin]
-    return next((each for each in mine if isinstance(each, Held)), None), any(isinstance(each, Mark) for each in mine)
+    return next((each for each in mine if isinstance(each, Held)), None), any(
+        isinstance(each, Replayed) for each in mine
+    )
 
 
 def of_customer(settings: Settings, customer_id: str, progress: Progress) -> list[Held]:
@@ -99,7 +101,7 @@ async def replay(
     store: Store, settings: Settings, deployment: Deployment, wanted: Wanted, dry: bool, progress: Progress
 ) -> Outcome:
     """Sends what is accepted now, once, in the order of origin; dry: only says so. Raises Refusal."""
-    # 1. From here on nobody else replays, and what was is committed: the marks that are read next are all there are.
+    # 1. From here on nobody else replays, and what was is committed: the notes that are read next are all there are.
     name = f"{settings.rejected_topic}.replay"
     sender = None if dry else await asyncio.to_thread(kafka.transactional, settings, deployment.partitioner, name)
     # 2. What is accepted now, but for customers who were erased since: nothing brings them back.
@@ -109,7 +111,7 @@ async def replay(
         judge.take(each, wanted)
     accepted = judge.left()
     judge.outcome.sent = len(accepted)
-    # 3. Events and their marks together, or neither.
+    # 3. Events and their notes together, or neither.
     if sender is not None:
         for i in range(0, len(accepted), TOGETHER):
             with kafka.transaction(sender, settings.events_topic):
@@ -124,18 +126,18 @@ class _Judge:
         self.deployment, self.gone, self.outcome = deployment, gone, Outcome()
         self.accepted: dict[Origin, tuple[Held, Event]] = {}
         self.seen: set[Origin] = set()
-        self.marks: set[Origin] = set()
+        self.notes: set[Origin] = set()
 
-    def take(self, each: Held | Mark, wanted: Wanted) -> None:
-        if isinstance(each, Mark):
-            self.marks.add(each.origin)
+    def take(self, each: Held | Replayed, wanted: Wanted) -> None:
+        if isinstance(each, Replayed):
+            self.notes.add(each.origin)
         elif wanted.takes(each) and each.origin not in self.seen:
             self.seen.add(each.origin)
             self._judge(each)
 
     def left(self) -> list[tuple[Held, Event]]:
         """What was not sent before, in the order of origin."""
-        fresh = sorted(self.accepted.keys() - self.marks)
+        fresh = sorted(self.accepted.keys() - self.notes)
         self.outcome.before = len(self.accepted) - len(fresh)
         return [self.accepted[origin] for origin in fresh]
 
@@ -168,11 +170,11 @@ def timestamp(held: Held) -> int:
 
 
 def _records(settings: Settings, accepted: list[tuple[Held, Event]]) -> Iterator[Outgoing]:
-    """Each event as it came, then its mark; a tick asks the partition that it was sent to."""
+    """Each event as it came, then its note; a tick asks the partition that it was sent to."""
     for held, event in accepted:
         partition = held.origin[0] if event.kind == TICK else -1
         yield Outgoing(settings.events_topic, held.key, held.value, (), partition, timestamp(held))
-        yield rejects.marked(settings.rejected_topic, held)
+        yield rejects.note(settings.rejected_topic, held)
 
 
 # ---- how it is told --------------------------------------------------------------------------------------------------

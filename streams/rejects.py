@@ -1,5 +1,5 @@
 """What stands in the topic of rejects: the record as it came, with headers that say why and where it came from; and
-marks, that one was sent to the events topic again.
+notes, that one was sent to the events topic again.
 
 The rule: a reject always fits. What is larger than the topic takes is cut, and headers say what, how long it was and
 which bytes it were; nothing that anybody can send holds a partition up.
@@ -69,25 +69,25 @@ class Held(NamedTuple):
     value: bytes | None
 
 
-class Mark(NamedTuple):
+class Replayed(NamedTuple):
     """That the record which came from there was sent again."""
 
     origin: tuple[int, int]
 
 
-def marked(topic: str, held: Held) -> Outgoing:
-    """The mark of a reject as a record of `topic`, where rejects stand."""
+def note(topic: str, held: Held) -> Outgoing:
+    """The note that a reject was sent again, as a record of `topic`, where rejects stand."""
     partition, offset = held.origin
     place = [("topic", held.topic.encode()), ("partition", b"%d" % partition), ("offset", b"%d" % offset)]
     return Outgoing(topic, None, None, [("replayed", b"yes"), *place])
 
 
-def read(headers: Mapping[str, Any], key: bytes | None, value: bytes | None, at: int) -> Held | Mark | None:
+def read(headers: Mapping[str, Any], key: bytes | None, value: bytes | None, at: int) -> Held | Replayed | None:
     """What a record of the topic of rejects says; None: it is of somebody else. at: its timestamp, in ms.
 
     >>> place = {"topic": b"crm.events", "partition": b"3", "offset": b"7"}
     >>> read({"replayed": b"yes", **place}, None, None, 0)
-    Mark(origin=(3, 7))
+    Replayed(origin=(3, 7))
     >>> read({"reason": b"not_json", **place}, b"c1", b"{", 99)[1:7]
     ((3, 7), 'not_json', '', None, 99, 1)
     >>> read({"reason": b"not_json", "offset": b"x"}, None, None, 0)
@@ -96,7 +96,7 @@ def read(headers: Mapping[str, Any], key: bytes | None, value: bytes | None, at:
     try:
         origin = int(said["partition"]), int(said["offset"])
         if "replayed" in said:
-            return Mark(origin)
+            return Replayed(origin)
         return Held(
             said["topic"],
             origin,

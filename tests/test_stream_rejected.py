@@ -60,7 +60,7 @@ def of(home: int, deployment: Running, n: int = 0) -> str:
 def test_what_a_worker_rejected_is_listed_shown_and_sent_to_its_partition(
     kafka: str, valkey: services.Valkey, nobody: Path, tmp_path: Path
 ) -> None:
-    """Events in a wrong partition; beside them garbage that stays refused. Mutation caught: a replay without marks."""
+    """Events in a wrong partition; beside them garbage that stays refused. Mutation caught: a replay without notes."""
     with running(kafka, valkey.url, nobody, tmp_path, partitions=2) as deployment:
         stray = of(1, deployment)
         producer = deployment.producer()
@@ -150,7 +150,7 @@ def test_filters(kafka: str, redis_url: str, nobody: Path, tmp_path: Path) -> No
 def test_a_replay_that_died_has_sent_nothing_and_cannot_go_on(
     kafka: str, redis_url: str, nobody: Path, tmp_path: Path
 ) -> None:
-    """Its open transaction is gone when the next one begins. Mutations caught: marks in a transaction of their own, or
+    """Its open transaction is gone when the next one begins. Mutations caught: notes in a transaction of their own, or
     read before the other replay is shut out."""
     with running(kafka, redis_url, nobody, tmp_path) as deployment:
         rejects, bought = Rejects(deployment), [purchase(f"c{n}", f"e{n}", T0) for n in range(2)]

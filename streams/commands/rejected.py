@@ -77,10 +77,10 @@ def list_(reason: str | None, partition: int | None, since: int | None, until: i
         wanted = job.Wanted(reason, partition, since, until)
         progress, task = bar("reading", None)
         with progress:
-            held, marks = job.listed(job.stored(settings, lambda: progress.advance(task)), wanted)
+            held, notes = job.listed(job.stored(settings, lambda: progress.advance(task)), wanted)
         counts = Counter((each.reason, each.detail) for each in held).most_common()
         if as_json:
-            told = [job.as_fields(each) | {"replayed": each.origin in marks} for each in held]
+            told = [job.as_fields(each) | {"replayed": each.origin in notes} for each in held]
             by = [{"reason": reason, "detail": detail, "rejects": n} for (reason, detail), n in counts]
             click.echo(json.dumps({"counts": by, "rejects": told}, indent=2))
             return
@@ -88,7 +88,7 @@ def list_(reason: str | None, partition: int | None, since: int | None, until: i
             click.echo(f"{n:9,}  {job.printable(why)}: {job.printable(detail)}")
         click.echo(f"{len(held):9,}  rejects")
         for each in held:
-            sent = ", sent again" if each.origin in marks else ""
+            sent = ", sent again" if each.origin in notes else ""
             said = f"{each.reason}: {each.detail}{sent}"
             click.echo(job.printable(f"{job.place(each)}  {job.moment(each.rejected_at)}  {each.size:,} bytes  {said}"))
 
