@@ -28,7 +28,7 @@ from proxy import Fault, Proxy
 from demo import services
 from demo.data import cdnow
 from models.events import encode_tick
-from models.rows import DAY, ENTRY, PROMISED
+from models.rows import DAY, ENTRY, PROMISED, load_rows
 from offline.rules import offers
 from streams import kafka as topics
 from streams import store as store_module
@@ -257,7 +257,8 @@ def compare_customers(run: Run, first: Path, true: one_process.Truth) -> None:
     rows: dict[str, bytes] = {}
     for p in range(4):
         found = run.redis.hgetall(f"crm:state:{p}")
-        rows |= {name.decode(): one_process.remembered(row) for name, row in found.items()}
+        states = zip(found, load_rows([*found.values()]), strict=True)
+        rows |= {name.decode(): one_process.remembered(row.tobytes()) for name, row in states}
     assert rows.keys() == true.rows.keys()
     assert [name for name in rows if rows[name] != true.rows[name]] == []
     assert sum(any(row[PROMISED:]) for row in rows.values()) > 1_000, "hardly anybody bought what is offered"
