@@ -3,6 +3,8 @@
 The rule: whatever is kept by customer has its line here, so that an export shows it and an erasure reaches it.
 """
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -64,6 +66,20 @@ def in_log(
             progress()
             if about(customer_id, record.key(), record.value()):
                 yield p, record
+
+
+async def erasures(store: Store, settings: Settings, deployment: Deployment) -> list[dict[str, tuple[int, int | None]]]:
+    """Of each partition the last tombstone (offset, time in ms) by keyed hash, passed by a worker or not."""
+    found = [await store.erased(p) for p in range(deployment.partitions)]
+    ends = await asyncio.to_thread(kafka.bounds, settings, deployment.topic)
+    for p, (low, high) in enumerate(ends[: deployment.partitions]):
+        guard = await store.guard(p)
+        for record in kafka.read(settings, p, max(low, guard.offset if guard else low), high):
+            key = record.key()
+            if record.value() is None and key is not None:
+                with contextlib.suppress(UnicodeDecodeError):
+                    found[p][deployment.erasure(key.decode())] = record.offset() or 0, record.timestamp()[1]
+    return found
 
 
 class Customer:

@@ -81,7 +81,8 @@ class Topic:
                 " anew with another topic and CRM_PREFIX"
             )
         by_producers = self.config.get("message.timestamp.type", "CreateTime") == "CreateTime"
-        ahead = int(self.config.get("message.timestamp.after.max.ms", AHEAD))
+        either = self.config.get("message.timestamp.difference.max.ms", AHEAD)  # of brokers before 3.6
+        ahead = int(self.config.get("message.timestamp.after.max.ms", either))
         if by_producers and ahead > AHEAD:
             raise KafkaProblem(
                 f"{self.name} takes records of any time to come (message.timestamp.after.max.ms={ahead}): one of them"
@@ -99,6 +100,7 @@ class Topic:
 
 
 Config = dict[str, str | int | float | bool]
+READER: Config = {"enable.auto.commit": False, "auto.offset.reset": "error"}  # it writes nothing, and skips nothing
 
 
 def _config(settings: Settings, more: Config | None = None) -> Config:
@@ -140,7 +142,7 @@ def describe(settings: Settings) -> Topic:
     with _asked(settings, name):
         found = admin.describe_topics(TopicCollection([name]), request_timeout=WAIT)[name].result(WAIT + 1)
         config = _settings_of(admin, name)
-        consumer = Consumer(_config(settings, {"group.id": "none"}))
+        consumer = Consumer(_config(settings, {**READER, "group.id": settings.group}))
         try:
             tps = [TopicPartition(name, p) for p in range(len(found.partitions))]
             bounds = [_bounds(consumer, tp) for tp in tps]
@@ -168,7 +170,7 @@ def _asked(settings: Settings, topic: str) -> Iterator[None]:
 def bounds(settings: Settings, topic: str) -> list[tuple[int, int]]:
     """Of each partition of a topic (first offset held, the one after the last that is committed)."""
     with _asked(settings, topic):
-        consumer = Consumer(_config(settings, {"group.id": "none"}))
+        consumer = Consumer(_config(settings, {**READER, "group.id": settings.group}))
         try:
             found = consumer.list_topics(topic, WAIT).topics[topic]
             if found.error is not None:
@@ -365,7 +367,17 @@ def _produce(sender: Producer, record: Outgoing, delivered: Any) -> None:
 def read(settings: Settings, partition: int, start: int, end: int, topic: str = "") -> Iterator[Message]:
     """The records at offsets [start, end) of a partition of a topic, by default that of the events."""
     topic = topic or settings.events_topic
-    consumer = Consumer(_config(settings, {"group.id": "none", "enable.partition.eof": True}))
+    consumer = Consumer(
+        _config(
+            settings,
+            {
+                "group.id": settings.group,
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "error",
+            },
+        )
+    )
     try:
         consumer.assign([TopicPartition(topic, partition, start)])
         reached, until = start, time.monotonic() + WAIT
@@ -388,4 +400,6 @@ def _reached(message: Message, end: int) -> int:
         return int(message.offset() or 0) + 1
     if error.code() == KafkaError._PARTITION_EOF:
         return end
+    if error.code() == KafkaError._AUTO_OFFSET_RESET:
+        raise KafkaProblem(f"{message.topic()}:{message.partition()}: records were deleted meanwhile: run it again")
     raise KafkaProblem(f"{message.topic()}:{message.partition()}: {error.str()}")

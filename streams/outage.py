@@ -25,6 +25,11 @@ class Outage(logging.Handler):
         client.setLevel(logging.ERROR)
         return outage
 
+    @property
+    def lasts(self) -> bool:
+        """Whether it complained and was not heard to be well again."""
+        return self._left_out >= 0
+
     def emit(self, record: logging.LogRecord) -> None:
         with self._mutex:
             self._last, first = self._now(), self._left_out < 0

@@ -234,7 +234,7 @@ class Partition:
                 pause = next(tries)
                 if pause == SLOWEST:
                     say(f"partition {self.number} waits: {waits}")
-                if isinstance(error, exceptions.ReadOnlyError):
+                if waits.startswith("READONLY"):  # by its word: in 6.2 a script's error has no class
                     await self.store.connect_anew()
                 await patience(pause)
         raise Lost
@@ -341,12 +341,13 @@ class Partition:
     async def _accepted(
         self, records: Sequence[Record], batch: Batch, faults: list[tuple[int, Reason, str]]
     ) -> tuple[Batch, list[tuple[int, str]]]:
-        """Events, and the rejects (number of the record, reason), which stand in their topic when this returns."""
+        """Events, and the rejects (number of the record, reason), which stand in their topic when this returns: those
+        that a rebuild meets again stood there before, and what has left it since stays away."""
         stray = self._strays(batch)
         faults = faults + [(i, Reason.wrong_partition, ELSEWHERE) for i in batch.index[stray].tolist()]
-        if faults:
-            rejects = [Reject(records[i], str(reason), detail) for i, reason, detail in faults]
-            await self.insist(lambda: self.log.reject(self.number, rejects))
+        rejects = [Reject(records[i], str(reason), detail) for i, reason, detail in faults]
+        if fresh := [reject for reject in rejects if reject.record.offset >= self.quiet_until]:
+            await self.insist(lambda: self.log.reject(self.number, fresh))
         return (batch.keep(~stray) if stray.any() else batch), [(i, str(reason)) for i, reason, _ in faults]
 
     def _strays(self, batch: Batch) -> Array:
@@ -363,7 +364,7 @@ class Partition:
         later is rejected."""
         self.met, self.strays = self.met + met, self.strays + strays
         self.judged = self.met >= CHECKED
-        if self.strays > TOLERATED:
+        if self.strays > TOLERATED and self.strays * CHECKED > TOLERATED * self.met:
             self.stop(
                 f"partition {self.number} of {self.deployment.topic} holds customers of other partitions"
                 f" ({self.strays} of its first {self.met}): producers and CRM_PARTITIONER must choose alike"

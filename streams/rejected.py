@@ -14,7 +14,7 @@ from typing import NamedTuple
 from models.events import EPOCH, Event, Rejected, decode_one
 from models.kinds import ERASE, TICK
 from streams import kafka, rejects
-from streams.customer import about
+from streams.customer import about, erasures
 from streams.deployment import Deployment
 from streams.rejects import Held, Outgoing, Replayed
 from streams.settings import Settings
@@ -105,7 +105,7 @@ async def replay(
     name = f"{settings.rejected_topic}.replay"
     sender = None if dry else await asyncio.to_thread(kafka.transactional, settings, deployment.partitioner, name)
     # 2. What is accepted now, but for customers who were erased since: nothing brings them back.
-    gone = [await store.erased(p) for p in range(deployment.partitions)]
+    gone = await erasures(store, settings, deployment)
     judge = _Judge(deployment, gone)
     for each in stored(settings, progress):
         judge.take(each, wanted)
@@ -150,14 +150,16 @@ class _Judge:
         except Rejected as error:
             self.outcome.refused[error.reason] += 1
             return
-        if self._erased(held, event):
+        if event.kind == ERASE:  # its customer may have come back since
+            self.outcome.refused["a tombstone: streams erase sends one"] += 1
+        elif self._erased(held, event):
             self.outcome.erased += 1
         else:
             self.accepted[held.origin] = held, event
 
     def _erased(self, held: Held, event: Event) -> bool:
         """Whether the customer was erased and the record is not known to have come after that."""
-        if event.kind in (TICK, ERASE):
+        if event.kind == TICK:
             return False
         home, (partition, offset) = self.deployment.home(event.customer_id), held.origin
         tombstone, _ = self.gone[home].get(self.deployment.erasure(event.customer_id), (-1, None))

@@ -17,6 +17,7 @@ from models.events import encode_event, encode_tick
 from models.kinds import TRADED, WORD_OF
 from models.rows import DAY
 from streams import kafka
+from streams.customer import erasures
 from streams.deployment import Deployment
 from streams.refusal import Refusal
 from streams.settings import Settings
@@ -57,7 +58,7 @@ async def replay(
     frame = frame[frame["occurred_at"] >= cut_off * DAY].sort_values("occurred_at", kind="stable")
     if not len(frame):
         raise ReplayError("the file holds no event from the cut-off on: nothing to replay")
-    erased = await _erased(store, deployment, frame["customer_id"])
+    erased = await _erased(store, settings, deployment, frame["customer_id"])
     frame = frame[~erased]
     if not len(frame):
         return 0, len(erased)
@@ -75,9 +76,11 @@ async def replay(
     return len(frame), int(erased.sum())
 
 
-async def _erased(store: Store, deployment: Deployment, names: "pd.Series[str]") -> "pd.Series[bool]":
+async def _erased(
+    store: Store, settings: Settings, deployment: Deployment, names: "pd.Series[str]"
+) -> "pd.Series[bool]":
     """Mask (n,): whose customer was erased; nothing read from a file brings anybody back."""
-    gone = {hashed for p in range(deployment.partitions) for hashed in await store.erased(p)}
+    gone = {hashed for each in await erasures(store, settings, deployment) for hashed in each}
     return names.isin([name for name in names.unique() if deployment.erasure(name) in gone] if gone else [])
 
 

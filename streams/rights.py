@@ -14,7 +14,7 @@ RIGHTS = {
     "segment": "ZADD ZREM TYPE",
     "changes": "XADD TYPE",
     "training": "HSET HSCAN DEL TYPE",
-    "erased": "HGETALL HSET TYPE",
+    "erased": "HGETALL HGET HSET TYPE",
     "rejected": "HINCRBY TYPE",
     "model": "HGETALL HGET HMGET HSET TYPE",
     "model:<version>": "GET SET DEL",

@@ -17,6 +17,7 @@ from streams.refusal import Refusal
 
 PREFIX = "CRM_"
 SECRETS = ("redis_url", "kafka_password")  # hold passwords: their values are never printed
+PATHS = ("kafka_ca", "kafka_certificate", "kafka_key", "redis_ca")  # what they name holds secrets, or may
 CLOCK, EVENT = f"{PREFIX}CLOCK", "event"  # a setting of before, and its one value that says what holds now
 
 
@@ -104,12 +105,19 @@ class Settings(BaseSettings):
             raise ValueError("say host:port, or several of them with commas between")
         return value
 
+    @field_validator(*PATHS)
+    @classmethod
+    def _path(cls, value: str) -> str:
+        if "\n" in value or "-----BEGIN" in value:
+            raise ValueError("say the path of a file, not what it holds")
+        return value
+
     @field_validator("redis_url")
     @classmethod
     def _url(cls, value: str) -> str:
         try:
             parse_url(value)
-        except ValueError:  # its text may quote a password
+        except (TypeError, ValueError):  # its text may quote a password
             reason = "say redis://host:6379/0, rediss:// or unix://; in a password write %2F for / and %40 for @"
             raise ValueError(reason) from None
         return value
@@ -163,7 +171,7 @@ def load() -> Settings:
         path = os.environ.get(f"{PREFIX}{name.upper()}_FILE")
         if path:
             try:
-                secrets[name] = Path(path).read_text(encoding="utf-8").strip()
+                secrets[name] = path if name in PATHS else Path(path).read_text(encoding="utf-8").strip()
             except OSError as error:
                 raise SettingsError(f"{PREFIX}{name.upper()}_FILE: {error.strerror}: {path}") from None
             except UnicodeDecodeError:
@@ -176,5 +184,16 @@ def load() -> Settings:
         if not wrong["loc"]:  # of several together: it begins with a name
             raise SettingsError(reason) from None
         name = str(wrong["loc"][0])
-        value = "" if name in SECRETS else f"={wrong['input']!r}"
-        raise SettingsError(f"{PREFIX}{name.upper()}{value}: {reason}") from None
+        raise SettingsError(f"{PREFIX}{name.upper()}{_shown(name, wrong['input'])}: {reason}") from None
+
+
+def _shown(name: str, value: Any) -> str:
+    """The value as an error may show it: nothing of a secret, nor what stands before an @ where no user belongs.
+
+    >>> _shown("block", "x"), _shown("redis_url", "redis://:pw@h"), _shown("kafka", "user:pw@h:9092")
+    ("='x'", '', "='...@h:9092'")
+    """
+    if name in (*SECRETS, *PATHS):
+        return ""
+    shown = re.sub("[^,]*@", "...@", value) if isinstance(value, str) else value
+    return f"={shown!r}"

@@ -6,6 +6,7 @@ redis-py must not repeat by itself, for that hides what happened.
 """
 
 import asyncio
+import contextlib
 import random
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -325,7 +326,8 @@ class Store:
     async def connect_anew(self) -> None:
         """Drops the connections that nobody uses, for another server may have the address by now, or the primary may be
         another. Those in use find that out for themselves."""
-        await self.redis.connection_pool.disconnect(inuse_connections=False)
+        with contextlib.suppress(exceptions.RedisError, OSError):  # TLS takes leave of a server that may not answer
+            await self.redis.connection_pool.disconnect(inuse_connections=False)
 
     async def warnings(self) -> list[str]:
         """What of this server's settings may lose data, a line each; nothing of what it does not tell."""

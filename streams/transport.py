@@ -134,7 +134,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     async def _some(self, consumer: Any, tp: TP, room: int) -> list[Any]:
         """Up to `full` records, and no more bytes than `room` by the mean size of those taken before."""
         found: list[Any] = []
-        size, asked = 0, TASTE
+        size, asked = 0, max(1, min(TASTE, room >> 20))  # a record may have a megabyte
         while asked > 0:
             more = (await super()._fetch_records(consumer, {tp}, timeout=0, max_records=asked)).get(tp, [])
             found += more
@@ -205,6 +205,8 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         self.owner.revoked(revoked)
+        for tp in revoked:
+            self.waiting.pop(tp, None)
         await super().on_partitions_revoked(revoked)
 
     async def perform_seek(self) -> None:

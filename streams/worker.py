@@ -21,7 +21,7 @@ from aiokafka import errors
 from faust.types import TP
 from redis.exceptions import RedisError
 
-from models.events import encode_tick
+from models.events import FUTURE, encode_tick
 from models.rows import DAY
 from streams import answers, ending, kafka, security, status, trainer
 from streams.console import say, stop
@@ -192,7 +192,8 @@ class Worker:
             standing = await self.app.consumer.standing_of(self.tp(part.number))
             if standing is not None:
                 self._astray(part, standing.position)
-                if line := self.open.seen(part.number, standing.stable, standing.end, time.monotonic()):
+                line = self.open.seen(part.number, standing.stable, standing.end, time.monotonic())
+                if line and not self.outage.lasts:
                     say(line)
 
     def _astray(self, part: Partition, position: int) -> None:
@@ -215,8 +216,10 @@ class Worker:
                 continue
             self.ticked = {k: v for k, v in self.ticked.items() if k[1] >= target} | {key: now}
             at = target * DAY + self.grace
+            # Sent now, for the topic may refuse records that say they are old; or as late as it is no future.
+            sent = max(int(time.time() * 1000), -((FUTURE - at) // 1000))
             await self.sender.send(
-                [Outgoing(self.deployment.topic, None, encode_tick(at), partition=part.number, timestamp=at // 1000)]
+                [Outgoing(self.deployment.topic, None, encode_tick(at), partition=part.number, timestamp=sent)]
             )
 
     async def watch(self) -> None:

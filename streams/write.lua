@@ -24,7 +24,7 @@ for _, entry in ipairs(block.entries) do uses[prefix .. ':training:' .. p .. ':'
 for _, change in ipairs(block.changes) do
   if change[2] ~= '' then uses[prefix .. ':segment:' .. change[2] .. ':' .. p] = {'zset', 'ZADD', 'ZREM'} end
 end
-if #block.erased > 0 then uses[prefix .. ':erased:' .. p] = {'hash', 'HSET'} end
+if #block.erased > 0 then uses[prefix .. ':erased:' .. p] = {'hash', 'HGET', 'HSET'} end
 for key, use in pairs(uses) do
   local found = redis.call('TYPE', key).ok
   if found ~= use[1] and found ~= 'none' then return redis.error_reply('WRONGTYPE ' .. key .. ' is no ' .. use[1]) end
@@ -81,7 +81,12 @@ for i, entry in ipairs(block.entries) do
 end
 
 -- Erased customers leave nothing but a keyed hash, so that a rebuild does not seed them again.
-for _, erased in ipairs(block.erased) do redis.call('HSET', prefix .. ':erased:' .. p, erased[2], erased[3]) end
+for _, erased in ipairs(block.erased) do
+  local kept = redis.call('HGET', prefix .. ':erased:' .. p, erased[2]) or '-1'
+  if tonumber(string.match(kept, '^-?%d+')) <= tonumber(string.match(erased[3], '^%d+')) then  -- a rebuild meets older ones
+    redis.call('HSET', prefix .. ':erased:' .. p, erased[2], erased[3])
+  end
+end
 
 -- Segment sets by customer_value: whoever moved or is erased leaves the old one, before anybody comes to a new one.
 for _, change in ipairs(block.changes) do

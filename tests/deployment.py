@@ -22,7 +22,7 @@ from streams.serving import Serving
 from streams.settings import Settings
 from streams.store import Store, connect
 
-UNSURE = (b"duplicate", b"before_first_purchase", b"late")  # counts that a crash or a rebuild may change
+UNSURE = (b"duplicate", b"before_first_purchase", b"late", b"erased")  # counts that a crash or a rebuild may change
 WALL = (b"scored_at", b"token", b"counted", b"erasure_key")  # what no two runs have in common
 Event = Callable[[], Awaitable[None]]
 

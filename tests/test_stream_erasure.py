@@ -213,3 +213,21 @@ def test_the_rows_of_many_erased_customers_are_taken_again(play: Play) -> None:
         assert len(part.table) == 2
 
     play(scenario)
+
+
+def test_a_rebuild_that_breaks_off_between_two_tombstones_brings_nobody_back(play: Play, shop: Path) -> None:
+    """Mutation caught: the first of two tombstones, met again, kept in place of the last."""
+
+    async def scenario(world: World) -> None:
+        world.log.erase("ann", T0)
+        world.log.buy("ann", T0)
+        world.log.erase("ann", T0)
+        await world.catch_up(await world.located())
+        last = world.redis.hgetall(world.store.keys.erased(0))
+        await rebuild.rebuild(world.store, world.topic, Kept(shop), lambda _: None)
+        await world.catch_up(await world.located(), 1)
+        assert world.redis.hgetall(world.store.keys.erased(0)) == last
+        await world.catch_up(await world.located(), 2)
+        assert world.customer("ann") == {}
+
+    play(scenario, shop)

@@ -122,7 +122,8 @@ def clean(
     usable = Spill(None if policy.compares_customers else scratch)
     told: list[Told] = []
     for file in opened:
-        what, lines, of_file = _file(file, found[file.number], plan, usable, partial(_tell, progress, done, total))
+        tell = partial(_tell, progress, done, total)
+        what, lines, of_file = _file(file, found[file.number], plan, usable, tell, END * SECOND if now is None else now)
         tally, notes, done, told = tally + what, [*notes, *lines], done + file.size, [*told, of_file]
     if not tally[0]:
         raise _nothing(opened, tally, policy)
@@ -141,6 +142,8 @@ def ends(told: Sequence[Told], now: int) -> int:
     ([7, 8], 7, 7)
     """
     last = max(file.last for file in told)
+    if last < 0:  # all of it is still to come
+        return now // DAY
     found = last // DAY if any(file.timed for file in told) else (last + DAY // 2) // DAY + 1
     return min(found, now // DAY)
 
@@ -151,9 +154,10 @@ def _tell(progress: Callable[[int, int], None] | None, done: int, total: int, po
 
 
 def _file(
-    file: File, written: Formats, plan: Plan, usable: Spill, progress: Callable[[int], object]
+    file: File, written: Formats, plan: Plan, usable: Spill, progress: Callable[[int], object], now: int
 ) -> tuple[Ints, list[Line], Told]:
-    """(rows by what became of them, notes, what is known now that all is read); `usable` gets the usable events."""
+    """(rows by what became of them, notes, what is known now that all is read); `usable` gets the usable events. now:
+    what comes later is no last event."""
     before, timed, stamped, last, filled, there = 0, False, False, -1, Counter[str](), Counter[str]()
     tally, whole = np.zeros(6 + len(plan.policy.dropped), np.int64), set(IDS) & file.at.keys()
     for block, position in files.blocks(file):
@@ -163,7 +167,8 @@ def _file(
         there.update({name: len(found.usable) - found.usable[name].null_count for name in whole})
         before, tally, filled = before + len(block[0]), tally + found.what, filled + found.filled
         timed, stamped = timed or found.timed, stamped or found.stamped
-        last = max(last, int(found.usable["occurred_at"].to_numpy().max(initial=-1)))
+        times = found.usable["occurred_at"].to_numpy()
+        last = max(last, int(times[times <= now].max(initial=-1)))
         progress(position)
     sort = f"{file.encoding}, separated by {file.delimiter!r}" if file.delimiter else "Parquet"
     notes = [Line("decode", "", f"told: {file.path.name}: {sort}", before), *written.notes(before)]

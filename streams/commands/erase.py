@@ -57,16 +57,22 @@ def erase(
                 click.echo(f"{hashed}  {when or 'time not kept':24}  {topic.name}:{partition}:{offset}")
             return
         who = Customer(store, deployment, customer)
+        fresh = receipt and receipt.with_name(receipt.name + ".new")
+        if fresh:
+            fresh.touch()  # what cannot be written is refused before anything is sent
         asked = job.Asked(histories, not no_wait, not no_log)
         progress, task = bar("erasing", None)
         with progress:
             told = await job.erase(store, settings, topic, who, asked, lambda: progress.advance(task))
         text = json.dumps(told, indent=2)
-        if receipt is None:
+        if receipt is None or fresh is None:
             click.echo(text)
-        else:
-            fresh = receipt.with_name(receipt.name + ".new")
+            return
+        try:
             fresh.write_text(text + "\n")
             fresh.replace(receipt)
+        except OSError:
+            click.echo(text)  # nobody could make it again
+            raise
 
     sys.exit(run(work))

@@ -32,6 +32,8 @@ def publish(directory: Path) -> None:
 
         progress, task = bar("publishing", len(kept.names))
         where = await topic(settings)
+        for line in where.warnings():
+            click.echo(f"warning: {line}", err=True)
         with progress:
             version = await job.publish(store, settings, where, kept, functools.partial(progress.advance, task))
         click.echo(f"published: model {version}, {len(kept.names):,} customers in the history")

@@ -31,6 +31,8 @@ def rebuild(history: Path) -> None:
         from streams import rebuild as job
 
         where = await topic(settings)
+        for line in where.warnings():
+            click.echo(f"warning: {line}", err=True)
         progress, task = bar("seeding", len(kept.names))
         with progress:
             await job.rebuild(store, where, kept, functools.partial(progress.advance, task))

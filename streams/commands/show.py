@@ -23,7 +23,10 @@ def show(customer: str) -> None:
     """
 
     async def work(store: "Store", _: "Settings") -> int:
-        fields = await store.customer(customer)
+        try:
+            fields = await store.customer(customer)
+        except UnicodeEncodeError:  # no id
+            fields = {}
         if not fields:
             click.echo(f"{customer}: unknown; customers begin with their first purchase", err=True)
             return 1
