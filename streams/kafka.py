@@ -367,17 +367,7 @@ def _produce(sender: Producer, record: Outgoing, delivered: Any) -> None:
 def read(settings: Settings, partition: int, start: int, end: int, topic: str = "") -> Iterator[Message]:
     """The records at offsets [start, end) of a partition of a topic, by default that of the events."""
     topic = topic or settings.events_topic
-    consumer = Consumer(
-        _config(
-            settings,
-            {
-                "group.id": settings.group,
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "error",
-            },
-        )
-    )
+    consumer = Consumer(_config(settings, {**READER, "group.id": settings.group, "enable.partition.eof": True}))
     try:
         consumer.assign([TopicPartition(topic, partition, start)])
         reached, until = start, time.monotonic() + WAIT
