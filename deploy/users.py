@@ -23,7 +23,8 @@ def password(path: Path) -> str:
 
 def make(directory: Path, address: str) -> None:
     """Writes secrets/users.acl, and for each user NAME (the password) and NAME.url; address: host:port of Redis."""
-    directory.mkdir(mode=0o700, exist_ok=True)
+    directory.mkdir(exist_ok=True)
+    directory.chmod(0o700)  # one that was there, too: its files are readable, for containers have other users
     rules = (HERE / "users.acl").read_text()
     for user in USERS:
         shown = password(directory / user)

@@ -5,6 +5,7 @@ and the notes that say so in one Kafka transaction: what broke off has sent noth
 """
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -181,11 +182,17 @@ def _records(settings: Settings, accepted: list[tuple[Held, Event]]) -> Iterator
 
 # ---- how it is told --------------------------------------------------------------------------------------------------
 def moment(ms: int) -> str:
-    """ISO 8601 in UTC.
+    """ISO 8601 in UTC; of a time that no calendar has, the number.
 
-    >>> moment(1_700_000_000_007)
-    '2023-11-14T22:13:20.007Z'
+    >>> moment(1_700_000_000_007), moment(1_700_000_000_000_000_000)
+    ('2023-11-14T22:13:20.007Z', '1700000000000000000 ms')
     """
+    with contextlib.suppress(OverflowError):
+        return _moment(ms)
+    return f"{ms} ms"
+
+
+def _moment(ms: int) -> str:
     return f"{EPOCH + timedelta(milliseconds=ms):%Y-%m-%dT%H:%M:%S}.{ms % 1000:03}Z"
 
 

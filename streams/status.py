@@ -23,9 +23,9 @@ def read(path: Path) -> tuple[float, dict[int, str]] | None:
     """(seconds since it was written, life of each partition held); None where no worker wrote."""
     try:
         found = json.loads(path.read_text())
-    except FileNotFoundError:
+        return time.time() - found["at"], {int(number): life for number, life in found["partitions"].items()}
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):  # none, or not what a worker wrote
         return None
-    return time.time() - found["at"], {int(number): life for number, life in found["partitions"].items()}
 
 
 def wrong(found: tuple[float, Mapping[int, str]] | None) -> Iterator[str]:

@@ -37,6 +37,7 @@ def publish(directory: Path) -> None:
         with progress:
             version = await job.publish(store, settings, where, kept, functools.partial(progress.advance, task))
         click.echo(f"published: model {version}, {len(kept.names):,} customers in the history")
-        click.echo(f"the history ended {job.age(kept.artefact):,} days ago: from there on the topic must hold all")
+        age = f"the history ended {job.age(kept.artefact):,} days ago"
+        click.echo(f"{age}: from there on the topic must hold all" if version.startswith("1-") else age)
 
     sys.exit(run(work))

@@ -45,7 +45,7 @@ async def _checked(store: "Store", settings: "Settings") -> "tuple[Deployment, i
     rejects have: a doubt ends it."""
     import asyncio
 
-    from streams import kafka
+    from streams import kafka, status
     from streams import settings as settings_module
     from streams.console import say
 
@@ -53,6 +53,8 @@ async def _checked(store: "Store", settings: "Settings") -> "tuple[Deployment, i
         say(f"warning: {line}")
     for line in await store.warnings():
         say(f"warning: {line}")
+    if settings.status:
+        status.write(Path(settings.status), {})  # what cannot be written is said now, not passed over each second
     deployment = await store.deployment()
     now = await topic(settings)
     deployment.check(settings, now.id, now.partitions)
