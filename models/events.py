@@ -169,7 +169,7 @@ def _fields(value: bytes) -> dict[str, msgspec.Raw]:
     except UnicodeDecodeError as error:
         raise Rejected(Reason.not_json, f"the value is not UTF-8 at byte {error.start}") from None
     except msgspec.DecodeError as error:
-        raise Rejected(Reason.not_json, f"the value is not one JSON object: {error}") from None
+        raise Rejected(Reason.not_json, f"the value is not one JSON object in UTF-8: {error}") from None
 
 
 def _too_deep(value: bytes) -> bool:

@@ -41,7 +41,8 @@ ROOT = Path(__file__).parent.parent
 DOCUMENT = (ROOT / "docs" / "report.md").read_text()
 SCRIPT = "<script>alert(1)</script>"
 DAYS, START = 140, 19_700
-OPTIONS = ("--models", "all", "--discount-rate", "0.2", "--min-confidence", "0.5")
+UNTIL = str(np.datetime64(START + DAYS, "D"))  # the whole of the shop's history
+OPTIONS = ("--models", "all", "--discount-rate", "0.2", "--min-confidence", "0.5", "--until", UNTIL)
 A4 = 688  # pixels between the margins of style.css
 NAMES = [part.title for part in PARTS]
 
@@ -352,7 +353,7 @@ def test_each_command_writes_what_the_report_shows(shop: Shop, tmp_path: Path) -
         ("stock",): mining.stock(shop, len).frame,
     }
     for options, table in shown.items():
-        done = CliRunner().invoke(main, [*options, "--history", str(history), "--out", str(out)])
+        done = CliRunner().invoke(main, [*options, "--until", UNTIL, "--history", str(history), "--out", str(out)])
         assert done.exit_code == 0, done.output
         written = pd.read_csv(out, dtype={"customer_id": str, "product_id": str})
         pd.testing.assert_frame_equal(written, table, check_dtype=False, rtol=0, atol=5.1e-5)
