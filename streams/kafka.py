@@ -100,7 +100,7 @@ class Topic:
 
 
 Config = dict[str, str | int | float | bool]
-READER: Config = {"enable.auto.commit": False, "auto.offset.reset": "error"}  # it writes nothing, and skips nothing
+READER: Config = {"enable.auto.commit": False, "auto.offset.reset": "error"}
 
 
 def _config(settings: Settings, more: Config | None = None) -> Config:
@@ -142,13 +142,19 @@ def describe(settings: Settings) -> Topic:
     with _asked(settings, name):
         found = admin.describe_topics(TopicCollection([name]), request_timeout=WAIT)[name].result(WAIT + 1)
         config = _settings_of(admin, name)
-        consumer = Consumer(_config(settings, {**READER, "group.id": settings.group}))
-        try:
-            tps = [TopicPartition(name, p) for p in range(len(found.partitions))]
-            bounds = [_bounds(consumer, tp) for tp in tps]
-        finally:
-            consumer.close()
+        with _reader(settings) as consumer:
+            bounds = [_bounds(consumer, TopicPartition(name, p)) for p in range(len(found.partitions))]
     return Topic(name, str(found.topic_id), bounds, config)
+
+
+@contextlib.contextmanager
+def _reader(settings: Settings, **more: str | bool) -> Iterator[Consumer]:
+    """A consumer that joins no group, writes nothing and skips nothing."""
+    consumer = Consumer(_config(settings, {**READER, "group.id": settings.group, **more}))
+    try:
+        yield consumer
+    finally:
+        consumer.close()
 
 
 @contextlib.contextmanager
@@ -169,15 +175,11 @@ def _asked(settings: Settings, topic: str) -> Iterator[None]:
 
 def bounds(settings: Settings, topic: str) -> list[tuple[int, int]]:
     """Of each partition of a topic (first offset held, the one after the last that is committed)."""
-    with _asked(settings, topic):
-        consumer = Consumer(_config(settings, {**READER, "group.id": settings.group}))
-        try:
-            found = consumer.list_topics(topic, WAIT).topics[topic]
-            if found.error is not None:
-                raise KafkaException(found.error)
-            return [_bounds(consumer, TopicPartition(topic, p)) for p in sorted(found.partitions)]
-        finally:
-            consumer.close()
+    with _asked(settings, topic), _reader(settings) as consumer:
+        found = consumer.list_topics(topic, WAIT).topics[topic]
+        if found.error is not None:
+            raise KafkaException(found.error)
+        return [_bounds(consumer, TopicPartition(topic, p)) for p in sorted(found.partitions)]
 
 
 def _bounds(consumer: Consumer, tp: TopicPartition) -> tuple[int, int]:
@@ -367,8 +369,7 @@ def _produce(sender: Producer, record: Outgoing, delivered: Any) -> None:
 def read(settings: Settings, partition: int, start: int, end: int, topic: str = "") -> Iterator[Message]:
     """The records at offsets [start, end) of a partition of a topic, by default that of the events."""
     topic = topic or settings.events_topic
-    consumer = Consumer(_config(settings, {**READER, "group.id": settings.group, "enable.partition.eof": True}))
-    try:
+    with _reader(settings, **{"enable.partition.eof": True}) as consumer:
         consumer.assign([TopicPartition(topic, partition, start)])
         reached, until = start, time.monotonic() + WAIT
         while reached < end:
@@ -379,8 +380,6 @@ def read(settings: Settings, partition: int, start: int, end: int, topic: str = 
                     yield message
             if time.monotonic() > until:
                 raise KafkaProblem(f"{topic}:{partition}: nothing came for {WAIT:.0f} s: is Kafka up?")
-    finally:
-        consumer.close()
 
 
 def _reached(message: Message, end: int) -> int:

@@ -16,6 +16,7 @@ import redis
 from click.testing import CliRunner
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
+from shops import T0
 
 from models.events import encode_event
 from models.rows import DAY
@@ -118,6 +119,14 @@ class Running:
         """One that chooses partitions as the deployment does."""
         own = {"bootstrap.servers": self.settings.kafka, "partitioner": "murmur2_random"}
         return Producer(own | security.librdkafka(self.settings) | config)
+
+    def bought(self, *customers: str) -> None:
+        """Sends a purchase of each."""
+        producer = self.producer()
+        for customer in customers:
+            key, value, timestamp = purchase(customer, f"of-{customer}", T0)
+            producer.produce(self.name, value, key, timestamp=timestamp)
+        producer.flush()
 
     def offset(self, partition: int = 0) -> int:
         """Where the partition stands."""

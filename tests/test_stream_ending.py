@@ -9,19 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from running import HERE, Running, purchase, running
-from shops import T0
+from running import HERE, running
 
 from demo import services
 from streams.outage import Outage
-
-
-def bought(deployment: Running, *customers: str) -> None:
-    producer = deployment.producer()
-    for customer in customers:
-        key, value, timestamp = purchase(customer, f"of-{customer}", T0)
-        producer.produce(deployment.name, value, key, timestamp=timestamp)
-    producer.flush()
 
 
 @pytest.mark.e2e
@@ -33,7 +24,7 @@ def test_an_outage_is_two_lines_and_holds_no_end_up(nobody: Path, tmp_path: Path
         running(kafka.address, valkey.url, nobody, tmp_path, partitions=2) as deployment,
     ):
         workers = [deployment.worker(), deployment.worker()]
-        bought(deployment, "ann", "bob")
+        deployment.bought("ann", "bob")
         home = [sum(deployment.home(name) == p for name in ("ann", "bob")) for p in range(2)]
         deployment.reaches(*home)
         os.kill(kafka.pid, signal.SIGSTOP)
@@ -42,7 +33,7 @@ def test_an_outage_is_two_lines_and_holds_no_end_up(nobody: Path, tmp_path: Path
         assert workers[0].stop() == 0
         os.kill(kafka.pid, signal.SIGCONT)
         workers[1].says("Kafka answers again")
-        bought(deployment, "cid")
+        deployment.bought("cid")
         deployment.reaches(*(n + (deployment.home("cid") == p) for p, n in enumerate(home)))
         os.kill(valkey.pid, signal.SIGSTOP)
         os.killpg(kafka.pid, signal.SIGKILL)
@@ -88,7 +79,7 @@ def test_a_pipe_that_nobody_reads_ends_nothing(
             for pipe in (worker.stdout, worker.stderr):
                 assert pipe is not None
                 pipe.close()
-            bought(deployment, "ann")
+            deployment.bought("ann")
             deployment.reaches(1)
             worker.terminate()
             assert worker.wait(60) == 0

@@ -97,7 +97,7 @@ def test_hostile_messages(kafka: str, valkey: services.Valkey, nobody: Path, tmp
 
 @pytest.mark.soak
 def test_a_million_hostile_messages(kafka: str, valkey: services.Valkey, nobody: Path, tmp_path: Path) -> None:
-    """The same a million times, in ten parts; memory stays flat from the second on."""
+    """The same a million times."""
     with running(kafka, valkey.url, nobody, tmp_path, partitions=PARTITIONS) as deployment:
         play(deployment, list(messages(1_000_000, 2, T0, deployment.home, PARTITIONS)))
 

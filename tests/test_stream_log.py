@@ -16,7 +16,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 from deployment import Play, Stopped, World
-from running import Running, purchase, running
+from running import Running, running
 from shops import T0
 
 from demo import services
@@ -70,14 +70,6 @@ CHANGES: dict[Callable[[Running], None], str] = {
 }
 
 
-def bought(deployment: Running, *customers: str) -> None:
-    producer = deployment.producer()
-    for customer in customers:
-        key, value, timestamp = purchase(customer, f"of-{customer}", T0)
-        producer.produce(deployment.name, value, key, timestamp=timestamp)
-    producer.flush()
-
-
 @pytest.mark.e2e
 def test_a_topic_that_changes_under_a_running_worker_ends_it(
     kafka: str, valkey: services.Valkey, nobody: Path, tmp_path: Path
@@ -86,7 +78,7 @@ def test_a_topic_that_changes_under_a_running_worker_ends_it(
     with contextlib.ExitStack() as stack:
         worlds = {change: stack.enter_context(running(kafka, valkey.url, nobody, tmp_path)) for change in CHANGES}
         for world in worlds.values():
-            bought(world, "ann")
+            world.bought("ann")
             world.worker()
         for world in worlds.values():
             world.reaches(1)
@@ -113,7 +105,7 @@ def test_a_topic_that_changes_under_a_running_worker_ends_it(
 def test_verify_says_what_it_cannot_verify(kafka: str, valkey: services.Valkey, nobody: Path, tmp_path: Path) -> None:
     """Records behind the guard are gone. Mutation caught: their customers called wrong."""
     with running(kafka, valkey.url, nobody, tmp_path) as deployment:
-        bought(deployment, *(f"c{n}" for n in range(40)))
+        deployment.bought(*(f"c{n}" for n in range(40)))
         deployment.worker()
         deployment.reaches(40)
         deployment.admin.delete_records([TopicPartition(deployment.name, 0, 30)])[

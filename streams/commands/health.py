@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streams.commands.common import run, topic
+from streams.commands.common import deployed, run
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -32,9 +32,7 @@ def health() -> None:
         if not settings.status:
             raise Refusal("CRM_STATUS is not set: give worker and health the same file")
         found = status.read(Path(settings.status))
-        deployment, now = await store.deployment(), await topic(settings)
-        deployment.check(settings, now.id, now.partitions)
-        now.check()
+        _, now = await deployed(store, settings)
         for line in [*now.warnings(), *await store.warnings()]:
             click.echo(f"warning: {line}")
         if wrong := list(status.wrong(found)):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streams.commands.common import run, topic
+from streams.commands.common import deployed, run
 
 if TYPE_CHECKING:
     from streams.deployment import Deployment
@@ -55,10 +55,7 @@ async def _checked(store: "Store", settings: "Settings") -> "tuple[Deployment, i
         say(f"warning: {line}")
     if settings.status:
         status.write(Path(settings.status), {})  # what cannot be written is said now, not passed over each second
-    deployment = await store.deployment()
-    now = await topic(settings)
-    deployment.check(settings, now.id, now.partitions)
-    now.check()
+    deployment, now = await deployed(store, settings)
     for line in now.warnings():
         say(f"warning: {line}")
     return deployment, await asyncio.to_thread(kafka.room_of_rejects, settings)
