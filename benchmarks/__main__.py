@@ -64,6 +64,10 @@ def product(where: run.Deployment, events: int) -> dict[str, float]:
     end = backlog(where, traffic.erasing(traffic.records(events // 5, later + int(DAYS * DAY), DAYS, 6, VISIT)))
     with where.process("streams", "worker"):
         erasing = run.rate(lambda: sum(where.offsets()), end)
+    console.print("one worker drains a backlog of rejects", style="dim")
+    end = backlog(where, traffic.spoilt(traffic.records(events // 2, later + int(2 * DAYS * DAY), DAYS, 7, VISIT)))
+    with where.process("streams", "worker"):
+        rejecting = run.rate(lambda: sum(where.offsets()), end)
     console.print("verify", style="dim")
     if "wrong: 0" not in where.command("streams", "verify", "--history", str(where.directory)):
         raise run.BenchmarkError("verify found wrong customers")
@@ -71,6 +75,7 @@ def product(where: run.Deployment, events: int) -> dict[str, float]:
         "rate": rate,
         "rate_single": dear,
         "rate_erasing": erasing,
+        "rate_rejecting": rejecting,
         "p50_ms": float(np.percentile(latency, 50)),
         "p99_ms": float(np.percentile(latency, 99)),
     }
@@ -118,6 +123,7 @@ def main() -> int:
         ("product, one worker, events/s", f"{results['product']['rate']:,.0f}"),
         ("the same, visits of one event", f"{results['product']['rate_single']:,.0f}"),
         ("one tombstone in three records, records/s", f"{results['product']['rate_erasing']:,.0f}"),
+        ("rejects, nothing else, records/s", f"{results['product']['rate_rejecting']:,.0f}"),
         ("per-event Faust + river + redis, events/s", f"{results['per_event']['rate']:,.0f}"),
         ("ratio", f"{ratio:.1f} x"),
         (f"arrival to readable at {LATENCY_RATE:,} events/s, p50", f"{results['product']['p50_ms']:.1f} ms"),

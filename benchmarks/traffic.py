@@ -75,6 +75,18 @@ def erasing(log: Iterator[Record]) -> Iterator[Record]:
             yield record[0], None, record[2]
 
 
+def spoilt(log: Iterator[Record]) -> Iterator[Record]:
+    """The log as a producer sends it who does all of it wrong: cut in two, of a type of its own, under another key."""
+    for i, (key, value, timestamp) in enumerate(log):
+        text = value or b""
+        ways = (
+            (key, text[: len(text) // 2]),
+            (key, text.replace(b'"event_type":"', b'"event_type":"my-')),
+            (key + b"@", text),
+        )
+        yield *ways[i % len(ways)], timestamp
+
+
 def send(producer: Producer, topic: str, log: Iterator[Record]) -> int:
     """Sends the whole log as fast as it goes; returns the bytes of its keys and values."""
     total = 0

@@ -24,14 +24,14 @@ Change = tuple[bytes, dict[str, str]]  # its id in the stream, its fields
 
 
 class _Who(msgspec.Struct):
-    customer_id: str
+    customer_id: str | int
 
 
-def named(value: bytes) -> str | None:
-    """The customer_id of a record's value; None where it names nobody.
+def named(value: bytes) -> str | int | None:
+    """The customer_id of a record's value, which is a reject's if it is a number; None where it names nobody.
 
-    >>> named(b'{"customer_id":"c1","quantity":0}'), named(b'{"customer_id":7}')
-    ('c1', None)
+    >>> named(b'{"customer_id":"c1","quantity":0}'), named(b'{"customer_id":7}'), named(b'{"customer_id":null}')
+    ('c1', 7, None)
     """
     try:
         return msgspec.json.decode(value, type=_Who).customer_id
@@ -45,6 +45,8 @@ def about(customer_id: str, key: bytes | None, value: bytes | None) -> bool:
 
     >>> about("c1", b"c1", None), about("c1", b"x", b'{"customer_id":"c1"}'), about("c1", b"x", b'{"customer_id":"c1"')
     (True, True, True)
+    >>> about("7", b"x", b'{"customer_id":7}')
+    True
     >>> about("c1", b"c2", b'{"customer_id":"c2","note":"c1"}'), about("c1", b"c2", None)
     (False, False)
     """
@@ -54,7 +56,7 @@ def about(customer_id: str, key: bytes | None, value: bytes | None) -> bool:
     if value is None or (mine not in value and b"\\" not in value):
         return False
     found = named(value)
-    return found == customer_id if found is not None else b'"%b"' % mine in value
+    return str(found) == customer_id if found is not None else b'"%b"' % mine in value
 
 
 def in_log(

@@ -63,13 +63,14 @@ class Deployment:
 
     def check(self, settings: Settings, topic_id: str, partitions: int) -> None:
         """That settings and topic are as they were at the first publish. Raises DeploymentError."""
+        added = f", for those from {self.partitions} on were added" if partitions > self.partitions else ""
         same = {
             "topic": (settings.events_topic, "set CRM_EVENTS_TOPIC to it, or use another CRM_PREFIX"),
             "topic_id": (
                 topic_id,
                 "the topic was deleted and made anew: restore it, or publish anew under another CRM_PREFIX",
             ),
-            "partitions": (partitions, "customers would move: publish anew with another CRM_PREFIX and topic"),
+            "partitions": (partitions, f"customers would move{added}: publish anew with another CRM_PREFIX and topic"),
             "partitioner": (settings.partitioner, "set CRM_PARTITIONER to it"),
             "grace": (
                 self.grace if settings.grace is None else settings.grace,

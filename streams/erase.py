@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from models import handover
-from models.rows import load_rows
+from models.rows import NEVER, load_rows
 from streams import kafka, rejected
 from streams.compose import ERASED
 from streams.customer import Change, Customer, in_log
+from streams.customer import erasures as customer_erasures
 from streams.deployment import Deployment, GuardState
 from streams.kafka import Topic
 from streams.refusal import Refusal
@@ -23,27 +24,28 @@ from streams.settings import Settings
 from streams.store import Store
 
 PATIENCE = 120.0  # seconds in which a partition does not move
-AGAIN = "run `streams erase` again to clean the rest"
+AGAIN = "run `streams erase --again` to clean the rest"
 PURGE = "yours to purge: docs/operations.md says how"
 Progress = Callable[[], None]
 
 
 class Tombstone(NamedTuple):
-    """Where it stands in the log; at: its timestamp, in ms."""
+    """Where it stands in the log; at: its timestamp, in ms, None if it was not kept."""
 
     partition: int
     offset: int
-    at: int
+    at: int | None
 
 
 class Asked(NamedTuple):
     """histories: DIRs and cleaned histories to look into; wait: until the partition has passed the tombstone; log:
-    count what the events topic holds, too.
+    count what the events topic holds, too; again: clean up behind the last tombstone, and send none.
     """
 
     histories: Sequence[Path] = ()
     wait: bool = True
     log: bool = True
+    again: bool = False
 
 
 class Place(NamedTuple):
@@ -60,16 +62,31 @@ class Place(NamedTuple):
 
 
 async def erase(
-    store: Store, settings: Settings, topic: Topic, customer: Customer, asked: Asked, progress: Progress
+    store: Store,
+    settings: Settings,
+    topic: Topic,
+    customer: Customer,
+    asked: Asked,
+    progress: Progress,
+    told: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Erases the customer; the receipt. Raises Refusal, before anything is sent where a history cannot be read."""
+    """Erases the customer; the receipt. `told` of the tombstone as soon as it stands.
+
+    Raises Refusal, before anything is sent where a history cannot be read.
+    """
     # 1. What can be refused, and what is held now: it is gone once the tombstone is passed.
     elsewhere = [place for path in asked.histories for place in _history(path, customer.id)]
     held = await _held(customer)
     # 2. From here on the customer is erased, whatever becomes of this process.
-    tombstone = await asyncio.to_thread(_sent, settings, customer)
+    if asked.again:
+        tombstone = await _last(store, settings, customer)
+    else:
+        tombstone = await asyncio.to_thread(_sent, settings, customer)
+    if await _since(customer, tombstone):  # what is held is of whoever came back
+        held = dict.fromkeys(held, 0)
     # 3. A worker has written that the customer is gone, and writes no more that came before.
     place = f"{topic.name}:{tombstone.partition}:{tombstone.offset}"
+    told(f"the tombstone stands at {place}; should this break off, {AGAIN}")
     if asked.wait:
         await _passed(store, place, tombstone, progress)
     # 4. What no worker cleans; what nobody can clean is named.
@@ -82,7 +99,7 @@ async def erase(
     ]
     return {
         "customer": customer.hashed,
-        "erased_at": rejected.moment(tombstone.at),
+        "erased_at": None if tombstone.at is None else rejected.moment(tombstone.at),
         "tombstone": place,
         "passed": asked.wait,
         "places": [place._asdict() for place in places],
@@ -99,6 +116,15 @@ async def erasures(store: Store, deployment: Deployment) -> list[tuple[int, int,
 
 
 # ---- the tombstone ---------------------------------------------------------------------------------------------------
+async def _last(store: Store, settings: Settings, customer: Customer) -> Tombstone:
+    """Raises Refusal where there is none."""
+    passed_or_not = await customer_erasures(store, settings, customer.deployment)
+    found = passed_or_not[customer.partition].get(customer.hashed)
+    if found is None:
+        raise Refusal("--again: no tombstone of this customer is known: run it without")
+    return Tombstone(customer.partition, *found)
+
+
 def _sent(settings: Settings, customer: Customer) -> Tombstone:
     record = Outgoing(settings.events_topic, customer.id.encode(), None, partition=customer.partition)
     stands: list[Tombstone] = []
@@ -136,12 +162,18 @@ async def _held(customer: Customer) -> dict[str, int]:
     return {"customer": int(bool(hashed)), "state": int(state is not None), "segment": len(await customer.segments())}
 
 
+async def _since(customer: Customer, tombstone: Tombstone) -> bool:
+    """Whether the customer who is held now began after the tombstone."""
+    state = await customer.state()
+    return state is not None and bool(load_rows([state])[0]["seen"] > tombstone.offset)
+
+
 async def _written(
     store: Store, customer: Customer, before: dict[str, int], tombstone: Tombstone, passed: bool
 ) -> list[Place]:
     """What the write that passed the tombstone removed; who came since is somebody else under the same id."""
-    left, state = await _held(customer), await customer.state()
-    new = passed and state is not None and load_rows([state])[0]["seen"] > tombstone.offset
+    left = await _held(customer)
+    new = passed and await _since(customer, tombstone)
     note = "" if passed else f"goes when a worker passes the tombstone; then {AGAIN}"
     note = "a new customer of this id has begun since" if new else note
     return [
@@ -152,11 +184,13 @@ async def _written(
 
 async def _cleaned(store: Store, customer: Customer, tombstone: Tombstone, passed: bool) -> list[Place]:
     """What workers leave: closed examples, which would be learned from again, and changes that were announced."""
-    examples, changes = await customer.examples(), await customer.changes()
+    changes = await customer.changes()
+    end = NEVER if tombstone.at is None else tombstone.at // 86_400_000 + 1  # whoever came back learns anew
+    examples = [day for day in await customer.examples() if day <= end]
     told = [change for change in changes if _before(change, tombstone)]
     last = sum(change["to"] == ERASED for _, change in changes)
     note = "" if passed else f"when a worker has passed the tombstone, {AGAIN}"
-    taught = await customer.forget_examples([*examples]) if passed else 0
+    taught = await customer.forget_examples(examples) if passed else 0
     forgotten = await customer.forget_changes([at for at, _ in told]) if passed else 0
     return [
         Place(store.keys.of_kind("training"), len(examples), taught, note=note),

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -237,7 +236,7 @@ def _settings_of(admin: AdminClient, topic: str) -> dict[str, str]:
 
 
 class Sender:
-    """Sends from an event loop: librdkafka carries the records, a thread of ours hears what became of them.
+    """Sends from an event loop, which goes on meanwhile: librdkafka carries the records, and a thread waits for it.
 
     Without idempotence, whose errors would be for good: a record may stand twice, and whoever reads rejects knows that.
     """
@@ -249,44 +248,21 @@ class Sender:
             "message.max.bytes": 2 * LARGEST,
             "batch.size": min(largest - OVERHEAD, 1_000_000),
             "queue.buffering.max.kbytes": 64 << 10,
+            "delivery.report.only.error": True,
         }
-        self._producer = Producer(_config(settings, more))
-        threading.Thread(target=self._hear, name="kafka-sender", daemon=True).start()
-
-    def _hear(self) -> None:
-        while True:
-            self._producer.poll(1.0)
+        self._producer, self._lock = Producer(_config(settings, more)), asyncio.Lock()
 
     async def send(self, records: Sequence[Outgoing]) -> None:
         """Returns once all of them stand in their topics; raises KafkaAway, or KafkaProblem for what does not pass."""
-        loop, done = asyncio.get_running_loop(), asyncio.Event()
-        left, errors = len(records), list[KafkaError]()
-
-        def delivered(error: KafkaError | None, _: Message) -> None:  # in the thread that hears, one after the other
-            nonlocal left
-            left -= 1
-            if error is not None:
-                errors.append(error)
-            if not left:
-                loop.call_soon_threadsafe(done.set)
-
-        for record in records:
-            await self._queue(record, delivered)
-        await done.wait()
-        if errors:
-            raise said(errors[0], records[0].topic)
-
-    async def _queue(self, record: Outgoing, delivered: Any) -> None:
-        topic, key, value, headers, partition, timestamp = record
-        while True:
-            try:
-                return self._producer.produce(
-                    topic, value, key, partition, delivered, timestamp=timestamp, headers=list(headers)
-                )
-            except BufferError:  # full: some of it is on its way
-                await asyncio.sleep(0.01)
-            except KafkaException as error:
-                raise said(error.args[0], topic) from None
+        async with self._lock:  # so that what is under way is ours, and all of it
+            failed: list[KafkaError] = []
+            for record in records:
+                while not _produced(self._producer, record, lambda error, _: failed.append(error)):
+                    await asyncio.to_thread(self._producer.poll, 0.1)
+            while len(self._producer):
+                await asyncio.to_thread(self._producer.flush, 1.0)
+        if failed:
+            raise said(failed[0], records[0].topic)
 
 
 def said(error: KafkaError, topic: str) -> Exception:
@@ -345,7 +321,9 @@ def append(sender: Producer, records: Iterable[Outgoing], told: Callable[[Messag
             told(message)
 
     for record in records:
-        _produce(sender, record, delivered)
+        while not _produced(sender, record, delivered):
+            sender.poll(0.1)
+        sender.poll(0)
         if errors:
             break
     sender.flush()
@@ -353,17 +331,16 @@ def append(sender: Producer, records: Iterable[Outgoing], told: Callable[[Messag
         raise said(*errors[0])
 
 
-def _produce(sender: Producer, record: Outgoing, delivered: Any) -> None:
+def _produced(sender: Producer, record: Outgoing, delivered: Any) -> bool:
+    """False where the queue is full: some of it is on its way. Raises what `said` says."""
     topic, key, value, headers, partition, timestamp = record
-    while True:
-        try:
-            sender.produce(topic, value, key, partition, delivered, timestamp=timestamp, headers=list(headers))
-            sender.poll(0)
-            return
-        except BufferError:  # full: some of it is on its way
-            sender.poll(0.1)
-        except KafkaException as error:
-            raise said(error.args[0], topic) from None
+    try:
+        sender.produce(topic, value, key, partition, delivered, timestamp=timestamp, headers=list(headers))
+    except BufferError:
+        return False
+    except KafkaException as error:
+        raise said(error.args[0], topic) from None
+    return True
 
 
 def read(settings: Settings, partition: int, start: int, end: int, topic: str = "") -> Iterator[Message]:

@@ -21,7 +21,7 @@ from streams.rejects import Held, Outgoing, Replayed
 from streams.settings import Settings
 from streams.store import Store
 
-TOGETHER = 1_000  # events in a transaction: workers wait for its end
+TOGETHER, BYTES = 1_000, 8 << 20  # events in a transaction, and of them: workers wait for its end
 Origin = tuple[int, int]
 Progress = Callable[[], None]
 
@@ -114,9 +114,9 @@ async def replay(
     judge.outcome.sent = len(accepted)
     # 3. Events and their notes together, or neither.
     if sender is not None:
-        for i in range(0, len(accepted), TOGETHER):
+        for part in _parts(accepted):
             with kafka.transaction(sender, settings.events_topic):
-                kafka.append(sender, _records(settings, accepted[i : i + TOGETHER]))
+                kafka.append(sender, _records(settings, part))
     return judge.outcome
 
 
@@ -170,6 +170,19 @@ class _Judge:
 def timestamp(held: Held) -> int:
     """The record's own, in ms; of a reject that was laid out without it, when it was rejected."""
     return held.rejected_at if held.timestamp is None else held.timestamp
+
+
+def _parts(accepted: list[tuple[Held, Event]]) -> Iterator[list[tuple[Held, Event]]]:
+    """Cut so that each fits into a transaction, whose time is short; one alone always does."""
+    part, size = list[tuple[Held, Event]](), 0
+    for each in accepted:
+        size += each[0].size
+        if part and (len(part) == TOGETHER or size > BYTES):
+            yield part
+            part, size = [], each[0].size
+        part.append(each)
+    if part:
+        yield part
 
 
 def _records(settings: Settings, accepted: list[tuple[Held, Event]]) -> Iterator[Outgoing]:

@@ -11,7 +11,6 @@ from decimal import Decimal
 
 import numpy as np
 import pandas as pd
-from confluent_kafka import Producer
 
 from models.events import encode_event, encode_tick
 from models.kinds import TRADED, WORD_OF
@@ -20,6 +19,7 @@ from streams import kafka
 from streams.customer import erasures
 from streams.deployment import Deployment
 from streams.refusal import Refusal
+from streams.rejects import Outgoing
 from streams.settings import Settings
 from streams.store import Store
 
@@ -67,11 +67,14 @@ async def replay(
     last = int(days[-1]) + 1
     edges = np.searchsorted(days, np.arange(cut_off, last + 1))
     for day, start, end in zip(range(cut_off, last), edges, edges[1:], strict=False):
-        for key, value, timestamp in records(frame.iloc[start:end]):
-            sender.produce(settings.events_topic, value, key, timestamp=timestamp)
-        await _tick(sender, settings, partitions, (day + 1) * DAY + deployment.grace * 1_000_000)
-        if not free:
-            await _learned(store, day + 1)
+        events = records(frame.iloc[start:end])
+        topic, at = settings.events_topic, (day + 1) * DAY + deployment.grace * 1_000_000
+        kafka.append(sender, (Outgoing(topic, key, value, timestamp=t) for key, value, t in events))
+        if at <= time.time_ns() // 1000:  # else the day is open still, and closes when the log comes to its end
+            # Ticks stand behind the day's events: they are sent once those stand.
+            kafka.append(sender, (Outgoing(topic, None, encode_tick(at), (), p, at // 1000) for p in range(partitions)))
+            if not free:
+                await _learned(store, day + 1)
         progress(int(end - start), f"day {np.datetime64(day, 'D')}")
     return len(frame), int(erased.sum())
 
@@ -82,13 +85,6 @@ async def _erased(
     """Mask (n,): whose customer was erased; nothing read from a file brings anybody back."""
     gone = {hashed for each in await erasures(store, settings, deployment) for hashed in each}
     return names.isin([name for name in names.unique() if deployment.erasure(name) in gone] if gone else [])
-
-
-async def _tick(sender: Producer, settings: Settings, partitions: int, at: int) -> None:
-    sender.flush()  # the tick must stand behind the day's events
-    for p in range(partitions):
-        sender.produce(settings.events_topic, encode_tick(at), partition=p, timestamp=at // 1000)
-    sender.flush()
 
 
 async def _learned(store: Store, day: int) -> None:

@@ -15,6 +15,7 @@ from models.rows import DAY
 from streams import kafka
 from streams.customer import named
 from streams.deployment import Deployment
+from streams.kafka import KafkaProblem
 from streams.rejects import OVERHEAD, Outgoing
 from streams.settings import Settings
 
@@ -67,7 +68,7 @@ def judged(file: IO[bytes], as_of_event: bool, clock: Callable[[], int]) -> Iter
 
 def _judged(number: int, line: bytes, as_of_event: bool, now: int) -> Good | Bad:
     customer_id = named(line)
-    key = None if customer_id is None else customer_id.encode()  # the decoder says what is wrong
+    key = customer_id.encode() if isinstance(customer_id, str) else None  # the decoder says what is wrong
     try:
         event = decode_one(key, line, now)
     except Rejected as error:
@@ -112,6 +113,13 @@ def send(
 
     if deployment is None:
         collections.deque(records(), maxlen=0)
-    else:
-        kafka.append(kafka.producer(settings, deployment.partitioner), records())
+        return tally
+    stand = itertools.count()
+    try:
+        kafka.append(kafka.producer(settings, deployment.partitioner), records(), lambda _: next(stand))
+    except KafkaProblem as error:
+        raise KafkaProblem(
+            f"{error}; {next(stand):,} of the first {tally.good:,} good lines stand in the topic: send the file again,"
+            " copies are told by their event_id"
+        ) from None
     return tally

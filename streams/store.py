@@ -142,6 +142,11 @@ class Store:
         """From here on workers start."""
         await self.redis.hset(self.keys.meta, mapping=deployment.fields())
 
+    async def keep_grace(self, deployment: Deployment) -> None:
+        """Of one that was published before it was kept: from here on all workers have the same."""
+        if await self.redis.hget(self.keys.meta, "grace") is None:
+            await self.redis.hset(self.keys.meta, "grace", deployment.grace)
+
     # ---- guards ------------------------------------------------------------------------------------------------------
 
     async def guard(self, partition: int) -> Guard | None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -45,6 +46,13 @@ class Worker:
     @property
     def said(self) -> str:
         return self.log.read_text()
+
+    @property
+    def memory(self) -> float:
+        """MB that are resident."""
+        resident = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.process.pid}/status").read_text())
+        assert resident is not None
+        return int(resident[1]) / 1e3
 
     def says(self, text: str) -> None:
         """Waits until it has said so."""

@@ -127,15 +127,8 @@ class Watch:
             self.pause = max(self.pause, now - since)
             if now > next_sample:
                 next_sample = now + 5
-                self.samples.append((now, *taken(self.witness.process.pid)))
-
-
-def taken(pid: int) -> tuple[float, float]:
-    """MB of memory and the number of open files of a process."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    resident = re.search(r"VmRSS:\s+(\d+)", status)
-    assert resident is not None
-    return int(resident[1]) / 1e3, float(len(list(Path(f"/proc/{pid}/fd").iterdir())))
+                files = len(list(Path(f"/proc/{self.witness.process.pid}/fd").iterdir()))
+                self.samples.append((now, self.witness.memory, float(files)))
 
 
 class Faults:

@@ -154,6 +154,10 @@ def test_a_customer_is_exported_erased_and_never_comes_back(shop_running: Shop, 
     made.buys(BACK, days=range(T0 + 47, T0 + 48))
     made.folded()
     assert deployment.orders(BACK) == "1"
+    assert "no tombstone of this customer" in deployment.call("erase", "h1", "--again", code=2)
+    behind = json.loads(deployment.call("erase", BACK, "--again", "--no-log").partition("\n")[2])
+    assert places(behind)[f"{name}:customer:*"] == [(0, 0)]
+    assert deployment.orders(BACK) == "1"
     events = tmp_path / "again.parquet"
     frame = past.assign(product_id=None, quantity=10_000, occurred_at=(T0 + 46) * DAY)
     write_parquet(frame[frame["customer_id"].isin([GONE, BACK, "h1"])].drop_duplicates("customer_id"), events)
@@ -203,7 +207,9 @@ def test_without_a_worker_it_says_what_to_do(
         resource.add_incremental_config(entry)
         deployment.admin.incremental_alter_configs([resource])[resource].result(15)
         until(lambda: topics.config(deployment.settings, resource.name)["retention.ms"] == "-1")
-        receipt = json.loads(deployment.call("erase", "c1", "--no-wait"))
+        said = deployment.call("erase", "c1", "--no-wait")
+        assert said.startswith(f"the tombstone stands at {deployment.name}:0:1; should this break off")
+        receipt = json.loads(said.partition("\n")[2])
         assert receipt["passed"] is False
         assert receipt["tombstone"] == f"{deployment.name}:0:1"
         notes = " ".join(place["note"] for place in receipt["places"])

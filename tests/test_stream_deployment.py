@@ -56,7 +56,7 @@ def test_settings_and_topic_must_be_those_of_the_first_publish() -> None:
     others: list[tuple[tuple[Settings, str, int], str]] = [
         ((Settings(events_topic="other"), "onYhGy1GRm", 4), "topic is other, but was crm.events at the first publish"),
         ((same, "another", 4), "topic_id is another, but was onYhGy1GRm .* deleted and made anew"),
-        ((same, "onYhGy1GRm", 5), "partitions is 5, but was 4 .* customers would move"),
+        ((same, "onYhGy1GRm", 5), "partitions is 5, but was 4 .* would move, for those from 4 on were added"),
         ((Settings(partitioner="crc32"), "onYhGy1GRm", 4), "partitioner is crc32, but was murmur2"),
         (
             (Settings(grace=7200), "onYhGy1GRm", 4),
@@ -93,6 +93,9 @@ def test_a_deployment_of_before_takes_the_grace_of_the_worker(play: Play, settin
         world.redis.hdel(world.store.keys.meta, "grace")
         deployment = await world.store.deployment()
         assert deployment.grace == grace
+        await world.store.keep_grace(deployment)
+        world.store.settings = Settings(prefix=world.settings.prefix, grace=7)
+        assert (await world.store.deployment()).grace == grace, "kept once, for all workers"
         deployment.check(world.settings, "id", 1)
 
     play(scenario, grace=setting)

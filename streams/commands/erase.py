@@ -27,14 +27,22 @@ if TYPE_CHECKING:
 )
 @click.option("--no-wait", is_flag=True, help="Only send the tombstone; clean nothing else.")
 @click.option("--no-log", is_flag=True, help="Do not read the whole topic to count the customer's events.")
+@click.option("--again", is_flag=True, help="Send no tombstone: clean up behind the last one.")
 @click.option("--list", "list_", is_flag=True, help="Print when whom was erased, by keyed hash.")
 def erase(
-    customer: str | None, histories: tuple[Path, ...], receipt: Path | None, no_wait: bool, no_log: bool, list_: bool
+    customer: str | None,
+    histories: tuple[Path, ...],
+    receipt: Path | None,
+    no_wait: bool,
+    no_log: bool,
+    again: bool,
+    list_: bool,
 ) -> None:
     """Erase CUSTOMER: a tombstone in the topic, then every place cleaned, or named with the time until when.
 
-    Waits until a worker has passed the tombstone, at most two minutes in which it does not move. May be run again. A
-    purchase that comes later begins a new customer.
+    Waits until a worker has passed the tombstone, at most two minutes in which it does not move. May be run again:
+    with --again after a Redis was put back, or what broke off, and whoever has come back since stays. A purchase that
+    comes later begins a new customer.
 
     \b
     Example:
@@ -60,11 +68,19 @@ def erase(
         fresh = receipt and receipt.with_name(receipt.name + ".new")
         if fresh:
             fresh.touch()  # what cannot be written is refused before anything is sent
-        asked = job.Asked(histories, not no_wait, not no_log)
+        asked = job.Asked(histories, not no_wait, not no_log, again)
         progress, task = bar("erasing", None)
         with progress:
-            told = await job.erase(store, settings, topic, who, asked, lambda: progress.advance(task))
-        text = json.dumps(told, indent=2)
+            done = await job.erase(
+                store,
+                settings,
+                topic,
+                who,
+                asked,
+                lambda: progress.advance(task),
+                lambda line: click.echo(line, err=True),
+            )
+        text = json.dumps(done, indent=2)
         if receipt is None or fresh is None:
             click.echo(text)
             return

@@ -56,6 +56,7 @@ async def _checked(store: "Store", settings: "Settings") -> "tuple[Deployment, i
     if settings.status:
         status.write(Path(settings.status), {})  # what cannot be written is said now, not passed over each second
     deployment, now = await deployed(store, settings)
+    await store.keep_grace(deployment)
     for line in now.warnings():
         say(f"warning: {line}")
     return deployment, await asyncio.to_thread(kafka.room_of_rejects, settings)
