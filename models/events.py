@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, ROUND_HALF_EVEN, Context, Decimal
 from typing import Annotated, Any
 
 import msgspec
@@ -27,12 +27,13 @@ SECOND = 1_000_000
 FUTURE = 600 * SECOND  # how far an event may be ahead of its own record's timestamp, inclusive
 END = 7_258_118_400  # 2200-01-01T00:00:00Z in seconds, exclusive; time begins at 0
 MOST = 10**13  # of an amount in 1/10,000, and of a quantity, inclusive: a customer's sums hold 922,337 such amounts
+DEAREST = MOST / 1e4 + 0.00005  # unit_price whose amount is rounded to MOST, inclusive
 ID_BYTES = 128
 TICKS = "tick"  # the event_type of a record that only asks for a sweep
 DEPTH = 200  # of nested JSON, inclusive; a limit of our own, for Python's depends on version and caller
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MONEY = Context(prec=40, rounding=ROUND_HALF_EVEN)
+EXACT = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX, rounding=ROUND_HALF_EVEN)  # a product loses nothing
 STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 
 Id = Annotated[str, Meta(min_length=1, max_length=ID_BYTES)]
@@ -227,35 +228,42 @@ def _microseconds(moment: datetime | float) -> int:
 
 
 def _amount(fields: dict[str, msgspec.Raw]) -> int:
-    quantity, price = _quantity(*_number(fields, "quantity")), _price(*_number(fields, "unit_price"))
-    if quantity * price > MOST:
+    """The exact product in 1/10,000 of the major unit, rounded half-even once."""
+    quantity, price = _quantity(*_number(fields, "quantity", MOST)), _price(*_number(fields, "unit_price", DEAREST))
+    amount = _whole(EXACT.multiply(price, Decimal(quantity)))
+    if amount > MOST:
         raise Rejected(Reason.overflow, "quantity x unit_price is too large")
-    return quantity * price
+    return amount
 
 
-def _number(fields: dict[str, msgspec.Raw], name: str) -> tuple[float, str]:
+def _number(fields: dict[str, msgspec.Raw], name: str, most: float) -> tuple[float, str]:
     text = bytes(_field(fields, name, bytes, "")).decode()
     if text[0] not in "-0123456789":
         raise Rejected(Reason.wrong_field, f"{name} must be a number")
-    if (number := float(text)) > MOST:
+    if (number := float(text)) > most:
         raise Rejected(Reason.overflow, f"{name} is too large")
     return number, text
 
 
 def _quantity(number: float, text: str) -> int:
-    if not number.is_integer():
-        raise Rejected(Reason.wrong_field, "quantity must be a whole number")
-    if number <= 0:
-        raise Rejected(Reason.bad_quantity, "quantity must be at least 1; a return says so in event_type")
-    return int(text) if text.isdigit() else int(number)
+    """In 1/10,000: of the decimals with up to 4 places the one whose double it is."""
+    units = 10_000 * int(text) if text.isdigit() else _whole(EXACT.multiply(Decimal(number), Decimal(10_000)))
+    if units / 10_000 != number:
+        raise Rejected(Reason.wrong_field, "quantity must have at most 4 decimal places")
+    if units <= 0:
+        raise Rejected(Reason.bad_quantity, "quantity must be more than 0; a return says so in event_type")
+    return units
 
 
-def _price(number: float, text: str) -> int:
-    """1/10,000 of the major unit, half-even from the decimal text."""
+def _whole(number: Decimal) -> int:
+    """Rounded half-even."""
+    return int(number.to_integral_value(ROUND_HALF_EVEN, EXACT))
+
+
+def _price(number: float, text: str) -> Decimal:
     if number < 0:
         raise Rejected(Reason.wrong_field, "unit_price must be at least 0")
-    # Decimal takes no exponent beyond 1e18: what is 0 as a double is 0 here
-    return int(Decimal(text).quantize(Decimal("0.0001"), context=MONEY).scaleb(4, MONEY)) if number else 0
+    return Decimal(text) if number else Decimal(0)  # Decimal takes no exponent beyond 1e18: 0 as a double is 0 here
 
 
 # ---- many records ----------------------------------------------------------------------------------------------------
@@ -268,7 +276,7 @@ class _Wire(msgspec.Struct, frozen=True, gc=False):
     occurred_at: Seconds | Annotated[datetime, Meta(tz=True)]
     order_id: Id | None = None
     product_id: Id | None = None
-    quantity: Annotated[float, Meta(ge=1, lt=2**19)] | None = None
+    quantity: Annotated[float, Meta(gt=0, lt=2**19)] | None = None
     unit_price: Annotated[float, Meta(ge=0, lt=2**43 / 1e4)] | None = None
 
 
@@ -339,12 +347,15 @@ def _amounts(wires: list[_Wire], kind: NDArray[np.int8]) -> tuple[NDArray[np.int
     sold = np.flatnonzero(np.isin(kind, TRADED))
     chosen = [wires[i] for i in sold.tolist()]
     quantity = np.array([wire.quantity for wire in chosen], np.float64)  # None becomes NaN
-    price = np.array([wire.unit_price for wire in chosen], np.float64) * 1e4
-    units = np.rint(price)
-    # Below 2**43 the double and the product err by less than .002 together: only near a half does the text decide.
-    exact = (np.abs(price - units) < 0.49) & (quantity == np.rint(quantity))
-    product = np.where(exact, units, 0).astype(np.int64) * np.where(exact, quantity, 0).astype(np.int64)
-    amount[sold], fine[sold] = np.where(kind[sold] == RETURN, -product, product), exact & (product <= MOST)
+    price = np.array([wire.unit_price for wire in chosen], np.float64)
+    parts = np.rint(quantity * 1e4)
+    product = price * parts
+    near = np.rint(product)
+    # Of the price and of the product a double errs by 2**-53 each: only near a half does the text decide.
+    exact = (np.abs(product - near) + product * 2.0**-51 < 0.5) & (product <= MOST)
+    exact &= (parts > 0) & (parts / 1e4 == quantity)
+    units = np.where(exact, near, 0).astype(np.int64)
+    amount[sold], fine[sold] = np.where(kind[sold] == RETURN, -units, units), exact
     return amount, fine
 
 
@@ -403,7 +414,7 @@ class _Out(msgspec.Struct, omit_defaults=True):
     occurred_at: datetime
     order_id: str | None = None
     product_id: str | None = None
-    quantity: int | None = None
+    quantity: int | Decimal | None = None
     unit_price: Decimal | None = None
 
 
@@ -421,10 +432,10 @@ def encode_event(
     occurred_at: int,
     order_id: str | None = None,
     product_id: str | None = None,
-    quantity: int | None = None,
+    quantity: int | Decimal | None = None,
     unit_price: Decimal | str | None = None,
 ) -> bytes:
-    """A record's value; `occurred_at` in microseconds, `unit_price` exact in the major unit; None is left out.
+    """A record's value; `occurred_at` in microseconds, `quantity` and `unit_price` exact; None is left out.
 
     >>> encode_event("e1", "purchase", "c1", 1_500_000, quantity=2, unit_price="9.90").decode()
     '{"event_id":"e1","event_type":"purchase","customer_id":"c1","occurred_at":"1970-01-01T00:00:01.500000Z","quantity":2,"unit_price":9.90}'

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, ROUND_HALF_EVEN, Decimal, localcontext
 from typing import Any
 
 import pandas as pd
@@ -104,17 +104,20 @@ def _time(value: Any) -> int:
 
 
 def _amount(event: Any) -> int:
-    """quantity x unit_price in 1/10,000, the price rounded half-even from its decimal text."""
+    """quantity x unit_price in 1/10,000, exact and then rounded half-even; a quantity's double is of 4 places."""
     quantity, price = event["quantity"], event["unit_price"]
     if not isinstance(quantity, _Number) or not isinstance(price, _Number):
         raise TypeError("not a number")
-    if not float(quantity).is_integer() or not 0 < float(quantity) <= MOST or not 0 <= float(price) <= MOST:
+    if not 0 < float(quantity) <= MOST or not 0 <= float(price) <= 1_000_000_000.00005:
         raise ValueError("out of range")
-    units = int(quantity) if quantity.isdigit() else int(float(quantity))
-    cost = Decimal(price).quantize(Decimal("0.0001"), ROUND_HALF_EVEN).scaleb(4) if float(price) else 0
-    if units * int(cost) > MOST:
+    with localcontext(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX, rounding=ROUND_HALF_EVEN):
+        sold = Decimal(quantity) if quantity.isdigit() else round(Decimal(float(quantity)), 4)
+        if float(sold) != float(quantity):
+            raise ValueError("more than 4 places")
+        amount = round(Decimal(price) * sold * 10_000) if float(price) else 0
+    if not sold or amount > MOST:
         raise ValueError("too large")
-    return units * int(cost)
+    return amount
 
 
 def log(

@@ -92,7 +92,7 @@ KINDS: dict[str, list[Make]] = {
         *spoilt("order_id", '""', "7", LONG),
         *spoilt("product_id", '""', "7", LONG),
         *spoilt("occurred_at", *TIMES),
-        *spoilt("quantity", '"2"', "2.5", "1e-3"),
+        *spoilt("quantity", '"2"', "2.00001", "1e-5"),
         *spoilt("unit_price", '"9.90"', "-0.01", f'"{MARK}"'),
         lambda good: json.dumps({"before": None, "after": good, "op": "c"}).encode(),
     ],
@@ -138,7 +138,7 @@ def messages(count: int, seed: int, day: int, home: Callable[[str], int], partit
             event_type="purchase",
             customer_id=f"{MARK}-{rng.randrange(count // 20 + 1)}",
             occurred_at=second,
-            quantity=1 + n % 3,
+            quantity=(1, 2.5, 3)[n % 3],
             unit_price=9.9,
         )
         if n % 2:

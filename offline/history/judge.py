@@ -4,7 +4,6 @@ Rule: a row's values come from its own text and from what was decided for all of
 """
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,14 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from models.events import ID_BYTES, MOST
-from models.kinds import NUMBER_OF, PURCHASE, RETURN, TRADED
+from models.events import ID_BYTES
+from models.kinds import NUMBER_OF, TRADED
 from offline.history import files, steps
+from offline.history.amounts import amounts
 from offline.history.files import SCHEMA, File
 from offline.history.formats import Formats
 from offline.history.policy import NUMBERS, OURS, Policy
 from offline.history.steps import IDS
-from offline.history.values import Bools, Ints, money, times
+from offline.history.values import Bools, Ints, times
 
 ROWS = SCHEMA.append(pa.field("content", pa.uint64())).append(pa.field("place", pa.int64()))
 FILE = 1 << 40  # rows that a file may have: a row's `place` is its file's number times this, plus its own from 1
@@ -59,7 +59,7 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
     missing, filled = _missing(file, plan, columns)
     ids = {name: present(columns[name]) for name in IDS}
     occurred_at, time_of_day = times(columns["occurred_at"], plan.timezone, written.dayfirst)
-    kind, amount, quantity, sound = _amounts(columns, "amount" in file.at, _kinds(columns["event_type"]))
+    kind, amount, quantity, sound = amounts(columns, "amount" in file.at, _kinds(columns["event_type"]))
     named = pc.binary_length(ids["customer_id"]).fill_null(ID_BYTES + 1).to_numpy() <= ID_BYTES
     reasons = [~named, kind < 0, *missing, occurred_at < 0, occurred_at >= plan.until, ~sound]
     what = np.select(reasons, range(1, len(reasons) + 1), 0)
@@ -110,26 +110,3 @@ def _kinds(text: pa.Array) -> NDArray[np.int8]:
     number = pc.index_in(word, pa.array([*NUMBER_OF], pa.large_string())).fill_null(len(NUMBER_OF)).to_numpy()
     kinds: NDArray[np.int8] = np.array([*NUMBER_OF.values(), -1], np.int8)[number]
     return kinds
-
-
-def _amounts(
-    columns: Mapping[str, pa.Array], whole_amounts: bool, kind: NDArray[np.int8]
-) -> tuple[NDArray[np.int8], Ints, Ints, Bools]:
-    """(kind, amount, quantity, sound): a negative amount or quantity makes a purchase a return; views are worth 0.
-
-    What has an amount and no readable quantity is one unit.
-    """
-    bought = np.isin(kind, TRADED)
-    quantity, counted = money(columns["quantity"])
-    if whole_amounts:
-        amount, sound = money(columns["amount"])
-    else:
-        price, sound = money(columns["unit_price"])
-        sound &= counted & (quantity % 10_000 == 0) & (quantity != 0) & (price >= 0)
-        sound &= np.abs(quantity / 10_000 * price) < 2 * MOST  # beyond, int64 might overflow
-        amount = np.where(sound, quantity // 10_000, 0) * np.where(sound, price, 0)
-    sound &= (np.abs(amount) <= MOST) & (np.abs(quantity) <= 10_000 * MOST)
-    kind = np.where(bought & ((amount < 0) | (quantity < 0)), RETURN, kind).astype(np.int8)
-    sign = np.select([kind == PURCHASE, kind == RETURN], [1, -1], 0)
-    units = np.where(counted, np.abs(quantity), 10_000)
-    return kind, sign * np.abs(amount), sign * units, sound | ~bought

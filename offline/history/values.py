@@ -22,7 +22,7 @@ DAY = 86_400 * SECOND
 CURRENCY = r"(?:[A-Z]{0,3}\p{Sc}|[A-Z]{3})"  # RE2: a currency sign, US$ and the like, or an ISO 4217 code
 SPACES = " \u00a0\u2009\u202f'\u2019"  # what groups thousands in one locale or another, beside point and comma
 
-_PLAIN = r"^[+-]?\d{1,13}(\.\d{1,4})?$"
+PLAIN = r"^[+-]?\d{1,13}(\.\d{1,4})?$"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Numbers:
         >>> Numbers(",", "€").plain(pa.array(["1.234,5 €", "-7", "12.5", "$3"])).to_pylist()
         ['1234.5', '-7', '?', '?']
         """
-        if not self.decimal or (self.decimal == "." and matches(text.drop_null(), _PLAIN).all()):
+        if not self.decimal or (self.decimal == "." and matches(text.drop_null(), PLAIN).all()):
             return text
         text = pc.replace_substring(pc.utf8_trim_whitespace(text), "\u2212", "-")
         if self.currency:
@@ -68,7 +68,7 @@ def money(text: pa.Array) -> tuple[Ints, Bools]:
     >>> units.tolist(), sound.tolist()
     ([125000, 0, 10000000, 0, 0], [True, True, True, False, False])
     """
-    plain = pc.match_substring_regex(text, _PLAIN).fill_null(False)
+    plain = pc.match_substring_regex(text, PLAIN).fill_null(False)
     fixed = pc.if_else(plain, text, None).cast(pa.decimal64(18, 4))
     units = fixed.view(pa.int64()).fill_null(0).to_numpy().copy()
     sound = plain.to_numpy(zero_copy_only=False).copy()
