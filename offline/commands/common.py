@@ -50,7 +50,7 @@ def mapping(text: str, option: str = "--columns") -> dict[str, str]:
     return names
 
 
-def midnight(text: str) -> int:
+def midnight(text: str, option: str = "--until") -> int:
     """A date as the day number of its midnight, UTC; OfflineError where it is something else.
 
     >>> midnight("1970-01-03")
@@ -59,7 +59,7 @@ def midnight(text: str) -> int:
     try:
         moment = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
-        raise OfflineError(f"--until {text!r}: not a date like 1998-01-01") from None
+        raise OfflineError(f"{option} {text!r}: not a date like 1998-01-01") from None
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)).days
 
 
@@ -130,7 +130,8 @@ def bar() -> Iterator[Bar]:
 
 @dataclass(frozen=True)
 class Source:
-    """A history as a person names it: files, names of their columns, time zone, cut-off (day number) and horizon.
+    """A history as a person names it: files, names of their columns, time zone, cut-off (day number), horizon, and the
+    day number that it begins at.
 
     Raises OfflineError for names and time zones that cannot be meant.
     """
@@ -142,6 +143,7 @@ class Source:
     horizon: int
     policy: Policy = field(default_factory=Policy)
     quality_report: Path | None = None
+    since: int | None = None
 
     def __post_init__(self) -> None:
         known(self.columns, self.timezone)
@@ -166,9 +168,8 @@ class Source:
 
         from offline.history import read as history
 
-        until = None if self.until is None else self.until * DAY
-        moment = None if whole else now()
-        read = history.clean(opened, self.timezone, until, bar.told, self.policy, scratch, each, moment)
+        since, until = (None if day is None else day * DAY for day in (self.since, self.until))
+        read = history.clean(opened, self.timezone, until, bar.told, self.policy, scratch, each, now(), whole, since)
         if self.quality_report is not None:
             try:
                 read.counts.write_csv(self.quality_report)
@@ -205,6 +206,7 @@ def cleaning(command: Command, until: str = "none, all is kept") -> Command:
         command,
         click.option("--columns", default="", help="Column names that differ: ours=theirs,..."),
         click.option("--timezone", default="UTC", show_default=True, help="Of times without an offset."),
+        click.option("--from", "since", help="The first day, YYYY-MM-DD; default: that of the first event."),
         click.option("--until", help=f"Cut-off, YYYY-MM-DD, exclusive; default: {until}."),
         click.option("--encoding", help="Of CSV files; default: found out."),
         click.option("--delimiter", help="Of CSV files, one character or tab; default: found out."),
@@ -249,6 +251,7 @@ def sourced(
     columns: str,
     timezone: str,
     until: str | None,
+    since: str | None = None,
     horizon: int = HORIZON,
     quality_report: Path | None = None,
     **cleaning: Any,
@@ -262,6 +265,7 @@ def sourced(
         horizon,
         _policy(**cleaning),
         quality_report,
+        midnight(since, "--from") if since else None,
     )
 
 

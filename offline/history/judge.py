@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from models.events import ID_BYTES
 from models.kinds import NUMBER_OF, TRADED
+from models.rows import DAY
 from offline.history import files, steps
 from offline.history.amounts import amounts
 from offline.history.files import SCHEMA, File
@@ -29,9 +30,13 @@ FILE = 1 << 40  # rows that a file may have: a row's `place` is its file's numbe
 
 @dataclass(frozen=True)
 class Plan:
-    """What is the same for all files. fills: by column, what stands in for a missing value."""
+    """What is the same for all files. now: us; what is more than a day later has not happened. [since, until): us.
+    fills: by column, what stands in for a missing value.
+    """
 
     timezone: str
+    now: int
+    since: int
     until: int
     policy: Policy
     fills: dict[str, str]
@@ -61,7 +66,8 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
     occurred_at, time_of_day = times(columns["occurred_at"], plan.timezone, written.dayfirst)
     kind, amount, quantity, sound = amounts(columns, "amount" in file.at, _kinds(columns["event_type"]))
     named = pc.binary_length(ids["customer_id"]).fill_null(ID_BYTES + 1).to_numpy() <= ID_BYTES
-    reasons = [~named, kind < 0, *missing, occurred_at < 0, occurred_at >= plan.until, ~sound]
+    times_off = [occurred_at < 0, occurred_at > plan.now + DAY, occurred_at < plan.since, occurred_at >= plan.until]
+    reasons = [~named, kind < 0, *missing, *times_off, ~sound]
     what = np.select(reasons, range(1, len(reasons) + 1), 0)
     if (what == len(reasons)).any():
         files.need_money(file)

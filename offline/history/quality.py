@@ -15,6 +15,8 @@ LABELS = {
     "without_customer": f"- without customer (1 to {ID_BYTES} bytes)",
     "other_types": "- of no known event type",
     "bad_times": "- bad time",
+    "ahead": "- more than a day after now",
+    "early": "- before --from",
     "future": "- at or after the cut-off",
     "bad_numbers": "- bad number",
     "duplicates": "- exact duplicate",
@@ -55,6 +57,8 @@ class Counts:
     keys: int = 0
     cancelled: int = 0
     outliers: int = 0
+    ahead: int = 0
+    early: int = 0
     notes: tuple[Line, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
@@ -67,6 +71,8 @@ class Counts:
             ("types", "event_type", LABELS["other_types"], self.other_types),
             *(("missing", column, f"- without {column}", rows) for column, rows in self.missing),
             ("dates", "occurred_at", LABELS["bad_times"], self.bad_times),
+            ("dates", "occurred_at", LABELS["ahead"], self.ahead),
+            ("dates", "occurred_at", LABELS["early"], self.early),
             ("dates", "occurred_at", LABELS["future"], self.future),
             ("numbers", "amount", LABELS["bad_numbers"], self.bad_numbers),
             ("duplicates", "", LABELS["duplicates"], self.duplicates),
@@ -84,8 +90,8 @@ class Counts:
 
     def table(self) -> str:
         """For printing: the notes, then the sum; of the optional steps only what dropped a row."""
-        optional = ("keys", "cancelled", "outliers")
-        dropped = [(line.what, line.rows) for line in self._dropped() if line.rows or line.step not in optional]
+        optional = {LABELS["ahead"], LABELS["early"], *(line.what for line in self._dropped()[-3:])}
+        dropped = [(line.what, line.rows) for line in self._dropped() if line.rows or line.what not in optional]
         rows = [(LABELS["read"], self.read), *dropped, (LABELS["kept"], self.kept)]
         if self.duplicates_kept:
             rows.append((LABELS["duplicates_kept"], self.duplicates_kept))

@@ -4,7 +4,8 @@ Every column is read as text and every value comes from that text, exactly: mone
 unit, rounded half-even like the stream's. Files are streamed in blocks. The steps of `read`: decode, find formats, fill
 what is missing, judge each row, ids, exact duplicates, keys, cancelled sales, outliers.
 Rule: each row is counted once, by the first that applies: without customer, other event type, missing by the policy,
-bad time, future, bad number, duplicate, key, cancelled, outlier; else it is kept. A cut-off by default shows when all
+bad time, still to come, before the first day, at or after the cut-off,
+bad number, duplicate, key, cancelled, outlier; else it is kept. A cut-off by default shows when all
 is read: bad numbers then go before future ones. A file with dates alone keeps its duplicates: two equal purchases on
 one day are real as far as anyone knows. Errors are `HistoryError`, one line.
 """
@@ -25,7 +26,7 @@ from models.events import END, SECOND
 from models.handover import CLEANED
 from models.rows import DAY
 from offline.errors import HistoryError as HistoryError
-from offline.history import files, formats, judge, spill, steps
+from offline.history import far, files, formats, judge, spill, steps
 from offline.history.files import SCHEMA, File
 from offline.history.finish import Told, events, finish, finish_file
 from offline.history.formats import Formats
@@ -108,27 +109,32 @@ def clean(
     scratch: Path | None = None,
     each: Each = map,
     now: int | None = None,
+    whole: bool = False,
+    since: int | None = None,
 ) -> History:
-    """What `read` makes of files that were looked into; now (us): without `until`, ends it where `ends` says.
+    """What `read` makes of files that were looked into. now (us): rows more than a day later are dropped, dates that
+    stand alone are asked about, and without `until` it ends where `ends` says, unless `whole`. since: us, inclusive.
 
     Raises HistoryError.
     """
     found = {file.number: formats.decide(file, policy) for file in opened}
     fills = steps.fills(opened, found, policy)
-    plan = Plan(timezone, END * SECOND if until is None else until, policy, fills)
+    last, days = END * SECOND, far.Days()
+    plan = Plan(timezone, last if now is None else now, since or 0, last if until is None else until, policy, fills)
     done, total = 0, sum(file.size for file in opened)
     notes: list[Line] = []
-    tally = np.zeros(6 + len(policy.dropped), np.int64)
+    tally = np.zeros(8 + len(policy.dropped), np.int64)
     usable = Spill(None if policy.compares_customers else scratch)
     told: list[Told] = []
     for file in opened:
         tell = partial(_tell, progress, done, total)
-        what, lines, of_file = _file(file, found[file.number], plan, usable, tell, END * SECOND if now is None else now)
+        what, lines, of_file = _file(file, found[file.number], plan, usable, days, tell)
         tally, notes, done, told = tally + what, [*notes, *lines], done + file.size, [*told, of_file]
     if not tally[0]:
         raise _nothing(opened, tally, policy)
-    if until is None and now is not None:
-        until = ends(told, now) * DAY
+    if now is not None:
+        _ask(days, opened, since is not None, until is not None)
+        until = until if until is not None or whole else ends(told, now) * DAY
     return _history(usable.close(), told, tally, notes, policy, until, each)
 
 
@@ -148,18 +154,25 @@ def ends(told: Sequence[Told], now: int) -> int:
     return min(found, now // DAY)
 
 
+def _ask(days: far.Days, opened: Sequence[File], from_told: bool, until_told: bool) -> None:
+    """Raises HistoryError where dates stand alone at an end that nobody told."""
+    alone = [each for each, told in zip(days.alone(), (from_told, until_told), strict=True) if each and not told]
+    if alone:
+        raise HistoryError("; ".join(each.question({file.number: file.path for file in opened}) for each in alone))
+
+
 def _tell(progress: Callable[[int, int], None] | None, done: int, total: int, position: int) -> None:
     if progress:
         progress(done + position, total)
 
 
 def _file(
-    file: File, written: Formats, plan: Plan, usable: Spill, progress: Callable[[int], object], now: int
+    file: File, written: Formats, plan: Plan, usable: Spill, days: far.Days, progress: Callable[[int], object]
 ) -> tuple[Ints, list[Line], Told]:
-    """(rows by what became of them, notes, what is known now that all is read); `usable` gets the usable events. now:
-    what comes later is no last event."""
+    """(rows by what became of them, notes, what is known now that all is read); `usable` gets the usable events, `days`
+    when they were. What is after now is no last event."""
     before, timed, stamped, last, filled, there = 0, False, False, -1, Counter[str](), Counter[str]()
-    tally, whole = np.zeros(6 + len(plan.policy.dropped), np.int64), set(IDS) & file.at.keys()
+    tally, whole = np.zeros(8 + len(plan.policy.dropped), np.int64), set(IDS) & file.at.keys()
     for block, position in files.blocks(file):
         found = judge.judge(file, written, plan, before, block)
         usable.add(found.usable)
@@ -168,7 +181,8 @@ def _file(
         before, tally, filled = before + len(block[0]), tally + found.what, filled + found.filled
         timed, stamped = timed or found.timed, stamped or found.stamped
         times = found.usable["occurred_at"].to_numpy()
-        last = max(last, int(times[times <= now].max(initial=-1)))
+        last = max(last, int(times[times <= plan.now].max(initial=-1)))
+        days.add(times, found.usable["place"].to_numpy())
         progress(position)
     sort = f"{file.encoding}, separated by {file.delimiter!r}" if file.delimiter else "Parquet"
     notes = [Line("decode", "", f"told: {file.path.name}: {sort}", before), *written.notes(before)]
@@ -180,7 +194,7 @@ def _file(
 
 def _nothing(opened: Sequence[File], tally: Ints, policy: Policy) -> HistoryError:
     missing = [f"without {column}" for column in policy.dropped]
-    labels = [LABELS[name].strip("- ") for name in list(LABELS)[1:6]]
+    labels = [LABELS[name].strip("- ") for name in list(LABELS)[1:8]]
     reasons = zip([*labels[:2], *missing, *labels[2:]], tally.tolist()[1:], strict=True)
     what = ", ".join(f"{n:,} {label}" for label, n in reasons if n) or "no rows"
     names = ", ".join(str(file.path) for file in opened)
@@ -212,7 +226,7 @@ def _history(
             midnight = np.datetime64(before // DAY, "D")
             raise HistoryError(f"no event before the cut-off {midnight}, by default the last one's day: say --until")
         raise HistoryError("no row is left: cancelled sales, or what the cleaning options drop, were all of them")
-    _, no_customer, other_types, *missing, bad_times, future, bad_numbers = tally.tolist()
+    _, no_customer, other_types, *missing, bad_times, ahead, early, future, bad_numbers = tally.tolist()
     dropped = ("duplicates", "duplicates_kept", "keys", "cancelled", "outliers", "kept")
     counts = Counts(
         read=int(tally.sum()),
@@ -220,6 +234,8 @@ def _history(
         other_types=other_types,
         missing=tuple(zip(policy.dropped, missing, strict=True)),
         bad_times=bad_times,
+        ahead=ahead,
+        early=early,
         future=future + sum(part.future for part in done),
         bad_numbers=bad_numbers,
         notes=(*notes, *steps.lost_zeros([part.ids for part in done]), *(line for part in done for line in part.notes)),
