@@ -25,6 +25,13 @@ LARGEST = 4 << 20  # bytes of a record in the topic of rejects: of the events to
 DAY = 86_400_000  # ms
 REJECTED = CONFIG | {"max.message.bytes": str(LARGEST), "segment.ms": str(DAY)}  # records go a segment at a time
 TRANSACTION = 10_000  # ms after which Kafka aborts one whose process died: until then what stands behind it waits
+DENIED = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+)
+RIGHTS = "grant it: docs/operations.md, Who may do what"
 FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)
 # What passes by itself, and is tried again. Whatever else Kafka says ends the worker or command with one line.
 PASSING = frozenset(
@@ -130,6 +137,8 @@ def create(settings: Settings) -> list[str]:
         except KafkaException as error:
             if error.args[0].code() in PASSING:
                 raise _away(settings, error.args[0].str()) from None
+            if error.args[0].code() in DENIED:
+                raise said(error.args[0], name) from None
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise KafkaProblem(f"{settings.kafka}: cannot create {name}: {error.args[0].str()}") from None
     return created
@@ -169,6 +178,8 @@ def _asked(settings: Settings, topic: str) -> Iterator[None]:
             raise KafkaProblem(f"{settings.kafka} has no topic {topic}: run `python -m streams init`") from None
         if found.code() in PASSING:
             raise _away(settings, found.str()) from None
+        if found.code() in DENIED:
+            raise said(found, topic) from None
         raise KafkaProblem(f"CRM_KAFKA={settings.kafka}: {found.str()}") from None
 
 
@@ -194,16 +205,36 @@ def _bounds(consumer: Consumer, tp: TopicPartition) -> tuple[int, int]:
             time.sleep(0.1)
 
 
+def check_rights(settings: Settings) -> None:
+    """Raises KafkaProblem where a worker may not join its group, not read events, or not write ticks and rejects."""
+    admin = AdminClient(_config(settings))
+    more: dict[str, Any] = {"include_authorized_operations": True, "request_timeout": WAIT}
+    for name, wanted in ((settings.events_topic, ("READ", "WRITE")), (settings.rejected_topic, ("WRITE",))):
+        with _asked(settings, name):
+            topic = admin.describe_topics(TopicCollection([name]), **more)[name].result(WAIT + 1)
+        _require(name, wanted, topic.authorized_operations)
+    with _asked(settings, settings.group):
+        try:
+            group = admin.describe_consumer_groups([settings.group], **more)[settings.group].result(WAIT + 1)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:  # so newer brokers, before anybody has joined
+                raise
+        else:
+            _require(settings.group, ("READ",), group.authorized_operations)
+
+
+def _require(name: str, wanted: Sequence[str], granted: Sequence[AclOperation] | None) -> None:
+    """granted: None where the broker knows no rights."""
+    for operation in wanted:
+        if granted is not None and AclOperation[operation] not in granted:
+            raise KafkaProblem(f"this worker may not {operation} {name}: {RIGHTS}")
+
+
 def room_of_rejects(settings: Settings) -> int:
     """Bytes that a record in the topic of rejects may have. Raises KafkaProblem where no reject could stand there."""
     name, admin = settings.rejected_topic, AdminClient(_config(settings))
     with _asked(settings, name):
-        wanted = TopicCollection([name])
-        futures = admin.describe_topics(wanted, include_authorized_operations=True, request_timeout=WAIT)
-        operations = futures[name].result(WAIT + 1).authorized_operations
         room = int(_settings_of(admin, name)["max.message.bytes"])
-    if operations is not None and AclOperation.WRITE not in operations:
-        raise KafkaProblem(f"this worker may not write to {name}: give its user the right: rejects stand there")
     if room < SMALLEST:
         raise KafkaProblem(
             f"{name} takes records of {room:,} bytes only: set its max.message.bytes to {LARGEST}, at least {SMALLEST}"
@@ -271,6 +302,8 @@ def said(error: KafkaError, topic: str) -> Exception:
         return KafkaAway(f"Kafka: {error.str()}")
     if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
         return KafkaProblem(f"Kafka has no topic {topic} any more: run `python -m streams init`")
+    if error.code() in DENIED:
+        return KafkaProblem(f"{topic}: {error.str().removeprefix('Broker: ').rstrip('.')}: {RIGHTS}")
     if error.code() in FENCED:
         return KafkaProblem("another process has begun the same meanwhile, and this one sent no more")
     return KafkaProblem(f"{topic}: Kafka says: {error.str()}")
@@ -351,21 +384,25 @@ def read(settings: Settings, partition: int, start: int, end: int, topic: str = 
         reached, until = start, time.monotonic() + WAIT
         while reached < end:
             for message in consumer.consume(10_000, 0.1):
-                reached = _reached(message, end)
-                until = time.monotonic() + WAIT
-                if not message.error() and reached <= end:
-                    yield message
+                reached = _reached(message, topic, reached, end)
+                if not message.error():
+                    until = time.monotonic() + WAIT
+                    if reached <= end:
+                        yield message
             if time.monotonic() > until:
                 raise KafkaProblem(f"{topic}:{partition}: nothing came for {WAIT:.0f} s: is Kafka up?")
 
 
-def _reached(message: Message, end: int) -> int:
-    """The offset after this message; at the end of the partition `end`, for its last offsets may be holes."""
+def _reached(message: Message, topic: str, start: int, end: int) -> int:
+    """The offset after this message, `start` if it tells of none; at the end of the partition `end`, for its last
+    offsets may be holes. Raises KafkaProblem."""
     error = message.error()
     if error is None:
         return int(message.offset() or 0) + 1
     if error.code() == KafkaError._PARTITION_EOF:
         return end
+    if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:  # librdkafka asks for a coordinator that nobody needs
+        return start
     if error.code() == KafkaError._AUTO_OFFSET_RESET:
         raise KafkaProblem(f"{message.topic()}:{message.partition()}: records were deleted meanwhile: run it again")
-    raise KafkaProblem(f"{message.topic()}:{message.partition()}: {error.str()}")
+    raise said(error, topic)

@@ -12,8 +12,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import faust
+from aiokafka import errors
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+
+from streams.console import stop
 
 FETCH_WAIT_MS = 50  # Faust's 1500 starves busy partitions: aiokafka has one fetch under way per broker
 # Bytes of keys and values: of all chunks that wait, and of one. A partition may have one that waits, and one in work.
@@ -107,13 +110,16 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     async def _fetch_records(
         self, consumer: Any, active_partitions: set[TP], timeout: float | None = None, max_records: int | None = None
     ) -> dict[TP, Chunk]:
-        chunks = await self._fetched(consumer, active_partitions)
-        if chunks or not timeout:
-            return chunks
-        waiter = consumer._fetcher._create_fetch_waiter()
-        await asyncio.wait([waiter], timeout=timeout)
-        waiter.cancel()
-        return await self._fetched(consumer, active_partitions)
+        try:
+            chunks = await self._fetched(consumer, active_partitions)
+            if chunks or not timeout:
+                return chunks
+            waiter = consumer._fetcher._create_fetch_waiter()
+            await asyncio.wait([waiter], timeout=timeout)
+            waiter.cancel()
+            return await self._fetched(consumer, active_partitions)
+        except errors.KafkaError as error:  # what aiokafka hands on does not pass: Faust would print a trace
+            stop(f"Kafka says: {error}: docs/operations.md")
 
     async def _fetched(self, consumer: Any, active_partitions: set[TP]) -> dict[TP, Chunk]:
         """What is there already, up to `full` records of each partition: none starves."""

@@ -230,6 +230,7 @@ class Worker:
         for line in set(topic.warnings()) - self.warned:
             self.warned.add(line)
             say(f"warning: {line}")
+        await asyncio.to_thread(kafka.check_rights, self.settings)
         self.room = await asyncio.to_thread(kafka.room_of_rejects, self.settings)
 
     async def listen(self) -> None:
