@@ -162,6 +162,16 @@ def test_a_customer_is_exported_erased_and_never_comes_back(shop_running: Shop, 
     frame = past.assign(product_id=None, quantity=10_000, occurred_at=(T0 + 46) * DAY)
     write_parquet(frame[frame["customer_id"].isin([GONE, BACK, "h1"])].drop_duplicates("customer_id"), events)
     assert "sent: 1 events; of erased customers, not sent: 2" in deployment.call("replay", str(events), "--free")
+    export = tmp_path / "export.csv"  # whatever `offline` takes, with its options
+    export.write_text(f"Kunde;Tag;Betrag\n{GONE};20.01.2024;1.234,50\nh1;21.01.2024;9,90\nh1;1.1.1999;5,00\n")
+    made.folded()
+    before = int(deployment.orders("h1") or 0)
+    german = ("--columns", "customer_id=Kunde,occurred_at=Tag,amount=Betrag", "--decimal", ",", "--from", "2000-01-01")
+    said = deployment.call("replay", str(export), "--free", *german)
+    assert "- before --from                                                1" in said
+    assert "sent: 1 events; of erased customers, not sent: 1" in said
+    made.folded()
+    assert deployment.orders("h1") == str(before + 1)
     purge(GONE, little)
     deployment.call("rebuild", "--history", str(little))
     made.folded()

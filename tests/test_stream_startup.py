@@ -57,7 +57,9 @@ def needing(kind: type[click.Parameter]) -> list[str]:
     return [
         name
         for name, command in main.commands.items()
-        if any(isinstance(each, kind) and isinstance(each.type, click.Path) for each in command.params)
+        if any(
+            isinstance(each, kind) and isinstance(each.type, click.Path) and each.type.exists for each in command.params
+        )
     ]
 
 

@@ -2,13 +2,17 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from streams.commands.common import bar, history, run
+from offline.commands.common import cleaning, sourced
+from offline.errors import OfflineError
+from streams.commands.common import bar, cannot, run
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from streams.settings import Settings
     from streams.store import Store
 
@@ -16,15 +20,18 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--free", is_flag=True, help="Do not wait for each day's model.")
-def replay(file: Path, free: bool) -> None:
-    """Send FILE's events (a history.parquet) from the cut-off on through the topic, a day at a time.
+@cleaning
+def replay(file: Path, free: bool, **options: Any) -> None:
+    """Send FILE's events from the cut-off on through the topic, a day at a time.
+
+    FILE is whatever the offline jobs take, cleaned as they clean it, with the same options.
 
     \b
-    Example:
+    Examples:
       python -m streams replay build/fit/history.parquet
+      python -m streams replay orders.csv --columns customer_id=Customer,amount=Total --until 2026-03-01
     """
-
-    frame = history(file)
+    frame = _read(file, options)
 
     async def work(store: "Store", settings: "Settings") -> None:
         from streams import replay as job
@@ -39,3 +46,18 @@ def replay(file: Path, free: bool) -> None:
         click.echo(f"sent: {sent:,} events" + (f"; of erased customers, not sent: {erased:,}" if erased else ""))
 
     sys.exit(run(work))
+
+
+def _read(file: Path, options: dict[str, Any]) -> "pd.DataFrame":
+    """The events, and on stderr what became of the rows."""
+    from offline.commands import common
+
+    try:
+        given = sourced(files=(file,), **options)
+        given.check()
+        with common.bar() as steps:
+            read = given.read(steps, whole=True)
+    except OfflineError as error:
+        cannot(error)
+    click.echo(read.counts.table(), err=True)
+    return read.frame
