@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from models.kinds import PURCHASE
-from offline.rules.rules import Itemsets, affordable, apriori, baskets, eclat
+from offline.rules.rules import Itemsets, apriori, baskets, costs, eclat
 
 ORDERS, PRODUCTS, DRAWS, SEED = 100_000, 4_000, 10, 1
 SUPPORTS = (0.01, 0.005, 0.002, 0.001)
@@ -26,7 +26,7 @@ ALGORITHMS = {"apriori": apriori, "eclat": eclat}
 
 
 class Cost(NamedTuple):
-    baskets: float  # seconds from events to the matrix, pairs counted
+    baskets: float  # seconds from events to the matrix, pairs counted, costs known
     mining: float  # seconds from there to the sets
     peak: float  # GB
     sets: Itemsets
@@ -49,7 +49,7 @@ def measure(algorithm: str, min_support: float, orders: int = ORDERS, products: 
     events = history(orders, products)
     clock = [time.perf_counter()]
     found = baskets(events)
-    affordable(found, min_support, 3)
+    costs(found, min_support, 3)
     clock.append(time.perf_counter())
     sets = ALGORITHMS[algorithm](found, found.least(min_support), 3)
     clock.append(time.perf_counter())

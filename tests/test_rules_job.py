@@ -1,9 +1,10 @@
-"""Association rules: the same sets from both algorithms and brute force, weights as published, one line of refusal."""
+"""Association rules: the same sets from all algorithms and brute force, weights as published, findings that chance does
+not make, costs said first, one line of refusal."""
 
 import csv
 import itertools
-import math
 import os
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -17,17 +18,21 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mlxtend.frequent_patterns import fpgrowth
+from mlxtend.frequent_patterns import association_rules, fpgrowth
 from refusal import one_line
 from scipy import sparse
+from scipy.stats import chi2
 
 from benchmarks import rules as benchmark
 from demo.data import complete_journey
 from models.kinds import CART, PURCHASE, RETURN, VIEW
 from offline.__main__ import main
+from offline.history.quality import Counts
+from offline.history.read import History
+from offline.rules import cost
 from offline.rules import rules as job
 from offline.rules.offers import best
-from offline.rules.rules import Baskets, Itemsets, RulesError, affordable, apriori, baskets, eclat, rules
+from offline.rules.rules import Baskets, Itemsets, RulesError, apriori, baskets, costs, eclat, low, rules
 
 ROOT = Path(__file__).parent.parent
 Orders = list[set[str]]
@@ -55,6 +60,26 @@ def drawn(orders: int, products: int, seed: int, share: float) -> Baskets:
     held = np.random.default_rng(seed).random((orders, products)) < share
     held[:, 0] = True
     return Baskets(sparse.csc_matrix(held), [f"p{i:03}" for i in range(products)])
+
+
+def supermarket(orders: int) -> Orders:
+    """Carts drawn from 60 recipes of 1 to 7 of 250 products, some left out, some bought on the way."""
+    rng = np.random.default_rng(11)
+    recipes = [rng.choice(250, size, replace=False) for size in rng.integers(1, 8, 60)]
+    popular = 1 / np.arange(1, 61)
+    chosen = [rng.choice(60, 1 + rng.poisson(1), p=popular / popular.sum()) for _ in range(orders)]
+    carts = [{int(p) for r in each for p in recipes[r] if rng.random() < 0.8} for each in chosen]
+    return [{f"p{p:03}" for p in {*cart, *rng.integers(0, 250, rng.poisson(3)).tolist()}} for cart in carts]
+
+
+def history_of(found: Baskets) -> History:
+    return history([{found.products[i] for i in np.flatnonzero(row)} for row in found.matrix.toarray()])
+
+
+def history(orders: Orders) -> History:
+    frame = events(orders)
+    rows = len(frame)
+    return History(frame, Counts(rows, 0, 0, 0, 0, 0, 0, rows, 0), 0, 0)
 
 
 SOME = st.lists(st.sets(st.sampled_from("abcdef"), min_size=1), min_size=1, max_size=12)
@@ -130,6 +155,28 @@ def test_both_agree_with_fpgrowth_over_many_words(orders: int) -> None:
     assert max(map(len, expected)) > 2
 
 
+def test_10_000_baskets_have_the_sets_and_rules_of_fpgrowth_down_to_a_thousandth() -> None:
+    """Nothing is refused; the floor of orders takes the rules below it and nothing else."""
+    shop, columns = history(supermarket(10_000)), ["support", "confidence", "lift", "leverage"]
+    found = baskets(shop.frame)
+    dense = pd.DataFrame(found.matrix.toarray(), columns=found.products)
+    for support in (0.01, 0.003, 0.001):
+        mined = job.run(shop, support, 0.2003)
+        theirs = fpgrowth(dense, min_support=support, max_len=3, use_colnames=True)
+        counts = (theirs["support"] * len(dense)).round().astype(int)
+        assert {frozenset(items): n for items, n in named(mined.baskets, mined.sets).items()} == dict(
+            zip(theirs["itemsets"], counts, strict=True)
+        )
+        ruled = association_rules(theirs, metric="confidence", min_threshold=0.2003)
+        ruled = ruled[(ruled["consequents"].map(len) == 1) & (ruled["support"] * len(dense) > 29.5)]
+        keys = [(frozenset(a), *c) for a, c in zip(ruled["antecedents"], ruled["consequents"], strict=True)]
+        ours = [(frozenset(a), c) for a, c in zip(mined.table["antecedent"], mined.table["consequent"], strict=True)]
+        expected = ruled.set_index(pd.Index(keys, tupleize_cols=False))[columns].loc[ours]
+        np.testing.assert_allclose(mined.table[columns], expected, rtol=1e-9, atol=1e-12)
+        assert len(ours) == len(keys)
+    assert len(mined.sets) > 13_000
+
+
 def test_the_example_of_the_apriori_paper() -> None:
     """Agrawal and Srikant (1994), figure 3: 4 transactions, minimum support 2."""
     found = baskets(events([set("134"), set("235"), set("1235"), set("25")]))
@@ -144,40 +191,67 @@ def test_progress_of_eclat_is_told() -> None:
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
-# ---- what is affordable ----------------------------------------------------------------------------------------------
+# ---- what it costs ---------------------------------------------------------------------------------------------------
 
 
-@given(SOME, st.integers(1, 4), st.integers(2, 6))
-def test_the_bound_is_never_too_low_and_exact_for_pairs(orders: Orders, least: int, max_length: int) -> None:
-    found = baskets(events(orders))
-    sizes = [len(items) for items in brute_force(orders, least, max_length) if len(items) > 1]
-    _, pairs = job._pairs(found, least)
-    assert job._bound(pairs, least, 2) == sizes.count(2)
-    assert job._bound(pairs, least, max_length) >= len(sizes)
-
-
-def test_the_bound_is_tight() -> None:
-    """Where every order holds all of 9 products, every set passes."""
-    _, pairs = job._pairs(baskets(events([set("abcdefghi")] * 3)), 3)
-    for max_length in range(2, 10):
-        assert job._bound(pairs, 3, max_length) == sum(math.comb(9, size) for size in range(2, max_length + 1))
-
-
-def test_an_explosion_is_refused_and_the_told_support_works(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sets_are_counted_and_not_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pairs whose triangles would make 8 times as many triples as there are; all are mined where memory holds them."""
     found = drawn(400, 20, 3, 0.3)
-    monkeypatch.setattr(job, "MOST", 150)
-    with pytest.raises(RulesError) as error:
-        affordable(found, 0.01, 3)
-    pairs = len([items for items in eclat(found, 4, 2) if len(items) == 2])
-    line = str(error.value)
-    assert line.startswith(
-        f"--min-support 0.01: 20 products and {pairs} pairs pass, with larger sets perhaps more than"
+    sets = eclat(found, 4, 3)
+    monkeypatch.setattr(job, "free", lambda: 2 * cost.A_SET * len(sets))
+    assert eclat(found, 4, 3, most=len(sets)) == sets
+    assert job.run(history_of(found), 0.01, 0.01, min_orders=1).sets == sets
+
+
+@given(SOME, st.integers(1, 4), st.integers(2, 5), st.integers(1, 30))
+@settings(max_examples=60)
+def test_more_sets_than_memory_holds_are_refused_and_the_told_support_works(
+    orders: Orders, least: int, max_length: int, most: int
+) -> None:
+    found, sets = baskets(events(orders)), brute_force(orders, least, max_length)
+    if len(sets) <= most:
+        assert named(found, eclat(found, least, max_length, most=most)) == sets
+        return
+    with pytest.raises(RulesError, match=f"more than {most} sets pass, which is what memory holds; try") as error:
+        eclat(found, least, max_length, most=most)
+    if told := re.search(r"--min-support (\S+) or", str(error.value)):
+        enough = found.least(float(told[1]))
+        assert named(found, eclat(found, enough, max_length, most=most)) == brute_force(orders, enough, max_length)
+
+
+def test_what_does_not_fit_is_refused_with_what_to_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = drawn(400, 20, 3, 0.3)
+    monkeypatch.setattr(job, "free", lambda: 300 * cost.A_SET)
+    for algorithm in ("eclat", "apriori"):
+        with pytest.raises(RulesError, match="more than 150 sets pass, which is what memory holds; try --min-support"):
+            job.run(history_of(found), 0.01, 0.01, algorithm=algorithm, min_orders=1)
+    monkeypatch.setattr(job, "free", lambda: 2_000)
+    with pytest.raises(RulesError, match=r"the orders of 20 products take .* are free; try a higher one"):
+        costs(found, 0.01, 3)
+
+
+@pytest.mark.parametrize(("share", "max_length"), [(0.1, 2), (0.1, 3), (0.25, 3), (0.25, 5)])
+def test_the_number_of_sets_is_told_beforehand(share: float, max_length: int) -> None:
+    """Within a fifth, products and pairs exactly. A walk that is not weighed by its turnings tells a tenth of them."""
+    found = drawn(1_000, 60, 7, share)
+    sets = eclat(found, 10, max_length)
+    told = costs(found, 0.01, max_length)
+    assert (told.products, told.pairs) == tuple(sum(len(items) == size for items in sets) for size in (1, 2))
+    assert told.sets == pytest.approx(len(sets), rel=0.2 if max_length > 2 else 0)
+    assert told.bytes > told.sets * cost.A_SET
+    assert costs(found, 0.01, max_length, "apriori").seconds > told.seconds
+
+
+def test_what_takes_long_or_much_is_said_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    found = history_of(drawn(400, 20, 3, 0.3))
+    job.run(found, 0.01, 0.01, min_orders=1, said=said.append)
+    monkeypatch.setattr(cost, "LARGE", 100_000)
+    job.run(found, 0.01, 0.01, min_orders=1, said=said.append)
+    (line,) = said
+    assert re.fullmatch(
+        r"20 products and \d+ pairs pass, about [\d,]+ sets in all: mining takes about 0 s and 0.0 GB", line
     )
-    told = float(line.rsplit(" ", 1)[1])
-    affordable(found, told, 3)
-    assert 4 < len(eclat(found, found.least(told), 3)) - 20 <= 150
-    with pytest.raises(RulesError):
-        affordable(found, told * 0.9, 3)
 
 
 def test_a_support_that_no_pair_reaches_is_refused_and_the_told_one_works() -> None:
@@ -185,15 +259,27 @@ def test_a_support_that_no_pair_reaches_is_refused_and_the_told_one_works() -> N
     with pytest.raises(
         RulesError, match="no two products share 8 of 73 orders, two share 2; try --min-support"
     ) as error:
-        affordable(found, 0.1, 3)
+        costs(found, 0.1, 3)
     told = float(str(error.value).rsplit(" ", 1)[1])
     assert found.least(told) == 2
-    affordable(found, told, 3)
+    costs(found, told, 3)
 
 
 def test_orders_of_one_product_each_are_refused() -> None:
     with pytest.raises(RulesError, match="no order holds two different products"):
-        affordable(baskets(events([{"a"}, {"a"}, {"b"}])), 0.01, 3)
+        costs(baskets(events([{"a"}, {"a"}, {"b"}])), 0.01, 3)
+
+
+def test_memory_is_that_of_the_machine_or_of_the_container(tmp_path: Path) -> None:
+    assert cost.free(tmp_path) is None
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 9 kB\nMemAvailable:  5000 kB\n")
+    assert cost.free(tmp_path) == 5_120_000
+    (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
+    for most, left in (("max", 5_120_000), ("4096000", 3_072_000), ("1000", 0)):
+        (tmp_path / "sys/fs/cgroup/memory.max").write_text(f"{most}\n")
+        (tmp_path / "sys/fs/cgroup/memory.current").write_text("1024000\n")
+        assert cost.free(tmp_path) == left
 
 
 # ---- rules -----------------------------------------------------------------------------------------------------------
@@ -262,6 +348,58 @@ def test_order_is_lift_then_support_then_names() -> None:
     assert (first["antecedent"][0], first["lift"][0], first["orders"][0]) == (("p",), 12, 1)
 
 
+def test_no_rule_stands_on_fewer_orders_than_told() -> None:
+    found = baskets(events([{"a", "b"}] * 29 + [{"c", "d"}] * 30 + [{"e", "f", "g"}] * 31))
+    sets = eclat(found, 1, 3)
+    for least, products in ((30, set("cdefg")), (29, set("abcdefg")), (31, set("efg"))):
+        assert set(rules(found, sets, 0.01, least)["consequent"]) == products
+    with pytest.raises(RulesError, match="--min-orders 32: no rule stands on so many, one does on 31; try 31"):
+        rules(found, sets, 0.01, 32)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_chance_makes_no_finding(seed: int) -> None:
+    """Products bought independently of each other, popular and rare, in few and in many orders: of thousands of rules
+    none is a finding, though their lifts reach 1.9. Without Bonferroni's share, dozens are."""
+    orders = (300, 3_000, 20_000)[seed]
+    share = np.random.default_rng(seed).uniform(0.02, 0.6, 60)
+    held = np.random.default_rng(seed).random((orders, 60)) < share
+    found = Baskets(sparse.csc_matrix(held), [f"p{i:02}" for i in range(60)])
+    table = rules(found, eclat(found, found.least(0.001), 3), 1e-9, 10)
+    assert table["lift"].max() > 1.5
+    assert len(table) > 5_000
+    assert not table["finding"].any()
+
+
+def test_a_lift_of_1_02_is_no_finding_however_many_orders_it_has() -> None:
+    """102,000 of 1,000,000 hold both where 100,000 would by chance; beside it one of 3, and one of 3 on 6 orders."""
+    orders = np.array([1_000_000] * 3, float)
+    a, b, ab = (
+        np.array([100_000, 1_000, 100.0]),
+        np.array([1_000_000, 300_000, 20_000.0]),
+        np.array([102_000, 900, 6.0]),
+    )
+    lift = pd.Series(ab * orders / (a * b))
+    assert lift.round(2).tolist() == [1.02, 3.0, 3.0]
+    surely = low(lift, pd.Series(ab), 1_000)
+    assert [1.0 < surely[0] < job.LIKELIER, surely[1] > 2, surely[2] < 1] == [True] * 3
+
+
+def test_what_is_bought_together_is_found() -> None:
+    """Planted: q comes with p in 9 of 10 orders, s with r in two thirds more than chance; the rest is chance."""
+    rng = np.random.default_rng(5)
+    held = rng.random((4_000, 12)) < 0.2
+    held[:, 1] = np.where(held[:, 0], rng.random(4_000) < 0.9, held[:, 1])
+    held[:, 3] = np.where(held[:, 2], rng.random(4_000) < 0.35, held[:, 3])
+    found = Baskets(sparse.csc_matrix(held), list("pqrsabcdefgh"))
+    table = rules(found, eclat(found, 4, 2), 1e-9)
+    pairs = {
+        (*a, c) for a, c in zip(*(table.loc[table["finding"], n] for n in ("antecedent", "consequent")), strict=True)
+    }
+    assert pairs == {("p", "q"), ("q", "p"), ("r", "s"), ("s", "r")}
+    assert (table["lift_low"] < table["lift"]).all()
+
+
 def test_fewer_than_30_orders_are_marked() -> None:
     table = mined([{"a", "b"}] * 29 + [{"c", "d"}] * 30)
     assert dict(zip(table["consequent"], table["few"], strict=True)) == {"a": True, "b": True, "c": False, "d": False}
@@ -277,7 +415,8 @@ def beside(table: pd.DataFrame) -> dict[str, list[str]]:
 
 def test_offers_are_ranked_by_the_cosine_of_two_products_orders() -> None:
     found = drawn(300, 8, 5, 0.3)
-    offered = beside(rules(found, eclat(found, 1, 2), 1e-9))
+    weighed = rules(found, eclat(found, 1, 2), 1e-9)
+    offered = beside(weighed.assign(finding=weighed["lift"] > 1))
     columns = found.matrix.toarray().astype(float)
     norms = np.linalg.norm(columns, axis=0)
     cosine = columns.T @ columns / np.outer(norms, norms)
@@ -291,9 +430,10 @@ def test_offers_are_ranked_by_the_cosine_of_two_products_orders() -> None:
 
 
 def test_larger_antecedents_make_no_offer() -> None:
-    table = mined([{"a", "b", "c"}] * 3 + [{"d"}] * 3)
+    table = mined([{"a", "b", "c"}] * 30 + [{"d"}] * 90)
     assert beside(table[table["antecedent"].map(len) > 1]) == {}
     assert beside(table) == {"a": ["b", "c"], "b": ["a", "c"], "c": ["a", "b"]}
+    assert beside(table.assign(finding=False)) == {}
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------
@@ -309,8 +449,9 @@ def store(path: Path, lines: list[str]) -> Path:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    """Orders: 40 tea and a pot, 10 tea, 10 tea and "milk, fresh", 5 a cup, and a cup and a pot that were given back."""
-    orders = [["tea", "pot"]] * 40 + [["tea"]] * 10 + [["tea", '"milk, fresh"']] * 10 + [["cup"]] * 5
+    """Orders: 40 tea and a pot, 10 tea, 10 tea and "milk, fresh", 5 a cup, 300 water; a cup and a pot given back."""
+    bought = {("tea", "pot"): 40, ("tea",): 10, ("tea", '"milk, fresh"'): 10, ("cup",): 5, ("water",): 300}
+    orders = [order for order, count in bought.items() for _ in range(count)]
     lines = [f"c,2024-01-01,5,{n},{product}" for n, order in enumerate(orders) for product in order]
     back = [f"c,2024-01-0{day},{sign}5,99,{p}" for day, sign in ((1, ""), (2, "-")) for p in ("cup", "pot")]
     return store(tmp_path / "orders.csv", [HEADER, *lines, *back])
@@ -327,13 +468,15 @@ def run(*arguments: str | Path, hash_seed: str = "0") -> str:
 def test_what_is_written_and_printed(shop: Path, tmp_path: Path) -> None:
     out, best = tmp_path / "new" / "rules.csv", tmp_path / "offers.csv"
     products = store(tmp_path / "products.csv", ["name,product_id", "Earl Grey,tea", '"Teapot, blue",pot'])
-    printed = run("--history", shop, *COLUMNS, "--out", out, "--offers", best, "--products", products)
-    lift, leverage = 65 / 60, 200 / 65**2  # of 40 x 65 / (40 x 60), and of (40 x 65 - 40 x 60) / 65 squared
+    options = ["--history", shop, *COLUMNS, "--out", out, "--offers", best, "--products", products, "--min-orders", 10]
+    printed = run(*map(str, options))
+    lift, leverage = 365 / 60, 12_200 / 365**2  # of 40 x 365 / (40 x 60), and of (40 x 365 - 40 x 60) / 365 squared
+    surely, less = (lift * chi2.ppf(0.025 / 35, 2 * both) / 2 / both for both in (40, 10))  # 7 sets with 5 products
     assert out.read_text().splitlines() == [
-        "antecedent,consequent,support,confidence,lift,leverage,orders,few",
-        f"pot,tea,{40 / 65},1.0,{lift},{leverage},40,False",
-        f"tea,pot,{40 / 65},{40 / 60},{lift},{leverage},40,False",
-        f'"milk, fresh",tea,{10 / 65},1.0,{lift},{50 / 65**2},10,True',
+        "antecedent,consequent,support,confidence,lift,leverage,orders,few,lift_low,finding",
+        f"pot,tea,{40 / 365},1.0,{lift},{leverage},40,False,{surely},True",
+        f"tea,pot,{40 / 365},{40 / 60},{lift},{leverage},40,False,{surely},True",
+        f'"milk, fresh",tea,{10 / 365},1.0,{lift},{3_050 / 365**2},10,True,{less},True',
     ]
     assert best.read_text().splitlines() == [
         "product,offer_1,confidence_1,offer_2,confidence_2,offer_3,confidence_3",
@@ -341,19 +484,28 @@ def test_what_is_written_and_printed(shop: Path, tmp_path: Path) -> None:
         "pot,tea,1.0,,,,",
         f"tea,pot,{40 / 60},,,,",
     ]
-    assert "65 orders of 4 products; a set is frequent in 1 orders and more" in printed
-    assert "frequent sets of 1: 4\nfrequent sets of 2: 2\n" in printed
-    assert "3 rules, 1 of them on fewer than 30 orders" in printed
-    assert "    1.08       0.667    0.0473       40       60       40  Earl Grey => Teapot, blue\n" in printed
+    assert "365 orders of 5 products; a set is frequent in 4 orders and more" in printed
+    assert "frequent sets of 1: 5\nfrequent sets of 2: 2\n" in printed
+    assert "3 rules, 1 of them on fewer than 30 orders\n3 findings, with a lift that is surely above 1.1" in printed
+    assert f"    6.08{surely:10.2f}       0.667       40       60       40  Earl Grey => Teapot, blue\n" in printed
     assert "milk, fresh => Earl Grey (few)\n" in printed
     assert printed.endswith(
         f"\nwritten: {out}\nwritten: {best}, for 3 products; next: python -m offline fit --offers {best}\n"
     )
 
 
+def test_where_nothing_is_a_finding_that_is_said_and_the_rules_are_written(tmp_path: Path) -> None:
+    file = store(tmp_path / "h.csv", [HEADER, *(f"c,2024-01-01,5,{n},{p}" for n in range(40) for p in "ab")])
+    out, best = tmp_path / "r.csv", tmp_path / "o.csv"
+    given = ["rules", "--history", str(file), *COLUMNS, "--out", str(out), "--offers", str(best)]
+    done = CliRunner().invoke(main, given)
+    assert "2 rules, 0 of them on fewer than 30 orders\nno finding: chance alone may explain every lift" in done.output
+    assert [len(path.read_text().splitlines()) for path in (out, best)] == [3, 1]
+
+
 def test_another_run_under_another_hash_seed_with_the_other_algorithm_leaves_the_same_bytes(tmp_path: Path) -> None:
     history = tmp_path / "h.csv"
-    benchmark.history(2_000, 60).drop(columns="kind").assign(occurred_at="2024-01-01").to_csv(history, index=False)
+    events(supermarket(3_000)).drop(columns="kind").assign(occurred_at="2024-01-01").to_csv(history, index=False)
     files = []
     for seed, algorithm in (("0", "eclat"), ("1", "apriori")):
         files.append([tmp_path / f"rules{seed}", tmp_path / f"offers{seed}"])
@@ -370,7 +522,7 @@ def test_a_larger_antecedent_comes_apart_at_the_told_separator(tmp_path: Path) -
         tmp_path / "h.csv", [HEADER, *(f"c,2024-01-01,5,{n},{p}" for n in range(3) for p in ("a + b", "c", "d"))]
     )
     arguments = ["rules", "--history", str(file), *COLUMNS, "--out", str(tmp_path / "r.csv")]
-    done = CliRunner().invoke(main, [*arguments, "--separator", "|"])
+    done = CliRunner().invoke(main, [*arguments, "--separator", "|", "--min-orders", "1"])
     assert done.exit_code == 0, done.output
     with (tmp_path / "r.csv").open(newline="") as file_:
         antecedents = {tuple(row["antecedent"].split("|")) for row in csv.DictReader(file_)}
@@ -415,7 +567,8 @@ def test_order_id_is_needed(shop: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--min-support", "0.9"], "no two products share 59 of 65 orders, two share 40; try --min-support 0.61"),
+        (["--min-support", "0.9"], "no two products share 329 of 365 orders, two share 40; try --min-support 0.10"),
+        (["--min-orders", "41"], "--min-orders 41: no rule stands on so many, one does on 40; try 40"),
         (["--separator", ""], "--separator: is empty"),
         (["--separator", "m"], "product 'milk, fresh' holds it"),
         (["--offers", "{tmp}/refused.csv"], "is --out too"),

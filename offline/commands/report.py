@@ -38,10 +38,20 @@ from offline.writing import replacing
     help="Of rules: least share of orders with the antecedent.",
 )
 @click.option(
+    "--min-orders", default=30, show_default=True, type=click.IntRange(1), help="Of rules: least orders of a rule."
+)
+@click.option(
     "--stock", "held", type=click.Path(path_type=Path), help="CSV of product_id, on_hand, on_order: says what to order."
 )
 def report(
-    out: Path, models: str, rate: float, min_support: float, min_confidence: float, held: Path | None, **options: Any
+    out: Path,
+    models: str,
+    rate: float,
+    min_support: float,
+    min_confidence: float,
+    min_orders: int,
+    held: Path | None,
+    **options: Any,
 ) -> None:
     """Run every job on a history and write one self-contained HTML page to --out.
 
@@ -65,7 +75,9 @@ def report(
             from offline.report.mining import Shop
 
             names = tuple(file.name for file in given.files)
-            shop = Shop(names, read, folded, given.horizon, models, rate, min_support, min_confidence, units)
+            shop = Shop(
+                names, read, folded, given.horizon, models, rate, min_support, min_confidence, min_orders, units
+            )
             made = make(shop, steps.step)
         with replacing(out) as fresh:
             fresh.write_text(made.html, encoding="utf-8")

@@ -28,6 +28,9 @@ SHOWN = 20
 @click.option(
     "--min-confidence", default=0.2, show_default=True, type=SHARE, help="Least share of orders with the antecedent."
 )
+@click.option(
+    "--min-orders", default=30, show_default=True, type=click.IntRange(1), help="Least orders that a rule stands on."
+)
 @click.option("--max-length", default=3, show_default=True, type=click.IntRange(2, 6), help="Most products in a rule.")
 @click.option(
     "--algorithm",
@@ -43,6 +46,7 @@ def rules(
     out: Path,
     min_support: float,
     min_confidence: float,
+    min_orders: int,
     max_length: int,
     algorithm: Literal["apriori", "eclat"],
     separator: str,
@@ -73,10 +77,21 @@ def rules(
 
             from offline.rules import rules as job
 
-            found = job.run(read, min_support, min_confidence, max_length, algorithm, separator, steps.step, steps.told)
+            found = job.run(
+                read,
+                min_support,
+                min_confidence,
+                max_length,
+                algorithm,
+                separator,
+                steps.step,
+                steps.told,
+                min_orders,
+                said=click.echo,
+            )
         click.echo(f"{read.counts.table()}\n")
-        _report(found, job.FEW)
-        _show(found.table.head(SHOWN), named)
+        _report(found, job.FEW, job.LIKELIER)
+        _show(found.findings.head(SHOWN), named)
         joined = found.table["antecedent"].map(separator.join)
         writing.write(found.table.assign(antecedent=joined)[job.COLUMNS], out)
         click.echo(f"\nwritten: {out}")
@@ -95,20 +110,26 @@ def names(path: Path) -> dict[str, str]:
     return {row["product_id"]: row["name"] for row in rows}
 
 
-def _report(found: "Mined", few: int) -> None:
+def _report(found: "Mined", few: int, likelier: float) -> None:
     orders, products = found.baskets.matrix.shape
     click.echo(f"{orders:,} orders of {products:,} products; a set is frequent in {found.least:,} orders and more")
     for size, count in Counter(map(len, found.sets)).items():
         click.echo(f"frequent sets of {size}: {count:,}")
-    rules, on_few = len(found.table), found.table["few"].sum()
-    click.echo(f"\n{rules:,} rules, {on_few:,} of them on fewer than {few} orders; the first by lift:")
+    rules, on_few, findings = len(found.table), found.table["few"].sum(), len(found.findings)
+    click.echo(f"\n{rules:,} rules, {on_few:,} of them on fewer than {few} orders")
+    if not findings:
+        click.echo(f"no finding: chance alone may explain every lift, or it is not surely above {likelier}")
+        return
+    click.echo(f"{findings:,} findings, with a lift that is surely above {likelier} (lift_low); the first by lift:")
 
 
 def _show(table: "pd.DataFrame", named: dict[str, str]) -> None:
     """The rules with the counts behind them, products by their names."""
-    click.echo(f"{'lift':>8}{'confidence':>12}{'leverage':>10}{'orders':>9}{'with if':>9}{'then':>9}  if => then")
+    if table.empty:
+        return
+    click.echo(f"{'lift':>8}{'at least':>10}{'confidence':>12}{'orders':>9}{'with if':>9}{'then':>9}  if => then")
     for row in table.to_dict("records"):
         left = " + ".join(named.get(product, product) for product in row["antecedent"])
         right = named.get(row["consequent"], row["consequent"]) + (" (few)" if row["few"] else "")
-        figures = f"{row['lift']:>8.2f}{row['confidence']:>12.3f}{row['leverage']:>10.4f}{row['orders']:>9,}"
+        figures = f"{row['lift']:>8.2f}{row['lift_low']:>10.2f}{row['confidence']:>12.3f}{row['orders']:>9,}"
         click.echo(f"{figures}{row['orders_antecedent']:>9,}{row['orders_consequent']:>9,}  {left} => {right}")

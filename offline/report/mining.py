@@ -57,6 +57,7 @@ class Shop:
     rate: float = 0.10
     min_support: float = 0.01
     min_confidence: float = 0.2
+    min_orders: int = rules_job.FEW
     available: dict[str, float] | None = None  # units by product, to say what to order
 
     def __post_init__(self) -> None:
@@ -173,8 +174,9 @@ def retention(shop: Shop, progress: Progress) -> Cohorts:
 
 
 def rules(shop: Shop, progress: Progress) -> Mined:
-    """Raises OfflineError where orders hold no two products, or the support lets too many sets pass, or none."""
-    return rules_job.run(shop.history, shop.min_support, shop.min_confidence, progress=progress)
+    """Raises OfflineError where orders hold no two products, or no rule is left."""
+    support, confidence = shop.min_support, shop.min_confidence
+    return rules_job.run(shop.history, support, confidence, progress=progress, min_orders=shop.min_orders)
 
 
 def stock(shop: Shop, progress: Progress) -> StockForecast:

@@ -7,7 +7,7 @@ from offline.report import plots
 from offline.report.cohorts import Cohorts
 from offline.report.mining import Shop
 from offline.report.page import Shown, date, details, figure, items, paragraph, table
-from offline.rules.rules import FEW, Mined
+from offline.rules.rules import FEW, LIKELIER, Mined
 from offline.stock.stock import StockForecast
 
 COHORTS, MONTHS, RULES, PRODUCTS = 24, 24, 15, 15  # at most, on the page
@@ -47,19 +47,27 @@ def retention(found: Cohorts) -> Shown:
 
 
 def rules(found: Mined) -> Shown:
-    top, (orders, products) = found.table.head(RULES), found.baskets.matrix.shape
-    first = found.table.iloc[0]
+    top, (orders, products) = found.findings.head(RULES), found.baskets.matrix.shape
     html = paragraph(
         f"{len(found.table):,} rules from {orders:,} orders of {products:,} products; a set is frequent in"
         f" {found.least:,} orders and more. {found.table['few'].sum():,} rules stand on fewer than {FEW} orders."
     )
-    shown = top[["consequent", "lift", "confidence", "leverage", "orders"]].rename(columns={"consequent": "then"})
+    if top.empty:
+        none = f"none of {len(found.table):,} rules has a lift that is surely above {LIKELIER}"
+        return Shown(html, [f"Bought together: no finding, {none}."])
+    shown = top[["consequent", "lift", "lift_low", "confidence", "orders"]]
+    shown = shown.rename(columns={"consequent": "then", "lift_low": "lift at least"})
     shown.index = pd.Index(top["antecedent"].map(" + ".join), name="if")
-    caption = f"The first {len(shown)} by lift: how many times likelier the one makes the other"
-    html += table(shown, caption, {"lift": ",.2f", "leverage": ".4f"})
+    caption = (
+        f"The first {len(shown)} of {len(found.findings):,} findings by lift: how many times likelier the one makes the"
+        f" other, surely more than {LIKELIER}"
+    )
+    html += table(shown, caption, {"lift": ",.2f", "lift at least": ",.2f"})
     html += paragraph("A lift says what was bought together, not what an offer would sell: only a test tells that.")
+    first = top.iloc[0]
     pair = f"{' + '.join(first['antecedent'])} and {first['consequent']}"
-    return Shown(html, [f"Bought together: {pair} (lift {first['lift']:.2f}, the highest)."])
+    said = f"lift {first['lift']:.2f}, the highest, and surely above {first['lift_low']:.2f}"
+    return Shown(html, [f"Bought together: {pair} ({said})."])
 
 
 def stock(found: StockForecast) -> Shown:

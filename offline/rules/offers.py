@@ -21,16 +21,17 @@ def best(rules: pd.DataFrame) -> pd.DataFrame:
     rules: as `rules.rules` gives them; returns COLUMNS, a row a product, by name. Best is the highest
     confidence x lift. Confidence alone offers what everybody buys, lift alone what hardly anybody does; for one
     antecedent the order of their product is that of the cosine between two products' orders, ab / sqrt(a b), the
-    similarity of item-based top-N recommendation (Deshpande and Karypis, ACM TOIS 2004, eq. 1). Products that the
-    antecedent makes no likelier (lift up to 1) are not offered.
+    similarity of item-based top-N recommendation (Deshpande and Karypis, ACM TOIS 2004, eq. 1). Only findings are
+    offered: of other products the antecedent does not surely make any likelier.
 
     >>> rows = {"antecedent": [("tea",), ("tea",), ("tea", "milk")], "consequent": ["pot", "cup", "cup"]}
-    >>> print(best(pd.DataFrame(rows | {"confidence": [0.1, 0.6, 0.9], "lift": [5.0, 2.0, 3.0]})).to_csv(index=False))
+    >>> weights = {"confidence": [0.1, 0.6, 0.9], "lift": [5.0, 2.0, 3.0], "finding": True}
+    >>> print(best(pd.DataFrame(rows | weights)).to_csv(index=False))
     product,offer_1,confidence_1,offer_2,confidence_2,offer_3,confidence_3
     tea,cup,0.6,pot,0.1,,
     <BLANKLINE>
     """
-    single = rules[(rules["antecedent"].map(len) == 1) & (rules["lift"] > 1)]
+    single = rules[(rules["antecedent"].map(len) == 1) & rules["finding"]]
     order = (-single["confidence"] * single["lift"]).sort_values(kind="stable").index
     ranked = single.loc[order].assign(product=single["antecedent"].str[0])
     rows = [

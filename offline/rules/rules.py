@@ -2,12 +2,10 @@
 
 Orders become a sparse matrix (`baskets`); `apriori` and `eclat` find the same sets of products in it, the one level by
 level, the other depth first over bitsets; `rules` weighs one product against the rest of its set.
-Rule: whatever is mined is first known to be affordable. `affordable` counts the pairs and bounds all larger sets, and a
-support that lets more than MOST of them pass is refused with one line before any of them is looked for.
+Rule: sets are counted, never bounded. What mining will take is said first (`cost`), and only what the free memory does
+not hold is refused, with a support that it does. A rule is a finding where chance does not explain its lift.
 """
 
-import bisect
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,19 +16,21 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from mlxtend.frequent_patterns import apriori as mlxtend_apriori
-from numpy.typing import NDArray
 from scipy import sparse
+from scipy.special import gammaincinv
 
 from models.kinds import RETURN, TRADED
 from offline.errors import OfflineError
 from offline.history.read import History
+from offline.rules.cost import A_SET, Bits, Cost, Ints, cost, free
 
-Ints = NDArray[np.int64]
 Itemsets = dict[tuple[int, ...], int]  # ascending columns -> orders that hold them all; by size, then columns
 
-MOST = 100_000  # sets of two and more products: apriori needs minutes for so many, and nobody reads more rules
-FEW = 30  # orders: a rule on fewer is marked
-COLUMNS = ["antecedent", "consequent", "support", "confidence", "lift", "leverage", "orders", "few"]  # of rules
+FEW = 30  # orders: no rule stands on fewer unless told, and then it is marked
+CHANCE = 0.025  # of any lift at all being below its lower bound
+LIKELIER = 1.1  # a finding's lower bound is above: whatever is surely less than a tenth likelier helps nobody
+WEIGHTS = ["support", "confidence", "lift", "leverage", "orders", "few", "lift_low", "finding"]
+COLUMNS = ["antecedent", "consequent", *WEIGHTS]  # of rules
 
 
 class RulesError(OfflineError):
@@ -77,34 +77,14 @@ def baskets(history: pd.DataFrame) -> Baskets:
 # ---- sets of products ------------------------------------------------------------------------------------------------
 
 
-def affordable(found: Baskets, min_support: float, max_length: int) -> None:
-    """Raises RulesError when no two products share enough orders, or when more than MOST sets may pass.
-
-    Pairs are counted. Triples are bounded by those whose pairs all pass (the candidates of Apriori), larger sets from
-    these by Geerts, Goethals and Van den Bussche, "A tight upper bound on the number of candidate patterns" (ICDM
-    2001), theorem 1.
-    """
-    least, orders = found.least(min_support), found.matrix.shape[0]
-    products, pairs = _pairs(found, least)
-    if pairs.data.max(initial=0) < least:
-        raise _too_rare(found, min_support)
-    if _bound(pairs, least, max_length) > MOST:
-        enough = bisect.bisect_left(range(orders), True, least, key=lambda at: _bound(pairs, at, max_length) <= MOST)
-        raise RulesError(
-            f"--min-support {min_support}: {products:,} products and {np.sum(pairs.data >= least):,} pairs pass, with"
-            f" larger sets perhaps more than {MOST:,}; try --min-support {_share(enough, orders, ROUND_CEILING)}"
-        )
-
-
-def _pairs(found: Baskets, least: int) -> tuple[int, Any]:
-    """(products in `least` orders, COO matrix above its diagonal: orders that each two of them share)."""
-    passing = np.flatnonzero(found.counts >= least)
-    part = found.matrix[:, passing].astype(np.int32)
-    return len(passing), sparse.triu(part.T @ part, 1, format="coo")
+def _pairs(found: Baskets, least: int) -> Any:
+    """COO matrix above its diagonal: orders that each two of the products in `least` orders share."""
+    part = found.matrix[:, np.flatnonzero(found.counts >= least)].astype(np.int32)
+    return sparse.triu(part.T @ part, 1, format="coo")
 
 
 def _too_rare(found: Baskets, min_support: float) -> RulesError:
-    orders, best = found.matrix.shape[0], int(_pairs(found, 1)[1].data.max(initial=0))
+    orders, best = found.matrix.shape[0], int(_pairs(found, 1).data.max(initial=0))
     if not best:
         return RulesError("no order holds two different products; check which columns are order_id and product_id")
     return RulesError(
@@ -113,39 +93,13 @@ def _too_rare(found: Baskets, min_support: float) -> RulesError:
     )
 
 
+def _too_many(most: int, enough: int, orders: int) -> RulesError:
+    way = f"--min-support {_share(enough, orders, ROUND_CEILING)} or " if enough <= orders else ""
+    return RulesError(f"more than {most:,} sets pass, which is what memory holds; try {way}a smaller --max-length")
+
+
 def _share(part: int, whole: int, rounding: str) -> str:
     return f"{Context(prec=2, rounding=rounding).divide(Decimal(part), Decimal(whole)):f}"
-
-
-def _bound(pairs: Any, least: int, max_length: int) -> int:
-    """No fewer than the sets of 2 to max_length products that `least` orders hold; past MOST, any larger number."""
-    passing = pairs.data >= least
-    total = level = int(passing.sum())
-    for size in range(3, max_length + 1):
-        if total > MOST:
-            break
-        level = _triangles(pairs, passing) if size == 3 else _larger(level, size - 1)
-        total += level
-    return total
-
-
-def _triangles(pairs: Any, passing: NDArray[np.bool_]) -> int:
-    edges = np.ones(passing.sum(), np.int64), (pairs.row[passing], pairs.col[passing])
-    above = sparse.csr_matrix(edges, shape=pairs.shape)
-    return int((above @ above).multiply(above).sum())
-
-
-def _larger(count: int, size: int) -> int:
-    """Most sets of size + 1 whose subsets of `size` are all among `count` sets (Kruskal-Katona).
-
-    >>> _larger(4, 3), _larger(5, 3)  # four triples can make one set of four, a fifth adds nothing
-    (1, 1)
-    """
-    most = 0
-    while count and size:
-        n = next(n for n in itertools.count(size) if math.comb(n + 1, size) > count)
-        most, count, size = most + math.comb(n, size + 1), count - math.comb(n, size), size - 1
-    return most
 
 
 def apriori(found: Baskets, least: int, max_length: int) -> Itemsets:
@@ -164,15 +118,23 @@ def apriori(found: Baskets, least: int, max_length: int) -> Itemsets:
     return _ordered(dict(zip(columns, (sets["support"] * orders).round().astype(int).tolist(), strict=True)))
 
 
-def eclat(found: Baskets, least: int, max_length: int, told: Callable[[int, int], object] | None = None) -> Itemsets:
+def eclat(
+    found: Baskets,
+    least: int,
+    max_length: int,
+    told: Callable[[int, int], object] | None = None,
+    most: float = math.inf,
+) -> Itemsets:
     """The same sets as `apriori`, depth first (Zaki, "Scalable algorithms for association mining", IEEE TKDE 2000).
 
     A product's orders are a bitset; those of a set are the intersection. The stack holds one level of bitsets for each
-    product of a set, never those of two branches. told: called with (products done, products in all).
+    product of a set, never those of two branches. told: called with (products done, products in all). Where more than
+    `most` sets pass, the least count rises until they do not, and RulesError names the support at which all is held.
     """
     single = np.flatnonzero(found.counts >= least)
     sets: Itemsets = {(item,): n for item, n in zip(single.tolist(), found.counts[single].tolist(), strict=True)}
-    stack: list[tuple[tuple[int, ...], Ints, NDArray[np.uint64], int]] = [((), single, _bitsets(found, single), 0)]
+    stack: list[tuple[tuple[int, ...], Ints, Bits, int]] = [((), single, bitsets(found, single), 0)]
+    enough = least
     while stack and sets:
         prefix, items, orders, at = stack.pop()
         if at + 1 < len(items):
@@ -181,15 +143,20 @@ def eclat(found: Baskets, least: int, max_length: int, told: Callable[[int, int]
             told(at + 1, len(items))
         shared = orders[at + 1 :] & orders[at]
         counts = np.bitwise_count(shared).sum(axis=1, dtype=np.int64)
-        passing = counts >= least
+        passing = counts >= enough
         head, rest = (*prefix, int(items[at])), items[at + 1 :][passing]
         sets |= {(*head, item): n for item, n in zip(rest.tolist(), counts[passing].tolist(), strict=True)}
         if len(rest) > 1 and len(head) + 1 < max_length:
             stack.append((head, rest, shared[passing], 0))
+        if len(sets) > most:
+            enough = int(np.median(list(sets.values()))) + 1
+            sets = {items: n for items, n in sets.items() if n >= enough}
+    if enough > least:
+        raise _too_many(int(most), enough, found.matrix.shape[0])
     return _ordered(sets)
 
 
-def _bitsets(found: Baskets, columns: Ints) -> NDArray[np.uint64]:
+def bitsets(found: Baskets, columns: Ints) -> Bits:
     """The orders of each column as bits, shape (columns, orders / 64)."""
     part = found.matrix[:, columns]
     bits = np.zeros((len(columns), -(-part.shape[0] // 64)), np.uint64)
@@ -205,19 +172,24 @@ def _ordered(sets: Itemsets) -> Itemsets:
 # ---- rules -----------------------------------------------------------------------------------------------------------
 
 
-def rules(found: Baskets, sets: Itemsets, min_confidence: float) -> pd.DataFrame:
-    """Every set's products one by one against the rest of it, confidence at least `min_confidence`, highest lift first.
+def rules(found: Baskets, sets: Itemsets, min_confidence: float, min_orders: int = 1) -> pd.DataFrame:
+    """Every set's products one by one against the rest of it, highest lift first: those on `min_orders` orders or more
+    and with a confidence of at least `min_confidence`.
 
     Columns: antecedent (tuple of product ids), consequent (one id), and with n orders of which a hold the antecedent,
     b the consequent and ab both: support ab/n, confidence ab/a (Agrawal, Imielinski and Swami, SIGMOD 1993), lift
     ab n/(a b) (Brin et al., SIGMOD 1997: "interest"; 1 where the two are independent), leverage ab/n - a b/n^2
-    (Piatetsky-Shapiro 1991; 0 there), orders ab, few (ab < FEW), orders_antecedent a, orders_consequent b. Ties go to
-    the higher support, then by name. Raises RulesError where no rule is confident enough.
+    (Piatetsky-Shapiro 1991; 0 there), orders ab, few (ab < FEW), lift_low (`low`), finding (lift_low > LIKELIER),
+    orders_antecedent a, orders_consequent b. Ties go to the higher support, then by name. Raises RulesError where no
+    rule stands on so many orders, or none of them is confident enough.
     """
     n, names = found.matrix.shape[0], found.products
+    most = max((both for items, both in sets.items() if len(items) > 1), default=0)
+    if 0 < most < min_orders:
+        raise RulesError(f"--min-orders {min_orders}: no rule stands on so many, one does on {most}; try {most}")
     rows, best = [], 0.0
     for items, both in sets.items():
-        for consequent in items if len(items) > 1 else ():
+        for consequent in items if len(items) > 1 and both >= min_orders else ():
             rest = tuple(item for item in items if item != consequent)
             a, b = sets[rest], sets[(consequent,)]
             best = max(best, both / a)
@@ -228,7 +200,23 @@ def rules(found: Baskets, sets: Itemsets, min_confidence: float) -> pd.DataFrame
     if not rows:
         raise RulesError(f"--min-confidence {min_confidence}: no rule reaches it; the best has {best:.4f}")
     rows.sort(key=lambda row: (-row[4], -row[2], row[0], row[1]))
-    return pd.DataFrame(rows, columns=[*COLUMNS, "orders_antecedent", "orders_consequent"])
+    sides = ["orders_antecedent", "orders_consequent"]
+    table = pd.DataFrame(rows, columns=[*COLUMNS[:-2], *sides])
+    table["lift_low"] = low(table["lift"], table["orders"], len(sets) * sum(len(items) == 1 for items in sets))
+    return table.assign(finding=table["lift_low"] > LIKELIER)[[*COLUMNS, *sides]]
+
+
+def low(lift: pd.Series, orders: pd.Series, tried: int) -> pd.Series:
+    """The lower bound of each lift: with 95 % confidence (two-sided) all of `tried` lifts are above theirs.
+
+    Both sides are taken as known, and the orders that hold them together as Poisson (Garwood 1936), of which
+    Bonferroni's share for each of the tried is allowed to be chance. Tried is every antecedent with every product.
+
+    >>> low(pd.Series([1.02, 1.5, 1.5]), pd.Series([20_000, 200, 30]), 10_000).round(2).tolist()
+    [0.99, 1.06, 0.56]
+    """
+    least: pd.Series = lift * gammaincinv(orders, CHANCE / tried) / orders
+    return least
 
 
 # ---- the job ---------------------------------------------------------------------------------------------------------
@@ -244,6 +232,11 @@ class Mined:
     sets: Itemsets
     table: pd.DataFrame
 
+    @property
+    def findings(self) -> pd.DataFrame:
+        """The rules whose lift is surely above LIKELIER."""
+        return self.table[self.table["finding"]]
+
 
 def run(
     history: History,
@@ -254,23 +247,47 @@ def run(
     separator: str | None = None,
     progress: Callable[[str], object] = len,
     told: Callable[[int, int], object] | None = None,
+    min_orders: int = FEW,
+    said: Callable[[str], object] = len,
 ) -> Mined:
     """Mines the orders of a history for rules of 2 to max_length products.
 
-    min_support: least share of orders, min_confidence: of those with the antecedent, both in (0, 1]. separator: what an
-    antecedent's products will be joined by, so no product may hold it; None: nothing. told: as `eclat` takes it. Raises
-    RulesError where orders hold no two products, or the support lets too many sets pass, or none.
+    min_support: least share of orders, min_confidence: of those with the antecedent, both in (0, 1]; min_orders: on
+    which a rule must stand. separator: what an antecedent's products will be joined by, so no product may hold it;
+    None: nothing. told: as `eclat` takes it. said: called with what mining will take, where that is much. Raises
+    RulesError where orders hold no two products, the support lets no set pass or more than memory holds, or no rule is
+    left.
     """
     progress("making baskets")
     found = baskets(history.frame)
     if separator is not None:
         _separable(found.products, separator)
     progress("counting pairs")
-    affordable(found, min_support, max_length)
+    expected, left = costs(found, min_support, max_length, algorithm), free()
+    if expected.notable:
+        said(str(expected))
     progress(algorithm)
     least = found.least(min_support)
-    sets = apriori(found, least, max_length) if algorithm == "apriori" else eclat(found, least, max_length, told)
-    return Mined(found, least, sets, rules(found, sets, min_confidence))
+    # Of what eclat counted apriori is known to end; by itself it could not tell before.
+    sets = eclat(found, least, max_length, told, math.inf if left is None else left // 2 // A_SET)
+    if algorithm == "apriori":
+        sets = apriori(found, least, max_length)
+    return Mined(found, least, sets, rules(found, sets, min_confidence, min_orders))
+
+
+def costs(found: Baskets, min_support: float, max_length: int, algorithm: str = "eclat") -> Cost:
+    """What mining will take. Raises RulesError when no two products share enough orders, or no memory holds them."""
+    least = found.least(min_support)
+    pairs, passing, left = _pairs(found, least), np.flatnonzero(found.counts >= least), free()
+    if pairs.data.max(initial=0) < least:
+        raise _too_rare(found, min_support)
+    needed = 3 * len(passing) * found.matrix.shape[0] // 8
+    if left is not None and needed > left:
+        raise RulesError(
+            f"--min-support {min_support}: the orders of {len(passing):,} products take {needed / 1e9:.1f} GB,"
+            f" {left / 1e9:.1f} GB are free; try a higher one"
+        )
+    return cost(pairs, bitsets(found, passing), least, max_length, algorithm)
 
 
 def _separable(products: Sequence[str], separator: str) -> None:
