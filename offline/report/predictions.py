@@ -87,8 +87,9 @@ def _parameters(found: Valued) -> pd.DataFrame:
         name: {"r": m.r, "alpha": m.alpha, "a": m.a, "b": m.b, "mean dropout": m.mean_dropout}
         for name, m in found.fitted.buying.items()
     }
-    spend = found.fitted.spend
+    spend, paid = found.fitted.spend, found.fitted.paid
     rows = buying | {"gamma_gamma": {"p": spend.p, "q": spend.q, "v": spend.v}}
+    rows |= {"paid_days": {"mean share": paid.mean_share}}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
 

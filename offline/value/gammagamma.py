@@ -1,4 +1,4 @@
-"""How much a customer spends on a purchase day: Gamma-Gamma, fitted by maximum likelihood.
+"""How much a customer spends on a paid purchase day: Gamma-Gamma, fitted by maximum likelihood.
 
 A customer's spend on a day is gamma with shape p and a rate of their own, which is gamma with shape q and rate v.
 Rule: only days of positive value count, and q stays above 1: below, the expected spend is infinite. The model takes
@@ -31,7 +31,7 @@ class GammaGamma:
 
     @property
     def mean_spend(self) -> float:
-        """Expected spend on a purchase day of a customer of whom nothing is known: p v / (q - 1)."""
+        """Expected spend on a paid day of a customer of whom nothing is known: p v / (q - 1)."""
         return self.p * self.v / (self.q - 1)
 
     def log_likelihood(self, x: ArrayLike, mean: ArrayLike) -> Floats:
@@ -49,7 +49,7 @@ class GammaGamma:
         return likelihood
 
     def expected_spend(self, x: ArrayLike, mean: ArrayLike) -> Floats:
-        """(n,) > 0: expected spend on a purchase day, between the customer's own mean and everybody's (eq. 5).
+        """(n,) > 0: expected spend on a paid day, between the customer's own mean and everybody's (eq. 5).
 
         >>> GammaGamma(6.25, 3.74, 15.44).expected_spend([0, 2], [0.0, 22.35]).round(2)
         array([35.22, 24.66])

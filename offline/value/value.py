@@ -1,7 +1,8 @@
 """Customer value: who still buys (BG/NBD, MBG/NBD) times what a day is worth (Gamma-Gamma), beside the served value.
 
 A purchase is a purchase day, time is in days, and time observed ends with the last whole day, as in the published data.
-A return counts against the customer's last purchase day before it.
+A return takes from the customer's purchase days before it, the latest first, down to 0 each. A day that brought nothing
+is a purchase day and no paid one: what a day is worth is the mean of paid days times their share (beta-binomial).
 The rule of judging: models are fitted on what happened before a cut and judged on the net spend in a window after it.
 The value models integrate over that window, the served demand is extrapolated to it.
 """
@@ -24,8 +25,9 @@ from offline.demand.metrics import compare, deciles, spearman
 from offline.demand.served import demand
 from offline.history.fold import Folded, fold
 from offline.history.read import History
-from offline.value import gammagamma
+from offline.value import gammagamma, paiddays
 from offline.value.gammagamma import GammaGamma
+from offline.value.paiddays import PaidDays
 
 YEAR, MONTHS = 365, 12
 NO_DROPOUT = 0.001  # mean dropout a purchase below which nobody can be told to have left
@@ -44,13 +46,14 @@ def summary(frame: pd.DataFrame, day: int) -> pd.DataFrame:
 
     frame: as offline.history leaves it. Columns, in days and major units: frequency (purchase days after the first),
     recency (last less first purchase day), T (last observed day, day - 1, less the first), paid_days (repeat purchase
-    days of positive net value), monetary_value (their mean; 0 where there are none).
+    days of which something was kept), monetary_value (their mean; 0 where there are none).
     """
     chosen = frame["kind"].isin(TRADED) & (frame["occurred_at"] < day * DAY)
     events = frame.loc[chosen, ["customer_id", "amount"]].assign(day=frame["occurred_at"] // DAY)
     events["day"] = events["day"].where(frame["kind"] == PURCHASE)
     events["day"] = events.groupby("customer_id")["day"].ffill()
-    days = events.dropna(subset="day").groupby(["customer_id", "day"], as_index=False)["amount"].sum()
+    net = events.dropna(subset="day").groupby(["customer_id", "day"])["amount"].sum()
+    days = kept(net.reset_index())
     each = days.groupby("customer_id")["day"]
     first, last = each.min().astype(np.int64), each.max().astype(np.int64)
     repeats = days[days["day"] > each.transform("min")]
@@ -66,6 +69,22 @@ def summary(frame: pd.DataFrame, day: int) -> pd.DataFrame:
     )
 
 
+def kept(days: pd.DataFrame) -> pd.DataFrame:
+    """The same days with what was kept of them, at least 0: what a day lacks is taken from those before it.
+
+    days: customer_id, day, amount (net, may be below 0), ascending.
+
+    >>> days = pd.DataFrame({"customer_id": list("aaab"), "day": [1, 2, 3, 1], "amount": [50, 20, -30, 7]})
+    >>> kept(days)["amount"].tolist()
+    [40, 0, 0, 7]
+    """
+    latest_first = days.iloc[::-1]
+    customer = latest_first["customer_id"]
+    # From the end, a day adds to what is kept as far as it lifts the running sum above all it was before.
+    so_far = latest_first.groupby(customer, sort=False)["amount"].cumsum().clip(lower=0).groupby(customer).cummax()
+    return days.assign(amount=so_far - so_far.groupby(customer).shift(fill_value=0))
+
+
 def spent(frame: pd.DataFrame, customers: pd.Index, cut: int, window: int) -> pd.Series:
     """Net spend of these customers in the `window` days from midnight `cut` on, at least 0, major units."""
     within = frame[(frame["occurred_at"] >= cut * DAY) & (frame["occurred_at"] < (cut + window) * DAY)]
@@ -78,10 +97,12 @@ def spent(frame: pd.DataFrame, customers: pd.Index, cut: int, window: int) -> pd
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """The models of who still buys, by name, that of spend on a purchase day, and Spearman(frequency, mean spend)."""
+    """The models of who still buys, by name, those of spend on a paid day and of which days are paid, and
+    Spearman(frequency, mean spend)."""
 
     buying: dict[str, BuyTillDie]
     spend: GammaGamma
+    paid: PaidDays
     correlation: float
 
     def __str__(self) -> str:
@@ -90,7 +111,8 @@ class Fitted:
             for name, m in self.buying.items()
         ]
         spend = f"{'gamma_gamma':<12}p {self.spend.p:.4f}  q {self.spend.q:.4f}  v {self.spend.v:.4f}"
-        return "\n".join([*buying, f"{spend}  Spearman(frequency, mean spend) {self.correlation:.3f}"])
+        paid = f"{'paid_days':<12}mean share {self.paid.mean_share:.4f}"
+        return "\n".join([*buying, f"{spend}  Spearman(frequency, mean spend) {self.correlation:.3f}", paid])
 
     def warnings(self) -> list[str]:
         """What a reader must know before using a value; empty where the models' assumptions hold."""
@@ -107,8 +129,9 @@ class Fitted:
         return said
 
     def mean_spend(self, customers: pd.DataFrame) -> Floats:
-        """(n,) expected spend on a purchase day, for a `summary`."""
-        return self.spend.expected_spend(customers["paid_days"], customers["monetary_value"])
+        """(n,) expected spend on a purchase day, paid or not, for a `summary`."""
+        on_paid = self.spend.expected_spend(customers["paid_days"], customers["monetary_value"])
+        return on_paid * self.paid.share(customers["frequency"], customers["paid_days"])
 
     def value(self, name: str, customers: pd.DataFrame, days: ArrayLike, factors: ArrayLike) -> Floats:
         """(n,) expected spend of the periods that end `days` (m,) from now, ascending, each times its factor (m,)."""
@@ -122,12 +145,13 @@ def _who(customers: pd.DataFrame) -> tuple[pd.Series, pd.Series, pd.Series]:
 
 
 def fit(customers: pd.DataFrame) -> Fitted:
-    """Fits all three models to a `summary`. Raises ValueModelError."""
+    """Fits all four models to a `summary`. Raises ValueModelError."""
     buying = {name: buytilldie.fit(*_who(customers), chances) for chances, name in enumerate(("bg_nbd", "mbg_nbd"))}
     spend = gammagamma.fit(customers["paid_days"], customers["monetary_value"])
+    share = paiddays.fit(customers["frequency"], customers["paid_days"])
     paid = customers[customers["paid_days"] > 0]
     correlation = spearman(paid["frequency"], paid["monetary_value"])
-    return Fitted(buying, spend, float(np.nan_to_num(correlation)))  # NaN: everybody came equally often
+    return Fitted(buying, spend, share, float(np.nan_to_num(correlation)))  # NaN: everybody came equally often
 
 
 def values(fitted: Fitted, customers: pd.DataFrame, rate: float) -> pd.DataFrame:
