@@ -14,8 +14,7 @@ from models import handover
 from models.rows import NEVER, load_rows
 from streams import kafka, rejected
 from streams.compose import ERASED
-from streams.customer import Change, Customer, in_log
-from streams.customer import erasures as customer_erasures
+from streams.customer import Change, Customer, erasures, in_log
 from streams.deployment import Deployment, GuardState
 from streams.kafka import Topic
 from streams.refusal import Refusal
@@ -106,7 +105,7 @@ async def erase(
     }
 
 
-async def erasures(store: Store, deployment: Deployment) -> list[tuple[int, int, str | None, str]]:
+async def listed(store: Store, deployment: Deployment) -> list[tuple[int, int, str | None, str]]:
     """(partition, offset, when, keyed hash) of each customer's last tombstone; when: None if it is not known."""
     found = []
     for p in range(deployment.partitions):
@@ -118,7 +117,7 @@ async def erasures(store: Store, deployment: Deployment) -> list[tuple[int, int,
 # ---- the tombstone ---------------------------------------------------------------------------------------------------
 async def _last(store: Store, settings: Settings, customer: Customer) -> Tombstone:
     """Raises Refusal where there is none."""
-    passed_or_not = await customer_erasures(store, settings, customer.deployment)
+    passed_or_not = await erasures(store, settings, customer.deployment)
     found = passed_or_not[customer.partition].get(customer.hashed)
     if found is None:
         raise Refusal("--again: no tombstone of this customer is known: run it without")

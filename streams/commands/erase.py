@@ -61,7 +61,7 @@ def erase(
 
         deployment, topic = await deployed(store, settings)
         if customer is None:
-            for partition, offset, when, hashed in await job.erasures(store, deployment):
+            for partition, offset, when, hashed in await job.listed(store, deployment):
                 click.echo(f"{hashed}  {when or 'time not kept':24}  {topic.name}:{partition}:{offset}")
             return
         who = Customer(store, deployment, customer)
