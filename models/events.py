@@ -34,7 +34,7 @@ DEPTH = 200  # of nested JSON, inclusive; a limit of our own, for Python's depen
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EXACT = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX, rounding=ROUND_HALF_EVEN)  # a product loses nothing
-STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
+ESCAPE = re.compile(rb"\\.", re.DOTALL)
 
 Id = Annotated[str, Meta(min_length=1, max_length=ID_BYTES)]
 Seconds = Annotated[int, Meta(ge=0, lt=END)] | Annotated[float, Meta(ge=0, lt=END)]
@@ -42,6 +42,7 @@ _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _text = msgspec.json.Decoder(str).decode
 _moment_of: Callable[[msgspec.Raw], Any] = msgspec.json.Decoder(Seconds | datetime).decode
 
+QUOTE = ord('"')
 NESTS = np.zeros(256, np.int8)  # by byte, outside of strings
 NESTS[[*b"[{"]], NESTS[[*b"]}"]] = 1, -1
 
@@ -65,8 +66,11 @@ class Rejected(ValueError):
     """The record is no event: `reason`, and `detail`, which names the field but never quotes its content."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
+        super().__init__(reason, detail)
         self.reason, self.detail = reason, detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -176,8 +180,10 @@ def _fields(value: bytes) -> dict[str, msgspec.Raw]:
 def _too_deep(value: bytes) -> bool:
     if len(value) <= 2 * DEPTH or value.count(b"[") + value.count(b"{") <= DEPTH:
         return False
-    steps = NESTS[np.frombuffer(STRING.sub(b"", value), np.uint8)]
-    return int(steps.cumsum(dtype=np.int64).max(initial=0)) > DEPTH
+    text = np.frombuffer(ESCAPE.sub(b"", value) if b"\\" in value else value, np.uint8)
+    inside = np.bitwise_xor.accumulate(text == QUOTE)  # of strings, the quotes that begin them too
+    steps = np.where(inside, np.int8(0), NESTS[text])
+    return int(steps.cumsum(dtype=np.int32).max(initial=0)) > DEPTH
 
 
 def _field(fields: dict[str, msgspec.Raw], name: str, decode: Callable[[msgspec.Raw], Any], wanted: str) -> Any:
@@ -247,11 +253,11 @@ def _number(fields: dict[str, msgspec.Raw], name: str, most: float) -> tuple[flo
 
 def _quantity(number: float, text: str) -> int:
     """In 1/10,000: of the decimals with up to 4 places the one whose double it is."""
+    if number <= 0:
+        raise Rejected(Reason.bad_quantity, "quantity must be more than 0; a return says so in event_type")
     units = 10_000 * int(text) if text.isdigit() else _whole(EXACT.multiply(Decimal(number), Decimal(10_000)))
     if units / 10_000 != number:
         raise Rejected(Reason.wrong_field, "quantity must have at most 4 decimal places")
-    if units <= 0:
-        raise Rejected(Reason.bad_quantity, "quantity must be more than 0; a return says so in event_type")
     return units
 
 

@@ -5,6 +5,7 @@ The rule: a reject always fits. What is larger than the topic takes is cut, and 
 which bytes it were; nothing that anybody can send holds a partition up.
 """
 
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -36,18 +37,18 @@ class Outgoing(NamedTuple):
 def laid_out(topic: str, origin: tuple[str, int], reject: Reject, limit: int) -> Outgoing:
     """The reject as a record of `topic`, which takes records of at most `limit` bytes; origin: topic and partition."""
     record, key, value = reject.record, reject.record.key, reject.record.value
-    headers = [
-        ("reason", reject.reason.encode()),
-        ("detail", reject.detail.encode()),
-        ("topic", origin[0].encode()),
-        ("partition", b"%d" % origin[1]),
-        ("offset", b"%d" % record.offset),
-        ("timestamp", b"%d" % record.timestamp),
-    ]
+    said = _said(reject.reason, reject.detail, *origin)
+    headers = [*said, ("offset", b"%d" % record.offset), ("timestamp", b"%d" % record.timestamp)]
     if len(key or b"") + len(value or b"") > limit - OVERHEAD:
         key, value, more = _cut(key, value, limit - OVERHEAD)
         headers += more
     return Outgoing(topic, key, value, headers)
+
+
+@functools.lru_cache(1_000)  # a producer that does something wrong does it again and again
+def _said(reason: str, detail: str, topic: str, partition: int) -> list[tuple[str, bytes]]:
+    said = {"reason": reason, "detail": detail, "topic": topic, "partition": str(partition)}
+    return [(name, text.encode()) for name, text in said.items()]
 
 
 class Held(NamedTuple):

@@ -154,6 +154,8 @@ def test_accepted(raw: bytes, event: Event) -> None:
         (b"c1", events.encode_tick(T), NOW, Reason.wrong_key, "key"),
         (b"c1", value(quantity="0"), NOW, Reason.bad_quantity, "quantity"),
         (b"c1", value(quantity="-3.0"), NOW, Reason.bad_quantity, "quantity"),
+        (b"c1", value(quantity="-0.00005"), NOW, Reason.bad_quantity, "quantity"),
+        (b"c1", value(quantity="-1e400"), NOW, Reason.bad_quantity, "quantity"),
         (b"c1", value(quantity="9" * 5000), NOW, Reason.overflow, "quantity"),
         (b"c1", value(unit_price="1e400"), NOW, Reason.overflow, "unit_price"),
         (b"c1", value(occurred_at='"2026-03-01T12:10:07.000001Z"'), NOW, Reason.future, "occurred_at"),
