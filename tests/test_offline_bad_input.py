@@ -92,7 +92,6 @@ CANNOT = {
     ("one customer", "fit"): "cannot segment: different customers by the features: 1; at least 4",
     ("one customer", "segment"): "no column is left to segment by",
     ("one customer", "dbscan"): "no column is left to segment by",
-    ("one customer", "evaluate"): "customers who bought on a second day: 1 of 1; at least 2 are needed",
     ("one customer", "value"): "customers who bought on a second day: 1 of 1; at least 2 are needed",
     ("one price of one product", "rules"): "no order holds two different products",
     ("nothing paid", "value"): "customers who came back and paid more than they returned: 0; at least 2",

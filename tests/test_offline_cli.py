@@ -1,12 +1,14 @@
 """`python -m offline fit` as a person types it: what it prints and leaves, and one line for whatever goes wrong."""
 
 import csv
+import datetime
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +22,7 @@ from models import artefact
 from models.offers import code
 from models.rows import load_rows
 from offline.__main__ import main
-from offline.demand.regressors import REGRESSORS
+from offline.demand.regressors import REGRESSORS, Tuned, tune
 from offline.history.quality import LABELS
 from offline.history.read import read_parquet
 
@@ -344,6 +346,44 @@ def test_evaluate_sets_every_model_beside_the_baselines(shop: Path, tmp_path: Pa
     for row in rows:
         assert row["deviance"] in done.stdout or f"{float(row['deviance']):.3f}" in done.stdout
     assert done.stdout.count(" is served: mean Poisson deviance ") == 2
+    assert done.stdout.count("the best batch model, ") == 2
+
+
+@pytest.mark.parametrize(
+    ("failing", "why"),
+    [
+        ("mbg_nbd", "customers who bought on a second day: 1 of 1; at least 2 are needed: give a longer history"),
+        ("linear", "Solver did not converge."),
+        ("polynomial", "Solver did not converge."),
+    ],
+)
+def test_evaluate_goes_on_where_a_model_cannot_be_fitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, why: str
+) -> None:
+    """MBG/NBD needs two who came back; a library may refuse any data. The row says why, the others have figures."""
+    days = [datetime.date(2023, 1, 1) + datetime.timedelta(9 * n) for n in range(60)]
+    shop = store(tmp_path / "one.csv", ["customer_id,occurred_at,amount", *(f"c,{day},{day.day}" for day in days)])
+
+    def tried(name: str, *rest: Any) -> Tuned:
+        if name == failing:
+            raise ValueError("Solver did not converge.\nSee the user guide")
+        return tune(name, *rest)
+
+    monkeypatch.setattr("offline.demand.evaluate.tune", tried)
+    out = tmp_path / "figures.csv"
+    words = ["evaluate", "--history", str(shop), "--models", "quick", "--cuts", "2", "--out", str(out)]
+    done = CliRunner().invoke(main, words, catch_exceptions=False)
+    assert (done.exit_code, done.stderr) == (0, "")
+    with out.open() as file:
+        rows = list(csv.DictReader(file))
+    failed = {row["model"]: row["why"] for row in rows if row["why"]}
+    assert set(failed) == {failing, "mbg_nbd"}
+    assert failed[failing].startswith("cannot be fitted before 20")
+    assert failed[failing].endswith(why)
+    assert all(bool(row["deviance"]) != bool(row["why"]) for row in rows)
+    assert {"linear", "polynomial", "served", "zero"} - {failing} <= {row["model"] for row in rows if row["deviance"]}
+    assert not {"svr", "boosting"} & {row["model"] for row in rows}
+    assert re.search(rf"^{failing} +NaN .* {re.escape(failed[failing])}$", done.stdout, re.MULTILINE)
     assert done.stdout.count("the best batch model, ") == 2
 
 

@@ -26,8 +26,10 @@ from models.model import fit_history
 from models.rows import ENTRY
 from offline.__main__ import main
 from offline.demand import served
+from offline.demand.evaluate import MODELS
 from offline.demand.examples import Examples, split
 from offline.demand.regressors import REGRESSORS
+from offline.history import past
 from offline.history import read as history
 from offline.history.fold import fold
 from offline.report import mining, plots, sections
@@ -257,7 +259,7 @@ def test_demand_and_its_bound_are_those_of_the_evaluation(shop: Shop, small: Pag
             assert shown[str(name)]["ngini_spread"] == f"{row['ngini_spread']:,.3f}"
         assert judged.reason in small.sections["demand"]
     assert "Left out" not in small.sections["demand"]
-    others = " and ".join(name for name in REGRESSORS if name not in mining.MODELS["quick"])
+    others = " and ".join(name for name in REGRESSORS if name not in MODELS["quick"])
     assert f"{others} (--models all)" in Page(sample[0].read_text()).sections["demand"]
     spend = found.judged["spend"]
     assert len(spend.cuts) == 2
@@ -316,6 +318,30 @@ def test_value_retention_and_rules_are_those_of_the_jobs(shop: Shop, small: Page
     ((_, (_, *rows)),) = [found for found in small.tables.items() if found[0].startswith("The first")]
     assert [row[2] for row in rows] == [f"{lift:,.2f}" for lift in ruled.findings["lift"].head(15)]
     assert 0 < len(ruled.findings) < len(ruled.table)  # everybody buys tea, which nothing makes likelier
+
+
+def test_what_cleaning_dropped_before_is_told(tmp_path: Path) -> None:
+    """Of a history that was cleaned twice, from two files that lost rows for other reasons; whatever was kept in it."""
+    rows = [f"c{n % 9},2024-01-{1 + n % 28:02},{n}.5,p{n % 3}" for n in range(60)]
+    head, middle, end = "customer_id,occurred_at,amount,product_id", tmp_path / "m.parquet", tmp_path / "e.parquet"
+    (tmp_path / "a<b>.csv").write_text("\n".join([head, *rows, "c1,soon,3,p1", "c1,never,3,p1", ",2024-01-01,9,p"]))
+    (tmp_path / "b.csv").write_text("\n".join([head, "c1,2024-01-01,much,p1", "c1,2024-03-01,3,p1"]))
+    files = [str(tmp_path / name) for name in ("a<b>.csv", "b.csv")]
+    for given, out in ((files, middle), ([str(middle), "--until", "2024-02-01"], end)):
+        done = CliRunner().invoke(main, ["clean", *given, "--out", str(out)])
+        assert done.exit_code == 0, done.output
+    first, second = (cleaning.kept for cleaning in past.before([end]))
+    assert first == (
+        "Cleaning a<b>.csv, b.csv before kept 61 of 65 rows;"
+        " dropped: 1 without customer (1 to 128 bytes), 2 bad time, 1 bad number."
+    )
+    assert second == "Cleaning m.parquet before kept 60 of 61 rows; dropped: 1 at or after the cut-off."
+    read = history.read([end], {})
+    shown = sections.quality(Shop(("e",), read, fold(read.frame, 19_800), 30, cleaned=tuple(past.before([end]))))
+    assert shown.says == [first, second, "60 of 60 rows could be used."]
+    tables = Page(shown.html).tables
+    assert ["dates", "occurred_at", "dropped: bad time", "2"] in tables["What cleaning a<b>.csv, b.csv did before"]
+    assert past.before([tmp_path / "b.csv", tmp_path / "nowhere.parquet"]) == []
 
 
 def test_stock_is_that_of_the_forecast(shop: Shop, small: Page) -> None:

@@ -26,6 +26,9 @@ def clean(out: Path, **options: Any) -> None:
         given.check()
         with bar() as steps, scratch(out.parent) as parts:
             read = given.read(steps, parts, whole=True)
-            read.write_parquet(out)
+
+            from offline.history import past
+
+            read.write_parquet(out, past.told(given.files, read.counts))
     click.echo(read.counts.table())
     click.echo(f"\nwritten: {out}; next: python -m offline fit --history {out} --out DIR")

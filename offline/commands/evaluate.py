@@ -17,10 +17,19 @@ if TYPE_CHECKING:
 
 @click.command()
 @source
+@click.option(
+    "--models",
+    default="all",
+    show_default=True,
+    type=click.Choice(["quick", "all"]),
+    help="Batch models to judge: all adds those that take minutes.",
+)
 @click.option("--cuts", "most", default=3, show_default=True, type=click.IntRange(1, 24), help="Cut dates, at most.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="CSV of all figures by target, cut, model.")
-def evaluate(out: Path, most: int, **options: Any) -> None:
+def evaluate(out: Path, models: str, most: int, **options: Any) -> None:
     """Judge baselines, batch regressions and the served model on later time, and write the figures to --out.
+
+    A model that cannot be fitted to this history says why in its row; the others are judged.
 
     \b
     Example:
@@ -36,19 +45,23 @@ def evaluate(out: Path, most: int, **options: Any) -> None:
             from offline.demand import evaluate as job
             from offline.demand import regressors
 
-            judged = job.run(folded, given.horizon, most, progress=steps.step)
+            judged = job.run(folded, given.horizon, most, job.MODELS[models], steps.step)
         for target, each in judged.items():
             click.echo(f"{target}, mean of {len(each.cuts)} cuts (spread: largest less smallest)")
             click.echo(f"{each.shown().round(3).to_string()}\n{each.reason}\n{each.gain}\n")
         writing.write(_figures(judged), out)
-    click.echo(f"svr learned from {regressors.SVR_ROWS:,} examples at most, drawn with seed {regressors.SEED}")
+    if "svr" in job.MODELS[models]:
+        click.echo(f"svr learned from {regressors.SVR_ROWS:,} examples at most, drawn with seed {regressors.SEED}")
     click.echo(f"written: {out}")
 
 
 def _figures(judged: "dict[Target, Evaluation]") -> "pd.DataFrame":
-    """Every figure, a row for each target, cut (a date) and model."""
+    """Every figure, a row for each target, cut (a date) and model; why: it has none."""
     import pandas as pd
 
-    by_cut: dict[str, pd.DataFrame] = {target: each.by_cut for target, each in judged.items()}
+    by_cut: dict[str, pd.DataFrame] = {
+        target: each.by_cut.assign(why=each.by_cut.index.get_level_values("model").map(each.failed))
+        for target, each in judged.items()
+    }
     tables = pd.concat(by_cut, names=["target"]).reset_index()
     return tables.assign(cut=pd.to_datetime(tables["cut"], unit="D").dt.strftime("%Y-%m-%d"))

@@ -36,7 +36,12 @@ def fit(out: Path, offers: Path | None, dask: str | None, **options: Any) -> Non
             beside = _beside(offers) if offers else None
             with bar() as steps, elsewhere.each(dask) as each:
                 read = given.read(steps, parts, each)
-                read.write_parquet(parts / HISTORY)  # now: beside the examples there is less room
+
+                from offline.history import past
+
+                read.write_parquet(
+                    parts / HISTORY, past.told(given.files, read.counts)
+                )  # now: beside the examples there is less room
                 folded = given.fold(read, steps, beside, each)
 
                 from offline.demand import fit as job

@@ -71,13 +71,14 @@ def report(
             read = given.read(steps)
             folded = given.fold(read, steps)
 
+            from offline.history import past
             from offline.report.make import make
             from offline.report.mining import Shop
 
             names = tuple(file.name for file in given.files)
-            shop = Shop(
-                names, read, folded, given.horizon, models, rate, min_support, min_confidence, min_orders, units
-            )
+            cleaned = tuple(past.before(given.files))
+            asked = (models, rate, min_support, min_confidence, min_orders)
+            shop = Shop(names, read, folded, given.horizon, *asked, units, cleaned)
             made = make(shop, steps.step)
         with replacing(out) as fresh:
             fresh.write_text(made.html, encoding="utf-8")

@@ -3,7 +3,8 @@
 Each judged customer counts once a cut: with the example that opened in the horizon from the cut on. Batch models and
 baselines stand as of the cut; the served model learns on daily, as it does in the stream, and predicts each example by
 what it knew on the day the example opened. Baselines: nothing, the last period, the customer's own rate, the own rate
-decayed over 90 days; and, fitted, MBG/NBD times the shrunk mean of a purchase day.
+decayed over 90 days; and, fitted, MBG/NBD times the shrunk mean of a purchase day. A batch model that cannot be fitted
+at a cut is judged at none, and its row says why; the others go on.
 """
 
 import itertools
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from models.features import UNIT
 from offline.demand import buytilldie
+from offline.demand.buytilldie import ValueModelError
 from offline.demand.examples import COLUMNS, TARGETS, Examples, Floats, Target, check, cuts_of, labels, learnable, split
 from offline.demand.metrics import compare, covered, deciles, least
 from offline.demand.regressors import REGRESSORS, tune
@@ -26,6 +28,7 @@ from offline.history.fold import Day, Folded
 
 SERVED, MBG_NBD = "served", "mbg_nbd"
 BATCH = (MBG_NBD, *REGRESSORS)
+MODELS = {"quick": (MBG_NBD, "linear", "polynomial"), "all": BATCH}  # the others take minutes
 BASELINE = "decayed_rate"  # what the stream can serve instead
 SAME = 0.005  # a relative difference of deviance that means nothing
 RATES = {"spend": ("own", "r90"), "orders": ("own_orders", "n90")}
@@ -37,7 +40,8 @@ class Evaluation:
 
     by_cut: the figures of each (cut, model); served: what the rule chose; reason: why; gain: what batch would gain.
     deciles: of each model (`metrics.deciles`), mean over the cuts; covered: of spend, the share of labels up to the
-    bound that the stream serves, in the same tenths of its prediction, mean over the cuts (empty for orders).
+    bound that the stream serves, in the same tenths of its prediction, mean over the cuts (empty for orders). failed:
+    why, of each batch model that could not be fitted; its figures are NaN.
     """
 
     target: Target
@@ -49,11 +53,13 @@ class Evaluation:
     gain: str
     deciles: pd.DataFrame
     covered: pd.Series
+    failed: dict[str, str]
 
     def shown(self) -> pd.DataFrame:
-        """The figures, with the spread of deviance and nGini alone."""
+        """The figures, with the spread of deviance and nGini alone; why, where a model failed."""
         means = [name for name in self.figures.columns if not name.endswith("_spread")]
-        return self.figures[[*means, "deviance_spread", "ngini_spread"]]
+        table = self.figures[[*means, "deviance_spread", "ngini_spread"]]
+        return table.assign(why=table.index.map(self.failed).fillna("")) if self.failed else table
 
 
 def run(
@@ -81,11 +87,9 @@ def evaluate(
     batch: Sequence[str] = BATCH,
     progress: Callable[[str], object] = len,
 ) -> Evaluation:
-    """Judges the baselines, the served model and these batch models at the cut of each stream (at least one).
-
-    Raises ValueModelError where hardly anybody bought again.
-    """
+    """Judges the baselines, the served model and these batch models at the cut of each stream (at least one)."""
     tables, tenths, within, closing = [], [], [], np.array([day for day, _, _ in days])
+    failed: dict[str, str] = {}
     for each in streams:
         teach, judge = (list(itertools.compress(days, side)) for side in split(closing, each.cut, horizon))
         later = Examples.of(judge, target, horizon, each.mean_day)
@@ -94,21 +98,36 @@ def evaluate(
         predictions = baselines(later, target)
         for name in batch:
             progress(f"{target}, cut of day {each.cut}: {name}")
-            if name == MBG_NBD:
-                predictions[name] = mbg_nbd(learned, later, target, each.cut, horizon)
-            else:
-                predictions[name] = tune(name, learned, target, horizon).predict(later.x)
+            try:
+                predictions[name] = _predicted(name, learned, later, target, each.cut, horizon)
+            except (ValueModelError, ValueError) as error:
+                failed.setdefault(name, f"cannot be fitted before {np.datetime64(each.cut, 'D')}: {_line(error)}")
         predictions[SERVED] = each.predictions[target]
         tables.append(compare(later.label, predictions, least(labels(teach, target))))
         tenths.append(deciles(later.label, predictions))
         if target == "spend":
             within.append(covered(later.label, predictions[SERVED], each.high))
     cuts = [each.cut for each in streams]
-    by_cut = pd.concat(tables, keys=cuts, names=["cut"])
+    order = pd.Index([*baselines(later, target), *batch, SERVED], name="model")
+    by_cut = pd.concat(
+        [table.drop([*failed], errors="ignore").reindex(order) for table in tables], keys=cuts, names=["cut"]
+    )
     figures = summary(by_cut)
     name, reason = choose(figures.deviance)
-    gain = _gain(figures, name, batch)
-    return Evaluation(target, cuts, by_cut, figures, name, reason, gain, _mean(tenths), _mean(within))
+    gain = _gain(figures, name, [model for model in batch if model not in failed])
+    deciled = _mean(tenths).drop(columns=[*failed], level=0, errors="ignore")
+    return Evaluation(target, cuts, by_cut, figures, name, reason, gain, deciled, _mean(within), failed)
+
+
+def _predicted(name: str, learned: Examples, later: Examples, target: Target, cut: int, horizon: int) -> Floats:
+    if name == MBG_NBD:
+        return mbg_nbd(learned, later, target, cut, horizon)
+    return tune(name, learned, target, horizon).predict(later.x)
+
+
+def _line(error: Exception) -> str:
+    """What it says first; libraries go on for paragraphs."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def baselines(examples: Examples, target: Target) -> dict[str, Floats]:

@@ -26,11 +26,12 @@ from models.events import END, SECOND
 from models.handover import CLEANED
 from models.rows import DAY
 from offline.errors import HistoryError as HistoryError
-from offline.history import far, files, formats, judge, spill, steps
+from offline.history import far, files, formats, judge, past, spill, steps
 from offline.history.files import SCHEMA, File
 from offline.history.finish import Told, events, finish, finish_file
 from offline.history.formats import Formats
 from offline.history.judge import Plan
+from offline.history.past import Cleaning
 from offline.history.policy import Policy, known
 from offline.history.quality import LABELS, Counts, Line
 from offline.history.spill import Each, Spill
@@ -67,12 +68,13 @@ class History:
             return whole
         return self.parts
 
-    def write_parquet(self, path: Path) -> None:
-        """Writes the frame without holding it; `path` holds either what it held before or all of it."""
+    def write_parquet(self, path: Path, cleanings: Sequence[Cleaning] = ()) -> None:
+        """Writes the frame without holding it; `path` holds either what it held before or all of it. cleanings: that it
+        went through, for people."""
         if isinstance(self.parts, list):
-            _write(_in_order(self.parts), path)
+            _write(_in_order(self.parts), path, cleanings)
         else:
-            write_parquet(self.parts, path)
+            write_parquet(self.parts, path, cleanings)
 
 
 def read(
@@ -263,16 +265,14 @@ def _between(part: pa.Table, start: int, end: int) -> pa.Table:
     return part.slice(low, high - low)
 
 
-def write_parquet(frame: pd.DataFrame, path: Path) -> None:
+def write_parquet(frame: pd.DataFrame, path: Path, cleanings: Sequence[Cleaning] = ()) -> None:
     """Writes a history frame; `path` holds either what it held before or the whole frame."""
-    _write([pa.Table.from_pandas(frame, SCHEMA, preserve_index=False)], path)
+    _write([pa.Table.from_pandas(frame, SCHEMA, preserve_index=False)], path, cleanings)
 
 
-def _write(tables: Iterable[pa.Table], path: Path) -> None:
-    with (
-        replacing(path) as fresh,
-        pq.ParquetWriter(fresh, SCHEMA.with_metadata(CLEANED.metadata), compression="zstd") as file,
-    ):
+def _write(tables: Iterable[pa.Table], path: Path, cleanings: Sequence[Cleaning]) -> None:
+    schema = SCHEMA.with_metadata(CLEANED.metadata | past.metadata(cleanings))
+    with replacing(path) as fresh, pq.ParquetWriter(fresh, schema, compression="zstd") as file:
         for table in tables:
             file.write_table(table)
 

@@ -11,7 +11,8 @@ import pandas as pd
 from models.features import INPUTS
 from models.kinds import TRADED
 from models.rows import DAY
-from offline.report.mining import MODELS, Shop
+from offline.demand.evaluate import MODELS
+from offline.report.mining import Shop
 from offline.report.page import Shown, date, heading, items, paragraph, table
 
 FEATURES = {

@@ -16,10 +16,11 @@ from threadpoolctl import threadpool_limits
 
 from models.features import UNIT, log_rfm_many
 from offline.demand import evaluate, fit, served
-from offline.demand.evaluate import Evaluation
+from offline.demand.evaluate import MODELS, Evaluation
 from offline.demand.examples import Target
 from offline.errors import OfflineError
 from offline.history.fold import Folded
+from offline.history.past import Cleaning
 from offline.history.read import History
 from offline.report import cohorts
 from offline.report.cohorts import Cohorts
@@ -37,10 +38,6 @@ from offline.value.value import Valued
 Floats = NDArray[np.float64]
 Progress = Callable[[str], object]
 
-MODELS = {
-    "quick": (evaluate.MBG_NBD, "linear", "polynomial"),
-    "all": evaluate.BATCH,
-}
 DRAWN, OUTLIERS_DRAWN = 2_000, 300  # points of the map
 WEEKS, WEEKS_CUTS = 4, 4  # of stock: the horizon, and cut dates at most
 
@@ -59,6 +56,7 @@ class Shop:
     min_confidence: float = 0.2
     min_orders: int = rules_job.FEW
     available: dict[str, float] | None = None  # units by product, to say what to order
+    cleaned: tuple[Cleaning, ...] = ()  # what was done to the files before
 
     def __post_init__(self) -> None:
         if not len(self.folded.table):

@@ -21,7 +21,11 @@ def quality(shop: Shop) -> Shown:
         " among these."
     )
     html += table(lines, "What happened to the rows, in the order of the steps")
-    return Shown(html, [f"{counts.kept:,} of {counts.read:,} rows could be used."])
+    for cleaning in shop.cleaned:
+        caption = f"What cleaning {', '.join(cleaning.files)} did before"
+        html += table(pd.DataFrame(cleaning.lines).set_index("step"), caption)
+    said = [cleaning.kept for cleaning in shop.cleaned]
+    return Shown(html, [*said, f"{counts.kept:,} of {counts.read:,} rows could be used."])
 
 
 def retention(found: Cohorts) -> Shown:
