@@ -3,6 +3,7 @@
 import click
 
 from offline.commands.clean import clean
+from offline.commands.common import AT_END
 from offline.commands.demand import demand
 from offline.commands.evaluate import evaluate
 from offline.commands.fit import fit
@@ -16,6 +17,14 @@ from offline.commands.value import value
 @click.group()
 def main() -> None:
     """Offline jobs: clean a history, fit and judge models, segment, predict demand and value, mine rules, report."""
+
+
+@main.result_callback()
+@click.pass_context
+def _end(context: click.Context, _result: object) -> None:
+    """What a command left to be said at its end."""
+    for line in context.meta.get(AT_END, ()):
+        click.echo(f"\n{line}")
 
 
 for command in (clean, fit, segment, evaluate, demand, stock, value, rules, report):

@@ -18,6 +18,14 @@ def nearest(name: str, present: Sequence[str]) -> str:
     >>> nearest("Date", ["customer", "date"])
     "nearest is 'date' of 'customer', 'date'"
     """
+    return f"nearest is {closest(name, present)!r} of {', '.join(map(repr, present))}"
+
+
+def closest(name: str, present: Sequence[str]) -> str:
+    """The name most like it, but for case.
+
+    >>> closest("Date", ["customer", "date"])
+    'date'
+    """
     lower = {other.lower(): other for other in reversed(present)}
-    best = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0)[0]
-    return f"nearest is {lower[best]!r} of {', '.join(map(repr, present))}"
+    return lower[difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0)[0]]

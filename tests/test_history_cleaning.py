@@ -21,12 +21,14 @@ from hypothesis import strategies as st
 from models.kinds import PURCHASE, RETURN
 from offline.__main__ import main
 from offline.errors import HistoryError
-from offline.history import files, steps
+from offline.history import csvs, steps
 from offline.history import read as history
+from offline.history.numerals import Numbers
 from offline.history.policy import Policy
 from offline.history.quality import STEPS, Counts, Line
 from offline.history.read import History
-from offline.history.values import Numbers, money, times
+from offline.history.times import times
+from offline.history.values import money
 
 DOCS = Path(__file__).parent.parent / "docs" / "cleaning.md"
 HEAD = "customer_id,occurred_at,amount"
@@ -95,7 +97,7 @@ def test_an_encoding_is_found_in_the_last_byte_and_a_damaged_file_is_not_guessed
 def test_a_delimiter_that_is_told_wins(file: Path) -> None:
     text = "customer_id:occurred_at:amount:a,b,c,d,e\nx:2024-01-01:5:1,2,3,4,5\n"
     assert load(file, text, delimiter=":").counts.kept == 1
-    with pytest.raises(HistoryError, match="no column 'customer_id'"):
+    with pytest.raises(HistoryError, match="no columns 'customer_id'"):
         load(file, text)
 
 
@@ -134,7 +136,7 @@ def test_numbers_of_six_locales_are_read_back_exactly(shared: Path, locale: str,
         (",", "\u2212 7,5".replace(" ", ""), "-7.5"),
         (",", "$5", "?"),
         (",", "5e2", "5e2"),
-        ("", "1,234", "1,234"),
+        ("", "1,234", "?"),
     ],
 )
 def test_a_number_is_read_whole_or_not_at_all(decimal: str, text: str, plain: str) -> None:
@@ -153,7 +155,7 @@ def test_one_mark_before_three_digits_is_asked_for(file: Path, amounts: Sequence
 def test_a_value_far_below_decides_what_the_first_block_leaves_open(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "BLOCK", 256)
+    monkeypatch.setattr(csvs, "BLOCK", 256)
     rows = [f'x,2024-01-01,"{n},234"' for n in range(1, 100)]
     assert load(file, "\n".join([HEAD, *rows, 'x,2024-01-01,"1,5"'])).frame.amount.iloc[0] == 12_340
     assert load(file, "\n".join([HEAD, *rows, 'x,2024-01-01,"1,234.5"'])).frame.amount.iloc[0] == 12_340_000
@@ -231,7 +233,7 @@ def test_a_file_without_rows_beside_one_with_rows(tmp_path: Path) -> None:
 
 
 def test_ids_of_all_blocks_decide(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "BLOCK", 64)
+    monkeypatch.setattr(csvs, "BLOCK", 64)
     rows = [f"{n}.0,2024-01-01,1" for n in range(100, 150)]
     assert load(file, "\n".join([HEAD, *rows])).frame.customer_id.tolist() == [str(n) for n in range(100, 150)]
     assert load(file, "\n".join([HEAD, "A,2024-01-01,1", *rows])).frame.customer_id[1] == "100.0"

@@ -15,7 +15,7 @@ from models.rows import DAY
 from offline.__main__ import main
 from offline.commands import common
 from offline.errors import HistoryError
-from offline.history import files, spill
+from offline.history import csvs, files, spill
 from offline.history import read as history
 from offline.history.policy import Policy
 from offline.history.read import History
@@ -87,7 +87,7 @@ def test_a_history_in_parts_is_cut_alike(
     clean: Callable[..., History], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spill, "HELD", 2)
-    monkeypatch.setattr(files, "BLOCK", 256)
+    monkeypatch.setattr(csvs, "BLOCK", 256)
     times = [f"2024-01-{1 + n % 5:02}T0{n % 9}:00" for n in range(60)]
     held, split = clean(times), clean(times, scratch=tmp_path)
     assert isinstance(split.parts, list)

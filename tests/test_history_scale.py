@@ -20,7 +20,7 @@ from models.kinds import PURCHASE, RETURN
 from models.rows import DAY
 from offline.__main__ import main
 from offline.errors import HistoryError, OfflineError
-from offline.history import elsewhere, files, finish, fold, spill
+from offline.history import csvs, elsewhere, finish, fold, spill
 from offline.history import read as history
 from offline.history.policy import Policy
 from offline.segments import kmeans
@@ -35,7 +35,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if some hundred rows were too many to be held."""
     monkeypatch.setattr(spill, "HELD", 500)
     monkeypatch.setattr(spill, "PARTS", 5)
-    monkeypatch.setattr(files, "BLOCK", 10_000)
+    monkeypatch.setattr(csvs, "BLOCK", 10_000)
 
 
 # ---- the same history ------------------------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ def test_a_history_in_parts_is_the_history(
         patch.setattr(spill, "HELD", 3)
         patch.setattr(history, "SPAN", 3)
         patch.setattr(spill, "PARTS", parts)
-        patch.setattr(files, "BLOCK", 512)
+        patch.setattr(csvs, "BLOCK", 512)
         split = read(paths, policy, shared)
         if isinstance(whole, str) or isinstance(split, str):
             assert split == whole

@@ -50,7 +50,8 @@ def given(job: str, file: Path, out: Path, *more: str) -> list[str | Path]:
     [
         ([], "no row can be used (no rows)"),
         ([f"c{i},2023-01-0{1 + i % 9},NaN,NaN,NaN" for i in range(50)], "no row can be used (50 bad number)"),
-        ([",,,,"] * 50, "no row can be used (50 without customer"),
+        ([",2023-01-01,5,o,p"] * 50, "no row can be used (50 without customer"),
+        ([",,,,"] * 50, "no row can be used (50 blank)"),
         (["c1,yesterday,5,o,p"], "no row can be used (1 bad time)"),
     ],
 )

@@ -46,7 +46,7 @@ def shop(tmp_path: Path) -> Path:
     lines = ['Customer ID;spend;visits;city;grade;"note; free"']
     for i, (x, y) in enumerate(blobs(90)):
         spend = f"{x + 10:.2f}".replace(".", ",")
-        texts = (f"0{i * 7919 % 1000:03}", "" if i == 3 else spend, f"{y + 20:.3f}", ("Berlin ", "Köln", "NA")[i % 3])
+        texts = (f"0{i * 7919 % 1000:03}", "" if i == 3 else spend, f"{y + 20:.2f}", ("Berlin ", "Köln", "NA")[i % 3])
         lines.append(";".join([*texts, "high" if x > 5 else "low", f'"a ""{i}"""']))
     (tmp_path / "shop.csv").write_text("\ufeff" + "\n".join(lines) + "\n")
     return tmp_path / "shop.csv"

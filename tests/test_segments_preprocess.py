@@ -32,7 +32,7 @@ def read(tmp_path: Path, data: str | bytes, key: str | None = None) -> CustomerT
 cells = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=6)
 
 
-@given(st.sampled_from(",;\t|"), st.lists(st.tuples(cells, cells), min_size=1, max_size=6))
+@given(st.sampled_from(",;\t|"), st.lists(st.tuples(cells.map("x{}".format), cells), min_size=1, max_size=6))
 def test_what_is_written_is_read_again_to_the_letter(
     tmp_path_factory: pytest.TempPathFactory, separator: str, rows: list[tuple[str, str]]
 ) -> None:
@@ -89,7 +89,7 @@ def test_numbers_are_finite_and_gaps_are_none() -> None:
     values, bad = table(x=["1", " 2.5 ", "", "NA", "1e3"]).numbers("x")
     np.testing.assert_array_equal(values, [1, 2.5, np.nan, np.nan, 1000])
     assert bad is None
-    for text in ("inf", "1e200", "n/a?", "1,5"):
+    for text in ("inf", "1e200", "n/a?", "1.5,5"):
         assert table(x=["1", text]).numbers("x")[1] == text
     assert table(None, ";", x=["1", "1,5"]).numbers("x")[1] is None
 

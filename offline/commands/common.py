@@ -6,6 +6,7 @@ help and whatever is refused unread come at once; a job is imported where it beg
 
 import contextlib
 import functools
+import re
 import sys
 import tempfile
 import time
@@ -31,18 +32,23 @@ if TYPE_CHECKING:
     from offline.history.spill import Each
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+PAIR = re.compile(r'([^=,"]*)=(\s*"(?:[^"]|"")*"\s*|[^,]*)')
+QUOTED = re.compile(r'"(?:[^"]|"")*"')
+AT_END = "offline.at_end"
 SHARE = click.FloatRange(0, 1, min_open=True)
 EXAMPLES = {"--columns": "customer_id=Customer,amount=Total", "--missing": "unit_price=median,product_id=drop"}
 
 
 def mapping(text: str, option: str = "--columns") -> dict[str, str]:
-    """`ours=theirs,...` as a dict; OfflineError where it is something else.
+    """`ours=theirs,...` as a dict; theirs in quotes may hold a comma. OfflineError where it is something else.
 
-    >>> mapping("customer_id=Customer ID,amount=Total")
-    {'customer_id': 'Customer ID', 'amount': 'Total'}
+    >>> mapping('customer_id=Customer ID,amount="Total, EUR"')
+    {'customer_id': 'Customer ID', 'amount': 'Total, EUR'}
     """
-    pairs = [[name.strip() for name in pair.split("=", 1)] for pair in text.split(",") if pair.strip()]
-    if any(len(pair) != 2 or not all(pair) for pair in pairs):
+    pairs = [[name.strip() for name in pair] for pair in PAIR.findall(text)]
+    whole = "".join(PAIR.sub("", text).split()).strip(",") == ""
+    pairs = [[ours, theirs[1:-1].replace('""', '"') if QUOTED.fullmatch(theirs) else theirs] for ours, theirs in pairs]
+    if not whole or any(not all(pair) for pair in pairs):
         raise OfflineError(f"{option} {text!r}: say ours=theirs,..., for example {EXAMPLES[option]}")
     names = dict(pairs)
     if len(names) < len(pairs):
@@ -101,6 +107,12 @@ def one_line(out: Path) -> Iterator[None]:
         cannot(error)
     except OSError as error:
         cannot(f"--out {out}: {error.strerror or error}")
+
+
+def at_end(line: str) -> None:
+    """What the program prints behind everything that the command does, if the command does its work."""
+    if context := click.get_current_context(silent=True):
+        context.meta.setdefault(AT_END, []).append(line)
 
 
 class Bar:
@@ -166,6 +178,7 @@ class Source:
         bar.step("reading")
         opened = files.look(self.files, self.columns, self.policy)  # a wrong name shows before pandas is imported
 
+        from offline.history import losses
         from offline.history import read as history
 
         since, until = (None if day is None else day * DAY for day in (self.since, self.until))
@@ -175,6 +188,12 @@ class Source:
                 read.counts.write_csv(self.quality_report)
             except OSError as error:
                 raise OfflineError(f"--quality-report {self.quality_report}: {error.strerror or error}") from None
+        lost = losses.line(read.counts)
+        if lost and losses.refused(read.counts) and not self.policy.allow_loss:
+            names = ", ".join(map(str, self.files))
+            raise OfflineError(f"{names}: too much would be lost: {lost}; mend the file, or say --allow-loss")
+        if lost:
+            at_end(f"lost: {lost}")
         return read
 
     def fold(self, read: "History", bar: Bar, offers: "Offers | None" = None, each: "Each" = map) -> "Folded":
@@ -223,6 +242,7 @@ def cleaning(command: Command, until: str = "none, all is kept") -> Command:
             "--outlier-action", type=click.Choice(ACTIONS), default="flag", show_default=True,
             help="Only count them, move them to the nearest usual amount, or drop them.",
         ),
+        click.option("--allow-loss", is_flag=True, help="Go on though more than half of the rows or money is lost."),
         click.option(
             "--quality-report", type=click.Path(path_type=Path), help="CSV to write: what happened to every row."
         ),

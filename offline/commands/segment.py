@@ -5,15 +5,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+from click.core import ParameterSource
 
 from offline import writing
-from offline.commands.common import Bar, Source, bar, one_line, readable, source, sourced
+from offline.commands.common import Bar, Source, at_end, bar, one_line, readable, source, sourced
 from offline.errors import OfflineError
 from offline.segments.treatments import asked
 
 if TYPE_CHECKING:
     from offline.segments.segment import Segmentation
     from offline.segments.table import CustomerTable
+
+
+OF_TABLES = ("encoding", "delimiter", "decimal", "allow_loss")  # of the options that say how a file is read
 
 
 @click.command()
@@ -55,7 +59,7 @@ def segment(
             raise OfflineError(f"--out {out}: this is the table itself; name another file")
         writing.writable(out)
         with bar() as steps:
-            customers, counts = _read(given, id_column, steps) if isinstance(given, Path) else _folded(given, steps)
+            customers, counts = _folded(given, steps) if table is None else _read(table, id_column, given, steps)
 
             from offline.segments import segment as job
 
@@ -65,13 +69,15 @@ def segment(
         _write(out, customers, found)
 
 
-def _given(table: Path | None, id_column: str | None, history: dict[str, Any]) -> Path | Source:
-    """Where the customers are: a table, or a history. Raises OfflineError where neither can be read."""
+def _given(table: Path | None, id_column: str | None, history: dict[str, Any]) -> Source:
+    """Where the customers are: a history, or a table, which is one without files. Raises OfflineError where neither can
+    be read, and for an option that says nothing to a table."""
     if (table is None) == (not history["files"]):
         raise OfflineError("give either a table of customers or --history; see python -m offline segment --help")
     if table is not None:
+        _only(history)
         readable(table)
-        return table
+        return sourced(**history)
     if id_column is not None:
         raise OfflineError("--id names a column of a table; for a history say --columns customer_id=...")
     given = sourced(**history)
@@ -79,12 +85,26 @@ def _given(table: Path | None, id_column: str | None, history: dict[str, Any]) -
     return given
 
 
-def _read(table: Path, id_column: str | None, steps: Bar) -> "tuple[CustomerTable, str]":
-    """(the customers, what became of the rows of a history: of a table nothing)."""
+def _only(history: dict[str, Any]) -> None:
+    """Raises OfflineError for an option that was given and says nothing to a table of customers."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        default = context.get_parameter_source(option.name or "") is ParameterSource.DEFAULT
+        if option.name in history and option.name not in OF_TABLES and not default:
+            instead = "; its id column is named with --id" if option.name == "columns" else "; leave it out"
+            raise OfflineError(f"{option.opts[0]} says nothing to a table of customers{instead}")
+
+
+def _read(table: Path, id_column: str | None, given: Source, steps: Bar) -> "tuple[CustomerTable, str]":
+    """(the customers, what is told of the table)."""
+    from offline.history import losses
     from offline.segments import table as customer_table
 
     steps.step("reading")
-    return customer_table.read(table, id_column), ""
+    read = customer_table.read(table, id_column, given.policy)
+    if read.read and (lost := losses.line(read.read)):
+        at_end(f"lost: {lost}")
+    return read, "".join(f"{line}\n" for line in read.notes())
 
 
 def _folded(given: Source, steps: Bar) -> "tuple[CustomerTable, str]":

@@ -1,34 +1,38 @@
-"""History files (CSV, Parquet) from paths to blocks of columns, every value as text.
+"""History files and tables (CSV, Excel, Parquet) from paths to blocks of columns, every value as text.
 
-A CSV file's encoding and delimiter are found out, or told by the person. Rule: every file is looked into before any is
-read, so that a wrong name shows at once and not after an hour.
+Whatever a file leaves unsaid (container, encoding, delimiter, where the header stands) is found out, or told by the
+person. Rule: every file is looked into before any is read, so that a wrong name shows at once and not after an hour.
 """
 
-import codecs
 import contextlib
 import csv
-import io
+import lzma
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import zipfile
+import zlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from models.handover import CLEANED
 from models.kinds import NUMBER_OF
-from offline.errors import HistoryError, nearest
+from offline.errors import HistoryError, closest, nearest
+from offline.history import csvs, sheets
+from offline.history.containers import PARQUET, Container, container
+from offline.history.csvs import Layout, Uneven
+from offline.history.encodings import encoding_of
+from offline.history.header import bare, head_of
 from offline.history.policy import OURS, Policy
+from offline.history.words import MISSING
 
-MISSING = ("", "NULL", "null", "NaN", "nan", "None", "NA", "<NA>", "\\N")  # in CSV, unless quoted
-BLOCK = 1 << 20  # bytes of CSV; pyarrow reads up to 32 blocks ahead
-DELIMITERS = ",;\t|"
+HEAD = 1 << 16  # characters in which the header must stand
 
 TYPES = {"text": pa.large_string(), "int8": pa.int8(), "int64": pa.int64()}
 SCHEMA = pa.schema([(column.name, TYPES[column.type]) for column in CLEANED.columns])
@@ -36,63 +40,101 @@ SCHEMA = pa.schema([(column.name, TYPES[column.type]) for column in CLEANED.colu
 
 @dataclass(frozen=True)
 class File:
-    """encoding and delimiter are "" for Parquet. typed: positions of columns whose values are no text. cleaned: is it a
-    history that was written here?
+    """layout: of a CSV file; sheet: of an Excel file. typed: positions of columns whose values are no text. cleaned: is
+    it a history that was written here? at: our name -> position of the column. told: what was found out, in words.
+    line, above, sure: `Head`.
     """
 
     number: int
     path: Path
     size: int
-    encoding: str
-    delimiter: str
     header: list[str]
     typed: frozenset[int]
     cleaned: bool
-    at: dict[str, int]  # our name -> position of the column
+    at: dict[str, int]
+    told: str
+    layout: Layout | None = None
+    sheet: str = ""
+    line: int = 0
+    above: int = 0
+    sure: bool = True
 
 
 def look(paths: Sequence[Path], columns: Mapping[str, str], policy: Policy) -> list[File]:
-    """Looks into every file before any is read: a wrong name shows at once, not after an hour."""
+    """Looks into every file before any is read: a wrong name shows at once, not after an hour. Raises HistoryError that
+    names all columns which are missing.
+    """
     if not paths:
         raise HistoryError("no history file was given")
-    files = [_look(number, Path(path), columns, policy) for number, path in enumerate(paths)]
-    for ours in (*columns, *policy.missing, *policy.key):
-        if not any(ours in file.at for file in files):
-            raise _no_column(files[0], columns.get(ours, ours), ours)
+    columns = {ours: bare(theirs) for ours, theirs in columns.items()}
+    asked = {columns.get(ours, ours) for ours in OURS}
+    files = [look_into(Path(path), policy, asked, number, columns) for number, path in enumerate(paths)]
+    told = (*columns, *policy.missing, *policy.key)
+    nowhere = [ours for ours in told if not any(ours in file.at for file in files)]
     for file in files:
-        for ours in ("customer_id", "occurred_at"):
-            if ours not in file.at:
-                raise _no_column(file, columns.get(ours, ours), ours)
-        if "event_type" not in file.at:  # else it may hold views and carts only
-            need_money(file)
+        needed = [ours for ours in ("customer_id", "occurred_at") if ours not in file.at]
+        # a file with event types may hold views and carts only
+        money = [ours for ours in _no_money(file) if "event_type" not in file.at and ours not in nowhere]
+        if lacking := [*dict.fromkeys((*nowhere, *needed, *money))]:
+            raise _no_column(file, {ours: columns.get(ours, ours) for ours in lacking}, WHY if money else "")
     return files
 
 
-def _look(number: int, path: Path, columns: Mapping[str, str], policy: Policy) -> File:
-    encoding = delimiter = ""
-    typed: frozenset[int] = frozenset()
-    cleaned = False
+def look_into(
+    path: Path,
+    policy: Policy,
+    asked: Collection[str] = (),
+    number: int = 0,
+    columns: Mapping[str, str] | None = None,
+) -> File:
+    """What a file is and names its columns. asked: names that are looked for. Raises HistoryError."""
+    columns = columns or {}
     with readable(path):
         with path.open("rb") as file:
-            parquet = file.read(4) == b"PAR1"
+            parquet = file.read(4) == PARQUET
+        inside = Container(path) if parquet else container(path)
         if parquet:
-            schema = pq.read_schema(path)
-            if cleaned := is_cleaned(schema, path):
-                schema = SCHEMA
-            header, typed = schema.names, _typed(schema)
-            header = ["event_type" if cleaned and name == "kind" else name for name in header]
+            found = _parquet_file(path)
         else:
-            encoding = policy.encoding or encoding_of(path)
-            with path.open(encoding=encoding, newline="") as file:
-                delimiter, header = header_of(file.read(1 << 16), policy.delimiter)
+            found = _sheet(path, asked) if inside.how == "xlsx" else _text_file(inside, policy, asked)
         size = path.stat().st_size
-    if not header:
+    header = found["header"]
+    if not any(header):
         raise HistoryError(f"{path}: the file is empty; the first line must name the columns")
     at = {ours: header.index(theirs) for ours in OURS if (theirs := columns.get(ours, ours)) in header}
     for position in at.values():
         if header.count(header[position]) > 1:
             raise HistoryError(f"{path}: column {header[position]!r} stands there more than once; rename one")
-    return File(number, path, size, encoding, delimiter, header, typed, cleaned, at)
+    return File(number=number, path=path, size=size, at=at, **found)
+
+
+def _parquet_file(path: Path) -> dict[str, Any]:
+    schema = pq.read_schema(path)
+    if cleaned := is_cleaned(schema, path):
+        schema = SCHEMA
+    header = ["event_type" if cleaned and name == "kind" else bare(name) for name in schema.names]
+    return {"header": header, "typed": _typed(schema), "cleaned": cleaned, "told": "Parquet"}
+
+
+def _sheet(path: Path, asked: Collection[str]) -> dict[str, Any]:
+    sheet, header, line, above, typed, told = sheets.head(path, asked)
+    told = f"Excel, {told}" + _passed(above)
+    found = {"header": header, "typed": typed, "cleaned": False, "told": told}
+    return found | {"sheet": sheet, "line": line, "above": above}
+
+
+def _text_file(inside: Container, policy: Policy, asked: Collection[str]) -> dict[str, Any]:
+    encoding = encoding_of(inside.path, inside.open, policy.encoding)
+    with Layout(inside, encoding, ",", 0, 0).lines() as text:
+        head = head_of(text.read(HEAD), asked, policy.delimiter)
+    layout = Layout(inside, encoding, head.delimiter, len(head.names), head.line)
+    told = f"{encoding}, separated by {head.delimiter!r}" + f", {inside}" * bool(str(inside)) + _passed(head.above)
+    found = {"header": head.names, "typed": frozenset[int](), "cleaned": False, "told": told}
+    return found | {"layout": layout, "line": head.line, "above": head.above, "sure": head.sure}
+
+
+def _passed(above: int) -> str:
+    return f", {above} line{'s' * (above > 1)} above the header passed over" if above else ""
 
 
 def is_cleaned(schema: pa.Schema, path: Path) -> bool:
@@ -113,66 +155,35 @@ def _typed(schema: pa.Schema) -> frozenset[int]:
     return frozenset(position for position, type_ in enumerate(types) if type_ not in text)
 
 
-def encoding_of(path: Path) -> str:
-    """By its first bytes, else UTF-8 if all of it is, else what Western programs write without saying so.
-
-    Raises HistoryError for a file with zero bytes, or one that is UTF-8 but for a few damaged bytes.
-    """
-    with path.open("rb") as file:
-        start = file.read(4)
-        if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-            return "utf-16"
-        file.seek(0)
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        try:
-            while block := file.read(BLOCK):
-                if "\0" in decoder.decode(block):
-                    raise HistoryError(f"{path}: holds zero bytes: neither CSV nor Parquet; if it is, say --encoding")
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            file.seek(0)
-            return _western(path, file)
-    return "utf-8-sig" if start.startswith(codecs.BOM_UTF8) else "utf-8"
-
-
-def _western(path: Path, file: IO[bytes]) -> str:
-    """Latin-1, or Windows' own where bytes say so; a UTF-8 file with a damaged byte would turn into wrong names."""
-    decoder, marks, wrong, windows = codecs.getincrementaldecoder("utf-8")("surrogateescape"), 0, 0, False
-    while block := file.read(BLOCK):
-        text = decoder.decode(block)
-        if "\0" in text:
-            raise HistoryError(f"{path}: holds zero bytes: neither CSV nor Parquet; if it is, say --encoding")
-        marks += len(re.findall("[^\0-\x7f]", text))
-        wrong += len(re.findall("[\udc80-\udcff]", text))
-        windows |= bool(re.search("[\udc80-\udc9f]", text))
-    if 2 * wrong < marks:
-        raise HistoryError(f"{path}: not UTF-8 in {wrong:,} bytes, but in most others; repair it, or say --encoding")
-    return "cp1252" if windows else "latin-1"
-
-
-def header_of(start: str, told: str | None = None) -> tuple[str, list[str]]:
-    """(delimiter, names) in the first characters of a file: the delimiter that finds most names, comma if none does."""
-    found = {
-        mark: next(csv.reader(io.StringIO(start, newline=""), delimiter=mark), [])
-        for mark in ([told] if told else DELIMITERS)
-    }
-    best = max(found, key=lambda mark: len(found[mark]))
-    return best, found[best]
+WHY = " (amount, or quantity and unit_price, is needed)"
 
 
 def need_money(file: File) -> None:
-    if "amount" not in file.at and not {"quantity", "unit_price"} <= file.at.keys():
-        missing = next((ours for ours in ("quantity", "unit_price") if ours not in file.at), "amount")
-        wanted = "amount" if not {"quantity", "unit_price"} & file.at.keys() else missing
-        raise _no_column(file, wanted, wanted, " (amount, or quantity and unit_price, is needed)")
+    """Raises HistoryError where a file does not say what a purchase is worth."""
+    if lacking := _no_money(file):
+        raise _no_column(file, dict(zip(lacking, lacking, strict=True)), WHY)
 
 
-def _no_column(file: File, theirs: str, ours: str, why: str = "") -> HistoryError:
+def _no_money(file: File) -> list[str]:
+    if "amount" in file.at or {"quantity", "unit_price"} <= file.at.keys():
+        return []
+    lacking = [ours for ours in ("quantity", "unit_price") if ours not in file.at]
+    return lacking if len(lacking) == 1 else ["amount"]
+
+
+def _no_column(file: File, lacking: Mapping[str, str], why: str = "") -> HistoryError:
+    """lacking: our name -> the one that is not there."""
     if len(file.header) == 1 and (found := re.search("[,;\t|]", file.header[0])):
         return HistoryError(f"{file.path}: columns look separated by {found[0]!r}; say so with --delimiter")
-    return HistoryError(
-        f"{file.path}: no column {theirs!r}{why}; {nearest(theirs, file.header)}; name it with --columns {ours}=..."
-    )
+    if not file.sure:
+        why += f"; the header seems to be line {file.line}"
+    if len(lacking) == 1:
+        ((ours, theirs),) = lacking.items()
+        near, name = nearest(theirs, file.header), f"name it with --columns {ours}=..."
+        return HistoryError(f"{file.path}: no column {theirs!r}{why}; {near}; {name}")
+    near = ", ".join(f"{theirs!r} (nearest: {closest(theirs, file.header)!r})" for theirs in lacking.values())
+    name = "name them with --columns " + ",".join(f"{ours}=..." for ours in lacking)
+    return HistoryError(f"{file.path}: no columns {near}{why}; there are {', '.join(map(repr, file.header))}; {name}")
 
 
 @contextlib.contextmanager
@@ -184,6 +195,8 @@ def readable(path: Path) -> Iterator[None]:
         raise HistoryError(
             f"{path}: not {getattr(error, 'encoding', 'that encoding')}; say another --encoding"
         ) from None
+    except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise HistoryError(f"{path}: a packed file that is damaged ({error}): fetch it again, or unpack it") from None
     except (pa.ArrowException, OSError, csv.Error) as error:
         text = " ".join(str(getattr(error, "strerror", None) or error).split())
         if "UTF8" in text:
@@ -191,11 +204,24 @@ def readable(path: Path) -> Iterator[None]:
         raise HistoryError(f"{path}: cannot be read: {text}") from None
 
 
-def blocks(file: File) -> Iterator[tuple[list[pa.Array], int]]:
-    """The columns of each block as text, and how many bytes of the file are done."""
+def blocks(
+    file: File, uneven: Uneven | None = None, missing: Sequence[str] = MISSING
+) -> Iterator[tuple[list[pa.Array], int]]:
+    """The columns of each block as text, and how many bytes of the file are done. uneven: gets what rows of a CSV file
+    are of another length. missing: words for nothing, null unless quoted.
+    """
     with readable(file.path):
-        for columns, position in _csv(file) if file.delimiter else _parquet(file):
-            yield [_text(column) for column in columns], position
+        if file.layout:
+            found = csvs.blocks(file.layout, uneven or Uneven(), missing)
+        else:
+            found = _rows_of_sheet(file, missing) if file.sheet else _parquet(file)
+        for columns, position in found:
+            yield [_text(column) for column in columns], min(position, file.size)
+
+
+def _rows_of_sheet(file: File, missing: Sequence[str]) -> Iterator[tuple[list[pa.Array], int]]:
+    for columns, _ in sheets.blocks(file.path, file.sheet, file.line, len(file.header), missing):
+        yield columns, file.size
 
 
 def _parquet(file: File) -> Iterator[tuple[list[pa.Array], int]]:
@@ -223,20 +249,6 @@ def by_name(table: Any, name: str) -> Any:
     """A column of SCHEMA; nulls where an older history has none. table: a batch or a table of Arrow."""
     type_ = SCHEMA.field(name).type
     return table[name].cast(type_) if name in table.schema.names else pa.nulls(len(table), type_)
-
-
-def _csv(file: File) -> Iterator[tuple[list[pa.Array], int]]:
-    convert = pyarrow.csv.ConvertOptions(
-        column_types=dict.fromkeys(file.header, pa.string()),
-        null_values=MISSING,
-        strings_can_be_null=True,
-        quoted_strings_can_be_null=False,
-    )
-    blocks = pyarrow.csv.ReadOptions(block_size=BLOCK, encoding=file.encoding.removesuffix("-sig"))
-    lines = pyarrow.csv.ParseOptions(delimiter=file.delimiter, newlines_in_values=True)
-    with pyarrow.csv.open_csv(file.path, blocks, lines, convert) as source:
-        for number, batch in enumerate(source, 1):
-            yield batch.columns, min(number * BLOCK, file.size)
 
 
 def _text(column: pa.Array) -> pa.Array:

@@ -17,9 +17,8 @@ from models.kinds import PURCHASE
 from offline.history import spill, steps
 from offline.history.files import SCHEMA
 from offline.history.judge import FILE
-from offline.history.policy import Policy
+from offline.history.policy import IDS, Policy
 from offline.history.quality import Line
-from offline.history.steps import IDS
 from offline.history.values import Bools
 
 PART = SCHEMA.append(pa.field("place", pa.int64()))

@@ -1,134 +1,127 @@
 """How a file writes its numbers and dates: decided per column from its values together, or asked of the person.
 
 The first block decides; while it is undecided, later ones are looked at too. Rule: 9 of 10 different values that can
-decide must agree (those that do not are bad ones, counted); where none can, one line asks, and nothing is guessed.
+decide must agree (those that do not are bad ones, counted); where none can, and the file's other columns have that mark
+as their decimal mark and no other, it is one here too; else one line asks, and nothing is guessed.
 """
 
-from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline.errors import HistoryError
-from offline.history import files
+from offline.history import files, ids, spelled
 from offline.history.files import File
-from offline.history.policy import NUMBERS, Policy
+from offline.history.numerals import Numbers, Votes, known, most
+from offline.history.policy import IDS, NUMBERS, Policy
 from offline.history.quality import Line
-from offline.history.values import CURRENCY, SPACES, Numbers, matches
+from offline.history.times import looks_serial
+from offline.history.values import matches
 
-AGREE = 0.9
-_MARKED = rf"^\d{{0,3}}(?:[{SPACES}.,]?\d+)*[.,]?\d*$"
 _DATE = r"^(?P<a>\d{1,2})[/.-](?P<b>\d{1,2})[/.-](?P<year>\d{4}|\d\d)(?P<end>[ ,Tt]|$)"
 _SHORT = r"^\d\d?-\d\d?-\d\d([ ,Tt]|$)"  # may begin with the year: not read
 
 
 @dataclass(frozen=True)
 class Formats:
-    """Of one file. numbers: by column of ours; dayfirst: None where no date needs it."""
+    """Of one file. numbers: by column of ours; dayfirst: None where no date needs it; serial: are times days as
+    spreadsheets count them?"""
 
     numbers: dict[str, Numbers]
     dayfirst: bool | None
+    serial: bool = False
 
     def notes(self, rows: int) -> list[Line]:
         """What a person should know of it: the formats that are not plain, for so many rows."""
         told = [
-            Line(
-                "numbers",
-                column,
-                f"told: decimal {n.decimal!r}" + (f", currency {n.currency}" * bool(n.currency)),
-                rows,
-            )
+            Line("numbers", column, f"told: {in_words(n)}", rows)
             for column, n in self.numbers.items()
             if n.decimal == "," or n.currency
         ]
         if self.dayfirst is not None:
             order = "day/month/year" if self.dayfirst else "month/day/year"
             told.append(Line("dates", "occurred_at", f"told: dates that are not ISO 8601 read as {order}", rows))
+        if self.serial:
+            what = "told: numbers read as a spreadsheet's days since 1899-12-30"
+            told.append(Line("dates", "occurred_at", what, rows))
         return told
 
 
-class _Votes:
-    """What the values of one column say: for each answer how many, and one that could mean both."""
+def in_words(numbers: Numbers) -> str:
+    """How a column writes its numbers.
 
-    def __init__(self) -> None:
-        self.of: Counter[str] = Counter()
-        self.unclear: str | None = None
-        self.currencies: Counter[str] = Counter()
-
-    @property
-    def open(self) -> bool:
-        return self.unclear is not None and not self.of
-
-    def winner(self, where: str, ask: str) -> str:
-        """The answer of 9 in 10, "" where nothing was asked. Raises HistoryError with what to `ask` for."""
-        if self.open:
-            raise HistoryError(f"{where}: {self.unclear!r} can be read in two ways, and no value decides; {ask}")
-        return _most(self.of, where, ask)
-
-
-def _most(votes: Counter[str], where: str, ask: str) -> str:
-    (best, n), *_ = votes.most_common(1) or [("", 0)]
-    if n < AGREE * votes.total():
-        both = " and ".join(f"{n:,} like {answer}" for answer, n in sorted(votes.items()))
-        raise HistoryError(f"{where}: {both}: no format of its own; repair the file, or {ask}")
-    return best
+    >>> in_words(Numbers(",", "€")), in_words(Numbers("", "kg"))
+    ("decimal ',', currency €", 'unit kg')
+    """
+    beside = f"{'currency' if known(numbers.currency) else 'unit'} {numbers.currency}" if numbers.currency else ""
+    return ", ".join(filter(None, (f"decimal {numbers.decimal!r}" if numbers.decimal else "", beside)))
 
 
 def decide(file: File, policy: Policy) -> Formats:
-    """The formats of a file's columns. Raises HistoryError where its values leave them open."""
+    """The formats of a file's columns. Raises HistoryError where its values leave them open, and for ids and times that
+    cannot be meant as they stand."""
     written = {ours: at for ours, at in file.at.items() if at not in file.typed}
-    votes = {ours: _Votes() for ours in (*NUMBERS, "occurred_at") if ours in written}
+    votes = {ours: Votes() for ours in (*NUMBERS, "occurred_at") if ours in written}
+    serial: bool | None = None
     for block, _ in files.blocks(file):
+        if serial is None:
+            serial = "occurred_at" in file.at and looks_serial(block[file.at["occurred_at"]])
+            _refuse(file, written, block)
         for ours, found in votes.items():
-            _dates(block[written[ours]], found) if ours == "occurred_at" else _numbers(block[written[ours]], found)
-        if not any(found.open for ours, found in votes.items() if not _told(ours, policy)):
+            _dates(block[written[ours]], found) if ours == "occurred_at" else found.count(block[written[ours]])
+        if not _open(votes, policy):
             break
-    numbers = {ours: _format(file, ours, votes[ours], policy) for ours in NUMBERS if ours in votes}
+    of_numbers = {ours: votes[ours] for ours in NUMBERS if ours in votes}
+    numbers = settled(of_numbers, policy.decimal, lambda ours: _where(file, ours))
     dayfirst = policy.dayfirst
     if dayfirst is None and "occurred_at" in votes:
         order = votes["occurred_at"].winner(_where(file, "occurred_at"), "say --dayfirst or --monthfirst")
         dayfirst = {"day/month": True, "month/day": False}.get(order)
-    return Formats(numbers, dayfirst)
+    return Formats(numbers, dayfirst, bool(serial))
 
 
-def _told(ours: str, policy: Policy) -> bool:
-    return (policy.dayfirst if ours == "occurred_at" else policy.decimal) is not None
+def _open(votes: Mapping[str, Votes], policy: Policy) -> bool:
+    """Is there a question that more rows may answer?"""
+    numbers = [found for ours, found in votes.items() if ours != "occurred_at"]
+    marks = policy.decimal is None and any(found.open for found in numbers) and not any(found.of for found in numbers)
+    return marks or (policy.dayfirst is None and "occurred_at" in votes and votes["occurred_at"].open)
+
+
+def _refuse(file: File, written: Mapping[str, int], block: list[pa.Array]) -> None:
+    """What would be read wrong in silence: ids that are not all there, and zones that mean several."""
+    for ours in IDS:
+        if ours in file.at and (rounded := ids.rounded(block[file.at[ours]])):
+            raise ids.refused(_where(file, ours), rounded)
+    if "occurred_at" in written:
+        words = pc.utf8_upper(block[written["occurred_at"]].drop_null())
+        zoned = words.filter(pa.array(matches(words, r"\d ?[A-Z]{2,5}$")))
+        if word := spelled.ambiguous(zoned.unique().to_pylist()):
+            raise HistoryError(
+                f"{_where(file, 'occurred_at')}: {word!r} ends in the name of a zone that means several; write its "
+                f"offset instead (-06:00), or leave it out and say --timezone"
+            )
 
 
 def _where(file: File, ours: str) -> str:
     return f"{file.path}: column {file.header[file.at[ours]]!r}"
 
 
-def _format(file: File, ours: str, votes: _Votes, policy: Policy) -> Numbers:
-    where = _where(file, ours)
-    currency = _most(votes.currencies, where, "convert them into one currency")
-    decimal = policy.decimal or votes.winner(where, "say --decimal . or --decimal ,")
-    return Numbers(decimal or ("." if currency else ""), currency)
+def settled(votes: Mapping[str, Votes], told: str | None, where: Callable[[str], str]) -> dict[str, Numbers]:
+    """The format of each column. told: the decimal mark. where: a column's place in words. Raises HistoryError."""
+    sure = {mark for found in votes.values() if not found.open for mark in found.of}
+    numbers = {}
+    for ours, found in votes.items():
+        currency = most(found.currencies, where(ours), "convert them into one currency")
+        here = next((mark for mark in ",." if mark in (found.unclear or "")), "") if found.open else ""
+        elsewhere = here if sure == {here} else ""
+        decimal = told or elsewhere or found.winner(where(ours), "say --decimal . or --decimal ,")
+        numbers[ours] = Numbers(decimal, currency)
+    return numbers
 
 
-def _numbers(column: pa.Array, votes: _Votes) -> None:
-    """A mark before one, two or more than three digits, after another mark, or after a lone 0 is a decimal mark."""
-    text = pc.replace_substring_regex(pc.utf8_trim_whitespace(column.drop_null().unique()), "^[-+\u2212]", "")
-    signed = rf"^{CURRENCY}[\s\x{{a0}}]*-?\d|\d[\s\x{{a0}}\x{{202f}}]*{CURRENCY}$"
-    with_sign = text.filter(pc.match_substring_regex(text, signed))
-    signs = pc.extract_regex(with_sign, rf"(?P<sign>{CURRENCY})")
-    if len(with_sign):
-        votes.currencies.update(pc.struct_field(signs, "sign").to_pylist())
-    text = pc.replace_substring_regex(text, rf"^{CURRENCY}[\s\x{{a0}}]*-?|[\s\x{{a0}}\x{{202f}}]*{CURRENCY}$", "")
-    text = text.filter(pa.array(matches(text, _MARKED) & matches(text, "[.,]")))
-    for mark, other in (".,", ",."):
-        m, o = rf"\{mark}", rf"\{other}"
-        tail = rf"^\d*{m}(\d{{0,2}}|\d{{4,}})$|^(\d{{4,}}|0\d*|){m}\d+$"
-        grouped = rf"^\d{{1,3}}([{SPACES}{o}]\d{{2,3}})+{m}\d*$|^\d{{1,3}}({o}\d{{2,3}})+{o}\d{{3}}$"
-        if n := int(matches(text, f"{tail}|{grouped}").sum()):
-            votes.of[mark] += n
-    both = text.filter(pa.array(matches(text, r"^[1-9]\d{0,2}[.,]\d{3}$")))
-    if votes.unclear is None and len(both):
-        votes.unclear = both[0].as_py()
-
-
-def _dates(column: pa.Array, votes: _Votes) -> None:
+def _dates(column: pa.Array, votes: Votes) -> None:
     """A number above 12 is a day."""
     words = pc.utf8_trim_whitespace(column.drop_null().unique())
     words = words.filter(pa.array(~matches(words, _SHORT)))

@@ -3,7 +3,9 @@
 Rule: a row's values come from its own text and from what was decided for all of its file; nothing is compared here.
 """
 
+import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,17 +16,19 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.events import ID_BYTES
-from models.kinds import NUMBER_OF, TRADED
+from models.kinds import NUMBER_OF, PURCHASE, TRADED
 from models.rows import DAY
-from offline.history import files, steps
+from offline.history import files, ids, steps
 from offline.history.amounts import amounts
 from offline.history.files import SCHEMA, File
 from offline.history.formats import Formats
-from offline.history.policy import NUMBERS, OURS, Policy
-from offline.history.steps import IDS
-from offline.history.values import Bools, Ints, times
+from offline.history.policy import IDS, NUMBERS, OURS, Policy
+from offline.history.times import times
+from offline.history.values import Bools, Ints, matches
+from offline.history.words import TOTAL
 
 ROWS = SCHEMA.append(pa.field("content", pa.uint64())).append(pa.field("place", pa.int64()))
+NOISE = ("blank", "headers", "totals")
 FILE = 1 << 40  # rows that a file may have: a row's `place` is its file's number times this, plus its own from 1
 
 
@@ -45,38 +49,115 @@ class Plan:
 class Rows(NamedTuple):
     """usable: SCHEMA, with null where there is no id, and content (64 bits of the row's whole text) and place.
 
-    what: rows by what became of them, the usable first. timed: is any time not a midnight? stamped: more than dates?
-    filled: rows filled by column.
+    what: rows by the reason for which they leave, "" where they are usable; money: |amounts| of these, as far as they
+    can be read. timed: is any time not a midnight? stamped: more than dates? filled, stripped: rows changed by column.
+    examples: of what was not read, by reason.
     """
 
     usable: pa.Table
-    what: Ints
+    what: Counter[str]
+    money: Counter[str]
     timed: bool
     stamped: bool
     filled: Counter[str]
+    stripped: Counter[str]
+    examples: dict[str, str]
+
+
+def reasons(policy: Policy) -> tuple[str, ...]:
+    """Why a row may leave, in the order in which that is asked. The first three are no events."""
+    return (
+        *NOISE,
+        "without_customer",
+        "other_types",
+        *policy.dropped,
+        "bad_times",
+        "ahead",
+        "early",
+        "future",
+        "bad_numbers",
+    )
 
 
 def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.Array]) -> Rows:
     """The rows of a block that stands after `before` others in its file."""
     n = len(block[0])
-    columns = {ours: block[file.at[ours]] if ours in file.at else pa.nulls(n, pa.large_string()) for ours in OURS}
-    columns |= {ours: numbers.plain(columns[ours]) for ours, numbers in written.numbers.items()}
+    raw = {ours: block[file.at[ours]] if ours in file.at else pa.nulls(n, pa.large_string()) for ours in OURS}
+    columns = raw | {ours: numbers.plain(raw[ours]) for ours, numbers in written.numbers.items()}
     missing, filled = _missing(file, plan, columns)
-    ids = {name: present(columns[name]) for name in IDS}
-    occurred_at, time_of_day = times(columns["occurred_at"], plan.timezone, written.dayfirst)
+    found = {name: ids.present(columns[name]) for name in IDS}
+    occurred_at, time_of_day = times(columns["occurred_at"], plan.timezone, written.dayfirst, written.serial)
     kind, amount, quantity, sound = amounts(columns, "amount" in file.at, _kinds(columns["event_type"]))
-    named = pc.binary_length(ids["customer_id"]).fill_null(ID_BYTES + 1).to_numpy() <= ID_BYTES
+    named = pc.binary_length(found["customer_id"][0]).fill_null(ID_BYTES + 1).to_numpy() <= ID_BYTES
+    noise = _noise(file, block, occurred_at)
     times_off = [occurred_at < 0, occurred_at > plan.now + DAY, occurred_at < plan.since, occurred_at >= plan.until]
-    reasons = [~named, kind < 0, *missing, *times_off, ~sound]
-    what = np.select(reasons, range(1, len(reasons) + 1), 0)
-    if (what == len(reasons)).any():
+    why = [*noise, ~named, kind < 0, *missing, *times_off, ~sound]
+    what = np.select(why, range(1, len(why) + 1), 0)
+    if (what == len(why)).any():
         files.need_money(file)
     numbers = {"kind": kind, "occurred_at": occurred_at, "amount": amount, "quantity": quantity}
     numbers |= {"content": _hashes(block), "place": file.number * FILE + np.arange(before + 1, before + n + 1)}
-    values = ids | {name: pa.array(column) for name, column in numbers.items()}
+    values = {name: of for name, (of, _) in found.items()}
+    values |= {name: pa.array(column) for name, column in numbers.items()}
     usable = pa.table({name: values[name] for name in ROWS.names}, ROWS).filter(pa.array(what == 0))
-    stamped = time_of_day or any(ids[name].null_count < n for name in ("event_id", "order_id"))
-    return Rows(usable, np.bincount(what, minlength=len(reasons) + 1), time_of_day, stamped, filled)
+    stamped = time_of_day or any(values[name].null_count < n for name in ("event_id", "order_id"))
+    names = ("", *reasons(plan.policy))
+    return Rows(
+        usable,
+        Counter({name: rows for name, rows in zip(names, np.bincount(what).tolist(), strict=False) if rows}),
+        _money(columns, "amount" in file.at, amount, what, names),
+        time_of_day,
+        stamped,
+        filled,
+        Counter({name: changed for name, (_, changed) in found.items() if changed}),
+        _examples(file, raw, what, names),
+    )
+
+
+def _noise(file: File, block: list[pa.Array], occurred_at: Ints) -> list[Bools]:
+    """Which rows are no events: blank ones, the header again, and totals. None of them has a time that can be read, so
+    only such rows are looked at."""
+    found = [np.zeros(len(occurred_at), np.bool_) for _ in NOISE]
+    if not len(rows := np.flatnonzero(occurred_at < 0)):
+        return found
+    cells = [column.take(pa.array(rows)) for column in block]
+    gone = [steps.absent(column) for column in cells]
+    names = {ours: pc.utf8_trim_whitespace(cells[at]) for ours, at in file.at.items()}
+    again = [pc.equal(names[ours], file.header[at]).fill_null(False) for ours, at in file.at.items()]
+    ended = [matches(column, TOTAL) for column in cells]
+    bare = [gone[at] | ended[at] for ours in ("occurred_at", "customer_id") if (at := file.at.get(ours)) is not None]
+    found[0][rows] = np.all(gone, axis=0)
+    found[1][rows] = np.all(again, axis=0)
+    found[2][rows] = np.any(ended, axis=0) & np.all(bare, axis=0)
+    return found
+
+
+def _money(
+    columns: Mapping[str, pa.Array], whole_amounts: bool, amount: Ints, what: NDArray[np.int64], names: Sequence[str]
+) -> Counter[str]:
+    """|amounts| of rows by what became of them; of those that leave, what they would be worth as purchases."""
+    money = Counter({"": float(np.abs(amount[what == 0]).sum(dtype=np.float64))})
+    if len(rows := np.flatnonzero(what > len(NOISE))):
+        lost = {ours: columns[ours].take(pa.array(rows)) for ours in NUMBERS}
+        _, worth, _, _ = amounts(lost, whole_amounts, np.full(len(rows), PURCHASE, np.int8))
+        sums = np.bincount(what[rows], np.abs(worth), minlength=len(names))
+        money.update({name: each for name, each in zip(names, sums.tolist(), strict=True) if each})
+    return money
+
+
+def _examples(file: File, raw: Mapping[str, pa.Array], what: NDArray[np.int64], names: Sequence[str]) -> dict[str, str]:
+    """The first time and event type that were not read; of a number, which may be somebody's, the form alone."""
+    found = {}
+    looked = {"other_types": ("event_type",), "bad_times": ("occurred_at",), "bad_numbers": NUMBERS}
+    for reason, columns in looked.items():
+        rows = np.flatnonzero(what == names.index(reason))
+        if not len(rows):
+            continue
+        texts = [text for ours in columns if ours in file.at and (text := raw[ours][int(rows[0])].as_py())]
+        if texts and reason == "bad_numbers":
+            texts = [re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "9", text)) for text in texts]
+        found[reason] = " and ".join(repr(text[:40]) for text in texts) or "''"
+    return found
 
 
 def _missing(file: File, plan: Plan, columns: dict[str, pa.Array]) -> tuple[list[Bools], Counter[str]]:
@@ -97,11 +178,6 @@ def _missing(file: File, plan: Plan, columns: dict[str, pa.Array]) -> tuple[list
     return [dict(drops)[name] for name in plan.policy.dropped], filled
 
 
-def present(text: pa.Array) -> pa.Array:
-    """The text, null where it is blank."""
-    return pc.if_else(pc.equal(pc.utf8_trim_whitespace(text), ""), None, text)
-
-
 def _hashes(block: list[pa.Array]) -> NDArray[np.uint64]:
     """64 bits of each row's whole text: columns that are not read also tell two rows apart."""
     between = pa.scalar("\x1f", pa.large_string())
@@ -112,7 +188,7 @@ def _hashes(block: list[pa.Array]) -> NDArray[np.uint64]:
 
 def _kinds(text: pa.Array) -> NDArray[np.int8]:
     """The kind of each event type, purchase where there is none, -1 for any other."""
-    word = pc.utf8_lower(pc.utf8_trim_whitespace(text)).fill_null("purchase")
+    word = pc.utf8_lower(ids.present(text)[0]).fill_null("purchase")
     number = pc.index_in(word, pa.array([*NUMBER_OF], pa.large_string())).fill_null(len(NUMBER_OF)).to_numpy()
     kinds: NDArray[np.int8] = np.array([*NUMBER_OF.values(), -1], np.int8)[number]
     return kinds

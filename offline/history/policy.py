@@ -14,6 +14,7 @@ from offline.errors import HistoryError, nearest
 
 NUMBERS = ("amount", "quantity", "unit_price")
 OURS = (*(column.ours or column.name for column in CLEANED.columns), "unit_price")
+IDS = tuple(column.name for column in CLEANED.columns if column.id)
 KEYS = ("order_id", "product_id", "event_id", "customer_id", "occurred_at", "amount")
 STATISTICS = ("mean", "median", "mode")
 CONSTANT = "constant:"
@@ -28,7 +29,8 @@ class Policy:
     encoding: a codec's name. delimiter: one character. decimal: "." or ",". dayfirst: of dates like 01/02/2020.
     missing: by column "drop", "mean", "median", "mode" or "constant:VALUE". key: columns; of rows that are equal in all
     of them the first is kept. cancelled: do sales that were returned whole leave, with their return? outliers: one of
-    `METHODS`; action: one of `ACTIONS`. Raises HistoryError.
+    `METHODS`; action: one of `ACTIONS`. allow_loss: go on though over half of the rows or of the money cannot be read?
+    Raises HistoryError.
     """
 
     encoding: str | None = None
@@ -40,6 +42,7 @@ class Policy:
     cancelled: bool = True
     outliers: str | None = None
     action: str = "flag"
+    allow_loss: bool = False
 
     def __post_init__(self) -> None:
         if self.encoding is not None:

@@ -4,6 +4,7 @@ Rule: every row that was read is counted once among the dropped or the kept; `Co
 Changed, flagged and told rows are among those; they are lines of their own and enter no sum.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -22,9 +23,15 @@ LABELS = {
     "duplicates": "- exact duplicate",
     "kept": "= kept",
     "duplicates_kept": "  of these exact duplicates (dates alone, no ids)",
+    "uneven": "- of another length than the header",
+    "blank": "- blank",
+    "headers": "- the header again",
+    "totals": "- a total",
 }
 
-STEPS = ("decode", "types", "missing", "dates", "numbers", "ids", "duplicates", "keys", "cancelled", "outliers")
+OPTIONAL = ("rows", "keys", "cancelled", "outliers")  # steps that are told where they dropped something
+SELDOM = (LABELS["ahead"], LABELS["early"])
+STEPS = ("decode", "rows", "types", "missing", "dates", "numbers", "ids", "duplicates", "keys", "cancelled", "outliers")
 
 
 class Line(NamedTuple):
@@ -35,13 +42,18 @@ class Line(NamedTuple):
     what: str
     rows: int
 
+    def __str__(self) -> str:
+        return f"{self.step:<11}{self.column:<13}{self.what} ({self.rows:,} rows)"
+
 
 @dataclass(frozen=True)
 class Counts:
     """What happened to the rows: `read` is what was dropped and `kept`; `duplicates_kept` are among the kept.
 
     missing: (column, rows dropped because it was missing there). keys: rows whose key came before. cancelled: sales and
-    their returns. outliers: dropped ones. notes: what else the table tells, in the order of the steps.
+    their returns. outliers: dropped ones. uneven: rows of another length than the header. blank, headers (again) and
+    totals: rows that are no events. notes: what else the table tells, in the order of the steps. money: |amounts| by
+    the name of the field that counts their rows, "" of usable ones. examples: of what was not read, by such a name.
     """
 
     read: int
@@ -59,7 +71,13 @@ class Counts:
     outliers: int = 0
     ahead: int = 0
     early: int = 0
+    uneven: int = 0
+    blank: int = 0
+    headers: int = 0
+    totals: int = 0
     notes: tuple[Line, ...] = field(default=(), compare=False)
+    money: Mapping[str, float] = field(default_factory=dict, compare=False)
+    examples: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         dropped = sum(line.rows for line in self._dropped())
@@ -67,6 +85,7 @@ class Counts:
 
     def _dropped(self) -> list[Line]:
         lines = [
+            *(("rows", "", LABELS[name], getattr(self, name)) for name in ("uneven", "blank", "headers", "totals")),
             ("missing", "customer_id", LABELS["without_customer"], self.without_customer),
             ("types", "event_type", LABELS["other_types"], self.other_types),
             *(("missing", column, f"- without {column}", rows) for column, rows in self.missing),
@@ -90,12 +109,15 @@ class Counts:
 
     def table(self) -> str:
         """For printing: the notes, then the sum; of the optional steps only what dropped a row."""
-        optional = {LABELS["ahead"], LABELS["early"], *(line.what for line in self._dropped()[-3:])}
-        dropped = [(line.what, line.rows) for line in self._dropped() if line.rows or line.what not in optional]
+        dropped = [
+            (line.what, line.rows)
+            for line in self._dropped()
+            if line.rows or not (line.step in OPTIONAL or line.what in SELDOM)
+        ]
         rows = [(LABELS["read"], self.read), *dropped, (LABELS["kept"], self.kept)]
         if self.duplicates_kept:
             rows.append((LABELS["duplicates_kept"], self.duplicates_kept))
-        notes = [f"{line.step:<11}{line.column:<13}{line.what} ({line.rows:,} rows)\n" for line in self.notes]
+        notes = [f"{line}\n" for line in self.notes]
         return "".join(notes) + "\n".join(f"{label:<50}{n:>14,}" for label, n in rows)
 
     def write_csv(self, path: Path) -> None:

@@ -26,17 +26,17 @@ from models.events import END, SECOND
 from models.handover import CLEANED
 from models.rows import DAY
 from offline.errors import HistoryError as HistoryError
-from offline.history import far, files, formats, judge, past, spill, steps
+from offline.history import csvs, far, files, formats, ids, judge, past, spill, steps
+from offline.history.csvs import Uneven
 from offline.history.files import SCHEMA, File
 from offline.history.finish import Told, events, finish, finish_file
 from offline.history.formats import Formats
 from offline.history.judge import Plan
+from offline.history.losses import EXAMPLES
 from offline.history.past import Cleaning
-from offline.history.policy import Policy, known
+from offline.history.policy import IDS, Policy, known
 from offline.history.quality import LABELS, Counts, Line
 from offline.history.spill import Each, Spill
-from offline.history.steps import IDS
-from offline.history.values import Ints
 from offline.writing import replacing
 
 SPAN = 1 << 18  # events
@@ -124,20 +124,35 @@ def clean(
     last, days = END * SECOND, far.Days()
     plan = Plan(timezone, last if now is None else now, since or 0, last if until is None else until, policy, fills)
     done, total = 0, sum(file.size for file in opened)
-    notes: list[Line] = []
-    tally = np.zeros(8 + len(policy.dropped), np.int64)
     usable = Spill(None if policy.compares_customers else scratch)
-    told: list[Told] = []
+    met: list[_Met] = []
     for file in opened:
         tell = partial(_tell, progress, done, total)
-        what, lines, of_file = _file(file, found[file.number], plan, usable, days, tell)
-        tally, notes, done, told = tally + what, [*notes, *lines], done + file.size, [*told, of_file]
-    if not tally[0]:
-        raise _nothing(opened, tally, policy)
+        met.append(_file(file, found[file.number], plan, usable, days, tell))
+        done += file.size
+    tally = sum((each.what for each in met), Counter[str]())
+    if not tally[""]:
+        raise _nothing(opened, tally, _examples(met), policy)
     if now is not None:
         _ask(days, opened, since is not None, until is not None)
-        until = until if until is not None or whole else ends(told, now) * DAY
-    return _history(usable.close(), told, tally, notes, policy, until, each)
+        until = until if until is not None or whole else ends([each.told for each in met], now) * DAY
+    return _history(usable.close(), met, opened, policy, until, each)
+
+
+@dataclass(frozen=True)
+class _Met:
+    """Of a file, when all of it was read: rows and money by the reason for which they leave ("" where they are usable),
+    examples of what was not read, what to tell, and what its steps over many rows need."""
+
+    what: Counter[str]
+    money: Counter[str]
+    examples: dict[str, str]
+    notes: list[Line]
+    told: Told
+
+
+def _examples(met: Sequence[_Met]) -> dict[str, str]:
+    return {reason: text for each in reversed(met) for reason, text in each.examples.items()}
 
 
 def ends(told: Sequence[Told], now: int) -> int:
@@ -170,51 +185,61 @@ def _tell(progress: Callable[[int, int], None] | None, done: int, total: int, po
 
 def _file(
     file: File, written: Formats, plan: Plan, usable: Spill, days: far.Days, progress: Callable[[int], object]
-) -> tuple[Ints, list[Line], Told]:
-    """(rows by what became of them, notes, what is known now that all is read); `usable` gets the usable events, `days`
-    when they were. What is after now is no last event."""
-    before, timed, stamped, last, filled, there = 0, False, False, -1, Counter[str](), Counter[str]()
-    tally, whole = np.zeros(8 + len(plan.policy.dropped), np.int64), set(IDS) & file.at.keys()
-    for block, position in files.blocks(file):
+) -> _Met:
+    """Reads a file; `usable` gets the usable events, `days` when they were. What is after now is no last event."""
+    before, timed, stamped, last, there = 0, False, False, -1, Counter[str]()
+    what, money, filled, stripped = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
+    examples: dict[str, str] = {}
+    whole, uneven = set(IDS) & file.at.keys(), Uneven()
+    for block, position in files.blocks(file, uneven):
         found = judge.judge(file, written, plan, before, block)
         usable.add(found.usable)
-        whole = {name for name in whole if steps.floats(judge.present(block[file.at[name]]))}
+        whole = {name for name in whole if steps.floats(ids.present(block[file.at[name]])[0])}
         there.update({name: len(found.usable) - found.usable[name].null_count for name in whole})
-        before, tally, filled = before + len(block[0]), tally + found.what, filled + found.filled
+        before, examples = before + len(block[0]), found.examples | examples
+        for counter, name in ((what, "what"), (money, "money"), (filled, "filled"), (stripped, "stripped")):
+            counter.update(getattr(found, name))
         timed, stamped = timed or found.timed, stamped or found.stamped
         times = found.usable["occurred_at"].to_numpy()
         last = max(last, int(times[times <= plan.now].max(initial=-1)))
         days.add(times, found.usable["place"].to_numpy())
         progress(position)
-    sort = f"{file.encoding}, separated by {file.delimiter!r}" if file.delimiter else "Parquet"
-    notes = [Line("decode", "", f"told: {file.path.name}: {sort}", before), *written.notes(before)]
+    notes = [Line("decode", "", f"told: {file.path.name}: {file.told}", before), *written.notes(before)]
+    if uneven.others and file.layout:
+        examples["uneven"] = csvs.where(file.layout)
+        notes.append(Line("rows", "", f"told: {file.path.name}: {examples['uneven']}", uneven.others))
+    what.update({"uneven": uneven.others, "blank": uneven.blank, "totals": uneven.totals})
     notes += [Line("missing", column, f"changed: filled with {plan.fills[column]}", n) for column, n in filled.items()]
+    notes += [Line("ids", column, "changed: blanks around them left", n) for column, n in stripped.items()]
     changed = "changed: 17850.0 to 17850 and the like"
     notes += [Line("ids", name, changed, there[name]) for name in sorted(whole) if there[name]]
-    return tally, notes, Told(file.cleaned, timed, stamped, last, frozenset(whole))
+    return _Met(what, money, examples, notes, Told(file.cleaned, timed, stamped, last, frozenset(whole)))
 
 
-def _nothing(opened: Sequence[File], tally: Ints, policy: Policy) -> HistoryError:
-    missing = [f"without {column}" for column in policy.dropped]
-    labels = [LABELS[name].strip("- ") for name in list(LABELS)[1:8]]
-    reasons = zip([*labels[:2], *missing, *labels[2:]], tally.tolist()[1:], strict=True)
-    what = ", ".join(f"{n:,} {label}" for label, n in reasons if n) or "no rows"
-    names = ", ".join(str(file.path) for file in opened)
-    return HistoryError(f"{names}: no row can be used ({what}); times: ISO 8601, numbers: 1234.56")
+def _names(opened: Sequence[File]) -> str:
+    return ", ".join(str(file.path) for file in opened)
+
+
+def _nothing(opened: Sequence[File], tally: Counter[str], examples: Mapping[str, str], policy: Policy) -> HistoryError:
+    reasons = ("uneven", *judge.reasons(policy))
+    labels = {reason: LABELS.get(reason, f"without {reason}").strip("- ") for reason in reasons}
+    what = ", ".join(f"{tally[reason]:,} {label}" for reason, label in labels.items() if tally[reason]) or "no rows"
+    why = "".join(f"; {form.format(examples[reason])}" for reason, form in EXAMPLES.items() if reason in examples)
+    return HistoryError(f"{_names(opened)}: no row can be used ({what}){why}")
 
 
 def _history(
     usable: pa.Table | list[Path],
-    told: list[Told],
-    tally: Ints,
-    notes: list[Line],
+    met: Sequence[_Met],
+    opened: Sequence[File],
     policy: Policy,
     until: int | None,
     each: Each,
 ) -> History:
     """The steps over all rows of a customer, in order, and the counts."""
     parts: pd.DataFrame | list[Path]
-    before = END * SECOND if until is None else until
+    told, before = [of.told for of in met], END * SECOND if until is None else until
+    tally = sum((of.what for of in met), Counter[str]())
     if isinstance(usable, list):
         done = [*each(partial(finish_file, told=told, policy=policy, until=before), usable)]
         parts = [events(path) for path, part in zip(usable, done, strict=True) if part.kept]
@@ -224,23 +249,21 @@ def _history(
         parts, one = finish(usable, told, policy, before)
         parts, done = parts[SCHEMA.names], [one]
     if not any(part.kept for part in done):
-        if sum(part.future for part in done) == tally[0]:
+        if sum(part.future for part in done) == tally[""]:
             midnight = np.datetime64(before // DAY, "D")
             raise HistoryError(f"no event before the cut-off {midnight}, by default the last one's day: say --until")
         raise HistoryError("no row is left: cancelled sales, or what the cleaning options drop, were all of them")
-    _, no_customer, other_types, *missing, bad_times, ahead, early, future, bad_numbers = tally.tolist()
+    known = [part.ids for part in done]
+    notes = (*(line for of in met for line in of.notes), *steps.lost_zeros(known), *ids.told(known, _names(opened)))
     dropped = ("duplicates", "duplicates_kept", "keys", "cancelled", "outliers", "kept")
     counts = Counts(
-        read=int(tally.sum()),
-        without_customer=no_customer,
-        other_types=other_types,
-        missing=tuple(zip(policy.dropped, missing, strict=True)),
-        bad_times=bad_times,
-        ahead=ahead,
-        early=early,
-        future=future + sum(part.future for part in done),
-        bad_numbers=bad_numbers,
-        notes=(*notes, *steps.lost_zeros([part.ids for part in done]), *(line for part in done for line in part.notes)),
+        read=tally.total(),
+        missing=tuple((column, tally[column]) for column in policy.dropped),
+        future=tally["future"] + sum(part.future for part in done),
+        notes=(*notes, *(line for part in done for line in part.notes)),
+        money=sum((of.money for of in met), Counter[str]()),
+        examples=_examples(met),
+        **{name: tally[name] for name in ("uneven", *judge.reasons(policy)) if name not in ("future", *policy.dropped)},
         **{name: sum(getattr(part, name) for part in done) for name in dropped},
     )
     last = max(part.last for part in done)

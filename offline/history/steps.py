@@ -14,7 +14,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.handover import CLEANED
 from models.kinds import PURCHASE, RETURN, TRADED
 from offline.errors import HistoryError
 from offline.history import files
@@ -23,9 +22,7 @@ from offline.history.formats import Formats
 from offline.history.policy import CONSTANT, NUMBERS, STATISTICS, Policy
 from offline.history.quality import Line
 from offline.history.values import Bools, Ints, matches, money
-
-IDS = tuple(column.name for column in CLEANED.columns if column.id)
-
+from offline.history.words import nothing
 
 # ---- missing values --------------------------------------------------------------------------------------------------
 
@@ -77,9 +74,13 @@ def _statistic(column: str, how: str, seen: Counter[str]) -> str:
 
 
 def absent(text: pa.Array) -> Bools:
-    """Which values are missing: null or blank."""
-    gone: Bools = pc.equal(pc.utf8_trim_whitespace(text), "").fill_null(True).to_numpy(zero_copy_only=False)
-    return gone
+    """Which values are missing: null, blank, or a word for nothing between blanks."""
+    bare = pc.utf8_trim_whitespace(text)
+    gone: Bools = pc.equal(bare, "").fill_null(True).to_numpy(zero_copy_only=False)
+    if bare.nbytes == text.nbytes:
+        return gone
+    words: Bools = pc.and_(pc.not_equal(bare, text), nothing(text)).fill_null(True).to_numpy(zero_copy_only=False)
+    return gone | words
 
 
 # ---- ids -------------------------------------------------------------------------------------------------------------

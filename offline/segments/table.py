@@ -1,29 +1,37 @@
 """A table of customers as a person keeps it: one row a customer, an id column, numbers and categories.
 
-Rule: every cell is kept as the text it was, so what is written again is what was read; values are made of that text in
-one place, `numbers`. Read are Parquet, and CSV whose encoding and delimiter are found out as for histories. In a file
-with semicolons 12,5 is a number. Errors are one line: what, where, what to do.
+Rule: it is read as histories are (`offline/history`): containers, encodings, delimiters, headers, words for nothing and
+numbers mean the same in both. Every cell is kept as the text it was, so what is written again is what was read; values
+are made of that text in one place, `numbers`. Errors are one line: what, where, what to do.
 """
 
 import csv
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from offline.errors import OfflineError, nearest
-from offline.history import files
-from offline.history.files import MISSING
+from offline.history import csvs, files, losses, steps
+from offline.history.csvs import Uneven
+from offline.history.files import File
+from offline.history.formats import in_words, settled
+from offline.history.numerals import Numbers, Votes, share
+from offline.history.policy import Policy
+from offline.history.quality import LABELS, Counts, Line
+from offline.history.values import Bools, matches
+from offline.history.words import MISSING, TOTAL, nothing
 from offline.writing import replacing
 
 ID = re.compile(r"id|(customer|cust|client|user|member|household|person|account)[ _-]*(id|no|number|key)", re.I)
 # Squares of larger numbers overflow in sums.
 LARGEST = 1e100
+MOSTLY = 0.9  # of the cells of a number column that hold something are numbers
 
 
 class TableError(OfflineError):
@@ -32,83 +40,164 @@ class TableError(OfflineError):
 
 @dataclass(frozen=True, eq=False)
 class CustomerTable:
-    """frame: a row a customer, every column text, "" or a word of MISSING where there is nothing; id: its column."""
+    """frame: a row a customer, every column text; id: its column. gaps: where a cell holds nothing, like frame; None:
+    where it is blank or a word for nothing. decimal: told, not found out. typed: columns whose values were no text.
+    read: what became of the rows, with notes.
+    """
 
     frame: pd.DataFrame
     id: str | None
     separator: str = ","
     where: str = "the table"
+    decimal: str | None = None
+    gaps: pd.DataFrame | None = None
+    typed: frozenset[str] = frozenset()
+    read: Counts | None = None
 
     def missing(self, column: str) -> pd.Series:
         """Which cells hold nothing."""
-        return self.frame[column].str.strip().isin(MISSING)
+        if self.gaps is not None:
+            gaps: pd.Series = self.gaps.loc[self.frame.index, column]
+            return gaps
+        gone = nothing(_arrow(self.frame[column])).fill_null(True)
+        return pd.Series(gone.to_numpy(zero_copy_only=False), self.frame.index, bool)
+
+    @property
+    def columns(self) -> list[str]:
+        return [*map(str, self.frame.columns)]
 
     def numbers(self, column: str) -> tuple[pd.Series, str | None]:
-        """(float64, NaN where there is nothing or no number; the first text that is no number, None if all are)."""
-        text = self.frame[column].str.strip()
-        plain = text.str.replace(",", ".") if self.separator == ";" else text
-        values = pd.to_numeric(plain, errors="coerce").astype(np.float64)
+        """(float64, NaN where there is nothing or no number; the first text that is no number, None where MOSTLY of the
+        cells that hold something are numbers). Raises OfflineError where a number can be read in two ways.
+        """
+        text, gaps = self.frame[column], self.missing(column)
+        plain = self._formats.get(column, Numbers(".")).plain(_arrow(text.mask(gaps)))
+        values = pd.to_numeric(pd.Series(plain.to_pandas().to_numpy(), text.index), errors="coerce").astype(np.float64)
         values = values.where(values.abs() < LARGEST)
-        bad = values.isna() & ~self.missing(column)
-        return values, str(text[bad].iloc[0]) if bad.any() else None
+        bad = values.isna() & ~gaps
+        if bad.sum() <= (1 - MOSTLY) * (~gaps).sum():
+            return values, None
+        return values, str(text[bad].iloc[0]).strip()
+
+    @cached_property
+    def _formats(self) -> dict[str, Numbers]:
+        """How each column that may be one of numbers writes them; the id is none, whatever it is made of."""
+        votes = {}
+        for column in self.columns:
+            if column != self.id and column not in self.typed and not ID.fullmatch(column):
+                text = _arrow(self.frame[column][~self.missing(column)])
+                found = Votes(named=False)
+                found.count(text)
+                if share(text, found) >= MOSTLY:
+                    votes[column] = found
+        return settled(votes, self.decimal, lambda column: f"{self.where}: column {column!r}")
+
+    def notes(self) -> list[Line]:
+        """What a person should know of it."""
+        lines = list(self.read.notes) if self.read else []
+        for column in self._formats:
+            numbers = self._formats[column]
+            if (numbers.decimal == "," and self.decimal is None) or numbers.currency:
+                lines.append(Line("numbers", column, f"told: {in_words(numbers)}", len(self.frame)))
+        for column in self.columns:
+            values, bad = self.numbers(column)
+            strange = values.isna() & ~self.missing(column)
+            if bad is None and strange.any() and column != self.id:
+                example = str(self.frame[column][strange].iloc[0]).strip()
+                lines.append(Line("numbers", column, f"told: no number, so missing: {example!r}", int(strange.sum())))
+        return lines
 
 
-def read(path: Path, id_column: str | None = None) -> CustomerTable:
-    """The table in `path`; `id_column` is its key, by default the first column named like one. Raises OfflineError.
+def _arrow(text: pd.Series) -> pa.Array:
+    return pa.array(text, pa.large_string(), from_pandas=True)
+
+
+def read(path: Path, id_column: str | None = None, policy: Policy | None = None) -> CustomerTable:
+    """The table in `path`; `id_column` is its key, by default the first column named like one. policy: encoding,
+    delimiter, decimal and allow_loss. Raises OfflineError.
 
     A key is whole and unique: a file that repeats it is a history, not a table of customers.
     """
-    with files.readable(path):
-        with path.open("rb") as file:
-            parquet = file.read(4) == b"PAR1"
-        header, rows, separator = _parquet(path) if parquet else _csv(path)
-    _check_header(path, header)
-    if not len(rows):
-        raise TableError(f"{path}: no row follows the header; each customer must be one")
-    table = CustomerTable(rows, None, separator, str(path))
-    return CustomerTable(rows, _key(table, id_column), separator, str(path))
-
-
-def _check_header(path: Path, header: Sequence[str]) -> None:
-    if not any(header):
-        raise TableError(f"{path}: the file is empty; the first line must name the columns")
-    again = next((name for name in header if header.count(name) > 1), None)
+    policy = policy or Policy()
+    file = files.look_into(path, policy, () if id_column is None else (id_column,))
+    again = next((name for name in file.header if name and file.header.count(name) > 1), None)
     if again is not None:
         raise TableError(f"{path}: column {again!r} stands there more than once; rename one")
+    uneven = Uneven()
+    frame, gaps = _cells(file, uneven)
+    noise = _noise(frame, gaps, id_column)
+    counts = _counted(file, uneven, noise, len(frame))
+    _check(path, counts, policy)
+    customers = ~np.any([*noise.values()], axis=0)
+    frame, gaps = (each[customers].reset_index(drop=True) for each in (frame, gaps))
+    typed = frozenset(file.header[at] for at in file.typed)
+    separator = file.layout.delimiter if file.layout else ","
+    table = CustomerTable(frame, None, separator, str(path), policy.decimal, gaps, typed, counts)
+    return replace(table, id=_key(table, id_column))
 
 
-def _parquet(path: Path) -> tuple[list[str], pd.DataFrame, str]:
-    table = pq.read_table(path)
-    table.validate(full=True)
-    rows = list(zip(*map(_text, table.columns), strict=True))
-    return table.column_names, pd.DataFrame(rows, columns=table.column_names, dtype="str"), ","
+def _cells(file: File, uneven: Uneven) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(every cell as it stands there, where they hold nothing). Of a CSV file only a second reading tells a word for
+    nothing from the same word in quotes. A last column without name and content is the end of the lines."""
+    texts = _columns(file, uneven, ())
+    nulls = _columns(file, Uneven(), MISSING) if file.layout or file.sheet else texts
+    width = len(file.header) - (not file.header[-1] and all(map(_nothing, nulls[-1])))
+    frame = {name: texts[at].fill_null("").to_pandas() for at, name in enumerate(file.header[:width])}
+    gaps = {name: _gap(nulls[at]) for at, name in enumerate(file.header[:width])}
+    return pd.DataFrame(frame, dtype="str"), pd.DataFrame(gaps, dtype=bool)
 
 
-def _text(column: pa.ChunkedArray) -> list[str]:
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    try:
-        texts = column.cast(pa.large_string()).to_pylist()
-    except pa.ArrowNotImplementedError:  # lists and structs
-        texts = [None if value is None else repr(value) for value in column.to_pylist()]
-    return ["" if text is None else text for text in texts]
+def _nothing(cell: pa.Scalar) -> bool:
+    return not (cell.as_py() or "").strip()
 
 
-def _csv(path: Path) -> tuple[list[str], pd.DataFrame, str]:
-    with path.open(encoding=files.encoding_of(path), newline="") as file:
-        separator, _ = files.header_of(file.read(1 << 16))
-        file.seek(0)
-        lines = csv.reader(file, delimiter=separator)
-        header, rows = next(lines, []), []
-        for row in lines:
-            if len(row) == len(header):
-                rows.append(row)
-            elif row:  # an empty line is none
-                raise TableError(
-                    f"{path}: line {lines.line_num} has {len(row)} fields, the header {len(header)} (separated by "
-                    f"{separator!r}); quote texts that hold a {separator!r}"
-                )
-    return header, pd.DataFrame(rows, columns=header, dtype="str"), separator
+def _columns(file: File, uneven: Uneven, missing: Sequence[str]) -> list[pa.ChunkedArray]:
+    found = [columns for columns, _ in files.blocks(file, uneven, missing)]
+    chunks = zip(*found, strict=True) if found else ([] for _ in file.header)
+    return [pa.chunked_array(each, pa.large_string()) for each in chunks]
+
+
+def _gap(cells: pa.ChunkedArray) -> Bools:
+    """Where a column holds nothing: null, blank, or a word for nothing between blanks."""
+    return steps.absent(cells.combine_chunks())
+
+
+def _noise(frame: pd.DataFrame, gaps: pd.DataFrame, key: str | None) -> dict[str, Bools]:
+    """Rows that are no customers, by what they are: blank ones, the header again, and totals: in the id column, where
+    there is one, else in the last row."""
+    blank = gaps.all(axis=1).to_numpy()
+    again = (frame == frame.columns).all(axis=1).to_numpy() & ~blank
+    words = np.array([matches(_arrow(frame[column]), TOTAL) for column in frame])
+    keys = [key] if key in frame else [name for name in map(str, frame) if ID.fullmatch(name)]
+    last = np.arange(len(frame)) == len(frame) - 1
+    bare = gaps[keys[0]].to_numpy() | words[frame.columns.get_loc(keys[0])] if keys else last
+    return {"blank": blank, "headers": again, "totals": words.any(axis=0) & bare}
+
+
+def _counted(file: File, uneven: Uneven, noise: Mapping[str, Bools], rows: int) -> Counts:
+    """What became of the rows, and what of that is to be told of a file that is not plain."""
+    of = {name: int(found.sum()) for name, found in noise.items()}
+    kept, of["blank"], of["totals"] = rows - sum(of.values()), of["blank"] + uneven.blank, of["totals"] + uneven.totals
+    plain = f"utf-8, separated by {file.layout.delimiter!r}" if file.layout else "Parquet"
+    notes = [Line("decode", "", f"told: {file.told}", rows)] if file.told != plain else []
+    examples = {}
+    if uneven.others and file.layout:
+        examples["uneven"] = csvs.where(file.layout)
+        notes.append(Line("rows", "", f"dropped: of another length: {examples['uneven']}", uneven.others))
+    notes += [Line("rows", "", f"dropped: {LABELS[name].strip('- ')}", n) for name, n in of.items() if n]
+    read = kept + uneven.others + sum(of.values())
+    blank, again, totals = (of[name] for name in ("blank", "headers", "totals"))
+    return Counts(
+        *(read, 0, 0, 0, 0, 0, 0, kept, 0),
+        uneven=uneven.others, blank=blank, headers=again, totals=totals, notes=tuple(notes), examples=examples,
+    )  # fmt: skip
+
+
+def _check(path: Path, counts: Counts, policy: Policy) -> None:
+    if counts.uneven and (not counts.kept or (losses.refused(counts) and not policy.allow_loss)):
+        raise TableError(f"{path}: {counts.examples['uneven']}; quote texts that hold a delimiter, or say --allow-loss")
+    if not counts.kept:
+        raise TableError(f"{path}: no row follows the header; each customer must be one")
 
 
 def _key(table: CustomerTable, named: str | None) -> str | None:

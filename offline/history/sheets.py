@@ -1,0 +1,106 @@
+"""Excel files (.xlsx) to blocks of columns, by openpyxl, an optional extra.
+
+Rule: numbers and dates are the values of their cells, whatever they are shown as; only text is looked at for formats.
+The first sheet that names what is asked for is read; where several do, a person must say which.
+"""
+
+import contextlib
+import itertools
+from collections.abc import Collection, Iterator, Sequence
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from offline.errors import HistoryError
+from offline.history.header import LINES, bare, header_at
+from offline.history.words import MISSING
+
+ROWS = 1 << 14  # of a block
+
+
+@contextlib.contextmanager
+def _workbook(path: Path) -> Iterator[Any]:
+    try:
+        import openpyxl
+    except ImportError:
+        raise HistoryError(
+            f"{path}: an Excel file, for which openpyxl is not installed; pip install '.[excel]', or save it as CSV"
+        ) from None
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except (KeyError, ValueError, TypeError, OSError, EOFError) as error:
+        raise HistoryError(f"{path}: an Excel file that cannot be read ({error}): save it anew, or as CSV") from None
+    try:
+        yield book
+    finally:
+        book.close()
+
+
+def head(path: Path, asked: Collection[str]) -> tuple[str, list[str], int, int, frozenset[int], str]:
+    """(sheet, names of its columns, row of these, rows with text above it, columns without text, what to tell)."""
+    with _workbook(path) as book:
+        visible = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
+        found = [(sheet.title, rows) for sheet in visible if (rows := _first(sheet))]
+    if not found:
+        return "", [], 0, 0, frozenset(), ""
+    at = [header_at([_texts(row) for _, row in rows], asked, even=False) for _, rows in found]
+    best = max(hits for _, hits in at)
+    equal = [title for (title, _), (_, hits) in zip(found, at, strict=True) if hits == best]
+    if best and len(equal) > 1:
+        both = " and ".join(map(repr, equal))
+        raise HistoryError(f"{path}: sheets {both} both name the columns; save each that is meant as a file of its own")
+    which = next(n for n, (_, hits) in enumerate(at) if hits == best)
+    (title, rows), (row, _) = found[which], at[which]
+    names = [bare(text) for text in _texts(rows[row][1])]
+    typed = _typed([cells for _, cells in rows[row + 1 :]], len(names))
+    told = f"sheet {title!r}" + f" of {len(found)}" * (len(found) > 1)
+    return title, names, rows[row][0], row, typed, told
+
+
+def _first(sheet: Any) -> list[tuple[int, Sequence[Any]]]:
+    """(number, cells) of the first rows that are not blank."""
+    rows = ((n, row) for n, row in enumerate(sheet.iter_rows(values_only=True), 1) if any(map(_text, row)))
+    return list(itertools.islice(rows, LINES))
+
+
+def _texts(row: Sequence[Any]) -> list[str]:
+    texts = [_text(cell) or "" for cell in row]
+    while texts and not texts[-1].strip():
+        texts.pop()
+    return texts
+
+
+def _typed(rows: Sequence[Sequence[Any]], width: int) -> frozenset[int]:
+    """Columns in which a cell that holds something holds no text."""
+    words = {at for row in rows for at, cell in enumerate(row[:width]) if isinstance(cell, str) and _text(cell)}
+    return frozenset(range(width)) - words
+
+
+def _text(cell: Any) -> str | None:
+    """A cell as text: dates in ISO 8601, numbers by their shortest decimal; None for nothing and for errors."""
+    if cell is None or isinstance(cell, bool):
+        return None if cell is None else str(cell).lower()
+    if isinstance(cell, (datetime, date, time)):
+        return cell.isoformat()
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15:
+        return str(int(cell))
+    if isinstance(cell, timedelta):
+        return str(cell)
+    return str(cell)
+
+
+def blocks(
+    path: Path, sheet: str, line: int, width: int, words: Sequence[str] = MISSING
+) -> Iterator[tuple[list[pa.Array], int]]:
+    """The columns of each block below row `line`, as text; null for an empty cell and a word of `words`; rows done."""
+    nothing = frozenset(words)
+    with _workbook(path) as book:
+        rows = book[sheet].iter_rows(min_row=line + 1, max_col=width, values_only=True)
+        texts = (found for row in rows if any(found := [_text(cell) for cell in row]))
+        done = 0
+        while block := list(itertools.islice(texts, ROWS)):
+            done += len(block)
+            full = ([None if text in nothing else text for text in row] + [None] * (width - len(row)) for row in block)
+            yield [pa.array(column, pa.large_string()) for column in zip(*full, strict=True)], done

@@ -1,0 +1,47 @@
+"""The words with which programs write nothing, and those with which they end a list.
+
+Rule: a word means nothing where it stands unquoted, in any case and with blanks around it; what a person quoted is a
+value (NA is a country). A total is one only in a row that has no time.
+"""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+# pandas' list, Excel's errors in English and German, databases' and R's words, and what people type.
+NOTHING = (
+    *(
+        "",
+        "NULL",
+        "NONE",
+        "NIL",
+        "NA",
+        "N/A",
+        "#N/A",
+        "#N/A N/A",
+        "#NA",
+        "<NA>",
+        "NAN",
+        "-NAN",
+        "NAT",
+        "\\N",
+        "-",
+        "--",
+    ),
+    *("1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN", "(NULL)", "<NULL>", "[NULL]", "(BLANK)", "(EMPTY)", "N.A.", "?"),
+    *("#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NV", "#WERT!", "#BEZUG!", "#ZAHL!"),
+)
+CASES = (str, str.lower, str.title, str.capitalize)
+# As Arrow compares them, to the letter; what has blanks around it, `nothing` finds.
+MISSING = sorted({"NaN", "-NaN", "NaT", *(case(word) for word in NOTHING for case in CASES)})
+_TOTALS = "totals?|sum|summe|gesamt|gesamtsumme|zwischensumme|totale|suma|totaal|итого|合計|总计"
+TOTAL = rf"(?i)^\W*(?:grand |sub[- ]?)?(?:{_TOTALS})\W*$"
+
+
+def nothing(text: pa.Array) -> pa.Array:
+    """Which texts are words for nothing but for case and blanks around them; null where there is no text.
+
+    >>> nothing(pa.array(["#n/a", " Null", "Nathan", None])).to_pylist()
+    [True, True, False, None]
+    """
+    known = pc.is_in(pc.utf8_upper(pc.utf8_trim_whitespace(text)), pa.array(NOTHING, text.type))
+    return pc.if_else(pc.is_valid(text), known, None)
