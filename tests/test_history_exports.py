@@ -1,0 +1,464 @@
+"""Exports as shops have them: what was misread, refused or lost in silence is read, or one line says what to do."""
+
+import gzip
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from refusal import one_line
+
+from offline.__main__ import main
+from offline.errors import HistoryError
+from offline.history import csvs, losses
+from offline.history import read as history
+from offline.history.policy import Policy
+from offline.history.read import History
+from offline.history.times import times
+
+HEAD = "customer_id,occurred_at,amount"
+GOOD = "good,2024-01-01,1"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "export"
+
+
+def load(path: Path, *lines: str, head: str = HEAD, columns: dict[str, str] | None = None, **policy: Any) -> History:
+    path.write_text("\n".join([head, *lines, ""]))
+    return history.read([path], columns or {}, policy=Policy(**policy))
+
+
+def refused(path: Path, *lines: str, head: str = HEAD, **policy: Any) -> str:
+    with pytest.raises(HistoryError) as error:
+        load(path, *lines, head=head, **policy)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def amounts(read: History) -> list[float]:
+    return [amount / 10_000 for amount in read.frame["amount"]]
+
+
+def told(read: History, step: str) -> list[str]:
+    return [f"{line.column}: {line.what} {line.rows}" for line in read.counts.notes if line.step == step]
+
+
+# ---- times -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("2023-05-01 12:00:00 -0400", "2023-05-01T16:00:00"),
+        ("2023-05-01 12:00 +05:30", "2023-05-01T06:30:00"),
+        ("2023-05-01 12:00:00.25 UTC", "2023-05-01T12:00:00.25"),
+        ("2023-05-01 12:00:00 +0000 UTC", "2023-05-01T12:00:00"),
+        ("2024-07-01 12:00 EDT", "2024-07-01T16:00:00"),
+        ("2024-07-01 12:00 Europe/Berlin", "2024-07-01T10:00:00"),
+        ("2024-10-27T02:30:00[Europe/Berlin]", "2024-10-27T00:30:00"),  # comes twice: the first
+        ("2024-03-31T02:30:00[Europe/Berlin]", "2024-03-31T01:00:00"),  # is skipped: after the gap
+        ("2024-07-01T12:00:00-04:00[America/New_York]", "2024-07-01T16:00:00"),
+        ("12-Jan-2024", "2024-01-12T00:00:00"),
+        ("12-JAN-24 03.05.00.000000 PM", "2024-01-12T15:05:00"),
+        ("Jan 12, 2024 3:05 PM", "2024-01-12T15:05:00"),
+        ("January 12th, 2024 at 12:05 a.m.", "2024-01-12T00:05:00"),
+        ("12. März 2024, 10:05 Uhr", "2024-03-12T10:05:00"),
+        ("1er août 2024 à 10h05", "2024-08-01T10:05:00"),
+        ("12 de enero de 2024", "2024-01-12T00:00:00"),
+        ("12/Jan/2024:10:00:00 +0100", "2024-01-12T09:00:00"),
+        ("Fri, 12 Jan 2024 10:05:00 GMT", "2024-01-12T10:05:00"),
+        ("Fri Jan 12 2024 10:05:00 GMT+0100 (Central European Standard Time)", "2024-01-12T09:05:00"),
+        ("Fri Jan 12 10:05:00 2024", "2024-01-12T10:05:00"),
+        ("2024-1-2 9:05", "2024-01-02T09:05:00"),
+        ("2024-01-12 03:05:00 PM", "2024-01-12T15:05:00"),
+        ("2024.01.12", "2024-01-12T00:00:00"),
+        ("2024-01-12T10:05:00,5", "2024-01-12T10:05:00.5"),
+        ("20240112100500", "2024-01-12T10:05:00"),
+        ("202401121005", "2024-01-12T10:05:00"),
+        ("20240112T100500Z", "2024-01-12T10:05:00"),
+        ("1704067200", "2024-01-01T00:00:00"),
+        ("1704067200000", "2024-01-01T00:00:00"),
+        ("1704067200000001", "2024-01-01T00:00:00.000001"),
+        ("1704067200000001500", "2024-01-01T00:00:00.000002"),
+    ],
+)
+def test_times_as_programs_and_people_write_them(text: str, meant: str) -> None:
+    found, _ = times(pa.array([text]), "UTC")
+    assert found.tolist() == [np.datetime64(meant, "us").astype(int)]
+
+
+@pytest.mark.parametrize(
+    "text", ["12 Foo 2024", "32 Jan 2024", "2024-01-12 25:00 UTC", "12 Jan", "2024-01-12 10:00 XYZ"]
+)
+def test_what_is_not_quite_a_time(text: str) -> None:
+    assert times(pa.array([text]), "UTC")[0].tolist() == [-1]
+
+
+def test_a_spreadsheets_days_are_read_where_the_whole_column_looks_like_them(file: Path) -> None:
+    read = load(file, *(f"c,{day},1" for day in ("45292.5", "45293", "45294.25")))
+    assert read.frame["occurred_at"].tolist() == [
+        np.datetime64(text, "us").astype(int) for text in ("2024-01-01T12", "2024-01-02", "2024-01-03T06")
+    ]
+    assert told(read, "dates") == ["occurred_at: told: numbers read as a spreadsheet's days since 1899-12-30 3"]
+    assert load(file, GOOD, "c,45292.5,1").counts.bad_times == 1
+
+
+@pytest.mark.parametrize("zone", ["CST", "IST", "BST"])
+def test_a_zone_that_means_several_is_asked_about(file: Path, zone: str) -> None:
+    said = refused(file, f"c,2024-01-01 10:00 {zone},1")
+    assert f"'2024-01-01 10:00 {zone}' ends in the name of a zone that means several; write its offset" in said
+
+
+def test_the_line_speaks_of_what_failed_alone(file: Path) -> None:
+    assert refused(file, "c,someday,5").endswith("no row can be used (1 bad time); times like 'someday' are not read")
+    said = refused(file, 'c,2024-01-01,"Zoë, 12"')
+    assert said.endswith("no row can be used (1 bad number); numbers like 'aaa, 99' are not read")  # its form alone
+
+
+# ---- numbers ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("texts", "meant"),
+    [
+        (["100.00", "(40.00)", '"(1,000.00)"'], [100, -40, -1000]),
+        (["$5.25", "$(40.00)", "($7)", "-$3"], [5.25, -40, -7, -3]),
+        (["100.00-", "5.5", '"1,000.25-"'], [100 * -1, 5.5, -1000.25]),
+        (["\u22125.5", "\u20133.25"], [-5.5, -3.25]),
+        (['"kr 1 000,50"', '"kr. 20,00"'], [1000.5, 20]),
+        (['"1.000,-"', '"20,-"', '"15,50"'], [1000, 20, 15.5]),
+        (['"12,50 zł"', '"1 234,00 zł"'], [12.5, 1234]),
+        (["EUR 5.50", "6.25 EUR"], [5.5, 6.25]),
+        (["US$5.50", '"US$1,234.00"'], [5.5, 1234]),
+        (["Fr. 1'234.50", "Fr. 5.\u2013"], [1234.5, 5]),
+        (["12 руб.", "5 руб."], [12, 5]),  # noqa: RUF001
+        (["3 Taler", "4 Taler"], [3, 4]),
+        (['"12,34,567.50"', '"1,00,000.00"'], [1234567.5, 100000]),
+        (["1 234 567", "12 345"], [1234567, 12345]),
+        (["12.5 %", "5%"], [12.5, 5]),
+    ],
+)
+def test_amounts_as_bookkeepers_write_them(file: Path, texts: Sequence[str], meant: Sequence[float]) -> None:
+    read = load(file, *(f"c{n},2024-01-{n + 1:02},{text}" for n, text in enumerate(texts)))
+    assert (amounts(read), read.counts.bad_numbers) == (list(meant), 0)
+
+
+@pytest.mark.parametrize("text", ["2.5k", "3 Mio.", "5 CR", "--5", "(-5)", "12.05.2024", "five"])
+def test_what_is_another_number_is_a_bad_one(file: Path, text: str) -> None:
+    assert load(file, GOOD, f"c,2024-01-02,{text}").counts.bad_numbers == 1
+
+
+def test_a_word_beside_few_numbers_makes_them_bad(file: Path) -> None:
+    assert load(file, *(f"c,2024-01-01,{n}" for n in range(1, 9)), "c,2024-01-01,9 pieces").counts.bad_numbers == 1
+
+
+def test_a_mark_that_is_the_decimal_mark_elsewhere_is_one_here(file: Path) -> None:
+    head = "customer_id,occurred_at,quantity,unit_price"
+    assert load(file, "c,2024-01-01,1,1.125", "c,2024-01-02,2.0,1.250", head=head).frame["amount"].tolist() == [
+        11_250,
+        25_000,
+    ]
+    said = refused(file, 'c,2024-01-01,1.000,"1,5"', 'c,2024-01-02,2.000,"2,5"', head=head)
+    assert "column 'quantity': '1.000' can be read in two ways, and no value decides; say --decimal" in said
+
+
+# ---- ids and words for nothing ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "word", ["N/A", "#N/A", "Null", "NONE", "nan", "n/a", "-", "#NULL!", "#NV", "(null)", "NaT", " NA "]
+)
+def test_a_word_for_nothing_is_no_customer(file: Path, word: str) -> None:
+    read = load(file, GOOD, f"{word},2024-01-01,5")
+    assert (read.counts.without_customer, read.frame["customer_id"].tolist()) == (1, ["good"])
+
+
+def test_a_quoted_word_is_a_value_and_told(file: Path) -> None:
+    read = load(file, '"NA",2024-01-01,5', '"None",2024-01-02,5')
+    assert read.frame["customer_id"].tolist() == ["NA", "None"]
+    assert told(read, "ids") == [
+        "customer_id: told: 'NA', 'None' kept as an id: it is quoted, or the file is Parquet 2"
+    ]
+
+
+def test_blanks_around_ids_leave_and_are_told(file: Path) -> None:
+    lines = ["c1,2024-01-01,5,p", "c1 ,2024-01-02,5,p ", " c1,2024-01-03,5,\u00a0p", "c1\u202f,2024-01-04,5,p"]
+    read = load(file, *lines, head=f"{HEAD},product_id")
+    assert set(read.frame["customer_id"]) == {"c1"}
+    assert set(read.frame["product_id"]) == {"p"}
+    assert told(read, "ids") == [
+        "customer_id: changed: blanks around them left 3",
+        "product_id: changed: blanks around them left 2",
+    ]
+
+
+@pytest.mark.parametrize("column", ["customer_id", "product_id", "order_id"])
+@pytest.mark.parametrize("rounded", ["1.23457E+12", '"1,23457E+12"', "4e+15"])
+def test_ids_that_a_spreadsheet_rounded_are_refused(file: Path, column: str, rounded: str) -> None:
+    row = {"customer_id": "c", "order_id": "o", "product_id": "p"} | {column: rounded}
+    said = refused(file, f"2024-01-01,5,{','.join(row.values())}", head=f"occurred_at,amount,{','.join(row)}")
+    assert (
+        f"column '{column}': {rounded.strip(chr(34))!r} is a number of which a spreadsheet left the first digits"
+        in said
+    )
+    assert said.endswith("export it again with that column as text")
+
+
+def test_rounded_ids_far_below_are_refused_too_and_codes_are_not(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csvs, "BLOCK", 64)
+    rows = [f"c{n},2024-01-01,1" for n in range(50)]
+    assert "'1.23457E+12' is a number" in refused(file, *rows, "1.23457E+12,2024-01-02,1")
+    assert load(file, *rows, "1E5,2024-01-02,1").counts.kept == 51
+
+
+def test_digits_that_a_spreadsheet_does_not_keep_are_told(file: Path) -> None:
+    read = load(file, "4006381333931230000,2024-01-01,5", "4006381333931240000,2024-01-01,5")
+    assert told(read, "ids") == [
+        "customer_id: told: digits beyond the 15th are all 0; a spreadsheet may have rounded them 2"
+    ]
+
+
+# ---- headers ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("above", "passed"),
+    [("sep=;", 0), ('"sep=;"', 0), ("\n", 0), ("# exported 2024-05-01, by the shop", 1), ("Orders\n\nof May; June", 2)],
+)
+def test_what_stands_above_the_header_is_passed_over_and_told(file: Path, above: str, passed: int) -> None:
+    read = load(file, HEAD.replace(",", ";"), "c1;2024-01-01;5", "c2;2024-01-02;6", head=above)
+    assert read.frame["customer_id"].tolist() == ["c1", "c2"]
+    line = f", {passed} line{'s' * (passed > 1)} above the header passed over" if passed else ""
+    assert told(read, "decode") == [f": told: export: utf-8, separated by ';'{line} 2"]
+
+
+def test_a_header_that_names_nothing_is_said_to_be_where_it_seems_to_be(file: Path) -> None:
+    said = refused(file, "by the shop", "who,when,what", "c1,2024-01-01,5", "c2,2024-01-01,6", head="Orders")
+    assert (
+        "the header seems to be line 3; there are 'who', 'when', 'what'; name them with --columns customer_id=" in said
+    )
+
+
+@pytest.mark.parametrize(
+    "name", [" Customer ID ", "\ufeffCustomer ID", '"Customer ID"', '"Customer\nID"', "Customer\u00a0ID"]
+)
+def test_names_compare_stripped(file: Path, name: str) -> None:
+    columns = {"customer_id": " Customer  ID", "occurred_at": "Date", "amount": "Total"}
+    read = load(file, "c1,2024-01-01,5", head=f"{name}, Date,Total ", columns=columns)
+    assert read.frame["customer_id"].tolist() == ["c1"]
+
+
+def test_all_missing_columns_are_named_at_once(file: Path) -> None:
+    said = refused(file, "1,2,3", head="Customer,Day,Total")
+    assert "no columns 'customer_id' (nearest: 'Customer'), 'occurred_at' (nearest: " in said
+    assert "'amount' (nearest: " in said
+    assert said.endswith("name them with --columns customer_id=...,occurred_at=...,amount=...")
+
+
+def test_a_name_with_a_comma_can_be_said(file: Path, tmp_path: Path) -> None:
+    file.write_text('who,when,"Total, EUR"\nc1,2024-01-01,5\n')
+    columns = 'customer_id=who,occurred_at=when,amount="Total, EUR"'
+    done = CliRunner().invoke(main, ["clean", str(file), "--columns", columns, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+
+
+def test_headers_again_blank_rows_and_totals_are_counted_and_are_no_customers(file: Path) -> None:
+    head, rows = "customer_id;occurred_at;amount", ["c1;2024-01-01;5", ";;", " ; ;", "c2;2024-01-02;6", "Total;;11"]
+    read = load(file, rows[0], head, *rows[1:], '"Grand total";"";"11"', "  ", "Summe", head=head)
+    counts = read.counts
+    assert read.frame["customer_id"].tolist() == ["c1", "c2"]
+    assert (counts.read, counts.headers, counts.blank, counts.totals, counts.kept) == (9, 1, 3, 3, 2)
+    assert losses.shares(counts) == (0, 0)
+    assert "- the header again                                             1" in counts.table()
+
+
+def test_rows_that_end_in_a_delimiter_where_the_header_does_not(file: Path) -> None:
+    assert load(file, "c1,2024-01-01,5,", "c2,2024-01-01,6,").counts.kept == 2
+    assert load(file, "c1,2024-01-01,5", "c2,2024-01-01,6", head=f"{HEAD},").counts.kept == 2
+
+
+# ---- rows ------------------------------------------------------------------------------------------------------------
+
+
+def test_rows_of_another_length_are_counted_with_the_first_line(file: Path) -> None:
+    rows = [f'c{n},2024-01-01,5,"of two\nlines"' for n in range(30)]
+    read = load(file, *rows, "c1,2024-01-02,5,x, y", *rows, "c,2024-0", head=f"{HEAD},note")
+    assert (read.counts.read, read.counts.uneven, read.counts.kept) == (62, 2, 60)
+    assert told(read, "rows") == [": told: export: line 62 has 5 fields, the header 4 (separated by ',') 2"]
+
+
+OPEN = [
+    ['c2,2024-01-02,20,"12 inch', "c3,2024-01-03,30,b", "c4,2024-01-04,40,d"],
+    ['c2,2024-01-02,20,"12 inch', "c3,2024-01-03,30,b", 'c4,2024-01-04,40,"5 inch"'],
+    ['c2,2024-01-02,20,"12 inch', "c3,2024-01-03,30,b", 'c4,2024-01-04,40,5 inch"', "c5,2024-01-01,50,e"],
+    ['c2,2024-01-02,20,"12 inch', 'c3,2024-01-03,30,""', 'c4,2024-01-04,40,"e"'],
+    ['"c2","2024-01-02","20","12 inch', '"c3","2024-01-03","30","b"'],
+    ['c2,2024-01-02,"20,12 inch', "c3,2024-01-03,30,b", 'c4,2024-01-04,40,"d"'],
+]
+
+
+@pytest.mark.parametrize("rows", OPEN)
+@pytest.mark.parametrize("block", [64, 1 << 20])
+def test_a_quote_that_is_never_closed_is_refused_where_it_opens(
+    file: Path, rows: Sequence[str], block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(csvs, "BLOCK", block)
+    said = refused(file, 'c1,2024-01-01,10,"good\nnote"', *rows, head=f"{HEAD},note")
+    assert "a quote opens in line 4 and is not closed there: it would swallow rows below; mend the line" in said
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        '"two\nlines, of text, and, commas"',
+        '"says ""no"",\n""never"""',
+        '"a\n\n\nb"',
+        '12" wide',
+        '"ends\r\n"',
+        '"Dear\nc1, thanks, 5, x"',
+    ],
+)
+def test_notes_of_several_lines_stay_readable(file: Path, note: str) -> None:
+    read = load(file, f"c1,2024-01-01,10,{note}", "c2,2024-01-02,20,x", head=f"{HEAD},note")
+    assert (read.counts.kept, read.counts.uneven) == (2, 0)
+
+
+def test_a_cell_of_three_megabytes(file: Path) -> None:
+    rows = [f"c{n},2024-01-01,10,x" for n in range(60_000)]
+    read = load(
+        file, *rows, 'big,2024-01-02,5,"' + "line\n" * 600_000 + '"', "last,2024-01-03,5,y", head=f"{HEAD},note"
+    )
+    assert read.counts.kept == 60_002
+    assert read.frame["customer_id"].iloc[[0, -2, -1]].tolist() == ["c0", "big", "last"]
+
+
+# ---- containers and encodings ----------------------------------------------------------------------------------------
+
+TEXT = f"{HEAD}\nZoë,2024-01-01,5\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"7z\xbc\xaf\x27\x1c\0\4", "a 7-Zip archive: unpack it"),
+        (b"Rar!\x1a\x07\x01\0", "a RAR archive: unpack it"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "an old Excel file (.xls), or one with"),
+        (b"%PDF-1.7\n", "a PDF: export the table itself as CSV"),
+        (b"\n<html><body><table><tr><td>c", "a web page (HTML), as some programs save under .xls"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?>", "XML: open it"),
+        (b'{"customer_id": "c"}', "JSON: open it"),
+        (b"SQLite format 3\0", "an SQLite database: export the table as CSV"),
+        (b"ARROW1\0\0", "an Arrow (Feather) file: write it as Parquet or CSV"),
+        (gzip.compress(TEXT * 9000)[:-20], "a packed file that is damaged"),
+        (gzip.compress(b"PAR1...."), "Parquet packed by gzip: unpack it"),
+        (b"PK\x03\x04 and no more", "a zip archive that is damaged"),
+    ],
+)  # fmt: skip
+def test_what_is_no_table_is_named(file: Path, data: bytes, said: str) -> None:
+    file.write_bytes(data)
+    with pytest.raises(HistoryError, match="export: ") as error:
+        history.read([file], {})
+    assert said in str(error.value)
+
+
+def zipped(path: Path, **files: bytes) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name.replace("_", "."), data)
+
+
+def test_a_zip_archive_of_one_file_is_read_and_of_more_named(file: Path) -> None:
+    zipped(file, orders_csv=TEXT)
+    read = history.read([file], {})
+    assert read.frame["customer_id"].tolist() == ["Zoë"]
+    assert told(read, "decode") == [": told: export: utf-8, separated by ',', zip (orders.csv) 1"]
+    for files, said in (
+        (
+            {"a_csv": TEXT, "b_csv": TEXT},
+            "a zip archive of 2 files ('a.csv', 'b.csv'): unpack it and give what is meant",
+        ),
+        ({"x_zip": b"PK\x03\x04"}, "another archive packed by zip: unpack it"),
+        ({"mimetype": b"application/vnd.oasis"}, "an office document (.ods and the like): save it as CSV"),
+        ({"xl/workbook_bin": b""}, "a binary Excel file (.xlsb): save it as .xlsx or CSV"),
+    ):
+        zipped(file, **files)
+        with pytest.raises(HistoryError) as error:
+            history.read([file], {})
+        assert said in str(error.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("told_so", [None, "utf-16"])
+def test_utf_16_without_a_mark_is_found_and_believed(file: Path, encoding: str, told_so: str | None) -> None:
+    file.write_bytes(TEXT.decode().encode(encoding))
+    assert history.read([file], {}, policy=Policy(encoding=told_so)).frame["customer_id"].tolist() == ["Zoë"]
+
+
+def test_other_encodings_are_read_as_they_are_told(file: Path) -> None:
+    for encoding, name in (("cp1251", "Жук"), ("shift_jis", "東京"), ("utf-32", "Zoë"), ("mac_roman", "Zoë")):
+        file.write_bytes(f"{HEAD}\n{name},2024-01-01,5\n".encode(encoding))
+        assert history.read([file], {}, policy=Policy(encoding=encoding)).frame["customer_id"].tolist() == [name]
+
+
+# ---- what is lost ----------------------------------------------------------------------------------------------------
+
+
+def cleaned(file: Path, rows: Sequence[str], *options: str) -> list[str]:
+    file.write_text("\n".join([HEAD, *rows, ""]))
+    done = CliRunner().invoke(main, ["clean", str(file), "--out", str(file.with_name("out")), *options])
+    assert (done.exit_code, done.stderr) == (0, ""), done.output
+    return done.stdout.splitlines()
+
+
+def rows(good: int, bad: int, money: int = 1) -> list[str]:
+    return [f"c{n},2024-01-01,10" for n in range(good)] + [f"c,soon,{10 * money}"] * bad
+
+
+def test_above_a_twentieth_the_loss_is_said_at_the_end(file: Path) -> None:
+    assert not any(line.startswith("lost") for line in cleaned(file, rows(95, 5)))
+    assert cleaned(file, rows(94, 6))[-1] == (
+        "lost: 6.0% of the rows (6 of 100) and 6.0% of the money, most for: bad time "
+        "(6 rows; times like 'soon' are not read)"
+    )
+    assert cleaned(file, rows(99, 1, money=20))[-1].startswith(
+        "lost: 1.0% of the rows (1 of 100) and 16.8% of the money"
+    )
+    wanted = [*rows(50, 0), *[f"c{n},2030-01-01,10" for n in range(50)]]
+    assert not any(
+        line.startswith("lost") for line in cleaned(file, wanted, "--until", "2025-01-01")
+    )  # so it was asked
+
+
+def test_above_a_half_it_is_asked_for(file: Path) -> None:
+    file.write_text("\n".join([HEAD, *rows(1, 2), ""]))
+    said = one_line(file.with_name("out"), "clean", file, "--out", file.with_name("out"))
+    assert said.endswith(
+        "export: too much would be lost: 66.7% of the rows (2 of 3) and 66.7% of the money, most for: bad time "
+        "(2 rows; times like 'soon' are not read); mend the file, or say --allow-loss"
+    )
+    assert cleaned(file, rows(1, 2), "--allow-loss")[-1].startswith("lost: 66.7% of the rows")
+    assert cleaned(file, rows(1, 1))[-1].startswith("lost: 50.0% of the rows")
+
+
+# ---- spreadsheets and Parquet ----------------------------------------------------------------------------------------
+
+
+def test_parquet_has_nothing_that_is_read_as_nothing_but_names_that_are_stripped(file: Path) -> None:
+    table = {" customer_id": ["NA", "x "], "occurred_at": ["2024-01-01"] * 2, "amount": [1.5, 2.5]}
+    pq.write_table(pa.table(table), file)
+    assert history.read([file], {}).frame["customer_id"].tolist() == ["NA", "x"]
+
+
+def test_without_the_extra_an_excel_file_is_told_what_to_install(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    zipped(file, **{"xl/workbook_xml": b""})
+    with pytest.raises(HistoryError, match=r"openpyxl is not installed; pip install '\.\[excel\]', or save it as CSV"):
+        history.read([file], {})

@@ -1,0 +1,97 @@
+"""Excel files, read by the optional openpyxl: cells are the values they hold, sheets are told or asked about."""
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from offline.errors import HistoryError
+from offline.history import read as history
+from offline.history import sheets
+from offline.history.policy import Policy
+from offline.history.read import History
+from offline.segments import table as customer_table
+
+openpyxl = pytest.importorskip("openpyxl")
+HEAD = ["customer_id", "occurred_at", "amount"]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "orders.xlsx"
+
+
+def written(path: Path, **rows: list[list[Any]]) -> Path:
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for title, lines in rows.items():
+        sheet = book.create_sheet(title)
+        for line in lines:
+            sheet.append(line)
+    book.save(path)
+    return path
+
+
+def load(path: Path, columns: dict[str, str] | None = None, **rows: list[list[Any]]) -> History:
+    return history.read([written(path, **rows)], columns or {}, policy=Policy(cancelled=False))
+
+
+def test_cells_are_the_values_they_hold(file: Path) -> None:
+    """Numbers and dates are no text of which a format is guessed: 1.125 is one and an eighth."""
+    rows: list[list[Any]] = [
+        ["c1", datetime(2024, 2, 1, 10, 30), 1.125],
+        [17850, date(2024, 2, 2), 1000],
+        [17850.0, datetime(2024, 2, 3), -2.5],
+        ["#N/A", datetime(2024, 2, 4), 1],
+        [None, None, None],
+    ]
+    read = load(file, Orders=[HEAD, *rows])
+    frame = read.frame
+    assert frame["customer_id"].tolist() == ["c1", "17850", "17850"]
+    assert frame["amount"].tolist() == [11_250, 10_000_000, -25_000]
+    assert frame["occurred_at"].tolist()[0] == 1_706_783_400_000_000
+    assert (read.counts.read, read.counts.without_customer) == (4, 1)
+
+
+def test_text_in_cells_is_read_as_that_of_csv(file: Path) -> None:
+    rows: list[list[Any]] = [["c1", "13.02.2024", "1.234,50 €"], ["c2 ", "01.03.2024", "2,50 €"], ["Total", None, "3"]]
+    read = load(file, Orders=[["Report"], [], HEAD, *rows])
+    assert read.frame["amount"].tolist() == [12_345_000, 25_000]
+    assert (read.counts.totals, read.counts.kept) == (1, 2)
+    assert read.counts.notes[0].what == "told: orders.xlsx: Excel, sheet 'Orders', 1 line above the header passed over"
+
+
+def test_the_sheet_that_names_the_columns_is_read_and_of_two_one_must_be_said(file: Path) -> None:
+    row = ["c1", date(2024, 1, 1), 5]
+    read = load(file, Notes=[["hello"]], Orders=[HEAD, row], Prices=[["amount"], [5]])
+    assert read.counts.notes[0].what == "told: orders.xlsx: Excel, sheet 'Orders' of 3"
+    with pytest.raises(HistoryError, match=r"sheets 'Jan' and 'Feb' both name the columns; save each that is meant"):
+        load(file, Jan=[HEAD, row], Feb=[HEAD, row])
+    with pytest.raises(HistoryError, match="the file is empty"):
+        load(file, Empty=[])
+    with pytest.raises(HistoryError, match=r"no columns 'customer_id' .*there are 'a', 'b', 'c'"):
+        load(file, Orders=[["a", "b", "c"], row])
+
+
+def test_blocks_make_no_difference(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sheets, "ROWS", 2)
+    read = load(file, Orders=[HEAD, *(["c", date(2024, 1, 1 + n), n] for n in range(9))])
+    assert read.frame["amount"].tolist() == [10_000 * n for n in range(9)]
+
+
+def test_a_table_of_customers_too(file: Path) -> None:
+    rows = [[n, n + 0.5, ("Köln", "Ulm")[n % 2], None if n else "n/a"] for n in range(4)]
+    table = customer_table.read(written(file, Customers=[["id", "x", "city", "gap"], *rows]))
+    assert table.id == "id"
+    assert table.numbers("x")[0].tolist() == [0.5, 1.5, 2.5, 3.5]
+    assert table.missing("gap").all()
+    assert table.frame["gap"].tolist() == ["n/a", "", "", ""]
+
+
+def test_a_workbook_that_is_damaged_is_one_line(file: Path) -> None:
+    written(file, Orders=[HEAD])
+    data = file.read_bytes()
+    file.write_bytes(data.replace(b"workbook.xml.rels", b"workbook.xml.relz"))
+    with pytest.raises(HistoryError, match="an Excel file that cannot be read"):
+        history.read([file], {})
