@@ -13,6 +13,7 @@ from refusal import one_line
 
 from offline.__main__ import main
 from offline.errors import OfflineError
+from offline.history import csvs
 from offline.history.policy import Policy
 from offline.segments import table as customer_table
 from offline.segments.table import CustomerTable, TableError
@@ -136,6 +137,17 @@ def test_rows_of_another_length_are_lost_up_to_a_half(file: Path) -> None:
 def test_a_quote_that_is_never_closed_is_refused(file: Path) -> None:
     with pytest.raises(OfflineError, match="a quote opens in line 3 and is not closed there"):
         read(file, "id,note", "1,a", '2,"12 inch', "3,c", "4,d")
+
+
+def test_blocks_make_no_difference(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutation caught: a column in several chunks, of which some values are written in another way than most."""
+    lines = ["id,x,city", *(f"{n},{n}.5,Ulm" for n in range(60)), "60,(7.5),NA"]
+    whole = read(file, *lines)
+    monkeypatch.setattr(csvs, "BLOCK", 64)
+    split = read(file, *lines)
+    assert split.frame.equals(whole.frame)
+    assert split.numbers("x")[0].tolist() == whole.numbers("x")[0].tolist() == [*(n + 0.5 for n in range(60)), -7.5]
+    assert split.missing("city").sum() == 1
 
 
 def test_names_compare_stripped(file: Path) -> None:

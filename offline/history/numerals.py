@@ -12,13 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline.errors import HistoryError
-from offline.history.values import PLAIN, matches
+from offline.history.values import matches
 
 NO_TEXT = pa.scalar("", pa.large_string())
 AGREE = 0.9  # of the different values that can decide
 SPACES = " \u00a0\u2007\u2009\u202f'\u2019`"  # what groups thousands in one locale or another, beside point and comma
 MINUS = "[\u2212\u2012\u2013\u2014\ufe63\uff0d]"
 
+_PLAIN = r"^[+-]?\d+(?:\.\d+)?$"
 _BLANK = r"[\s\x{a0}\x{2007}\x{2009}\x{202f}]*"
 # Letters and signs: whatever is no ASCII punctuation, digit or blank; a named class of Unicode takes RE2 10 ms a time.
 _LETTER = r"\x00-#&-@\[-`{-\x{a0}\x{2007}\x{2009}\x{2019}\x{202f}"
@@ -59,15 +60,29 @@ class Numbers:
         >>> Numbers(",", "€").plain(pa.array(["1.234,5 €", "-7", "(1,50)", "3-", "12.5", "$3"])).to_pylist()
         ['1234.5', '-7', '-1.50', '-3', '?', '?']
         """
-        if self.decimal != "," and matches(text.drop_null(), PLAIN).all():
+        if self.decimal != "," and matches(text.drop_null(), _PLAIN).all():
             return text
+        text, unit = text.cast(pa.large_string()), re.escape(self.currency)
+        bare = pc.replace_substring_regex(pc.utf8_trim_whitespace(text), rf"^([-+]?){_BLANK}{unit}{_BLANK}", r"\1")
+        bare = pc.replace_substring_regex(bare, rf"{_BLANK}{unit}$", "") if unit else bare
+        simple = matches(bare, _written(self.decimal, "[-+]?"))
+        found = pc.if_else(pa.array(simple), self._unmarked(bare), None)
+        others = ~simple & text.is_valid().to_numpy(zero_copy_only=False)
+        if not others.any():
+            return found
+        return pc.replace_with_mask(found, pa.array(others), self._taken_apart(text.filter(pa.array(others))))
+
+    def _taken_apart(self, text: pa.Array) -> pa.Array:
         parts = Parts(text)
         sound = pc.and_(pc.match_substring_regex(parts.body, _written(self.decimal)), self._ours(parts.unit))
+        plain = pc.binary_join_element_wise(
+            pc.if_else(parts.negative, "-", "").cast(parts.body.type), self._unmarked(parts.body), NO_TEXT
+        )
+        return pc.if_else(sound.fill_null(False), plain, "?")
+
+    def _unmarked(self, body: pa.Array) -> pa.Array:
         marks = (SPACES + ".,").replace(self.decimal or ".", "")
-        body = pc.replace_substring_regex(parts.body, f"[{marks}]", "")
-        body = pc.replace_substring(body, self.decimal or ".", ".")
-        plain = pc.binary_join_element_wise(pc.if_else(parts.negative, "-", "").cast(body.type), body, NO_TEXT)
-        return pc.if_else(text.is_valid(), pc.if_else(sound.fill_null(False), plain, "?"), None)
+        return pc.replace_substring(pc.replace_substring_regex(body, f"[{marks}]", ""), self.decimal or ".", ".")
 
     def _ours(self, unit: pa.Array) -> pa.Array:
         known = pa.array(["", _bare(self.currency)], unit.type)
@@ -82,12 +97,12 @@ def _bare(unit: str) -> str:
     return unit.rstrip(".").lower()
 
 
-def _written(decimal: str) -> str:
+def _written(decimal: str, sign: str = "") -> str:
     """What a number's body looks like; without a known mark, thousands may be grouped by what is none."""
     marks = (SPACES + ".,").replace(decimal, "") if decimal else SPACES
     mark = re.escape(decimal or ".")
     groups = "|".join(rf"\d{{1,3}}(?:{re.escape(mark)}\d{{2,3}})*{re.escape(mark)}\d{{3}}" for mark in marks)
-    return rf"^(?:{groups}|\d*)(?:{mark}\d*)?(?:[eE][-+]?\d{{1,4}})?$"
+    return rf"^{sign}(?:{groups}|\d*)(?:{mark}\d*)?(?:[eE][-+]?\d{{1,4}})?$"
 
 
 class Parts:
@@ -145,11 +160,12 @@ class Votes:
         """Adds the different values of a block's column."""
         text = column.drop_null().unique()
         self.seen += len(text)
-        if matches(text, PLAIN).all():
-            self.numbers += len(text)
-            self._marks(pc.utf8_ltrim(text, "+-"))
+        plain = matches(text, _PLAIN)
+        self.numbers += int(plain.sum())
+        self._marks(pc.utf8_ltrim(text.filter(pa.array(plain)), "+-"))
+        if plain.all():
             return
-        parts = Parts(text)
+        parts = Parts(text.filter(pa.array(~plain)))
         number = _either(parts.body)
         self.numbers += pc.sum(number).as_py() or 0
         self.before |= set(parts.before.filter(number).to_pylist())
@@ -185,9 +201,14 @@ def share(text: pa.Array, votes: Votes) -> float:
     if not len(text):
         return 0.0
     counts = text.value_counts()
-    parts, ours = Parts(counts.field("values")), pa.array(["", *map(_bare, votes.currencies)], pa.large_string())
-    number = pc.and_(_either(parts.body), pc.is_in(_bared(parts.unit), ours))
-    return int(counts.field("counts").to_numpy()[number.to_numpy(zero_copy_only=False)].sum()) / len(text)
+    different, rows = counts.field("values"), counts.field("counts").to_numpy()
+    number = matches(different, _PLAIN)
+    if not number.all():
+        parts = Parts(different.filter(pa.array(~number)))
+        ours = pa.array(["", *map(_bare, votes.currencies)], pa.large_string())
+        found = pc.and_(_either(parts.body), pc.is_in(_bared(parts.unit), ours))
+        number[~number] = found.to_numpy(zero_copy_only=False)
+    return int(rows[number].sum()) / len(text)
 
 
 def _either(body: pa.Array) -> pa.Array:

@@ -16,6 +16,7 @@ from offline.history.values import DAY, Bools, Ints, matches
 
 _CLOCK = r"\d\d:\d\d(:\d\d(\.\d+)?)?"
 _ISO = rf"^\d{{4}}-\d\d-\d\d([T ]{_CLOCK}(Z|[+-]\d\d(:?\d\d)?)?)?$"
+_NAMED = r"(?P<day>\d\d?)[-/ .](?P<month>[A-Z]{3,9})[-/ .]"
 _OFFSET = r"[T ].*(Z|[+-]\d\d(:?\d\d)?)$"
 # Unix time by its size: seconds from 1973 to 2199, and the same moments in units a thousand times smaller.
 UNIX = {
@@ -85,11 +86,35 @@ def _iso_words(words: pa.Array, dayfirst: bool | None, serial: bool) -> pa.Array
             words = pc.replace_substring_regex(words, form, iso)
     if serial:
         words = _days(words)
+    words = _columnwise(words, dayfirst)
     others = ~matches(words, "|".join((_ISO, *UNIX)))
     if others.any():
         found = [spelled.iso(word, dayfirst) for word in words.filter(pa.array(others)).to_pylist()]
         words = pc.replace_with_mask(words, pa.array(others), pa.array(found, pa.large_string()))
     return words
+
+
+def _columnwise(words: pa.Array, dayfirst: bool | None) -> pa.Array:
+    """The commonest of what `spelled` reads, together: 31/12/2020 10:05 and 12-Jan-2024 10:05:00."""
+    forms = [_NAMED]
+    if dayfirst is not None:
+        first, second = ("day", "month") if dayfirst else ("month", "day")
+        forms += [rf"(?P<{first}>\d\d?){mark}(?P<{second}>\d\d?){mark}" for mark in ("/", "-", r"\.")]
+    for form in forms:
+        whole = rf"^{form}(?P<year>\d{{4}})(?:(?:, ?|[ T])(?P<clock>{_CLOCK.replace('(', '(?:')}))?$"
+        if matches(words, whole).any():
+            words = pc.coalesce(_joined(pc.extract_regex(words, whole)), words)
+    return words
+
+
+def _joined(found: pa.StructArray) -> pa.Array:
+    """day, month (a number or a name), year and clock ("" where there is none) as ISO 8601; null where found is."""
+    day, month, year, clock = (pc.struct_field(found, name) for name in ("day", "month", "year", "clock"))
+    known, numbers = (pa.array([*names], month.type) for names in (spelled.MONTH, spelled.MONTH.values()))
+    month = pc.coalesce(numbers.take(pc.index_in(month, known)), month)
+    date = [year, pc.utf8_lpad(month, 2, "0"), pc.utf8_lpad(day, 2, "0")]
+    iso = pc.binary_join_element_wise(*date, pa.scalar("-", month.type))
+    return pc.utf8_rtrim(pc.binary_join_element_wise(iso, clock, pa.scalar("T", month.type)), "T")
 
 
 def _compact(words: pa.Array, form: str) -> pa.Array:

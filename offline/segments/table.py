@@ -109,7 +109,8 @@ class CustomerTable:
 
 
 def _arrow(text: pd.Series) -> pa.Array:
-    return pa.array(text, pa.large_string(), from_pandas=True)
+    found = pa.array(text, pa.large_string(), from_pandas=True)
+    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
 
 
 def read(path: Path, id_column: str | None = None, policy: Policy | None = None) -> CustomerTable:
