@@ -52,6 +52,97 @@ def shop(tmp_path: Path) -> Path:
     return tmp_path / "shop.csv"
 
 
+# ---- rows that are not each a customer -------------------------------------------------------------------------------
+
+
+def mall(tmp_path: Path, *more: str, header: str = "CustomerID,age,income") -> Path:
+    rng = np.random.default_rng(2)
+    kinds = np.repeat([[25, 80], [60, 30], [40, 55]], 40, axis=0)
+    rows = [f"{7 * n:04},{a:.0f},{b:.0f}" for n, (a, b) in enumerate(kinds + rng.normal(0, 2.5, kinds.shape))]
+    (tmp_path / "mall.csv").write_text("\n".join([header, *rows, *more]) + "\n")
+    return tmp_path / "mall.csv"
+
+
+def test_exact_copies_leave_and_are_counted(tmp_path: Path) -> None:
+    lines = mall(tmp_path).read_text().splitlines()
+    again = [lines[1], *lines[5:8], lines[1]]
+    printed = run(mall(tmp_path, *again), "--out", tmp_path / "r.csv")
+    assert "read: 120 customers of " in printed
+    assert "\nleft out: 5 rows, exact copies of rows before them\n" in printed
+    assert (tmp_path / "r.csv").read_text().splitlines()[1].startswith(lines[1] + ",")
+    assert len((tmp_path / "r.csv").read_text().splitlines()) == 121
+    plain = run(mall(tmp_path), "--out", tmp_path / "r.csv")
+    assert "left out" not in plain
+    assert plain.splitlines()[2:] == printed.splitlines()[3:]
+
+
+def test_rows_that_differ_anywhere_are_no_copies_and_without_an_id_nobody_is(tmp_path: Path) -> None:
+    first = mall(tmp_path).read_text().splitlines()[1]
+    said = one_line(tmp_path / "r.csv", "segment", mall(tmp_path, first + "0"), "--out", tmp_path / "r.csv")
+    assert "'0000' comes again in row 121 of the id column 'CustomerID', and a row must be a customer" in said
+    printed = run(mall(tmp_path, first, header="code,age,income"), "--out", tmp_path / "r.csv")
+    assert "read: 121 customers of " in printed
+    assert "left out" not in printed
+
+
+@pytest.mark.parametrize("whales", [["x1,1000,9000"], ["x1,0,9000", "x2,-800,0", "x3,900,-9000", "x4,7000,7000"]])
+def test_whales_are_named_and_get_no_cluster_of_their_own(tmp_path: Path, whales: list[str]) -> None:
+    path = mall(tmp_path, *whales)
+    printed = run(path, "--treat", "age=standard,income=standard", "--out", tmp_path / "r.csv")
+    ids = ", ".join(whale.split(",")[0] for whale in whales)
+    assert f"outliers: {len(whales)}, who with every k would be in a cluster of fewer than 5: {ids}\n" in printed
+    table = pd.read_csv(tmp_path / "r.csv", dtype=str).set_index("CustomerID")
+    assert table.loc[ids.split(", "), "cluster"].tolist() == ["-1"] * len(whales)
+    assert table.loc[ids.split(", "), ["distance", "silhouette"]].isna().all(axis=None)
+    assert table["cluster"].value_counts().drop("-1").tolist() == [40, 40, 40]
+    assert f"outliers ({len(whales)} customers, " in printed
+
+
+EVENTS = [f"c{n % 12},2024-{1 + n // 20:02}-{1 + n % 28:02},{5 + n % 12 * 3 + n % 2}.50,{n}" for n in range(200)]
+
+
+@pytest.mark.parametrize(
+    ("header", "options", "read_as"),
+    [
+        ("customer_id,occurred_at,amount,line", [], "customer_id=customer_id,occurred_at=occurred_at,amount=amount"),
+        ("CustomerNo,Order Date,Total,line", [], "customer_id=CustomerNo,occurred_at=Order Date,amount=Total"),
+        ("CustomerNo,Order Date,x,line", ["--columns", "amount=x"],
+         "amount=x,customer_id=CustomerNo,occurred_at=Order Date"),
+    ],
+)  # fmt: skip
+def test_a_table_of_events_is_said_to_be_one_and_read_as_such(
+    tmp_path: Path, header: str, options: list[str], read_as: str
+) -> None:
+    (tmp_path / "orders.csv").write_text("\n".join([header, *EVENTS]) + "\n")
+    printed = run(tmp_path / "orders.csv", *options, "--clusters", "3", "--out", tmp_path / "r.csv")
+    first, rest = printed.split("\n", 1)
+    assert first.startswith(f"{tmp_path}/orders.csv: 'c0' comes again in row 13 of the id column")
+    shown = first.rsplit(" --columns ", 1)[1].strip("'")
+    assert {*shown.split(",")} | {"customer_id=customer_id", "occurred_at=occurred_at", "amount=amount"} >= {
+        *read_as.split(",")
+    }
+    given = ["--history", f"{tmp_path}/orders.csv", "--columns", read_as, "--clusters", "3"]
+    assert run(*given, "--out", tmp_path / "r.csv") == rest
+
+
+@pytest.mark.parametrize(
+    ("header", "rest", "names"),
+    [
+        ("client_id,when,Betrag", "soon,5", "customer_id=client_id,occurred_at=...,amount=Betrag"),
+        ("client_id,day,x", "2024-01-0{n},5", "customer_id=client_id,occurred_at=day,amount=..."),
+    ],
+)
+def test_what_cannot_be_guessed_is_asked_for_with_the_command_to_type(
+    tmp_path: Path, header: str, rest: str, names: str
+) -> None:
+    rows = [f"c,{rest.format(n=n)}" for n in range(1, 9)]
+    (tmp_path / "t.csv").write_text("\n".join([header, *(f"{row}{n}" for n, row in enumerate(rows))]) + "\n")
+    said = one_line(tmp_path / "r.csv", "segment", tmp_path / "t.csv", "--out", tmp_path / "r.csv")
+    assert "'c' comes again in row 2 of the id column 'client_id'" in said
+    command = f"python -m offline segment --history {tmp_path}/t.csv --columns {names} --out {tmp_path}/r.csv"
+    assert said.rstrip().endswith(f"if it is one of events: {command}")
+
+
 # ---- a table ---------------------------------------------------------------------------------------------------------
 
 

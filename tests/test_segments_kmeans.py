@@ -184,3 +184,47 @@ def test_names_have_bounds() -> None:
             kmeans.names(centres)
     with pytest.raises(ValueError, match="finite matrix"):
         kmeans.names([[1, 2, np.nan]])
+
+
+# ---- outliers --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "far",
+    [
+        [[90.0, 0, 0], [0, 90, 0], [0, 0, 90], [-90, -90, 0]],  # four whales, each for itself
+        [[60.0, 60, 60]] * 3,  # three together
+        [[400.0, 0, 0], [401, 0, 0], [0, -5000, 0], [0, 0, 30000]],  # the farther hide the nearer
+    ],
+)
+def test_who_stands_alone_is_set_aside_and_nobody_else(far: list[list[float]]) -> None:
+    """Of 300 customers in three clouds; without it every k spends its clusters on the few."""
+    z = np.vstack([blobs(FIVE[:3] * 3, 300, 0.4), far])
+    found = kmeans.outliers(z)
+    assert np.flatnonzero(found).tolist() == [*range(300, 300 + len(far))]
+    assert kmeans.choose_k(z).table.smallest.max() < 0.02
+    assert kmeans.choose_k(z[~found]).k == 3
+
+
+def test_small_clusters_are_clusters_and_a_scattered_few_are_how_things_are() -> None:
+    z = np.vstack([blobs(FIVE[:3] * 3, 300, 0.4), blobs(FIVE[4:] * 9, 5, 0.1)])
+    assert not kmeans.outliers(z).any()  # 5 are a cluster
+    alone = 1000.0 * np.eye(3)[[0, 1, 2, 0, 1]] * np.arange(1, 6)[:, None]
+    assert not kmeans.outliers(np.vstack([blobs(FIVE[:3], 30, 0.2), alone])).any()  # 1 in 7 is no outlier
+    assert not kmeans.outliers(blobs(FIVE, 40, 0.2)).any()
+
+
+def test_no_k_with_a_cluster_of_a_few_is_chosen_while_there_is_another() -> None:
+    rows = [(3, 0.02, 0.6, 0.5), (4, 0.002, 0.7, 0.6), (5, 0.001, 0.99, 0.6)]
+    k, reason = kmeans.decide(table(*rows))
+    assert k == 3
+    assert "k = 3 has the best ARI of those without a cluster under 1% (0.60)" in reason
+    assert kmeans.decide(table(*rows), 0.05)[0] == 5  # none is large enough: all are asked
+    assert [kmeans.floor(n) for n in (100, 500, 100_000)] == [0.05, 0.01, 0.01]
+
+
+def test_a_k_that_was_asked_for_is_kept_and_warned_of() -> None:
+    z = np.vstack([blobs(FIVE[:2], 100, 0.2), [[99.0, 0, 0], [99.0, 0, 1]]])
+    assert kmeans.choose_k(z, clusters=3).reason == (
+        "k = 3 was asked for; WARNING: its smallest cluster has 2 customers"
+    )

@@ -1,5 +1,6 @@
 """Tables as they were written, treatments by rule and by order, features beside plain numpy."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,7 @@ def test_parquet_is_read_as_text(tmp_path: Path) -> None:
         ("age,Customer_ID", "Customer_ID"),
         ("USER ID", "USER ID"),
         ("client-no", "client-no"),
+        ("age,CLIENTNUM", "CLIENTNUM"),
         ("household_id,customer id", "customer id"),
         ("paid", None),
         ("number", None),
@@ -102,6 +104,7 @@ def test_numbers_are_finite_and_gaps_are_none() -> None:
         ("id,x\n1,2,3\n", "line 2 has 3 fields, the header 2 (separated by ',')"),
         ("x,x\n1,2\n", "column 'x' stands there more than once"),
         ("id,x\n1,2\n1,3\n", "'1' comes again in row 2 of the id column 'id'"),
+        ("id,x\n1,2\n1,2\n1,3\n", "'1' comes again in row 3 of the id column 'id'"),
         ("id,x\n1,2\n,3\n", "the id column 'id' holds nothing in row 2"),
         ("äöüßäöü,x\nß,1\n".encode() + b"\xfc,2\n", "not UTF-8 in 1 bytes, but in most others"),
         (b"id,x\n1,\0\n", "holds zero bytes"),
@@ -126,7 +129,8 @@ def test_a_key_that_is_not_there_gets_the_nearest_name(tmp_path: Path) -> None:
 # ---- the plan --------------------------------------------------------------------------------------------------------
 
 MANY = [f"text {n}" for n in range(21)]
-NUMBERS = [str(n * 3 % 23) for n in range(21)]
+NUMBERED = [n * 3 % 23 for n in range(21)]
+NUMBERS = [str(n) for n in NUMBERED]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +138,10 @@ NUMBERS = [str(n * 3 % 23) for n in range(21)]
     [
         (NUMBERS, "standard", "skewness"),
         ([str(2**n) for n in range(21)], "log", "above 1"),
-        ([str(-(2**n)) for n in range(21)], "standard", "no log below 0"),
+        ([str(n - 9) for n in NUMBERED], "standard", "from -9 to 13: no log below 0"),
+        ([str(-(2**n)) for n in range(21)], "robust", "no log below 0"),
+        ([str(100 - n**4 // 2000) for n in range(21)], "robust", "skewness -1.4, below -1"),
+        (["-500", "500", "-5", *map(str, [*range(-9, 9)] * 3)], "robust", "heavy tails: excess kurtosis 25.3, above 6"),
         (["a", "b", "c"] * 7, "onehot", "3 different texts"),
         (MANY[:20] + MANY[:1], "onehot", "20 different texts"),
         (MANY, "drop", "21 different texts, such as 'text 0': more than 20"),
@@ -145,7 +152,7 @@ NUMBERS = [str(n * 3 % 23) for n in range(21)]
     ],
 )
 def test_what_a_column_holds_decides(column: list[str], treatment: str, why: str) -> None:
-    found = preprocess.plan(table(x=column, other=NUMBERS)).treatments[0]
+    found = preprocess.plan(table(x=column, other=(NUMBERS * 3)[: len(column)])).treatments[0]
     assert found.treatment == treatment
     assert why in found.why
 
@@ -153,6 +160,93 @@ def test_what_a_column_holds_decides(column: list[str], treatment: str, why: str
 def test_ids_are_not_features() -> None:
     plan = preprocess.plan(table("nr", nr=NUMBERS, household_id=NUMBERS, x=NUMBERS))
     assert [each.treatment for each in plan.treatments] == ["drop", "drop", "standard"]
+
+
+RNG = np.random.default_rng(3)
+DRAWN = RNG.integers(710_000_000, 830_000_000, 200)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "why"),
+    [
+        ("CLIENTNUM", DRAWN, "named like an id"),
+        ("StoreId", RNG.integers(1, 9, 200), "named like a key"),
+        ("loyalty_key", RNG.integers(1, 9, 200), "named like a key"),
+        ("zip", RNG.integers(10_000, 99_999, 200), "named like a postal code"),
+        ("Postal Code", RNG.choice([10115, 20095, 80331], 200), "named like a postal code"),
+        ("billingPLZ", RNG.integers(1_000, 9_999, 200), "named like a postal code"),
+        ("phone", RNG.integers(10**9, 10**10, 200), "named like a phone number"),
+        ("Mobile no", RNG.integers(10**7, 10**11, 200), "named like a phone number"),
+        ("ticket_number", RNG.permutation(9_000)[:200], "named like a number of something"),
+        ("region code", RNG.integers(1, 9, 200), "named like a code"),
+        ("anything", DRAWN, "whole numbers of 9 digits, nearly all different: like a key"),
+        ("anything", RNG.integers(100_000, 1_000_000, 200), "whole numbers of 6 digits, nearly all different"),
+        ("anything", RNG.permutation(200) + 5_000, "whole numbers from 5000 to 5199, different where chance would"),
+        ("anything", RNG.permutation(700)[:200], "different where chance would repeat some: like a key"),
+        ("anything", [f"{n:05}" for n in RNG.integers(1_000, 99_999, 200)], "written with zeros before it, such as '0"),
+    ],
+)
+def test_keys_and_codes_are_no_features_and_the_plan_says_how_to_take_them_in(
+    name: str, column: Iterable[object], why: str
+) -> None:
+    given = table(**{name: list(map(str, column)), "age": list(map(str, RNG.integers(18, 80, 200)))})
+    dropped, age = preprocess.plan(given).treatments
+    assert (dropped.treatment, age.treatment) == ("drop", "standard")
+    assert why in dropped.why
+    if why != "named like an id":
+        assert dropped.why.endswith(f"; to take it in: --treat {name}=standard")
+    assert preprocess.plan(given, asked(f"{name}=standard")).treatments[0].treatment == "standard"
+    if why != "named like an id":
+        assert preprocess.plan(given, keyed=False).treatments[0].treatment != "drop"
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("income", RNG.normal(55_000, 9_000, 200).round().astype(int)),  # all of 5 digits, nearly all different
+        ("house price", RNG.lognormal(12.6, 0.3, 200).round().astype(int)),  # of 6 digits, skewed
+        ("number_of_orders", RNG.poisson(9, 200)),
+        ("NumWebVisits", RNG.poisson(5, 200)),
+        ("children no", RNG.poisson(3, 200)),
+        ("mobile_minutes", RNG.poisson(200, 200)),
+        ("age", RNG.integers(18, 80, 200)),
+        ("days", RNG.integers(0, 365, 200)),
+        ("balance", RNG.normal(0, 10_000_000, 200).round().astype(int)),
+        ("paid", RNG.gamma(2, 50, 200).round(2)),
+        ("price_index", RNG.normal(100, 9, 200).round(1)),
+        ("revenue", RNG.lognormal(16, 1, 200).round().astype(int)),
+    ],
+)
+def test_amounts_and_counts_stay_features(name: str, column: Iterable[object]) -> None:
+    (found,) = preprocess.plan(table(**{name: list(map(str, column))})).treatments
+    assert found.treatment != "drop", found.why
+
+
+def test_levels_that_differ_in_case_or_blanks_are_one() -> None:
+    """The most frequent spelling stands for all; 1 stays a level of its own, for who wrote it is not known."""
+    sex = ["Male", "male", " MALE", "Female", "female", "female ", "diverse"]
+    city = ["New York", "new  york", "NEW YORK ", "Ulm", "ulm", "ULM", "Bonn"]
+    flag = ["True", "TRUE", "true", "True", "1", "False", "false"]
+    given = table(sex=sex, city=city, flag=flag)
+    plan = preprocess.plan(given)
+    assert [each.why.split(",")[0] for each in plan.treatments] == ["3 different texts"] * 3
+    found = preprocess.values(given, plan)
+    assert found["sex"].tolist() == [*["Male"] * 3, *["female"] * 3, "diverse"]
+    assert found["city"].tolist() == [*["New York"] * 3, *["Ulm"] * 3, "Bonn"]
+    assert found["flag"].tolist() == [*["True"] * 4, "1", *["False"] * 2]
+    assert preprocess.plan(table(x=["Yes", "yes", "NO", "no"])).treatments[0].why == "two values"
+    assert features("ordinal:low<mid<high", "HIGH", "low", "Mid", "NA") == [[1.414214], [-1.414214], [0], [0]]
+
+
+def test_a_robust_scale_is_linear_within_and_logarithmic_far_out() -> None:
+    """A whale and its return leave the others where they can be told apart: on the plain scale they are one point."""
+    column = [*map(str, range(-5, 6))] * 12 + ["100000", "-100000"]
+    robust, plain = (np.ravel(features(treat, *column)) for treat in ("robust", "standard"))
+    assert np.ptp(plain[:11]) < 0.001
+    assert np.ptp(robust[:11]) > 1
+    steps = np.diff(robust[:11]) / np.diff(np.arcsinh(np.arange(-5, 6) / 6))  # the middle half spans 6
+    np.testing.assert_allclose(steps, steps[0], rtol=1e-4)
+    assert robust[-2] == pytest.approx(np.arcsinh(100_000 / 6) * steps[0], rel=1e-3)
 
 
 def test_the_plan_is_told_with_gaps_counted() -> None:
@@ -175,7 +269,7 @@ def test_the_plan_is_told_with_gaps_counted() -> None:
         ("x=ordinal", "say ordinal with its levels"),
         ("x=ordinal:a<a", "each once"),
         ("x=log:2", "say ordinal with its levels"),
-        ("x=log", "there is no log of -2; say standard"),
+        ("x=log", "there is no log of -2; say robust"),
         ("city=minmax", "'b' is not a number; say onehot, ordinal or drop"),
         ("city=ordinal:b<c", "'a' stands in the column but not in b<c"),
         ("gap=standard", "the column holds nothing; say drop"),

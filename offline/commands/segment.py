@@ -2,13 +2,13 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
 from click.core import ParameterSource
 
 from offline import writing
-from offline.commands.common import Bar, Source, at_end, bar, one_line, readable, source, sourced
+from offline.commands.common import Bar, Source, at_end, bar, mapping, one_line, readable, source, sourced
 from offline.errors import OfflineError
 from offline.segments.treatments import asked
 
@@ -26,7 +26,7 @@ OF_TABLES = ("encoding", "delimiter", "decimal", "allow_loss")  # of the options
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="CSV to write; centres go beside it.")
 @click.option("--id", "id_column", help="The column that names each customer once; default: one named like an id.")
 @click.option(
-    "--treat", default="", help="Treatments of your own: column=standard|minmax|log|onehot|ordinal:a<b|drop,..."
+    "--treat", default="", help="Treatments of your own: column=standard|minmax|log|robust|onehot|ordinal:a<b|drop,..."
 )
 @click.option("--method", default="kmeans", show_default=True, type=click.Choice(["kmeans", "dbscan"]))
 @click.option(
@@ -59,23 +59,23 @@ def segment(
             raise OfflineError(f"--out {out}: this is the table itself; name another file")
         writing.writable(out)
         with bar() as steps:
-            customers, counts = _folded(given, steps) if table is None else _read(table, id_column, given, steps)
+            read = _folded(given, steps) if table is None else _read(table, id_column, given, steps, out, history)
 
             from offline.segments import segment as job
 
-            found = job.run(customers, treatments, method, clusters, eps, min_samples, seed, steps.step)
-        click.echo(counts, nl=False)
-        _tell(customers, found, seed)
-        _write(out, customers, found)
+            asked_for = (treatments, method, clusters, eps, min_samples, seed)
+            found = job.run(read.customers, *asked_for, steps.step, keyed=not read.folded)
+        click.echo(read.told, nl=False)
+        _tell(found, seed)
+        _write(out, found)
 
 
 def _given(table: Path | None, id_column: str | None, history: dict[str, Any]) -> Source:
     """Where the customers are: a history, or a table, which is one without files. Raises OfflineError where neither can
-    be read, and for an option that says nothing to a table."""
+    be read."""
     if (table is None) == (not history["files"]):
         raise OfflineError("give either a table of customers or --history; see python -m offline segment --help")
     if table is not None:
-        _only(history)
         readable(table)
         return sourced(**history)
     if id_column is not None:
@@ -95,25 +95,43 @@ def _only(history: dict[str, Any]) -> None:
             raise OfflineError(f"{option.opts[0]} says nothing to a table of customers{instead}")
 
 
-def _read(table: Path, id_column: str | None, given: Source, steps: Bar) -> "tuple[CustomerTable, str]":
-    """(the customers, what is told of the table)."""
+class Read(NamedTuple):
+    """customers; told: what is said of the file, in lines; folded: are they those of a history?"""
+
+    customers: "CustomerTable"
+    told: str
+    folded: bool
+
+
+def _read(table: Path, id_column: str | None, given: Source, steps: Bar, out: Path, history: dict[str, Any]) -> Read:
+    """The customers of a table; of one in which they come again, those of its events."""
     from offline.history import losses
+    from offline.segments import events
     from offline.segments import table as customer_table
 
     steps.step("reading")
-    read = customer_table.read(table, id_column, given.policy)
-    if read.read and (lost := losses.line(read.read)):
-        at_end(f"lost: {lost}")
-    return read, "".join(f"{line}\n" for line in read.notes())
+    try:
+        read = customer_table.read(table, id_column, given.policy)
+    except customer_table.Repeated as found:
+        columns = events.columns(found, mapping(history["columns"]), str(out))
+        why = f"{found}".split(",", 1)[0]
+    else:
+        _only(history)
+        if read.read and (lost := losses.line(read.read)):
+            at_end(f"lost: {lost}")
+        return Read(read, "".join(f"{line}\n" for line in read.notes()), folded=False)
+    said = ",".join(map("=".join, columns.items()))
+    of_events = _folded(sourced(**history | {"files": (table,), "columns": said}), steps)
+    return of_events._replace(told=f"{why}: read as --history {table} --columns {said!r}\n{of_events.told}")
 
 
-def _folded(given: Source, steps: Bar) -> "tuple[CustomerTable, str]":
+def _folded(given: Source, steps: Bar) -> Read:
     read = given.read(steps)
     folded = given.fold(read, steps)
 
     from offline.segments import rfm
 
-    return rfm.table(folded), f"{read.counts.table()}\n\n"
+    return Read(rfm.table(folded), f"{read.counts.table()}\n\n", folded=True)
 
 
 def _fits(method: str, clusters: int | None, eps: float | None, min_samples: int | None) -> None:
@@ -123,15 +141,17 @@ def _fits(method: str, clusters: int | None, eps: float | None, min_samples: int
             raise OfflineError(f"{option} says nothing to --method {method}; leave one of them out")
 
 
-def _tell(customers: "CustomerTable", result: "Segmentation", seed: int) -> None:
+def _tell(result: "Segmentation", seed: int) -> None:
     import numpy as np
 
     from offline.segments import profiles
 
+    customers = result.customers
     key = "no id column" if customers.id is None else f"id column {customers.id!r}"
-    click.echo(
-        f"read: {len(customers.frame):,} customers of {customers.where}, {key}\n\n{result.plan}\n\n{result.told}"
-    )
+    click.echo(f"read: {len(customers.frame):,} customers of {customers.where}, {key}")
+    if result.copies:
+        click.echo(f"left out: {result.copies:,} rows, exact copies of rows before them")
+    click.echo(f"\n{result.plan}\n\n{result.told}")
     if result.found.sampled:
         mean = np.nanmean(result.found.silhouette)
         click.echo(f"silhouette of each: {result.found.sampled:,} customers (seed {seed}), mean {mean:.3f}")
@@ -140,10 +160,11 @@ def _tell(customers: "CustomerTable", result: "Segmentation", seed: int) -> None
     click.echo("\n" + "\n".join(profiles.words(result.values, result.found.labels)))
 
 
-def _write(out: Path, customers: "CustomerTable", result: "Segmentation") -> None:
+def _write(out: Path, result: "Segmentation") -> None:
     from offline.segments import profiles
     from offline.segments import table as customer_table
 
+    customers = result.customers
     columns: dict[str, Any] = {name: customers.frame[name].tolist() for name in map(str, customers.frame)}
     customer_table.write(out, columns | result.added(), customers.separator)
     centres = profiles.centres(result.values, result.found.labels).reset_index()

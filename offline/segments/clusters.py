@@ -32,10 +32,13 @@ class Clusters:
     sampled: int
 
 
-def nearest(rows: Floats, centres: Floats, seed: int = 0) -> Clusters:
-    """Everybody in the cluster of the nearest centre. rows: (n, features); centres: (k, features)."""
+def nearest(rows: Floats, centres: Floats, seed: int = 0, outside: NDArray[np.bool_] | None = None) -> Clusters:
+    """Everybody in the cluster of the nearest centre, but the outliers. rows: (n, features); centres: (k, features);
+    outside: (n,), who is an outlier."""
     with threadpool_limits(limits=1):
-        return clusters(rows, pairwise_distances_argmin(rows, centres), centres, seed)
+        labels = pairwise_distances_argmin(rows, centres)
+    labels[np.zeros(len(rows), np.bool_) if outside is None else outside] = OUTLIER
+    return clusters(rows, labels, centres, seed)
 
 
 def around_means(rows: Floats, labels: Ints, seed: int = 0) -> Clusters:

@@ -3,6 +3,7 @@
 k is chosen by a rule that is printed with every figure it used: no cluster smaller than 3 % (nobody runs a campaign for
 fewer), stable when the customers are drawn anew (median ARI of 20 bootstrap resamples >= 0.85), then silhouette, where
 ties within 0.03 go to the larger k. Calinski-Harabasz, Davies-Bouldin and inertia are shown beside and decide nothing.
+Where none passes, still no k with a cluster of fewer than 1 % or 5 customers is chosen while another is there.
 Seeded and single-threaded (threads add up in any order): a second run gives the same bits. Features of `names` are
 log-RFM: log1p of recency in days, of orders, of net spend in major units (at least 0).
 """
@@ -28,6 +29,8 @@ Ints = NDArray[np.int64]
 
 KS = range(3, 9)
 SMALLEST, STABLE, TIE = 0.03, 0.85, 0.03
+FEWEST, LEAST = 0.01, 5  # share and number of customers, the larger of which is the least that is called a cluster
+OUTLYING = 0.05  # share of the customers beyond which those in tiny clusters are no outliers, but how things are
 RESAMPLES, RESAMPLE_ROWS = 20, 10_000
 # The mean silhouette of 5,000 customers has a standard error near 0.004, a seventh of the tie margin, at a quarter of
 # the time of 10,000.
@@ -101,13 +104,58 @@ def choose_k(
             fits[k] = _fit(rows, k, seed)
             figures.append(_judge(rows, k, fits[k], sample, seed))
     table = pd.DataFrame(figures).set_index("k")
-    k, reason = decide(table) if clusters is None else (clusters, f"k = {clusters} was asked for")
+    k, reason = decide(table, floor(len(rows))) if clusters is None else (clusters, _asked(table, len(rows)))
     centres = fits[k].cluster_centers_
     samples = (
         f"of {len(rows):,} customers: silhouette on {len(sample):,} (seed {seed}), "
         f"ARI over all after {RESAMPLES} fits on {min(len(rows), RESAMPLE_ROWS):,} drawn with replacement"
     ) + (f"; mini-batch k-means, for they are more than {MANY:,}" if len(rows) > MANY else "")
     return Choice(k, centres[np.lexsort(centres.T)[::-1]], table, reason, samples)
+
+
+def floor(customers: int) -> float:
+    """The least share of so many customers that is called a cluster."""
+    return max(FEWEST, LEAST / customers)
+
+
+def _asked(table: pd.DataFrame, customers: int) -> str:
+    (k,), smallest = table.index, float(table["smallest"].iloc[0])
+    few = (
+        f"; WARNING: its smallest cluster has {smallest * customers:.0f} customers"
+        if smallest < floor(customers)
+        else ""
+    )
+    return f"k = {k} was asked for{few}"
+
+
+def outliers(z: ArrayLike, seed: int = 0) -> NDArray[np.bool_]:
+    """Who stands so far out, alone or with a few, that every k of KS would give them a cluster of their own: (n,).
+
+    While every k leaves a cluster smaller than `floor`, those in such of the smallest k are set aside, and the others
+    are clustered again. Nobody is an outlier where that would take more than OUTLYING of them.
+    """
+    rows = np.ascontiguousarray(z, np.float64)
+    inside = np.arange(len(rows))
+    while len(inside) >= (1 - OUTLYING) * len(rows):
+        tiny = _tiny(rows[inside], floor(len(rows)) * len(rows), seed)
+        if not tiny.any():
+            return ~np.isin(np.arange(len(rows)), inside)
+        inside = inside[~tiny]
+    return np.zeros(len(rows), np.bool_)
+
+
+def _tiny(rows: Floats, least: float, seed: int) -> NDArray[np.bool_]:
+    """Who is in a cluster of fewer than `least` of the smallest k; nobody where some k has none."""
+    first = np.zeros(len(rows), np.bool_)
+    different = len(np.unique(rows, axis=0))
+    with threadpool_limits(limits=1):
+        for k in (k for k in KS if k < different):
+            labels = _fit(rows, k, seed).labels_
+            sizes = np.bincount(labels, minlength=k)
+            if sizes.min() >= least:
+                return np.zeros(len(rows), np.bool_)
+            first = first if first.any() else sizes[labels] < least
+    return first
 
 
 def draw(rng: np.random.Generator, n: int, most: int) -> Ints:
@@ -157,8 +205,9 @@ def _stability(rows: Floats, k: int, labels: Ints, seed: int) -> float:
     return float(np.median(scores))
 
 
-def decide(table: pd.DataFrame) -> tuple[int, str]:
-    """(k, reason) from a table with index k and columns smallest, ari, silhouette, passes.
+def decide(table: pd.DataFrame, least: float = FEWEST) -> tuple[int, str]:
+    """(k, reason) from a table with index k and columns smallest, ari, silhouette, passes. least: share of the smallest
+    cluster below which a k is chosen only where every one is.
 
     >>> rows = {"smallest": [0.2, 0.1], "ari": [0.9, 0.9], "silhouette": [0.42, 0.40], "passes": [True, True]}
     >>> decide(pd.DataFrame(rows, index=[3, 4]))[0]
@@ -167,8 +216,9 @@ def decide(table: pd.DataFrame) -> tuple[int, str]:
     bars = f"(smallest cluster >= {SMALLEST:.0%}, median ARI >= {STABLE})"
     good = table[table.passes.astype(bool)]
     if good.empty:
-        large = table[table.smallest >= SMALLEST]
-        among, which = (table, "all") if large.empty else (large, "those with large enough clusters")
+        bar = next((bar for bar in (SMALLEST, least) if (table.smallest >= bar).any()), 0.0)
+        among = table[table.smallest >= bar]
+        which = "all" if len(among) == len(table) else f"those without a cluster under {bar:.0%}"
         k = _argmax(among.ari)
         return k, (
             f"WARNING: no k passes both bars {bars}; k = {k} has the best ARI of {which} ({among.ari[k]:.2f}): "

@@ -1,10 +1,11 @@
 """Preprocessing: a plan says how each column of a customer table becomes features, then scikit-learn does it.
 
-The rule, by what a column holds: nothing, one value, a key or row numbers: drop; two values: one-hot; numbers: log
-where none is below 0 and the skewness is above 1, else standardise; texts: one-hot up to 20 different ones, else drop.
+The rule, by what a column holds: nothing, one value, a key, code or row numbers (`keys`): drop; two values: one-hot;
+numbers: log where none is below 0 and the skewness is above 1, robust where some are or it is below -1, and a tail is
+long; else standardise; texts: one-hot up to 20 different ones, else drop. Texts that differ in case or blanks are one.
 Every choice is told with its reason and can be overridden (`--treat`). Gaps: numbers take the median, categories are a
-level of their own. Logs and ordinal ranks are standardised, so every number has variance 1. One-hot columns stay 0 and
-1, and two levels make one column: next to a number they weigh at most a quarter.
+level of their own. All numbers are standardised last, so every one has variance 1. One-hot columns stay 0 and 1, and
+two levels make one column: next to a number they weigh at most a quarter.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,17 +15,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import skew
+from scipy.stats import kurtosis, skew
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
+    RobustScaler,
+    StandardScaler,
+)
 
 from offline.errors import nearest
+from offline.segments import keys
 from offline.segments.table import ID, CustomerTable
 from offline.segments.treatments import NUMERIC, Asked, TreatError
 
 SKEWED = 1.0  # "highly skewed" in Bulmer (1979), Principles of Statistics, p. 63
+TAILED = 6.0  # excess kurtosis, that of an exponential: beyond, a few values decide where everybody stands
 LEVELS, MOST_LEVELS = 20, 100  # chosen by itself up to the first, asked for up to the second
 GAP = "(missing)"
 
@@ -61,14 +71,18 @@ class Plan:
         return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
-def plan(table: CustomerTable, wanted: Asked | None = None) -> Plan:
-    """How each column is treated, by the rule or as it was asked for. Raises TreatError."""
+def plan(table: CustomerTable, wanted: Asked | None = None, keyed: bool = True) -> Plan:
+    """How each column is treated, by the rule or as it was asked for. keyed: may there be keys beside the id?
+
+    Raises TreatError.
+    """
     wanted, header = wanted or {}, table.frame.columns.tolist()
     for column in wanted:
         if column not in header:
             raise TreatError(f"--treat: {table.where} has no column {column!r}; {nearest(column, header)}")
     made = [
-        _override(table, column, *wanted[column]) if column in wanted else _choose(table, column) for column in header
+        _override(table, column, *wanted[column]) if column in wanted else _choose(table, column, keyed)
+        for column in header
     ]
     result = Plan(tuple(made))
     if not result.used:
@@ -79,60 +93,90 @@ def plan(table: CustomerTable, wanted: Asked | None = None) -> Plan:
     return result
 
 
-def _choose(table: CustomerTable, column: str) -> Treatment:
+def _choose(table: CustomerTable, column: str, keyed: bool) -> Treatment:
     values, bad = table.numbers(column)
-    texts = table.frame[column].str.strip()[~table.missing(column)]
+    texts = levels(table, column)
     different = texts.nunique() if bad else values.nunique()
     kind = "category" if bad else "number"
-    treatment, why = _rule(column == table.id, column, values, bad, different)
+    cells = (texts, values.dropna() if bad is None else None)
+    like = keys.key(column, *cells) if keyed and different > 2 and column != table.id else None
+    treatment, why = _rule(column == table.id, column, values, bad, different, like)
     if treatment == "onehot":
         kind = "category"
     return Treatment(column, kind, int(table.missing(column).sum()), treatment, why)
 
 
-def _rule(key: bool, column: str, values: pd.Series, bad: str | None, different: int) -> tuple[str, str]:
-    """(treatment, why) of a column with so many different values, of which `bad` is no number."""
+def levels(table: CustomerTable, column: str) -> pd.Series:
+    """The texts of a column where it holds something; those that differ in case or blanks alone are spelled as the most
+    frequent of them is, of as frequent ones as the first. 1 and True are two: who wrote what is not known."""
+    texts = table.frame[column].str.strip()[~table.missing(column)]
+    folded = texts.str.casefold().str.split().str.join(" ")
+    spelled = {fold: same.value_counts(sort=False).idxmax() for fold, same in texts.groupby(folded, sort=False)}
+    result: pd.Series = folded.map(spelled).astype("str")
+    return result
+
+
+def _rule(
+    key: bool, column: str, values: pd.Series, bad: str | None, different: int, like: str | None
+) -> tuple[str, str]:
+    """(treatment, why) of a column with so many different values; bad: one that is no number; like: why it is a key."""
     if key or ID.fullmatch(column.strip()):
         return "drop", "the id" if key else "named like an id"
     if different < 2:
         return "drop", "one value throughout" if different else "holds nothing"
     if bad is None and len(values) > 2 and (values.diff()[1:] == 1).all():
-        return "drop", "numbers the rows"
+        return "drop", f"numbers the rows; {_anyway(column, 'standard')}"
     if different == 2:
         return "onehot", "two values"
+    if like is not None:
+        return "drop", f"{like}; {_anyway(column, 'onehot' if bad else 'standard')}"
     if bad is not None:
         some = f"{different:,} different texts, such as {bad[:20]!r}"
         return ("onehot", some) if different <= LEVELS else ("drop", f"{some}: more than {LEVELS}")
-    skewness = float(skew(values.dropna()))
-    if values.min() < 0:
-        return "standard", f"from {values.min():g} to {values.max():g}: no log below 0"
-    how = "above" if skewness > SKEWED else "at most"
-    return "log" if skewness > SKEWED else "standard", f"skewness {skewness:.1f}, {how} {SKEWED:g}"
+    return _scale(values)
 
 
-def _override(table: CustomerTable, column: str, treatment: str, levels: tuple[str, ...]) -> Treatment:
+def _anyway(column: str, treatment: str) -> str:
+    return f"to take it in: --treat {column}={treatment}"
+
+
+def _scale(values: pd.Series) -> tuple[str, str]:
+    """(treatment, why) of numbers. A log where it can be had: it is what a person knows."""
+    skewness, tails = float(skew(values.dropna())), float(kurtosis(values.dropna()))
+    if values.min() >= 0 and skewness > SKEWED:
+        return "log", f"skewness {skewness:.1f}, above {SKEWED:g}"
+    below = f"from {values.min():g} to {values.max():g}: no log below 0"
+    if abs(skewness) > SKEWED:
+        return "robust", f"skewness {skewness:.1f}" + (f", {below}" if values.min() < 0 else f", below {-SKEWED:g}")
+    if tails > TAILED:
+        return "robust", f"heavy tails: excess kurtosis {tails:.1f}, above {TAILED:g}"
+    return "standard", below if values.min() < 0 else f"skewness {skewness:.1f}, at most {SKEWED:g}"
+
+
+def _override(table: CustomerTable, column: str, treatment: str, order: tuple[str, ...]) -> Treatment:
     kind = "number" if treatment in NUMERIC else "category"
     if treatment == "drop":
         kind = "category" if table.numbers(column)[1] else "number"
-    elif (reason := _misfit(table, column, treatment, levels)) is not None:
+    elif (reason := _misfit(table, column, treatment, order)) is not None:
         raise TreatError(f"{table.where}: --treat {column}={treatment}: {reason}")
-    return Treatment(column, kind, int(table.missing(column).sum()), treatment, "asked for", levels)
+    return Treatment(column, kind, int(table.missing(column).sum()), treatment, "asked for", order)
 
 
-def _misfit(table: CustomerTable, column: str, treatment: str, levels: tuple[str, ...]) -> str | None:
+def _misfit(table: CustomerTable, column: str, treatment: str, order: tuple[str, ...]) -> str | None:
     """Why the treatment cannot be, and what can."""
     values, bad = table.numbers(column)
-    texts = table.frame[column].str.strip()[~table.missing(column)].unique().tolist()
+    texts = levels(table, column).unique().tolist()
     if not texts:
         return "the column holds nothing; say drop"
     if treatment in NUMERIC and bad is not None:
         return f"{bad!r} is not a number; say onehot, ordinal or drop"
     if treatment == "log" and values.min() < 0:
-        return f"there is no log of {values.min():g}; say standard"
+        return f"there is no log of {values.min():g}; say robust"
     if treatment == "onehot" and len(texts) > MOST_LEVELS:
         return f"{len(texts):,} different values, at most {MOST_LEVELS} become columns; say drop"
-    unknown = next((text for text in texts if treatment == "ordinal" and text not in levels), None)
-    return None if unknown is None else f"{unknown!r} stands in the column but not in {'<'.join(levels)}; add it"
+    known = {level.casefold() for level in order}
+    unknown = next((text for text in texts if treatment == "ordinal" and text.casefold() not in known), None)
+    return None if unknown is None else f"{unknown!r} stands in the column but not in {'<'.join(order)}; add it"
 
 
 def values(table: CustomerTable, plan: Plan) -> pd.DataFrame:
@@ -142,7 +186,10 @@ def values(table: CustomerTable, plan: Plan) -> pd.DataFrame:
         if each.kind == "number":
             columns[each.column] = table.numbers(each.column)[0]
         else:
-            columns[each.column] = table.frame[each.column].str.strip().mask(table.missing(each.column), GAP)
+            texts = levels(table, each.column)
+            if each.levels:
+                texts = texts.str.casefold().map({level.casefold(): level for level in each.levels})
+            columns[each.column] = texts.reindex(table.frame.index, fill_value=GAP)
     return pd.DataFrame(columns)
 
 
@@ -162,6 +209,8 @@ def _steps(each: Treatment) -> Any:
         "standard": StandardScaler,
         "minmax": MinMaxScaler,
         "log": lambda: make_pipeline(FunctionTransformer(np.log1p), StandardScaler()),
+        # Linear within the middle half and logarithmic far out, on both sides of the median.
+        "robust": lambda: make_pipeline(RobustScaler(), FunctionTransformer(np.arcsinh), StandardScaler()),
     }
     return make_pipeline(SimpleImputer(strategy="median"), scale[each.treatment]())
 

@@ -1,29 +1,36 @@
 """`offline segment`: a table of customers is preprocessed, clustered, and everybody gets a cluster."""
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from offline.errors import OfflineError
 from offline.segments import preprocess
 from offline.segments.clusters import Clusters, Floats, around_means, nearest
 from offline.segments.dbscan import dbscan
-from offline.segments.kmeans import choose_k
+from offline.segments.kmeans import choose_k, floor, outliers
 from offline.segments.preprocess import Plan
 from offline.segments.table import CustomerTable
 from offline.segments.treatments import Asked
 
 ADDED = ("cluster", "distance", "silhouette")  # columns that the result has beside the table's
+NAMED = 10  # outliers
 Progress = Callable[[str], object]
 
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """plan: how each column was treated; values: a row a customer, the used columns in their own units; found: who is
-    in which cluster; told: how the clusters came about, in lines."""
+    """customers: who was segmented; copies: rows that stood there again, letter for letter, and left; plan: how each
+    column was treated; values: a row a customer, the used columns in their own units; found: who is in which cluster;
+    told: how the clusters came about, in lines."""
 
+    customers: CustomerTable
+    copies: int
     plan: Plan
     values: pd.DataFrame
     found: Clusters
@@ -44,30 +51,59 @@ def run(
     min_samples: int | None = None,
     seed: int = 0,
     progress: Progress = len,
+    keyed: bool = True,
 ) -> Segmentation:
-    """Segments everybody in the table.
+    """Segments everybody in the table, each once: of rows equal in all columns, the id among them, the first is kept.
 
     treat: treatments of columns, `treatments.asked`. clusters (at least 2): of kmeans; eps (above 0) and min_samples
-    (at least 2): of dbscan; None: chosen by the rule there. Raises OfflineError where a column of the result is there
-    already, a treatment does not fit, or customers are too few or too much alike.
+    (at least 2): of dbscan; None: chosen by the rule there. keyed: may columns be keys? Raises OfflineError where a
+    column of the result is there already, a treatment does not fit, or customers are too few or too much alike.
     """
     taken = [name for name in ADDED if name in customers.frame]
     if taken:
         raise OfflineError(f"{customers.where}: a column {taken[0]!r} is there already; remove or rename it")
     progress("preprocessing")
-    plan = preprocess.plan(customers, treat)
+    customers, copies = once(customers)
+    plan = preprocess.plan(customers, treat, keyed)
     features = preprocess.features(customers, plan)
     if method == "kmeans":
-        found, told = _kmeans(features, clusters, seed, progress)
+        found, told = _kmeans(customers, features, clusters, seed, progress)
     else:
         found, told = _dbscan(features, eps, min_samples, seed, progress)
-    return Segmentation(plan, preprocess.values(customers, plan), found, told)
+    return Segmentation(customers, copies, plan, preprocess.values(customers, plan), found, told)
 
 
-def _kmeans(features: Floats, clusters: int | None, seed: int, progress: Progress) -> tuple[Clusters, str]:
-    choice = choose_k(features, seed, clusters, progress)
+def once(customers: CustomerTable) -> tuple[CustomerTable, int]:
+    """(the table without exact copies of rows, how many those were). Without an id equal rows may be two customers."""
+    if customers.id is None:
+        return customers, 0
+    frame = customers.frame.drop_duplicates()
+    return replace(customers, frame=frame), len(customers.frame) - len(frame)
+
+
+def _kmeans(
+    customers: CustomerTable, features: Floats, clusters: int | None, seed: int, progress: Progress
+) -> tuple[Clusters, str]:
+    progress("outliers")
+    far = outliers(features, seed) if clusters is None else np.zeros(len(features), np.bool_)
+    choice = choose_k(features[~far], seed, clusters, progress)
     progress("silhouettes")
-    return nearest(features, choice.centres, seed), f"k-means ({features.shape[1]} features)\n{choice}"
+    told = f"k-means ({features.shape[1]} features)\n{choice}{_outside(customers, far)}"
+    return nearest(features, choice.centres, seed, far), told
+
+
+def _outside(customers: CustomerTable, far: NDArray[np.bool_]) -> str:
+    """Who is in no cluster, by name."""
+    if not far.any():
+        return ""
+    rows = customers.frame[far]
+    names = [f"row {at + 1}" for at in rows.index] if customers.id is None else rows[customers.id].tolist()
+    least = math.ceil(round(floor(len(far)) * len(far), 6))
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return (
+        f"\noutliers: {len(names):,}, who with every k would be in a cluster of fewer than {least:,}:"
+        f" {', '.join(names[:NAMED])}{more}"
+    )
 
 
 def _dbscan(

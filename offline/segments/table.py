@@ -28,7 +28,7 @@ from offline.history.values import Bools, matches
 from offline.history.words import MISSING, TOTAL, nothing
 from offline.writing import replacing
 
-ID = re.compile(r"id|(customer|cust|client|user|member|household|person|account)[ _-]*(id|no|number|key)", re.I)
+ID = re.compile(r"id|(customer|cust|client|user|member|household|person|account)[ _-]*(id|no|nr|num|number|key)", re.I)
 # Squares of larger numbers overflow in sums.
 LARGEST = 1e100
 MOSTLY = 0.9  # of the cells of a number column that hold something are numbers
@@ -36,6 +36,15 @@ MOSTLY = 0.9  # of the cells of a number column that hold something are numbers
 
 class TableError(OfflineError):
     """A table of customers that cannot be read; its text is one line for the user."""
+
+
+class Repeated(TableError):
+    """A table whose rows are not each a customer of their own: perhaps one of events. table: it, without an id; key:
+    the column that should have named them."""
+
+    def __init__(self, line: str, table: "CustomerTable", key: str) -> None:
+        super().__init__(line)
+        self.table, self.key = table, key
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +217,7 @@ def _key(table: CustomerTable, named: str | None) -> str | None:
     keys = [named] if named is not None else [name for name in header if ID.fullmatch(name.strip())]
     wrong = [_no_key(table, key) for key in keys]
     if wrong and all(wrong):
-        raise TableError(f"{table.where}: {wrong[0]}")
+        raise Repeated(f"{table.where}: {wrong[0]}", table, keys[0])
     return keys[wrong.index(None)] if keys else None
 
 
@@ -216,7 +225,8 @@ def _no_key(table: CustomerTable, key: str) -> str | None:
     """Why a column does not name each customer once."""
     if (empty := table.missing(key)).any():
         return f"the id column {key!r} holds nothing in row {_row(empty)}; name another column with --id"
-    if (again := table.frame[key].duplicated()).any():
+    rows = table.frame.drop_duplicates()  # copies of a whole row leave later, counted
+    if (again := rows[key].duplicated().reindex(table.frame.index, fill_value=False)).any():
         return (
             f"{table.frame[key][again].iloc[0]!r} comes again in row {_row(again)} of the id column {key!r}, and a row "
             f"must be a customer; name another column with --id, or give a history of events as --history"

@@ -2,7 +2,7 @@
 
 from offline.errors import OfflineError, nearest
 
-NUMERIC, CATEGORICAL = ("standard", "minmax", "log"), ("onehot", "ordinal")
+NUMERIC, CATEGORICAL = ("standard", "minmax", "log", "robust"), ("onehot", "ordinal")
 TREATMENTS = (*NUMERIC, *CATEGORICAL, "drop")
 Asked = dict[str, tuple[str, tuple[str, ...]]]  # column -> (treatment, levels)
 
