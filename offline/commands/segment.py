@@ -77,7 +77,7 @@ def _given(table: Path | None, id_column: str | None, history: dict[str, Any]) -
         raise OfflineError("give either a table of customers or --history; see python -m offline segment --help")
     if table is not None:
         readable(table)
-        return sourced(**history)
+        return sourced((), "", "UTC", None, **{name: history[name] for name in OF_TABLES})
     if id_column is not None:
         raise OfflineError("--id names a column of a table; for a history say --columns customer_id=...")
     given = sourced(**history)
