@@ -97,7 +97,7 @@ def test_an_encoding_is_found_in_the_last_byte_and_a_damaged_file_is_not_guessed
 def test_a_delimiter_that_is_told_wins(file: Path) -> None:
     text = "customer_id:occurred_at:amount:a,b,c,d,e\nx:2024-01-01:5:1,2,3,4,5\n"
     assert load(file, text, delimiter=":").counts.kept == 1
-    with pytest.raises(HistoryError, match="no columns 'customer_id'"):
+    with pytest.raises(HistoryError, match="no column 'customer_id'"):
         load(file, text)
 
 

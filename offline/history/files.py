@@ -172,18 +172,16 @@ def _no_money(file: File) -> list[str]:
 
 
 def _no_column(file: File, lacking: Mapping[str, str], why: str = "") -> HistoryError:
-    """lacking: our name -> the one that is not there."""
+    """lacking: our name -> the one that is not there; why: of the last."""
     if len(file.header) == 1 and (found := re.search("[,;\t|]", file.header[0])):
         return HistoryError(f"{file.path}: columns look separated by {found[0]!r}; say so with --delimiter")
-    if not file.sure:
-        why += f"; the header seems to be line {file.line}"
-    if len(lacking) == 1:
-        ((ours, theirs),) = lacking.items()
-        near, name = nearest(theirs, file.header), f"name it with --columns {ours}=..."
-        return HistoryError(f"{file.path}: no column {theirs!r}{why}; {near}; {name}")
-    near = ", ".join(f"{theirs!r} (nearest: {closest(theirs, file.header)!r})" for theirs in lacking.values())
-    name = "name them with --columns " + ",".join(f"{ours}=..." for ours in lacking)
-    return HistoryError(f"{file.path}: no columns {near}{why}; there are {', '.join(map(repr, file.header))}; {name}")
+    (first, *others), names = lacking.values(), ",".join(f"{ours}=..." for ours in lacking)
+    nor = ", ".join(f"{theirs!r} (nearest is {closest(theirs, file.header)!r})" for theirs in others)
+    also = f"; nor {nor}{why}" if others else ""
+    here = "" if file.sure else f"; the header seems to be line {file.line}"
+    name = f"name {'them' if others else 'it'} with --columns {names}"
+    why = "" if others else why
+    return HistoryError(f"{file.path}: no column {first!r}{why}{here}; {nearest(first, file.header)}{also}; {name}")
 
 
 @contextlib.contextmanager

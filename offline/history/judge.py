@@ -29,6 +29,8 @@ from offline.history.words import TOTAL
 
 ROWS = SCHEMA.append(pa.field("content", pa.uint64())).append(pa.field("place", pa.int64()))
 NOISE = ("blank", "headers", "totals")
+MANY = 100  # rows that are looked at for an example
+LOOKED_AT = {"other_types": ("event_type",), "bad_times": ("occurred_at",), "bad_numbers": NUMBERS}
 FILE = 1 << 40  # rows that a file may have: a row's `place` is its file's number times this, plus its own from 1
 
 
@@ -110,7 +112,7 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
         stamped,
         filled,
         Counter({name: changed for name, (_, changed) in found.items() if changed}),
-        _examples(file, raw, what, names),
+        _examples(raw, columns, what, names),
     )
 
 
@@ -145,19 +147,29 @@ def _money(
     return money
 
 
-def _examples(file: File, raw: Mapping[str, pa.Array], what: NDArray[np.int64], names: Sequence[str]) -> dict[str, str]:
-    """The first time and event type that were not read; of a number, which may be somebody's, the form alone."""
+def _examples(
+    raw: Mapping[str, pa.Array], plain: Mapping[str, pa.Array], what: NDArray[np.int64], names: Sequence[str]
+) -> dict[str, str]:
+    """The first event type, time and number that were not read; of a number, which may be a name, its form alone."""
     found = {}
-    looked = {"other_types": ("event_type",), "bad_times": ("occurred_at",), "bad_numbers": NUMBERS}
-    for reason, columns in looked.items():
-        rows = np.flatnonzero(what == names.index(reason))
-        if not len(rows):
-            continue
-        texts = [text for ours in columns if ours in file.at and (text := raw[ours][int(rows[0])].as_py())]
-        if texts and reason == "bad_numbers":
-            texts = [re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "9", text)) for text in texts]
-        found[reason] = " and ".join(repr(text[:40]) for text in texts) or "''"
+    for reason, columns in LOOKED_AT.items():
+        rows = np.flatnonzero(what == names.index(reason))[:MANY].tolist()
+        at = ((ours, row) for row in rows for ours in columns if raw[ours][row].as_py())
+        if reason == "bad_numbers":
+            at = ((ours, row) for ours, row in at if not money(plain[ours].slice(row, 1))[1][0])
+        if first := next(at, None):
+            text = raw[first[0]][first[1]].as_py()
+            found[reason] = repr((_form(text) if reason == "bad_numbers" else text)[:40])
     return found
+
+
+def _form(text: str) -> str:
+    """What a text looks like.
+
+    >>> _form("Zoë, 12.5")
+    'aaa, 99.9'
+    """
+    return re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "9", text))
 
 
 def _missing(file: File, plan: Plan, columns: dict[str, pa.Array]) -> tuple[list[Bools], Counter[str]]:
