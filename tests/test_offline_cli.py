@@ -255,8 +255,8 @@ def test_all_rows_bad(tmp_path: Path) -> None:
 def test_missing_column_and_the_nearest_name(tmp_path: Path) -> None:
     file = store(tmp_path / "names.csv", ["Customer ID,date,Total", "a,2024-01-01,5"])
     line = refused(tmp_path, "--history", file)
-    assert "no columns 'customer_id', 'occurred_at', 'amount'" in line
-    assert "there are 'Customer ID', 'date', 'Total'" in line
+    assert "no column 'customer_id'; nearest is 'Customer ID' of" in line
+    assert "--columns customer_id=" in line
     assert "--columns customer_id=" in line
     line = refused(tmp_path, "--history", file, "--columns", "customer_id=Customer ID,occurred_at=Date,amount=Totals")
     assert "no column 'Date'; nearest is 'date'" in line

@@ -24,7 +24,7 @@ from offline.history.files import SCHEMA, File
 from offline.history.formats import Formats
 from offline.history.policy import IDS, NUMBERS, OURS, Policy
 from offline.history.times import times
-from offline.history.values import Bools, Ints, matches
+from offline.history.values import Bools, Ints, matches, money
 from offline.history.words import TOTAL
 
 ROWS = SCHEMA.append(pa.field("content", pa.uint64())).append(pa.field("place", pa.int64()))
