@@ -298,6 +298,7 @@ def test_rows_of_another_length_are_counted_with_the_first_line(file: Path) -> N
 
 
 OPEN = [
+    ['c2,2024-01-02,20,"12 inch', 'c3,2024-01-03,30,5 inch"', "c4,2024-01-04,40,d"],
     ['c2,2024-01-02,20,"12 inch', "c3,2024-01-03,30,b", "c4,2024-01-04,40,d"],
     ['c2,2024-01-02,20,"12 inch', "c3,2024-01-03,30,b", 'c4,2024-01-04,40,"5 inch"'],
     ['c2,2024-01-02,20,"12 inch', "c3,2024-01-03,30,b", 'c4,2024-01-04,40,5 inch"', "c5,2024-01-01,50,e"],
@@ -347,6 +348,14 @@ def test_a_cell_of_three_megabytes(file: Path) -> None:
     )
     assert read.counts.kept == 60_002
     assert read.frame["customer_id"].iloc[[0, -2, -1]].tolist() == ["c0", "big", "last"]
+
+
+def test_no_row_comes_twice_where_a_long_cell_stands_far_below(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csvs, "BLOCK", 1 << 12)
+    rows = [f"c{n},2024-01-01,10,x" for n in range(5_000)]
+    read = load(file, *rows, "c,2024-01-02,5,x,y", f'big,2024-01-02,5,"{"x" * 20_000}"', *rows, head=f"{HEAD},note")
+    assert (read.counts.kept, read.counts.uneven) == (10_001, 1)
+    assert read.frame["customer_id"].iloc[:5_000].tolist() == [f"c{n}" for n in range(5_000)]
 
 
 # ---- containers and encodings ----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from offline.commands.common import bar, cleaning, one_line, scratch, sourced
 @cleaning
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Parquet file to write.")
 def clean(out: Path, **options: Any) -> None:
-    """Clean the CSV or Parquet FILES into one history; `fit` and the other jobs take --out as their --history.
+    """Clean the CSV, Excel or Parquet FILES into one history; `fit` and the other jobs take --out as their --history.
 
     \b
     Example:

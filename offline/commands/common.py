@@ -256,7 +256,7 @@ def source(command: Command, required: bool = True, horizon: bool = True, cut: b
     """
     files = click.option(
         "--history", "files", multiple=True, required=required, type=click.Path(path_type=Path),
-        help="CSV or Parquet file of events; may be given several times.",
+        help="CSV, Excel or Parquet file of events; may be given several times.",
     )  # fmt: skip
     days = click.option(
         "--horizon", default=HORIZON, show_default=True, type=click.IntRange(1, 255), help="Days that a demand spans."

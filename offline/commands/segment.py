@@ -44,7 +44,7 @@ def segment(
     method: Literal["kmeans", "dbscan"],
     clusters: int | None, eps: float | None, min_samples: int | None, seed: int, **history: Any,
 ) -> None:  # fmt: skip
-    """Segment the customers of TABLE (CSV or Parquet, a row each), or of a history of their events.
+    """Segment the customers of TABLE (CSV, Excel or Parquet, a row each), or of a history of their events.
 
     \b
     Examples:

@@ -6,6 +6,7 @@ The first sheet that names what is asked for is read; where several do, a person
 
 import contextlib
 import itertools
+import warnings
 from collections.abc import Collection, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -28,14 +29,17 @@ def _workbook(path: Path) -> Iterator[Any]:
         raise HistoryError(
             f"{path}: an Excel file, for which openpyxl is not installed; pip install '.[excel]', or save it as CSV"
         ) from None
-    try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except (KeyError, ValueError, TypeError, OSError, EOFError) as error:
-        raise HistoryError(f"{path}: an Excel file that cannot be read ({error}): save it anew, or as CSV") from None
-    try:
-        yield book
-    finally:
-        book.close()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="openpyxl")  # of styles and extensions, which are no cells
+        try:
+            book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        except (KeyError, ValueError, TypeError, OSError, EOFError) as error:
+            what = f"an Excel file that cannot be read ({error}): save it anew, or as CSV"
+            raise HistoryError(f"{path}: {what}") from None
+        try:
+            yield book
+        finally:
+            book.close()
 
 
 def head(path: Path, asked: Collection[str]) -> tuple[str, list[str], int, int, frozenset[int], str]:
