@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from models import artefact, handover, rows, scores
+from offline.__main__ import main as offline
+from offline.history import policy
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -103,3 +105,14 @@ def test_every_form_has_the_number_that_the_code_gives_it() -> None:
     assert "`FORM` in `models/scores.py`, one more" in forms, (
         "every field moves it: its number stands in the code alone"
     )
+
+
+def test_the_columns_of_a_history_are_those_that_jobs_show() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| (.+) \| (.+) \| `(.+)` \|$", section("docs/cleaning.md", "The columns"), re.MULTILINE
+    )
+    assert rows == [tuple(column) for column in policy.NAMED]
+    assert {column.name for column in policy.NAMED} == set(policy.OURS)
+    for command in offline.commands.values():
+        named = "--columns" in [option for each in command.params for option in each.opts]
+        assert named == ("event_type  word" in (command.help or ""))

@@ -21,7 +21,7 @@ import click
 from models.handover import HORIZON
 from offline import writing
 from offline.errors import OfflineError
-from offline.history.policy import ACTIONS, METHODS, Policy, known
+from offline.history.policy import ACTIONS, METHODS, NAMED, Policy, known
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -220,7 +220,12 @@ def _add(command: Command, *options: Callable[[Command], Command]) -> Command:
 
 
 def cleaning(command: Command, until: str = "none, all is kept") -> Command:
-    """Adds the options that say how files are read and cleaned; until: the cut-off by default, in words."""
+    """Adds the options that say how files are read and cleaned, and to the help which columns there may be; until: the
+    cut-off by default, in words."""
+    rows = "".join(f"\n      {n.name:<12}{n.type:<8}{n.needed:<24}{n.example}" for n in NAMED)
+    command.__doc__ = (
+        f"{command.__doc__}\n\n    \b\n    Columns (--columns ours=theirs), needed?, for example:{rows}\n    "
+    )
     return _add(
         command,
         click.option("--columns", default="", help="Column names that differ: ours=theirs,..."),

@@ -8,12 +8,35 @@ import re
 import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from models.handover import CLEANED
 from offline.errors import HistoryError, nearest
 
 NUMBERS = ("amount", "quantity", "unit_price")
 OURS = (*(column.ours or column.name for column in CLEANED.columns), "unit_price")
+
+
+class Named(NamedTuple):
+    """A column as its owner names it: by ours, or told with --columns. needed: what happens without it."""
+
+    name: str
+    type: str
+    needed: str
+    example: str
+
+
+NAMED = (
+    Named("customer_id", "text", "yes", "C-17"),
+    Named("occurred_at", "time", "yes", "2026-03-01 12:00"),
+    Named("amount", "number", "yes, or the next two", "19.80"),
+    Named("quantity", "number", "no: one unit", "2"),
+    Named("unit_price", "number", "no", "9.90"),
+    Named("event_type", "word", "no: a purchase", "purchase, return, view, cart"),
+    Named("order_id", "text", "no: a line is an order", "O-5"),
+    Named("product_id", "text", "no", "sku-9"),
+    Named("event_id", "text", "no: made up", "E-1"),
+)
 IDS = tuple(column.name for column in CLEANED.columns if column.id)
 KEYS = ("order_id", "product_id", "event_id", "customer_id", "occurred_at", "amount")
 STATISTICS = ("mean", "median", "mode")

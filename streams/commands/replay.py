@@ -59,5 +59,6 @@ def _read(file: Path, options: dict[str, Any]) -> "pd.DataFrame":
             read = given.read(steps, whole=True)
     except OfflineError as error:
         cannot(error)
-    click.echo(read.counts.table(), err=True)
+    for line in (read.counts.table(), *click.get_current_context().meta.get(common.AT_END, ())):
+        click.echo(line, err=True)
     return read.frame
