@@ -62,7 +62,7 @@ def rules(
     """
     with one_line(out):
         given = sourced(**options)
-        given = replace(given, columns=NEEDED | given.columns)
+        given = replace(given, columns=NEEDED | given.columns, policy=replace(given.policy, needs=frozenset()))
         if not separator:
             raise OfflineError("--separator: is empty; say for example ' + '")
         if out == offers:

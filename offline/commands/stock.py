@@ -41,7 +41,8 @@ def stock(out: Path, weeks: int, most: int, held: Path | None, **options: Any) -
     """
     with one_line(out):
         given = sourced(**options)
-        given = replace(given, columns=NEEDED | given.columns)
+        policy = replace(given.policy, needs=frozenset({"occurred_at"}))
+        given = replace(given, columns=NEEDED | given.columns, policy=policy)
         writing.writable(out)
         given.check()
         units = available(held) if held else None

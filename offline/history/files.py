@@ -72,9 +72,10 @@ def look(paths: Sequence[Path], columns: Mapping[str, str], policy: Policy) -> l
     told = (*columns, *policy.missing, *policy.key)
     nowhere = [ours for ours in told if not any(ours in file.at for file in files)]
     for file in files:
-        needed = [ours for ours in ("customer_id", "occurred_at") if ours not in file.at]
+        needed = [ours for ours in ("customer_id", "occurred_at") if ours in policy.needs and ours not in file.at]
         # a file with event types may hold views and carts only
-        money = [ours for ours in _no_money(file) if "event_type" not in file.at and ours not in nowhere]
+        lacks = _no_money(file) if "amount" in policy.needs and "event_type" not in file.at else []
+        money = [ours for ours in lacks if ours not in nowhere]
         if lacking := [*dict.fromkeys((*nowhere, *needed, *money))]:
             raise _no_column(file, {ours: columns.get(ours, ours) for ours in lacking}, WHY if money else "")
     return files
@@ -156,6 +157,11 @@ def _typed(schema: pa.Schema) -> frozenset[int]:
 
 
 WHY = " (amount, or quantity and unit_price, is needed)"
+
+
+def worthless(file: File) -> bool:
+    """Has it no column that says what a purchase is worth?"""
+    return bool(_no_money(file))
 
 
 def need_money(file: File) -> None:

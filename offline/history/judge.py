@@ -53,7 +53,7 @@ class Rows(NamedTuple):
 
     what: rows by the reason for which they leave, "" where they are usable; money: |amounts| of these, as far as they
     can be read. timed: is any time not a midnight? stamped: more than dates? filled, stripped: rows changed by column.
-    examples: of what was not read, by reason.
+    guests: usable rows without a customer. examples: of what was not read, by reason.
     """
 
     usable: pa.Table
@@ -63,6 +63,7 @@ class Rows(NamedTuple):
     stamped: bool
     filled: Counter[str]
     stripped: Counter[str]
+    guests: int
     examples: dict[str, str]
 
 
@@ -90,8 +91,13 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
     found = {name: ids.present(columns[name]) for name in IDS}
     occurred_at, time_of_day = times(columns["occurred_at"], plan.timezone, written.dayfirst, written.serial)
     kind, amount, quantity, sound = amounts(columns, "amount" in file.at, _kinds(columns["event_type"]))
-    named = pc.binary_length(found["customer_id"][0]).fill_null(ID_BYTES + 1).to_numpy() <= ID_BYTES
+    nobody = ID_BYTES + 1 if "customer_id" in plan.policy.needs else 0
+    named = pc.binary_length(found["customer_id"][0]).fill_null(nobody).to_numpy() <= ID_BYTES
     noise = _noise(file, block, occurred_at)
+    if "occurred_at" not in file.at:  # of a job that asks for no times, and all at once is as good as any
+        occurred_at = np.zeros(n, np.int64)
+    if "amount" not in plan.policy.needs and files.worthless(file):
+        sound |= True
     times_off = [occurred_at < 0, occurred_at > plan.now + DAY, occurred_at < plan.since, occurred_at >= plan.until]
     why = [*noise, ~named, kind < 0, *missing, *times_off, ~sound]
     what = np.select(why, range(1, len(why) + 1), 0)
@@ -112,6 +118,7 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
         stamped,
         filled,
         Counter({name: changed for name, (_, changed) in found.items() if changed}),
+        usable["customer_id"].null_count,
         _examples(raw, columns, what, names),
     )
 

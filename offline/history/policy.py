@@ -39,6 +39,7 @@ NAMED = (
 )
 IDS = tuple(column.name for column in CLEANED.columns if column.id)
 KEYS = ("order_id", "product_id", "event_id", "customer_id", "occurred_at", "amount")
+NEEDS = frozenset({"customer_id", "occurred_at", "amount"})  # of an event; some jobs need less
 STATISTICS = ("mean", "median", "mode")
 CONSTANT = "constant:"
 METHODS = ("iqr", "zscore", "isolation-forest")
@@ -53,7 +54,8 @@ class Policy:
     missing: by column "drop", "mean", "median", "mode" or "constant:VALUE". key: columns; of rows that are equal in all
     of them the first is kept. cancelled: do sales that were returned whole leave, with their return? outliers: one of
     `METHODS`; action: one of `ACTIONS`. allow_loss: go on though over half of the rows or of the money cannot be read?
-    Raises HistoryError.
+    needs: the columns of NEEDS that the job needs; of the others a file may have none, and a row no customer. Raises
+    HistoryError.
     """
 
     encoding: str | None = None
@@ -66,6 +68,7 @@ class Policy:
     outliers: str | None = None
     action: str = "flag"
     allow_loss: bool = False
+    needs: frozenset[str] = NEEDS
 
     def __post_init__(self) -> None:
         if self.encoding is not None:

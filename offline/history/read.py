@@ -187,7 +187,7 @@ def _file(
     file: File, written: Formats, plan: Plan, usable: Spill, days: far.Days, progress: Callable[[int], object]
 ) -> _Met:
     """Reads a file; `usable` gets the usable events, `days` when they were. What is after now is no last event."""
-    before, timed, stamped, last, there = 0, False, False, -1, Counter[str]()
+    before, guests, timed, stamped, last, there = 0, 0, False, False, -1, Counter[str]()
     what, money, filled, stripped = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     examples: dict[str, str] = {}
     whole, uneven = set(IDS) & file.at.keys(), Uneven()
@@ -197,6 +197,7 @@ def _file(
         whole = {name for name in whole if steps.floats(ids.present(block[file.at[name]])[0])}
         there.update({name: len(found.usable) - found.usable[name].null_count for name in whole})
         before, examples = before + len(block[0]), found.examples | examples
+        guests += found.guests
         for counter, name in ((what, "what"), (money, "money"), (filled, "filled"), (stripped, "stripped")):
             counter.update(getattr(found, name))
         timed, stamped = timed or found.timed, stamped or found.stamped
@@ -210,6 +211,7 @@ def _file(
         notes.append(Line("rows", "", f"told: {file.path.name}: {examples['uneven']}", uneven.others))
     what.update({"uneven": uneven.others, "blank": uneven.blank, "totals": uneven.totals})
     notes += [Line("missing", column, f"changed: filled with {plan.fills[column]}", n) for column, n in filled.items()]
+    notes += [Line("missing", "customer_id", "told: sales without a customer stay", guests)] * (guests > 0)
     notes += [Line("ids", column, "changed: blanks around them left", n) for column, n in stripped.items()]
     changed = "changed: 17850.0 to 17850 and the like"
     notes += [Line("ids", name, changed, there[name]) for name in sorted(whole) if there[name]]

@@ -138,14 +138,16 @@ def cancelled(frame: pd.DataFrame) -> Bools:
     """Which rows are a sale that a later return takes back whole, or that return; one to one, the nearest sale first.
 
     frame: a history's columns, in its order, and named (is there a product or an order?). Equal must be customer,
-    product, quantity and amount; where no product is named, the order instead.
+    product, quantity and amount; where no product is named, the order instead. Whoever is not known is known by the
+    order.
     """
     returned = (frame["kind"] == RETURN).to_numpy()
     gone = np.zeros(len(frame), np.bool_)
     if not returned.any():
         return gone
     traded = frame["kind"].isin(TRADED) & frame["named"]
-    rows = frame[traded & frame["customer_id"].isin(frame["customer_id"][returned])]
+    who = frame["customer_id"].fillna("\0" + frame["order_id"])  # no id begins so
+    rows = frame.assign(customer_id=who)[traded & who.isin(who[returned])]
     order = rows["order_id"].where(rows["product_id"].isna(), "")
     same = [rows["customer_id"], rows["product_id"].fillna(""), order, rows["quantity"].abs(), rows["amount"].abs()]
     groups = rows.groupby(same, sort=False).ngroup()

@@ -58,12 +58,15 @@ class Baskets:
 def baskets(history: pd.DataFrame) -> Baskets:
     """The orders of a history frame (`offline.history`) as sets of products.
 
-    An order is a customer's lines with one order_id. A product is in it when it was purchased there and not given back:
-    with returns that name the same order, while the amounts of both leave more than 0. Lines without a product are
-    passed over. Raises RulesError where nothing is left.
+    An order is a customer's lines with one order_id; of guests the order_id alone. A product is in it when it was
+    purchased there and not given back: with returns that name the same order, while the amounts of both (where nothing
+    has an amount, the quantities) leave more than 0. Lines without a product are passed over. Raises RulesError where
+    nothing is left.
     """
     bought = history["kind"].isin(TRADED) & history["product_id"].notna()
-    lines = history.loc[bought, ["customer_id", "order_id", "product_id", "amount"]]
+    worth = history["amount"] if history["amount"].any() else history["quantity"]
+    lines = history.assign(amount=worth, customer_id=history["customer_id"].fillna(""))
+    lines = lines.loc[bought, ["customer_id", "order_id", "product_id", "amount"]]
     by = lines.assign(returned=history["kind"] == RETURN).groupby(["customer_id", "order_id", "product_id"], sort=False)
     pairs = by.agg(returned=("returned", "any"), amount=("amount", "sum"))
     kept = pairs.index[~pairs["returned"] | (pairs["amount"] > 0)].to_frame(index=False)
