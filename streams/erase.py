@@ -71,10 +71,11 @@ async def erase(
 ) -> dict[str, Any]:
     """Erases the customer; the receipt. `told` of the tombstone as soon as it stands.
 
-    Raises Refusal, before anything is sent where a history cannot be read.
+    Raises Refusal, before anything is sent where a history cannot be read or a right is missing.
     """
     # 1. What can be refused, and what is held now: it is gone once the tombstone is passed.
     elsewhere = [place for path in asked.histories for place in _history(path, customer.id)]
+    await asyncio.to_thread(kafka.check_topics, settings, _rights(settings, asked))
     held = await _held(customer)
     # 2. From here on the customer is erased, whatever becomes of this process.
     if asked.again:
@@ -112,6 +113,15 @@ async def listed(store: Store, deployment: Deployment) -> list[tuple[int, int, s
         for hashed, (offset, at) in (await store.erased(p)).items():
             found.append((p, offset, None if at is None else rejected.moment(at), hashed))
     return sorted(found)
+
+
+def _rights(settings: Settings, asked: Asked) -> dict[str, list[str]]:
+    """What it does to the topics: operations by topic."""
+    events = {"Read": asked.log or asked.again, "Write": not asked.again}
+    return {
+        settings.events_topic: [operation for operation, does in events.items() if does],
+        settings.rejected_topic: ["Read", "DescribeConfigs"],
+    }
 
 
 # ---- the tombstone ---------------------------------------------------------------------------------------------------

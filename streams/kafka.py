@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from streams.rejects import OVERHEAD, SMALLEST, Outgoing
 from streams.settings import Settings
 
 WAIT = 15.0  # seconds
+ASKED: dict[str, Any] = {"include_authorized_operations": True, "request_timeout": WAIT}
 PARTITIONERS = {"murmur2": "murmur2_random", "crc32": "consistent_random"}  # as librdkafka calls them
 # Retention goes by record timestamp: with a finite one, a topic of old events is emptied soon after the broker starts.
 SETTLING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
@@ -25,13 +27,15 @@ LARGEST = 4 << 20  # bytes of a record in the topic of rejects: of the events to
 DAY = 86_400_000  # ms
 REJECTED = CONFIG | {"max.message.bytes": str(LARGEST), "segment.ms": str(DAY)}  # records go a segment at a time
 TRANSACTION = 10_000  # ms after which Kafka aborts one whose process died: until then what stands behind it waits
-DENIED = (
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.GROUP_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-)
-RIGHTS = "grant it: docs/operations.md, Who may do what"
+DENIED = {  # codes, and of what kind that is on which a right is missing
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "topic",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "group",
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "transactional id",
+}
+OPERATIONS = {each.name.title().replace("_", ""): each for each in AclOperation}  # as Kafka's own tools write them
+MUTED = logging.getLogger("librdkafka")  # its fatal errors come as exceptions too, and their line is ours to write
+MUTED.addHandler(logging.NullHandler())
+MUTED.propagate = False
 FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)
 # What passes by itself, and is tried again. Whatever else Kafka says ends the worker or command with one line.
 PASSING = frozenset(
@@ -138,7 +142,7 @@ def create(settings: Settings) -> list[str]:
             if error.args[0].code() in PASSING:
                 raise _away(settings, error.args[0].str()) from None
             if error.args[0].code() in DENIED:
-                raise said(error.args[0], name) from None
+                raise said(error.args[0], name, "Create") from None
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise KafkaProblem(f"{settings.kafka}: cannot create {name}: {error.args[0].str()}") from None
     return created
@@ -147,12 +151,11 @@ def create(settings: Settings) -> list[str]:
 def describe(settings: Settings) -> Topic:
     """The events topic; KafkaProblem if it or Kafka is not there."""
     name, admin = settings.events_topic, AdminClient(_config(settings))
-    with _asked(settings, name):
+    with _asked(settings, name, "Describe"):
         found = admin.describe_topics(TopicCollection([name]), request_timeout=WAIT)[name].result(WAIT + 1)
-        config = _settings_of(admin, name)
         with _reader(settings) as consumer:
             bounds = [_bounds(consumer, TopicPartition(name, p)) for p in range(len(found.partitions))]
-    return Topic(name, str(found.topic_id), bounds, config)
+    return Topic(name, str(found.topic_id), bounds, config(settings, name, admin))
 
 
 @contextlib.contextmanager
@@ -166,8 +169,8 @@ def _reader(settings: Settings, **more: str | bool) -> Iterator[Consumer]:
 
 
 @contextlib.contextmanager
-def _asked(settings: Settings, topic: str) -> Iterator[None]:
-    """What Kafka answers in place of what it was asked is a KafkaProblem."""
+def _asked(settings: Settings, name: str, *operations: str) -> Iterator[None]:
+    """What Kafka answers in place of what it was asked is a KafkaProblem. operations: on `name`, that this takes."""
     try:
         yield
     except TimeoutError:
@@ -175,17 +178,17 @@ def _asked(settings: Settings, topic: str) -> Iterator[None]:
     except KafkaException as error:
         found = error.args[0]
         if found.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise KafkaProblem(f"{settings.kafka} has no topic {topic}: run `python -m streams init`") from None
+            raise KafkaProblem(f"{settings.kafka} has no topic {name}: run `python -m streams init`") from None
         if found.code() in PASSING:
             raise _away(settings, found.str()) from None
         if found.code() in DENIED:
-            raise said(found, topic) from None
+            raise denied(found.code(), name, *operations) from None
         raise KafkaProblem(f"CRM_KAFKA={settings.kafka}: {found.str()}") from None
 
 
 def bounds(settings: Settings, topic: str) -> list[tuple[int, int]]:
     """Of each partition of a topic (first offset held, the one after the last that is committed)."""
-    with _asked(settings, topic), _reader(settings) as consumer:
+    with _asked(settings, topic, "Describe"), _reader(settings) as consumer:
         found = consumer.list_topics(topic, WAIT).topics[topic]
         if found.error is not None:
             raise KafkaException(found.error)
@@ -205,36 +208,50 @@ def _bounds(consumer: Consumer, tp: TopicPartition) -> tuple[int, int]:
             time.sleep(0.1)
 
 
-def check_rights(settings: Settings) -> None:
+def check_worker(settings: Settings) -> None:
     """Raises KafkaProblem where a worker may not join its group, not read events, or not write ticks and rejects."""
-    admin = AdminClient(_config(settings))
-    more: dict[str, Any] = {"include_authorized_operations": True, "request_timeout": WAIT}
-    for name, wanted in ((settings.events_topic, ("READ", "WRITE")), (settings.rejected_topic, ("WRITE",))):
-        with _asked(settings, name):
-            topic = admin.describe_topics(TopicCollection([name]), **more)[name].result(WAIT + 1)
-        _require(name, wanted, topic.authorized_operations)
-    with _asked(settings, settings.group):
+    check_topics(settings, {settings.events_topic: ("Read", "Write"), settings.rejected_topic: ("Write",)})
+    group, wanted, admin = settings.group, "Read", AdminClient(_config(settings))
+    with _asked(settings, group, wanted):
         try:
-            group = admin.describe_consumer_groups([settings.group], **more)[settings.group].result(WAIT + 1)
+            found = admin.describe_consumer_groups([group], **ASKED)[group].result(WAIT + 1)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:  # so newer brokers, before anybody has joined
                 raise
         else:
-            _require(settings.group, ("READ",), group.authorized_operations)
+            _require(KafkaError.GROUP_AUTHORIZATION_FAILED, group, (wanted,), found.authorized_operations)
 
 
-def _require(name: str, wanted: Sequence[str], granted: Sequence[AclOperation] | None) -> None:
+def check_topics(settings: Settings, wanted: Mapping[str, Sequence[str]]) -> None:
+    """Raises KafkaProblem where a right is missing; wanted: operations by topic. For what cannot be undone."""
+    admin = AdminClient(_config(settings))
+    for name, operations in wanted.items():
+        with _asked(settings, name, *operations):
+            found = admin.describe_topics(TopicCollection([name]), **ASKED)[name].result(WAIT + 1)
+        _require(KafkaError.TOPIC_AUTHORIZATION_FAILED, name, operations, found.authorized_operations)
+
+
+def _require(code: int, name: str, wanted: Sequence[str], granted: Sequence[AclOperation] | None) -> None:
     """granted: None where the broker knows no rights."""
-    for operation in wanted:
-        if granted is not None and AclOperation[operation] not in granted:
-            raise KafkaProblem(f"this worker may not {operation} {name}: {RIGHTS}")
+    lacking = [each for each in wanted if granted is not None and OPERATIONS[each] not in granted]
+    if lacking:
+        raise denied(code, name, *lacking)
+
+
+def denied(code: int, name: str, *operations: str) -> KafkaProblem:
+    """What to grant, in the words of Kafka's own tools.
+
+    >>> print(denied(KafkaError.GROUP_AUTHORIZATION_FAILED, "crm-scorer", "Read"))
+    the user of CRM_KAFKA may not Read group crm-scorer: grant it: docs/operations.md, Who may do what
+    """
+    what = f"{' and '.join(operations)} {DENIED[code]} {name}"
+    return KafkaProblem(f"the user of CRM_KAFKA may not {what}: grant it: docs/operations.md, Who may do what")
 
 
 def room_of_rejects(settings: Settings) -> int:
     """Bytes that a record in the topic of rejects may have. Raises KafkaProblem where no reject could stand there."""
-    name, admin = settings.rejected_topic, AdminClient(_config(settings))
-    with _asked(settings, name):
-        room = int(_settings_of(admin, name)["max.message.bytes"])
+    name = settings.rejected_topic
+    room = int(config(settings, name)["max.message.bytes"])
     if room < SMALLEST:
         raise KafkaProblem(
             f"{name} takes records of {room:,} bytes only: set its max.message.bytes to {LARGEST}, at least {SMALLEST}"
@@ -242,10 +259,12 @@ def room_of_rejects(settings: Settings) -> int:
     return min(room, LARGEST)
 
 
-def config(settings: Settings, topic: str) -> dict[str, str]:
+def config(settings: Settings, topic: str, admin: AdminClient | None = None) -> dict[str, str]:
     """The topic's settings as they stand."""
-    with _asked(settings, topic):
-        return _settings_of(AdminClient(_config(settings)), topic)
+    asked, resource = admin or AdminClient(_config(settings)), ConfigResource(ResourceType.TOPIC, topic)
+    with _asked(settings, topic, "DescribeConfigs"):
+        found = asked.describe_configs([resource], request_timeout=WAIT)[resource].result(WAIT + 1)
+    return {name: entry.value for name, entry in found.items()}
 
 
 def kept_too_long(settings: Settings, found: Mapping[str, str]) -> str | None:
@@ -258,12 +277,6 @@ def kept_too_long(settings: Settings, found: Mapping[str, str]) -> str | None:
         f"{settings.rejected_topic} keeps records {how}, longer than CRM_REJECTED_DAYS={settings.rejected_days}: set"
         f" its retention.ms={wanted} and segment.ms={DAY}"
     )
-
-
-def _settings_of(admin: AdminClient, topic: str) -> dict[str, str]:
-    resource = ConfigResource(ResourceType.TOPIC, topic)
-    found = admin.describe_configs([resource], request_timeout=WAIT)[resource].result(WAIT + 1)
-    return {name: entry.value for name, entry in found.items()}
 
 
 class Sender:
@@ -296,14 +309,14 @@ class Sender:
             raise said(failed[0], records[0].topic)
 
 
-def said(error: KafkaError, topic: str) -> Exception:
+def said(error: KafkaError, topic: str, operation: str = "Write") -> Exception:
     """What librdkafka says of a record of `topic`, as something that passes or as what ends."""
     if error.code() in PASSING:
         return KafkaAway(f"Kafka: {error.str()}")
     if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
         return KafkaProblem(f"Kafka has no topic {topic} any more: run `python -m streams init`")
     if error.code() in DENIED:
-        return KafkaProblem(f"{topic}: {error.str().removeprefix('Broker: ').rstrip('.')}: {RIGHTS}")
+        return denied(error.code(), topic, operation)
     if error.code() in FENCED:
         return KafkaProblem("another process has begun the same meanwhile, and this one sent no more")
     return KafkaProblem(f"{topic}: Kafka says: {error.str()}")
@@ -317,13 +330,13 @@ def producer(settings: Settings, partitioner: str, more: Config | None = None) -
         "enable.idempotence": True,
         "queue.buffering.max.messages": 1_000_000,
     }
-    return Producer(_config(settings, own | (more or {})))
+    return Producer(_config(settings, own | (more or {})), logger=MUTED)
 
 
 def transactional(settings: Settings, partitioner: str, name: str) -> Producer:
     """A producer for `transaction`: from here on nobody else sends under this name, and what was left open is gone."""
     sender = producer(settings, partitioner, {"transactional.id": name, "transaction.timeout.ms": TRANSACTION})
-    with _asked(settings, name):
+    with _asked(settings, name, "Write"):
         sender.init_transactions(WAIT)
     return sender
 
@@ -405,4 +418,4 @@ def _reached(message: Message, topic: str, start: int, end: int) -> int:
         return start
     if error.code() == KafkaError._AUTO_OFFSET_RESET:
         raise KafkaProblem(f"{message.topic()}:{message.partition()}: records were deleted meanwhile: run it again")
-    raise said(error, topic)
+    raise said(error, topic, "Read")

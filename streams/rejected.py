@@ -102,6 +102,10 @@ async def replay(
     store: Store, settings: Settings, deployment: Deployment, wanted: Wanted, dry: bool, progress: Progress
 ) -> Outcome:
     """Sends what is accepted now, once, in the order of origin; dry: only says so. Raises Refusal."""
+    # 0. Half a right is none: events and notes are sent together.
+    if not dry:
+        needed = dict.fromkeys((settings.events_topic, settings.rejected_topic), ("Read", "Write"))
+        await asyncio.to_thread(kafka.check_topics, settings, needed)
     # 1. From here on nobody else replays, and what was is committed: the notes that are read next are all there are.
     name = f"{settings.rejected_topic}.replay"
     sender = None if dry else await asyncio.to_thread(kafka.transactional, settings, deployment.partitioner, name)

@@ -8,7 +8,7 @@ not happened yet. tests/test_stream_transport.py names each hook of Faust and ai
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import faust
@@ -16,6 +16,7 @@ from aiokafka import errors
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams import kafka
 from streams.console import stop
 
 FETCH_WAIT_MS = 50  # Faust's 1500 starves busy partitions: aiokafka has one fetch under way per broker
@@ -64,6 +65,38 @@ def sized(records: Sequence[Any]) -> int:
     return sum(len(record.key or b"") + len(record.value or b"") for record in records)
 
 
+def ends(error: errors.KafkaError) -> str:
+    """The line with which a worker ends of what aiokafka raises and does not pass.
+
+    >>> ends(errors.GroupAuthorizationFailedError("crm-scorer"))
+    'the user of CRM_KAFKA may not Read group crm-scorer: grant it: docs/operations.md, Who may do what'
+    >>> ends(errors.TopicAuthorizationFailedError({"crm.events"}))
+    'the user of CRM_KAFKA may not Read topic crm.events: grant it: docs/operations.md, Who may do what'
+    """
+    if _denied(error):
+        (named,) = error.args or ("",)  # of topics there may be a set
+        return str(kafka.denied(error.errno, named if isinstance(named, str) else ", ".join(sorted(named)), "Read"))
+    return f"Kafka says: {error}: docs/operations.md"
+
+
+def _denied(error: errors.KafkaError) -> bool:
+    return getattr(error, "errno", None) in kafka.DENIED
+
+
+def _told(commit: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
+    """aiokafka's commit; where the right to it is gone the worker ends with a line: Faust would print a trace."""
+
+    async def tell(offsets: Any) -> None:
+        try:
+            await commit(offsets)
+        except errors.KafkaError as error:
+            if _denied(error):
+                stop(ends(error))
+            raise
+
+    return tell
+
+
 class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """Runs in the consumer's own thread, so that a seek and a fetch never overlap."""
 
@@ -75,6 +108,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"  # Faust offers it with its own transactions only
+        consumer.commit = _told(consumer.commit)
         return consumer
 
     async def on_start(self) -> None:
@@ -119,7 +153,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             waiter.cancel()
             return await self._fetched(consumer, active_partitions)
         except errors.KafkaError as error:  # what aiokafka hands on does not pass: Faust would print a trace
-            stop(f"Kafka says: {error}: docs/operations.md")
+            stop(ends(error))
 
     async def _fetched(self, consumer: Any, active_partitions: set[TP]) -> dict[TP, Chunk]:
         """What is there already, up to `full` records of each partition: none starves."""

@@ -33,7 +33,7 @@ from streams.rejects import Outgoing, Reject, laid_out
 from streams.serving import Serving
 from streams.settings import Settings
 from streams.store import Store, connect
-from streams.transport import Chunk, ChunkTransport
+from streams.transport import Chunk, ChunkTransport, ends
 
 HEARTBEAT, TRAIN, TICK, REPEAT, WATCH, SILENT, LEAVE = 1.0, 0.05, 0.5, 5.0, 15.0, 3.0, 2.0  # seconds
 OPEN = 10.0  # seconds that a last stable offset may stand still unsaid; then it is said at twice the age, and so on
@@ -137,7 +137,7 @@ class Worker:
         except Refusal as error:
             stop(str(error))
         except errors.KafkaError as error:
-            stop(f"Kafka says: {error}")
+            stop(ends(error))
         except RedisError as error:
             stop(answers.ends(error))
         except Exception as error:
@@ -230,7 +230,7 @@ class Worker:
         for line in set(topic.warnings()) - self.warned:
             self.warned.add(line)
             say(f"warning: {line}")
-        await asyncio.to_thread(kafka.check_rights, self.settings)
+        await asyncio.to_thread(kafka.check_worker, self.settings)
         self.room = await asyncio.to_thread(kafka.room_of_rejects, self.settings)
 
     async def listen(self) -> None:

@@ -3,19 +3,18 @@
 import contextlib
 import re
 import socket
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 from certificates import Authority, authority
 from click.testing import CliRunner
 from confluent_kafka.admin import (
     AclBinding,
     AclBindingFilter,
-    AclOperation,
     AclPermissionType,
     ResourcePatternType,
     ResourceType,
@@ -112,15 +111,26 @@ def test_certificates_go_the_whole_way(secured: Secured, valkey: services.Valkey
 KINDS = {
     "topic": ResourceType.TOPIC,
     "group": ResourceType.GROUP,
-    "cluster": ResourceType.BROKER,
     "transactional id": ResourceType.TRANSACTIONAL_ID,
 }
-Right = tuple[str, ResourceType, str, AclOperation]  # user, kind and name of what, operation
+OPERATIONS = (Path(__file__).parent.parent / "docs" / "operations.md").read_text()
 
 
-def acl(right: Right) -> tuple[Any, ...]:
-    user, kind, name, operation = right
-    return kind, name, ResourcePatternType.LITERAL, f"User:{user}", "*", operation, AclPermissionType.ALLOW
+class Right(NamedTuple):
+    """As a row of docs/operations.md has it."""
+
+    user: str
+    operation: str
+    kind: str
+    name: str
+
+    def acl(self) -> tuple[Any, ...]:
+        who, what = f"User:{self.user}", (KINDS[self.kind], self.name, ResourcePatternType.LITERAL)
+        return *what, who, "*", kafka.OPERATIONS[self.operation], AclPermissionType.ALLOW
+
+    def missing(self) -> str:
+        """What the one line says."""
+        return f"the user of CRM_KAFKA may not {self.operation} {self.kind} {self.name}: grant it: docs/operations.md"
 
 
 @dataclass(frozen=True)
@@ -130,89 +140,166 @@ class Rights:
     run: Running
     secured: Secured
 
-    def grant(self, *rights: Right) -> None:
-        for future in self.run.admin.create_acls([AclBinding(*acl(right)) for right in rights]).values():
+    def grant(self, rights: Sequence[Right]) -> None:
+        for future in self.run.admin.create_acls([AclBinding(*right.acl()) for right in rights]).values():
             future.result(15)
+        until(lambda: all(self._stands(right) for right in rights))
 
     @contextlib.contextmanager
-    def without(self, right: Right) -> Iterator[None]:
-        """Somebody has taken it away."""
-        for future in self.run.admin.delete_acls([AclBindingFilter(*acl(right))]).values():
+    def without(self, right: Right) -> Iterator[str]:
+        """Somebody has taken it away; what the one line says then."""
+        for future in self.run.admin.delete_acls([AclBindingFilter(*right.acl())]).values():
             future.result(15)
-        time.sleep(0.5)  # until the broker has heard it
-        yield
-        self.grant(right)
-        time.sleep(0.5)
+        until(lambda: not self._stands(right))
+        yield right.missing()
+        self.grant([right])
+
+    def _stands(self, right: Right) -> bool:
+        """Whether the broker has heard of it."""
+        return bool(self.run.admin.describe_acls(AclBindingFilter(*right.acl())).result(15))
 
     def env(self, user: str) -> dict[str, str]:
         own = self.secured.user("PLAIN", kafka_user=user)
         return self.run.env | {PREFIX + name.upper(): str(value) for name, value in own.items()}
 
-    def call(self, user: str, *args: object, code: int = 0) -> str:
-        done = CliRunner(env=self.env(user)).invoke(main, [*map(str, args)])
+    def call(self, user: str, *args: object, code: int = 0, **env: str) -> str:
+        """What a command prints; where it cannot, that is one line."""
+        done = CliRunner(env=self.env(user) | env).invoke(main, [*map(str, args)])
         assert done.exit_code == code, f"{args}: {done.output}{done.exception!r}"
+        assert code != 2 or len(done.output.splitlines()) == 1, f"{args}: {done.output}"
         return done.output
 
 
-def table(run: Running) -> dict[str, list[Right]]:
-    """The rights of docs/operations.md, by user."""
-    document = (Path(__file__).parent.parent / "docs" / "operations.md").read_text()
+def table(name: str) -> dict[str, list[Right]]:
+    """The rights of docs/operations.md, by user; name: of the topic and the group."""
+    rows = re.findall(rf"^\| (.+) \| (`.+`) \| ({'|'.join(KINDS)}) `(.+)` \|$", OPERATIONS, re.MULTILINE)
     found: dict[str, list[Right]] = {}
-    rows = r"^\| (.+) \| (`.+`) \| (topic|group|cluster|transactional id) `(.+)` \|$"
-    for users, operations, kind, name in re.findall(rows, document, re.MULTILINE):
-        what = name.replace("crm.events", run.name).replace("crm-scorer", run.name)
-        named = [re.sub(r"(?<=[a-z])(?=[A-Z])", "_", o).upper() for o in re.findall(r"`(\w+)`", operations)]
+    for users, operations, kind, on in rows:
+        what = on.replace("crm.events", name).replace("crm-scorer", name)
         for user in re.findall(r"`(\w+)`", users):
             mine = found.setdefault(user, [])
-            mine += [(user, KINDS[kind], what, AclOperation[operation]) for operation in named]
+            mine += [Right(user, operation, kind, what) for operation in re.findall(r"`(\w+)`", operations)]
     return found
 
 
-def test_each_user_needs_the_rights_of_the_document_and_no_more(
-    secured: Secured, valkey: services.Valkey, shop: Path, tmp_path: Path
+def test_the_commands_of_the_document_grant_its_table() -> None:
+    """Mutation caught: an option struck from one of them."""
+    granted = set()
+    both = re.findall(r'^    both="(.*)"$', OPERATIONS, re.MULTILINE)[0]
+    for line in re.findall(r"^    acl (.*)$", OPERATIONS, re.MULTILINE):
+        options = re.findall(r"--(\S+) (\S+)", line.replace("$both", both))
+        users = [value.removeprefix("User:") for name, value in options if name == "allow-principal"]
+        operations = [value for name, value in options if name == "operation"]
+        (on,) = [(name.replace("-", " "), value) for name, value in options if name.replace("-", " ") in KINDS]
+        granted |= {Right(user, operation, *on) for user in users for operation in operations}
+    named = {right._replace(name="crm.events") if right.kind == "group" else right for right in granted}
+    assert named == {right for rights in table("crm.events").values() for right in rights}
+
+
+@pytest.fixture(scope="module")
+def rights(
+    secured: Secured, valkey: services.Valkey, shop: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Rights]:
+    """A deployment whose users have the rights of the document."""
+    how: dict[str, Any] = {"kafka": secured.plain, "redis_url": valkey.url, "partitions": 2}
+    with running(directory=shop, scratch=tmp_path_factory.mktemp("rights"), **how) as run:
+        made = Rights(run, secured)
+        made.grant([right for each in table(run.name).values() for right in each])
+        yield made
+
+
+def test_init_creates_both_topics_with_its_rights(rights: Rights) -> None:
+    """Mutation caught: a check of a worker's rights in `init`."""
+    name = f"{rights.run.name}-new"
+    granted = table(name)["init"]
+    rights.grant(granted)
+    assert f"created: {name}, {name}.rejected;" in rights.call("init", "init", CRM_EVENTS_TOPIC=name)
+    for right in granted:
+        with rights.without(right) as line:
+            assert line in rights.call("init", "init", code=2, CRM_EVENTS_TOPIC=name)
+
+
+def test_a_worker_and_an_operator_need_the_rights_of_the_document_and_no_more(
+    rights: Rights, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """With one of them missing it ends with one line. Mutations caught: a worker that is not told of its group or of
-    ticks; a reader that stops where librdkafka asks for a coordinator."""
-    with running(kafka=secured.plain, redis_url=valkey.url, directory=shop, scratch=tmp_path, partitions=2) as run:
-        rights, granted = Rights(run, secured), table(run)
-        assert granted.keys() == {"init", "worker", "operator"}
-        rights.grant(*(right for each in granted.values() for right in each))
-        assert "created: nothing" in rights.call("init", "init")
-        key, text, timestamp = purchase(next(f"c{n}" for n in range(99) if run.home(f"c{n}") == 0), "e1", T0 + 1)
-        producer = run.producer()
-        producer.produce(run.name, text, key, partition=0, timestamp=timestamp)
-        producer.produce(run.name, text, key, partition=1, timestamp=timestamp)  # a reject that can be replayed
-        producer.flush()
+    """With one of them missing each ends with one line, which names it.
+
+    Mutations caught: a worker that is not told of its group or of ticks; a trace where its commit is refused; a reader
+    that stops where librdkafka asks for a coordinator; a tombstone that is sent before it is known that the rest may be
+    done; librdkafka's own line beside ours.
+    """
+    run, granted = rights.run, table(rights.run.name)
+    folded(rights)
+    for right in granted["worker"]:
+        with rights.without(right) as line, pytest.raises(KafkaProblem, match=re.escape(line)):
+            starts(run.settings.model_copy(update=rights.secured.user("PLAIN", kafka_user="worker")))
+    works, needs = operators(rights, tmp_path)
+    for args in works:
+        rights.call("operator", *args)
+    capfd.readouterr()
+    assert len(needs) == len(granted["operator"])
+    for right in granted["operator"]:
+        with rights.without(right) as line:
+            assert line in rights.call("operator", *needs[right.operation, right.name], code=2)
+    assert capfd.readouterr().err == ""
+
+
+def folded(rights: Rights) -> None:
+    """A worker folds an event, rejects one, and ends when it may not be of its group any more; the next, which may not
+    write ticks, does not begin."""
+    run = rights.run
+    key, text, timestamp = purchase(customer(run), "e1", T0 + 1)
+    worker, producer = run.worker(**rights.env("worker")), run.producer()
+    for partition in (0, 1):  # in 1 it is a reject that can be replayed
+        producer.produce(run.name, text, key, partition=partition, timestamp=timestamp)
+    producer.flush()
+    until(lambda: run.offset(0) == 1 and run.offset(1) == 2, lambda: run.said)
+    with rights.without(Right("worker", "Read", "group", run.name)) as line:
+        assert worker.ends() == 2
+        assert worker.said.splitlines()[-1].startswith(f"streams worker: {line}")
+        assert "Traceback" not in worker.said
+    with rights.without(Right("worker", "Write", "topic", run.name)) as line:
         worker = run.worker(**rights.env("worker"))
-        until(lambda: run.offset(0) == 1 and run.offset(1) == 2, lambda: run.said)
-        assert worker.stop() == 0
-        (tmp_path / "events").write_bytes(text)
-        verify, customer = ("verify", "--history", shop), key.decode()
-        works: list[tuple[object, ...]] = [
-            ("publish", shop), verify, ("rejected", "list"), ("send", tmp_path / "events"),
-            ("export", customer, "--log"), ("rejected", "replay"), ("erase", customer, "--no-wait"),
-        ]  # fmt: skip
-        for args in works:
-            rights.call("operator", *args)
-        asked = {
-            AclOperation.READ: {run.name: verify, f"{run.name}.rejected": works[2]},
-            AclOperation.WRITE: {run.name: works[3], f"{run.name}.rejected.replay": works[5]},
-            AclOperation.DESCRIBE_CONFIGS: {run.name: verify, f"{run.name}.rejected": works[6]},
-        }
-        for right in granted["operator"]:
-            with rights.without(right):
-                if args := asked.get(right[3], {}).get(right[2], ()):
-                    assert "authorization failed: grant it: docs/operations.md" in rights.call(
-                        "operator", *args, code=2
-                    )
-        for right in granted["worker"]:
-            with rights.without(right), pytest.raises(KafkaProblem, match=r"grant it: docs/operations\.md"):
-                starts(run.settings.model_copy(update=secured.user("PLAIN", kafka_user="worker")))
+        assert worker.ends() == 2
+        assert worker.said.startswith(f"streams: {line}")
+        assert len(worker.said.splitlines()) == 1
+
+
+def customer(run: Running) -> str:
+    """Of partition 0."""
+    return next(f"c{n}" for n in range(99) if run.home(f"c{n}") == 0)
+
+
+Command = tuple[object, ...]
+
+
+def operators(rights: Rights, scratch: Path) -> tuple[list[Command], dict[tuple[str, str], Command]]:
+    """All that an operator does; and for each right, by operation and name, a command that cannot do without."""
+    name, shop, who = rights.run.name, rights.run.directory, customer(rights.run)
+    events, later = scratch / "events", scratch / "later.csv"
+    events.write_bytes(purchase(who, "e2", T0 + 1)[1])
+    later.write_text(f"customer_id,occurred_at,amount\n{who},{np.datetime64(T0 + 2, 'D')},10.00\n")
+    send, erase, again = ("send", events), ("erase", who, "--no-wait"), ("rejected", "replay")
+    works: list[Command] = [
+        ("publish", shop), ("verify", "--history", shop), ("rejected", "list"), ("rejected", "show", "1:0"), send,
+        ("export", who, "--log"), again, ("replay", later, "--free"), erase, ("erase", "--list"),
+        ("rebuild", "--history", shop),
+    ]  # fmt: skip
+    needs: dict[tuple[str, str], Command] = {
+        ("Read", name): ("export", who, "--log"),
+        ("Write", name): send,
+        ("DescribeConfigs", name): ("publish", shop),
+        ("Write", f"{name}.rejected"): again,
+        ("DescribeConfigs", f"{name}.rejected"): erase,
+        ("Read", f"{name}.rejected"): erase,
+        ("Write", f"{name}.rejected.replay"): again,
+    }
+    return works, needs
 
 
 def starts(settings: Settings) -> None:
     """What a worker asks Kafka before it does anything."""
-    kafka.check_rights(settings)
+    kafka.check_worker(settings)
     kafka.describe(settings)
     kafka.room_of_rejects(settings)
 

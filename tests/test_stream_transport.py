@@ -32,7 +32,7 @@ HOOKS = {
         "fetched_records": ["self", "partitions", "timeout", "max_records"],
     },
     subscription_state.Assignment: {"state_value": ["self", "tp"]},
-    AIOKafkaConsumer: {"seek": ["self", "partition", "offset"]},
+    AIOKafkaConsumer: {"seek": ["self", "partition", "offset"], "commit": ["self", "offsets"]},
 }
 
 

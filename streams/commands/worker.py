@@ -59,5 +59,5 @@ async def _checked(store: "Store", settings: "Settings") -> "tuple[Deployment, i
     await store.keep_grace(deployment)
     for line in now.warnings():
         say(f"warning: {line}")
-    await asyncio.to_thread(kafka.check_rights, settings)
+    await asyncio.to_thread(kafka.check_worker, settings)
     return deployment, await asyncio.to_thread(kafka.room_of_rejects, settings)
