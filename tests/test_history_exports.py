@@ -375,8 +375,8 @@ TEXT = f"{HEAD}\nZoë,2024-01-01,5\n".encode()
         (b'{"customer_id": "c"}', "JSON: open it"),
         (b"SQLite format 3\0", "an SQLite database: export the table as CSV"),
         (b"ARROW1\0\0", "an Arrow (Feather) file: write it as Parquet or CSV"),
-        (gzip.compress(TEXT * 9000)[:-20], "a packed file that is damaged"),
-        (gzip.compress(b"PAR1...."), "Parquet packed by gzip: unpack it"),
+        (gzip.compress(TEXT * 9000, mtime=0)[:-20], "a packed file that is damaged"),
+        (gzip.compress(b"PAR1....", mtime=0), "Parquet packed by gzip: unpack it"),
         (b"PK\x03\x04 and no more", "a zip archive that is damaged"),
     ],
 )  # fmt: skip
