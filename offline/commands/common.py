@@ -36,7 +36,13 @@ PAIR = re.compile(r'([^=,"]*)=(\s*"(?:[^"]|"")*"\s*|[^,]*)')
 QUOTED = re.compile(r'"(?:[^"]|"")*"')
 AT_END = "offline.at_end"
 SHARE = click.FloatRange(0, 1, min_open=True)
-EXAMPLES = {"--columns": "customer_id=Customer,amount=Total", "--missing": "unit_price=median,product_id=drop"}
+EXAMPLES = {
+    "--columns": "customer_id=Customer,amount=Total",
+    "--missing": "unit_price=median,product_id=drop",
+    "--types": "purchase=Rechnung,return=Gutschrift",
+    "--only": '"Financial Status=paid"',
+    "--except": '"Status=test"',
+}
 
 
 def mapping(text: str, option: str = "--columns") -> dict[str, str]:
@@ -45,15 +51,46 @@ def mapping(text: str, option: str = "--columns") -> dict[str, str]:
     >>> mapping('customer_id=Customer ID,amount="Total, EUR"')
     {'customer_id': 'Customer ID', 'amount': 'Total, EUR'}
     """
-    pairs = [[name.strip() for name in pair] for pair in PAIR.findall(text)]
-    whole = "".join(PAIR.sub("", text).split()).strip(",") == ""
-    pairs = [[ours, theirs[1:-1].replace('""', '"') if QUOTED.fullmatch(theirs) else theirs] for ours, theirs in pairs]
-    if not whole or any(not all(pair) for pair in pairs):
-        raise OfflineError(f"{option} {text!r}: say ours=theirs,..., for example {EXAMPLES[option]}")
-    names = dict(pairs)
-    if len(names) < len(pairs):
+    found = pairs(text, option)
+    names = dict(found)
+    if len(names) < len(found):
         raise OfflineError(f"{option} {text!r}: a column of ours is named twice")
     return names
+
+
+def pairs(text: str, option: str) -> list[tuple[str, str]]:
+    """`left=right,...` in its order; OfflineError where it is something else."""
+    found = [[name.strip() for name in pair] for pair in PAIR.findall(text)]
+    whole = "".join(PAIR.sub("", text).split()).strip(",") == ""
+    found = [[ours, theirs[1:-1].replace('""', '"') if QUOTED.fullmatch(theirs) else theirs] for ours, theirs in found]
+    if not whole or any(not all(pair) for pair in found):
+        raise OfflineError(f"{option} {text!r}: say ours=theirs,..., for example {EXAMPLES[option]}")
+    return [(left, right) for left, right in found]
+
+
+def theirs(text: str) -> dict[str, str]:
+    """Event types, theirs (lower case) -> ours; OfflineError where one of theirs is said to mean two.
+
+    >>> theirs("purchase=Sale,purchase=Order,return=Refund")
+    {'sale': 'purchase', 'order': 'purchase', 'refund': 'return'}
+    """
+    found = [(theirs.lower(), ours) for ours, theirs in pairs(text, "--types")]
+    if len(dict(found)) < len(found):
+        raise OfflineError(f"--types {text!r}: a word of theirs is named twice")
+    return dict(found)
+
+
+def rows(texts: tuple[str, ...], option: str) -> tuple[tuple[str, str], ...]:
+    """(column, value) of each `column=value`; OfflineError where one is something else.
+
+    >>> rows(("Financial Status=paid",), "--only")
+    (('Financial Status', 'paid'),)
+    """
+    found = [text.partition("=") for text in texts]
+    for text, (column, _, _) in zip(texts, found, strict=True):
+        if not column.strip() or "=" not in text:
+            raise OfflineError(f"{option} {text!r}: say column=value, for example {EXAMPLES[option]}")
+    return tuple((column.strip(), value.strip()) for column, _, value in found)
 
 
 def midnight(text: str, option: str = "--until") -> int:
@@ -229,6 +266,13 @@ def cleaning(command: Command, until: str = "none, all is kept") -> Command:
     return _add(
         command,
         click.option("--columns", default="", help="Column names that differ: ours=theirs,..."),
+        click.option("--types", default="", help="Event types in words of theirs: purchase=Rechnung,return=Gutschrift"),
+        click.option("--only", multiple=True, help="Rows that are wanted: 'Financial Status=paid'; again: or, and."),
+        click.option("--except", "without", multiple=True, help="Rows that are not wanted: 'Status=test'."),
+        click.option(
+            "--fill-down", type=click.Choice(["order"]),
+            help="Customer, time and type stand on the first line of an order only.",
+        ),
         click.option("--timezone", default="UTC", show_default=True, help="Of times without an offset."),
         click.option("--from", "since", help="The first day, YYYY-MM-DD; default: that of the first event."),
         click.option("--until", help=f"Cut-off, YYYY-MM-DD, exclusive; default: {until}."),
@@ -238,6 +282,7 @@ def cleaning(command: Command, until: str = "none, all is kept") -> Command:
         click.option("--dayfirst/--monthfirst", default=None, help="Of dates like 01/02/2020; default: found out."),
         click.option("--missing", default="", help="Missing values: column=drop|mean|median|mode|constant:VALUE,..."),
         click.option("--key", default="", help="Of rows equal in these columns the first is kept: order_id,product_id"),
+        click.option("--keep-duplicates", is_flag=True, help="Equal rows are real: a till that writes each scan."),
         click.option(
             "--cancelled", type=click.Choice(["drop", "keep"]), default="drop", show_default=True,
             help="Sales that a later return takes back whole, and that return.",
@@ -300,9 +345,17 @@ def _policy(
     key: str = "",
     cancelled: str = "drop",
     outlier_action: str = "flag",
+    types: str = "",
+    only: tuple[str, ...] = (),
+    without: tuple[str, ...] = (),
+    fill_down: str | None = None,
     **found_out: Any,
 ) -> Policy:
     return Policy(
+        types=theirs(types),
+        only=rows(only, "--only"),
+        without=rows(without, "--except"),
+        fill_down=fill_down is not None,
         delimiter="\t" if delimiter in ("tab", "\\t") else delimiter,
         missing=mapping(missing, "--missing"),
         key=tuple(name.strip() for name in key.split(",") if name.strip()),

@@ -52,6 +52,7 @@ class Finished:
     last: int
     ids: dict[str, pa.Table]
     notes: list[Line]
+    lost: int = 0  # |amounts| of the duplicates that left
 
 
 def finish_file(path: Path, told: Sequence[Told], policy: Policy, until: int) -> Finished:
@@ -72,7 +73,8 @@ def finish(table: pa.Table, told: Sequence[Told], policy: Policy, until: int) ->
     future = table["occurred_at"].to_numpy() >= until
     table = _ids(table.filter(pa.array(~future)), told)
     again = _duplicates(table)
-    duplicate = again & _of_file(table, [file.stamped for file in told])
+    duplicate = again & _of_file(table, [file.stamped and not policy.keep_duplicates for file in told])
+    lost = int(np.abs(table["amount"].to_numpy()[duplicate]).sum())
     table = table.filter(pa.array(~duplicate))
     ids = steps.counted(table)
     repeated = steps.repeated(table, policy.key) if policy.key else np.zeros(len(table), np.bool_)
@@ -93,6 +95,7 @@ def finish(table: pa.Table, told: Sequence[Told], policy: Policy, until: int) ->
         last=int(frame["occurred_at"].max()) if len(frame) else -1,
         ids=ids,
         notes=notes,
+        lost=lost,
     )
     return frame, done
 

@@ -16,19 +16,21 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.events import ID_BYTES
-from models.kinds import NUMBER_OF, PURCHASE, TRADED
+from models.kinds import PURCHASE, TRADED
 from models.rows import DAY
 from offline.history import files, ids, steps
 from offline.history.amounts import amounts
 from offline.history.files import SCHEMA, File
 from offline.history.formats import Formats
+from offline.history.kinds import kinds, words
 from offline.history.policy import IDS, NUMBERS, OURS, Policy
 from offline.history.times import times
 from offline.history.values import Bools, Ints, matches, money
+from offline.history.wanted import unwanted
 from offline.history.words import TOTAL
 
 ROWS = SCHEMA.append(pa.field("content", pa.uint64())).append(pa.field("place", pa.int64()))
-NOISE = ("blank", "headers", "totals")
+NOISE = ("blank", "headers", "totals", "unwanted")
 MANY = 100  # rows that are looked at for an example
 LOOKED_AT = {"other_types": ("event_type",), "bad_times": ("occurred_at",), "bad_numbers": NUMBERS}
 FILE = 1 << 40  # rows that a file may have: a row's `place` is its file's number times this, plus its own from 1
@@ -53,7 +55,7 @@ class Rows(NamedTuple):
 
     what: rows by the reason for which they leave, "" where they are usable; money: |amounts| of these, as far as they
     can be read. timed: is any time not a midnight? stamped: more than dates? filled, stripped: rows changed by column.
-    guests: usable rows without a customer. examples: of what was not read, by reason.
+    guests: usable rows without a customer. words: of no known event type. examples: of what was not read, by reason.
     """
 
     usable: pa.Table
@@ -64,11 +66,12 @@ class Rows(NamedTuple):
     filled: Counter[str]
     stripped: Counter[str]
     guests: int
+    words: Counter[str]
     examples: dict[str, str]
 
 
 def reasons(policy: Policy) -> tuple[str, ...]:
-    """Why a row may leave, in the order in which that is asked. The first three are no events."""
+    """Why a row may leave, in the order in which that is asked: first what is no event or not wanted."""
     return (
         *NOISE,
         "without_customer",
@@ -90,10 +93,13 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
     missing, filled = _missing(file, plan, columns)
     found = {name: ids.present(columns[name]) for name in IDS}
     occurred_at, time_of_day = times(columns["occurred_at"], plan.timezone, written.dayfirst, written.serial)
-    kind, amount, quantity, sound = amounts(columns, "amount" in file.at, _kinds(columns["event_type"]))
+    kind, amount, quantity, sound = amounts(
+        columns, "amount" in file.at, kinds(columns["event_type"], plan.policy.types)
+    )
     nobody = ID_BYTES + 1 if "customer_id" in plan.policy.needs else 0
     named = pc.binary_length(found["customer_id"][0]).fill_null(nobody).to_numpy() <= ID_BYTES
     noise = _noise(file, block, occurred_at)
+    noise[NOISE.index("unwanted")] = unwanted(file, plan.policy, block)
     if "occurred_at" not in file.at:  # of a job that asks for no times, and all at once is as good as any
         occurred_at = np.zeros(n, np.int64)
     if "amount" not in plan.policy.needs and files.worthless(file):
@@ -119,6 +125,7 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
         filled,
         Counter({name: changed for name, (_, changed) in found.items() if changed}),
         usable["customer_id"].null_count,
+        words(raw["event_type"], what == names.index("other_types")),
         _examples(raw, columns, what, names),
     )
 
@@ -188,7 +195,7 @@ def _missing(file: File, plan: Plan, columns: dict[str, pa.Array]) -> tuple[list
     for name in sorted(plan.policy.missing, key=("event_type", *plan.policy.missing).index):
         gone = steps.absent(columns[name]) & (name in file.at)
         if name in NUMBERS:
-            gone &= np.isin(_kinds(columns["event_type"]), TRADED)
+            gone &= np.isin(kinds(columns["event_type"], plan.policy.types), TRADED)
         if name in plan.fills:
             filled[name] += int(gone.sum())
             columns[name] = pc.if_else(pa.array(gone), pa.scalar(plan.fills[name], pa.large_string()), columns[name])
@@ -203,11 +210,3 @@ def _hashes(block: list[pa.Array]) -> NDArray[np.uint64]:
     rows = pc.binary_join_element_wise(*block, between, null_handling="replace", null_replacement="\x00")
     hashes: NDArray[np.uint64] = pd.util.hash_array(rows.to_numpy(zero_copy_only=False), categorize=False)
     return hashes
-
-
-def _kinds(text: pa.Array) -> NDArray[np.int8]:
-    """The kind of each event type, purchase where there is none, -1 for any other."""
-    word = pc.utf8_lower(ids.present(text)[0]).fill_null("purchase")
-    number = pc.index_in(word, pa.array([*NUMBER_OF], pa.large_string())).fill_null(len(NUMBER_OF)).to_numpy()
-    kinds: NDArray[np.int8] = np.array([*NUMBER_OF.values(), -1], np.int8)[number]
-    return kinds

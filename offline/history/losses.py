@@ -24,10 +24,14 @@ def shares(counts: Counts) -> tuple[float, float]:
     >>> shares(Counts(10, 1, 0, 2, 0, 0, 0, 5, 0, blank=2, money={"": 30.0, "bad_times": 10.0}))
     (0.375, 0.25)
     """
-    rows = counts.read - counts.blank - counts.headers - counts.totals
+    rows = _events(counts)
     money = sum(counts.money.values())
     lost = sum(counts.money.get(name, 0) for name in LOST)
     return sum(getattr(counts, name) for name in LOST) / max(rows, 1), lost / money if money else 0.0
+
+
+def _events(counts: Counts) -> int:
+    return counts.read - counts.blank - counts.headers - counts.totals - counts.unwanted
 
 
 def line(counts: Counts) -> str | None:
@@ -43,7 +47,7 @@ def line(counts: Counts) -> str | None:
     counted = {name: getattr(counts, name) for name in LOST}
     by = counted if rows >= money else {name: counts.money.get(name, 0) for name in LOST}
     most = max(by, key=lambda name: by[name])
-    of = counts.read - counts.blank - counts.headers - counts.totals
+    of = _events(counts)
     said = f"{rows:.1%} of the rows ({sum(counted.values()):,} of {of:,}) and {money:.1%} of the money"
     example = f"; {EXAMPLES[most].format(counts.examples[most])}" if most in counts.examples else ""
     return f"{said}, most for: {LABELS[most].strip('- ')} ({counted[most]:,} rows{example})"

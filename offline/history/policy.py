@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from models.handover import CLEANED
+from models.kinds import NUMBER_OF
 from offline.errors import HistoryError, nearest
 
 NUMBERS = ("amount", "quantity", "unit_price")
@@ -54,8 +55,10 @@ class Policy:
     missing: by column "drop", "mean", "median", "mode" or "constant:VALUE". key: columns; of rows that are equal in all
     of them the first is kept. cancelled: do sales that were returned whole leave, with their return? outliers: one of
     `METHODS`; action: one of `ACTIONS`. allow_loss: go on though over half of the rows or of the money cannot be read?
-    needs: the columns of NEEDS that the job needs; of the others a file may have none, and a row no customer. Raises
-    HistoryError.
+    types: event types in words of theirs (lower case) -> ours. only, without: (column of theirs, value) of the rows
+    that are wanted, or not. fill_down: do fields of an order stand on its first line only? keep_duplicates: are equal
+    rows real? needs: the columns of NEEDS that the job needs; of the others a file may have none, and a row no
+    customer. Raises HistoryError.
     """
 
     encoding: str | None = None
@@ -68,6 +71,11 @@ class Policy:
     outliers: str | None = None
     action: str = "flag"
     allow_loss: bool = False
+    types: Mapping[str, str] = field(default_factory=dict)
+    only: tuple[tuple[str, str], ...] = ()
+    without: tuple[tuple[str, str], ...] = ()
+    fill_down: bool = False
+    keep_duplicates: bool = False
     needs: frozenset[str] = NEEDS
 
     def __post_init__(self) -> None:
@@ -81,6 +89,9 @@ class Policy:
             if column not in OURS:
                 raise HistoryError(f"--missing: {column!r} is no name of ours; {nearest(column, OURS)}")
             _means(column, how)
+        for ours in self.types.values():
+            if ours not in NUMBER_OF:
+                raise HistoryError(f"--types: {ours!r} is no event type of ours; {nearest(ours, [*NUMBER_OF])}")
         for column in self.key:
             if column not in KEYS:
                 raise HistoryError(f"--key: {column!r} cannot be compared; {nearest(column, KEYS)}")

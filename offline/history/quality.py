@@ -27,6 +27,7 @@ LABELS = {
     "blank": "- blank",
     "headers": "- the header again",
     "totals": "- a total",
+    "unwanted": "- left out by --only or --except",
 }
 
 OPTIONAL = ("rows", "keys", "cancelled", "outliers")  # steps that are told where they dropped something
@@ -75,6 +76,7 @@ class Counts:
     blank: int = 0
     headers: int = 0
     totals: int = 0
+    unwanted: int = 0
     notes: tuple[Line, ...] = field(default=(), compare=False)
     money: Mapping[str, float] = field(default_factory=dict, compare=False)
     examples: Mapping[str, str] = field(default_factory=dict, compare=False)
@@ -85,7 +87,10 @@ class Counts:
 
     def _dropped(self) -> list[Line]:
         lines = [
-            *(("rows", "", LABELS[name], getattr(self, name)) for name in ("uneven", "blank", "headers", "totals")),
+            *(
+                ("rows", "", LABELS[name], getattr(self, name))
+                for name in ("uneven", "blank", "headers", "totals", "unwanted")
+            ),
             ("missing", "customer_id", LABELS["without_customer"], self.without_customer),
             ("types", "event_type", LABELS["other_types"], self.other_types),
             *(("missing", column, f"- without {column}", rows) for column, rows in self.missing),

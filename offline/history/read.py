@@ -26,7 +26,7 @@ from models.events import END, SECOND
 from models.handover import CLEANED
 from models.rows import DAY
 from offline.errors import HistoryError as HistoryError
-from offline.history import csvs, far, files, formats, ids, judge, past, spill, steps
+from offline.history import csvs, far, files, formats, ids, judge, kinds, past, spill, steps, wanted
 from offline.history.csvs import Uneven
 from offline.history.files import SCHEMA, File
 from offline.history.finish import Told, events, finish, finish_file
@@ -40,6 +40,8 @@ from offline.history.spill import Each, Spill
 from offline.writing import replacing
 
 SPAN = 1 << 18  # events
+SAID = 0.01  # of the money: from there on it is said what goes with duplicates
+WORDS = 5  # of no known event type that are named
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +121,8 @@ def clean(
 
     Raises HistoryError.
     """
+    for file in opened:
+        wanted.check(file, policy)
     found = {file.number: formats.decide(file, policy) for file in opened}
     fills = steps.fills(opened, found, policy)
     last, days = END * SECOND, far.Days()
@@ -191,13 +195,16 @@ def _file(
     what, money, filled, stripped = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     examples: dict[str, str] = {}
     whole, uneven = set(IDS) & file.at.keys(), Uneven()
+    down, strange = wanted.FillDown(file, plan.policy), Counter[str]()
     for block, position in files.blocks(file, uneven):
+        block = down(block)
         found = judge.judge(file, written, plan, before, block)
         usable.add(found.usable)
         whole = {name for name in whole if steps.floats(ids.present(block[file.at[name]])[0])}
         there.update({name: len(found.usable) - found.usable[name].null_count for name in whole})
         before, examples = before + len(block[0]), found.examples | examples
         guests += found.guests
+        strange.update(found.words)
         for counter, name in ((what, "what"), (money, "money"), (filled, "filled"), (stripped, "stripped")):
             counter.update(getattr(found, name))
         timed, stamped = timed or found.timed, stamped or found.stamped
@@ -212,6 +219,8 @@ def _file(
     what.update({"uneven": uneven.others, "blank": uneven.blank, "totals": uneven.totals})
     notes += [Line("missing", column, f"changed: filled with {plan.fills[column]}", n) for column, n in filled.items()]
     notes += [Line("missing", "customer_id", "told: sales without a customer stay", guests)] * (guests > 0)
+    notes += [Line("types", "event_type", kinds.told(word), n) for word, n in strange.most_common(WORDS)]
+    notes += [Line("missing", "", "changed: filled down from the order's first line", down.filled)] * (down.filled > 0)
     notes += [Line("ids", column, "changed: blanks around them left", n) for column, n in stripped.items()]
     changed = "changed: 17850.0 to 17850 and the like"
     notes += [Line("ids", name, changed, there[name]) for name in sorted(whole) if there[name]]
@@ -257,13 +266,18 @@ def _history(
         raise HistoryError("no row is left: cancelled sales, or what the cleaning options drop, were all of them")
     known = [part.ids for part in done]
     notes = (*(line for of in met for line in of.notes), *steps.lost_zeros(known), *ids.told(known, _names(opened)))
+    money = sum((of.money for of in met), Counter[str]())
+    if (lost := sum(part.lost for part in done)) > SAID * money[""]:
+        n = sum(part.duplicates for part in done)
+        what = f"told: {lost / 10_000:,.2f} of {money[''] / 10_000:,.2f} go with them; --keep-duplicates keeps them"
+        notes += (Line("duplicates", "amount", what, n),)
     dropped = ("duplicates", "duplicates_kept", "keys", "cancelled", "outliers", "kept")
     counts = Counts(
         read=tally.total(),
         missing=tuple((column, tally[column]) for column in policy.dropped),
         future=tally["future"] + sum(part.future for part in done),
         notes=(*notes, *(line for part in done for line in part.notes)),
-        money=sum((of.money for of in met), Counter[str]()),
+        money=money,
         examples=_examples(met),
         **{name: tally[name] for name in ("uneven", *judge.reasons(policy)) if name not in ("future", *policy.dropped)},
         **{name: sum(getattr(part, name) for part in done) for name in dropped},

@@ -1,0 +1,66 @@
+"""Event types in a shop's own words.
+
+Rule: what a word means is said by the person (`--types`), never guessed; a guess is only told, ready to be typed.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from models.kinds import NUMBER_OF
+from offline.history import ids
+from offline.history.values import Bools
+
+# Parts of words that shops use, by what they mean. "credit" comes before "order": a credit order gives money back.
+MEANT = {
+    "return": "return refund credit gutschrift storno cancel retour rueck rück avoir rembours devol reso void",
+    "cart": "cart basket warenkorb panier carrito",
+    "view": "view visit impression click browse",
+    "purchase": "purchase sale sold order invoice bill receipt rechnung verkauf kauf bestellung buy paid payment charge"
+    " vente venta vendita facture factura",
+}
+
+
+def kinds(text: pa.Array, types: Mapping[str, str]) -> NDArray[np.int8]:
+    """The kind of each event type, purchase where there is none, -1 for any other. types: theirs (lower case) -> ours.
+
+    >>> kinds(pa.array(["Sale", None, " Refund", "other"]), {"sale": "purchase", "refund": "return"}).tolist()
+    [0, 0, 1, -1]
+    """
+    meant = NUMBER_OF | {theirs: NUMBER_OF[ours] for theirs, ours in types.items()}
+    word = pc.utf8_lower(ids.present(text)[0]).fill_null("purchase")
+    number = pc.index_in(word, pa.array([*meant], pa.large_string())).fill_null(len(meant)).to_numpy()
+    found: NDArray[np.int8] = np.array([*meant.values(), -1], np.int8)[number]
+    return found
+
+
+def words(text: pa.Array, rows: Bools) -> Counter[str]:
+    """How often each word stands in these rows."""
+    found = pc.value_counts(ids.present(text.filter(pa.array(rows)))[0])
+    return Counter({each["values"]: each["counts"] for each in found.to_pylist() if each["values"] is not None})
+
+
+def guess(word: str) -> str | None:
+    """What a word may mean.
+
+    >>> guess("Gutschrift"), guess("SALES_ORDER"), guess("gift")
+    ('return', 'purchase', None)
+    """
+    lower = word.lower()
+    return next((ours for ours, parts in MEANT.items() if any(part in lower for part in parts.split())), None)
+
+
+def told(word: str) -> str:
+    """What to say of a word that is none of ours.
+
+    >>> told("Refund"), told("gift")
+    ("told: 'Refund' is no event type; perhaps --types return=Refund", "told: 'gift' is no event type; see --types")
+    """
+    ours = guess(word)
+    return f"told: {word[:40]!r} is no event type; " + (
+        f"perhaps --types {ours}={word[:40]}" if ours else "see --types"
+    )

@@ -1,0 +1,88 @@
+"""Which rows the person wants (`--only`, `--except`), and fields that stand on the first line of an order only.
+
+Rule: both look at columns under the names that the file gives them, before any value is read.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from offline.errors import HistoryError, nearest
+from offline.history.files import File
+from offline.history.header import bare
+from offline.history.policy import Policy
+from offline.history.values import Bools
+
+OF_ORDER = ("customer_id", "occurred_at", "event_type")
+
+
+def check(file: File, policy: Policy) -> None:
+    """Raises HistoryError for a column that the file has not."""
+    for option, pairs in (("--only", policy.only), ("--except", policy.without)):
+        for column, _ in pairs:
+            if bare(column) not in file.header:
+                raise HistoryError(f"{option}: {file.path} has no column {column!r}; {nearest(column, file.header)}")
+    if policy.fill_down and "order_id" not in file.at:
+        raise HistoryError(
+            f"--fill-down order: {file.path} has no column order_id; name it with --columns order_id=..."
+        )
+
+
+class FillDown:
+    """Of one file: what is empty in the columns of an order takes what stands above it in the same order."""
+
+    def __init__(self, file: File, policy: Policy) -> None:
+        ours = [file.at[name] for name in OF_ORDER if name in file.at]
+        theirs = [file.header.index(bare(column)) for column, _ in (*policy.only, *policy.without)]
+        self.columns = [*dict.fromkeys([*ours, *theirs])] if policy.fill_down else []
+        self.order = file.at.get("order_id", -1)
+        self.last: dict[int, str | None] = {}  # of the row above the block
+        self.filled = 0
+
+    def __call__(self, block: list[pa.Array]) -> list[pa.Array]:
+        """The block with those columns filled; blocks come in the order of the file."""
+        if not self.columns or not len(block[0]):
+            return block
+        looked = (self.order, *self.columns)
+        texts = {at: pd.Series([self.last.get(at), *block[at].to_pylist()], dtype=object) for at in looked}
+        texts = {at: text.where(text.notna() & (text.astype(str).str.strip() != "")) for at, text in texts.items()}
+        run = (texts[self.order] != texts[self.order].shift()).cumsum()
+        filled = list(block)
+        for at in self.columns:
+            down = texts[at].groupby(run).ffill()
+            self.filled += int((down.notna() & texts[at].isna())[1:].sum())
+            filled[at] = pa.array(down[1:].where(down[1:].notna(), None).tolist(), pa.large_string())
+            self.last[at] = _text(down.iloc[-1])
+        self.last[self.order] = _text(texts[self.order].iloc[-1])
+        return filled
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def unwanted(file: File, policy: Policy, block: list[pa.Array]) -> Bools:
+    """Mask (n,): rows that `only` does not take (of each column one of its values), or that `without` takes out. Values
+    compare without blanks around them and in any case."""
+    mask = np.zeros(len(block[0]), np.bool_)
+    for column, values in _by_column(policy.only).items():
+        mask |= ~_is(file, block, column, values)
+    for column, values in _by_column(policy.without).items():
+        mask |= _is(file, block, column, values)
+    return mask
+
+
+def _by_column(pairs: Iterable[tuple[str, str]]) -> Mapping[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for column, value in pairs:
+        found.setdefault(bare(column), set()).add(value.strip().lower())
+    return found
+
+
+def _is(file: File, block: list[pa.Array], column: str, values: set[str]) -> Bools:
+    text = pc.utf8_lower(pc.utf8_trim_whitespace(block[file.header.index(column)])).fill_null("")
+    found: Bools = pc.is_in(text, pa.array(sorted(values), text.type)).to_numpy(zero_copy_only=False)
+    return found

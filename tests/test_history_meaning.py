@@ -1,0 +1,161 @@
+"""What the shop means is said by the user: its event types, which rows are wanted, where an order's fields stand."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.kinds import PURCHASE, RETURN, VIEW
+from offline.__main__ import main
+from offline.history import files
+from offline.history import read as history
+from offline.history.policy import Policy
+from offline.history.wanted import FillDown
+
+
+def run(*args: object, code: int = 0) -> str:
+    done = CliRunner().invoke(main, [*map(str, args)])
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def store(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+BOOKS = """Konto;Datum;Beleg;Betrag
+K1;2024-01-03;Rechnung;100.00
+K2;2024-01-04; RECHNUNG ;50.00
+K1;2024-01-08;Gutschrift;40.00
+K1;2024-01-09;Mahnung;5.00
+"""
+GERMAN = ["--columns", "customer_id=Konto,occurred_at=Datum,event_type=Beleg,amount=Betrag"]
+
+
+def test_event_types_are_read_in_the_shops_own_words(tmp_path: Path) -> None:
+    """Mutations caught: case or blanks of a word; one meaning for each of ours; unknown words unnamed."""
+    books, out = store(tmp_path / "books.csv", BOOKS), tmp_path / "out.parquet"
+    said = run("clean", books, *GERMAN, "--allow-loss", "--types", "purchase=Rechnung", "--out", out)
+    assert "told: 'Gutschrift' is no event type; perhaps --types return=Gutschrift (1 rows)" in said
+    assert "told: 'Mahnung' is no event type; see --types (1 rows)" in said
+    assert "- of no known event type                                       2" in said
+    types = "purchase=Rechnung,return=Gutschrift,view=Mahnung"
+    said = run("clean", books, *GERMAN, "--types", types, "--out", out)
+    assert "no event type" not in said
+    frame = history.read_parquet(out)
+    assert frame["kind"].tolist() == [PURCHASE, PURCHASE, RETURN, VIEW]
+    assert frame["amount"].tolist() == [1_000_000, 500_000, -400_000, 0]
+    ours = store(
+        tmp_path / "ours.csv",
+        "customer_id,occurred_at,event_type,amount\na,2024-01-01,Sale,5\na,2024-01-02,purchase,5\n",
+    )
+    run("clean", ours, "--types", "purchase=Sale,purchase=Order", "--out", out)
+    assert len(history.read_parquet(out)) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--types", "refund=Gutschrift"], "--types: 'refund' is no event type of ours; nearest is 'return'"),
+        (["--types", "purchase=X,return=x"], "--types 'purchase=X,return=x': a word of theirs is named twice"),
+        (["--types", "purchase"], "--types 'purchase': say ours=theirs,..., for example purchase=Rechnung"),
+        (["--only", "Status"], "--only 'Status': say column=value, for example"),
+        (["--except", "=x"], "--except '=x': say column=value, for example"),
+        (["--only", "Statuss=paid"], "has no column 'Statuss'; nearest is 'Status' of"),
+        (["--except", "Stat=paid"], "has no column 'Stat'; nearest is 'Status' of"),
+        (["--fill-down", "order"], "has no column order_id; name it with --columns order_id="),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(tmp_path: Path, options: list[str], line: str) -> None:
+    file = store(tmp_path / "shop.csv", "customer_id,occurred_at,amount,Status\na,2024-01-01,5,paid\n")
+    assert line in run("clean", file, *options, "--out", tmp_path / "out", code=2)
+
+
+def test_only_wanted_rows_stay(tmp_path: Path) -> None:
+    """Several values of a column are `or`, several columns `and`; what is left out is counted and no loss. Mutations
+    caught: two values of one column taken for two columns; --except before --only wins."""
+    rows = [("paid", "web"), ("Paid ", "pos"), ("refunded", "web"), ("pending", "web"), ("", "web"), ("paid", "test")]
+    text = "customer_id,occurred_at,amount,Financial Status,Source\n"
+    text += "".join(f"c{n},2024-01-0{n + 1},{n + 1},{status},{source}\n" for n, (status, source) in enumerate(rows))
+    file, out = store(tmp_path / "shop.csv", text), tmp_path / "out.parquet"
+
+    def kept(*options: str) -> list[int]:
+        said = run("clean", file, *options, "--out", out)
+        found = history.read_parquet(out)["amount"].tolist()
+        assert f"{'- left out by --only or --except':<50}{6 - len(found):>14}" in said
+        assert "lost:" not in said
+        return [amount // 10_000 for amount in found]
+
+    assert kept("--only", "Financial Status=paid") == [1, 2, 6]
+    assert kept("--only", "Financial Status=paid", "--only", " Financial Status = REFUNDED") == [1, 2, 3, 6]
+    assert kept("--only", "Financial Status=paid", "--only", "Source=web") == [1]
+    assert kept("--only", "Financial Status=paid", "--except", "Source=test") == [1, 2]
+    assert kept("--except", "Financial Status=") == [1, 2, 3, 4, 6]
+
+
+SHOP = """Name,Email,Created at,Financial Status,Lineitem sku,Lineitem quantity,Lineitem price
+#1001,ann@x.org,2023-05-01 12:00:00 -0400,paid,tea,1,4.50
+#1001,,,,pot,1,20.00
+#1002,bob@x.org,2023-05-02 09:00:00 -0400,pending,tea,2,4.50
+#1002,,,,cup,1,7.00
+#1003,,2023-05-03 10:00:00 -0400,paid,tea,1,4.50
+#1003,,,,pot,1,20.00
+"""
+SHOPS = "order_id=Name,customer_id=Email,occurred_at=Created at,product_id=Lineitem sku,quantity=Lineitem quantity"
+WEB = ["--columns", SHOPS + ",unit_price=Lineitem price"]
+
+
+def test_fields_of_an_order_are_filled_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A web shop's export, in blocks that part an order too: the guest of the last order does not become its neighbour.
+    Mutation caught: what stands above filled in whatever the order."""
+    monkeypatch.setattr(files, "BLOCK", 160, raising=False)
+    file, out = store(tmp_path / "orders.csv", SHOP), tmp_path / "out.parquet"
+    options = [*WEB, "--fill-down", "order", "--allow-loss"]
+    said = run("clean", file, *options, "--only", "Financial Status=paid", "--out", out)
+    frame = history.read_parquet(out)
+    assert frame[["customer_id", "order_id", "product_id"]].to_numpy().tolist() == [
+        ["ann@x.org", "#1001", "tea"],
+        ["ann@x.org", "#1001", "pot"],
+    ]
+    assert "changed: filled down from the order's first line" in said
+    assert "- without customer (1 to 128 bytes)                            2" in said
+    said = run("clean", file, *WEB, "--allow-loss", "--out", out)
+    assert "filled down" not in said
+    assert len(history.read_parquet(out)) == 2
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["o1", "o2", "", " "]), st.sampled_from(["a", "b", "", None])), max_size=12),
+    st.integers(1, 5),
+)
+@settings(max_examples=100, deadline=None)
+def test_filling_down_does_not_depend_on_blocks(rows: list[tuple[str, str | None]], size: int) -> None:
+    """Against a loop over rows."""
+    expected, above = [], ("", None)  # type: tuple[list[str | None], tuple[str, str | None]]
+    for order, who in rows:
+        empty = who is None or not who.strip()
+        found = above[1] if empty and order.strip() and order == above[0] else None if empty else who
+        expected.append(found)
+        above = (order, found)
+    file = files.File(0, Path("x"), 0, ["order", "who"], frozenset(), False, {"order_id": 0, "customer_id": 1}, "")
+    down, got = FillDown(file, Policy(fill_down=True)), []
+    for i in range(0, len(rows), size):
+        orders, names = zip(*rows[i : i + size], strict=True)
+        got += down([pa.array(orders, pa.large_string()), pa.array(names, pa.large_string())])[1].to_pylist()
+    assert [name or None for name in got] == expected
+
+
+def test_equal_rows_of_a_till_may_be_kept(tmp_path: Path) -> None:
+    """And what goes with them is said. Mutation caught: the option asked of the file with times only."""
+    scans = "customer_id,occurred_at,order_id,product_id,amount\n" + "a,2024-01-01T10:00,o1,tea,5.00\n" * 3
+    file, out = store(tmp_path / "till.csv", scans + "b,2024-01-02T10:00,o2,pot,20.00\n"), tmp_path / "out.parquet"
+    said = run("clean", file, "--out", out)
+    assert "duplicates amount       told: 10.00 of 35.00 go with them; --keep-duplicates keeps them (2 rows)" in said
+    assert len(history.read_parquet(out)) == 2
+    said = run("clean", file, "--keep-duplicates", "--out", out)
+    assert "go with them" not in said
+    assert len(history.read_parquet(out)) == 4
