@@ -7,6 +7,7 @@ from offline.commands.common import AT_END
 from offline.commands.demand import demand
 from offline.commands.evaluate import evaluate
 from offline.commands.fit import fit
+from offline.commands.look import look
 from offline.commands.report import report
 from offline.commands.rules import rules
 from offline.commands.segment import segment
@@ -27,7 +28,7 @@ def _end(context: click.Context, _result: object) -> None:
         click.echo(f"\n{line}")
 
 
-for command in (clean, fit, segment, evaluate, demand, stock, value, rules, report):
+for command in (look, clean, fit, segment, evaluate, demand, stock, value, rules, report):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import click
 
 from models.handover import HORIZON
 from offline import writing
+from offline.commands import shop
 from offline.errors import OfflineError
 from offline.history.policy import ACTIONS, METHODS, NAMED, Policy, known
 
@@ -265,6 +266,10 @@ def cleaning(command: Command, until: str = "none, all is kept") -> Command:
     )
     return _add(
         command,
+        click.option(
+            "--shop", type=click.Path(path_type=Path), is_eager=True, expose_value=False, callback=shop.defaults,
+            help="YAML of these options, as `offline look` writes it.",
+        ),
         click.option("--columns", default="", help="Column names that differ: ours=theirs,..."),
         click.option("--types", default="", help="Event types in words of theirs: purchase=Rechnung,return=Gutschrift"),
         click.option("--only", multiple=True, help="Rows that are wanted: 'Financial Status=paid'; again: or, and."),

@@ -1,0 +1,103 @@
+"""Which column of an unknown file may be which of ours: by the words in its name, then by what stands in it.
+
+Rule: a guess is written down to be read by its owner, never followed by itself; each column is guessed once at most.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from offline.history.numerals import Votes
+from offline.history.times import times
+
+# Whole names that exports have, without case, accents and what stands between the words; the likeliest first.
+NAMES = {
+    "customer_id": "customerid customer customerno customernumber custid clientid client clientnum userid user buyerid"
+    " buyer memberid shopperid accountid email customeremail buyeremail billingemail kundennr kundennummer"
+    " kundenid kunde konto debitor debitorennummer clienteid cliente idclient klantnummer klant"
+    " householdkey",
+    "occurred_at": "occurredat orderdate invoicedate createdat purchasedate transactiondate saledate paidat date"
+    " datetime timestamp ordertimestamp orderpurchasetimestamp day datum buchungsdatum belegdatum"
+    " rechnungsdatum bestelldatum fecha fechapedido datecommande data time transactiontime created",
+    "order_id": "orderid order orderno ordernumber invoiceno invoiceid invoice invoicenumber transactionid basketid"
+    " receiptid receiptno receipt ticket name belegnr belegnummer beleg rechnungsnr rechnungsnummer"
+    " bestellnummer bestellnr bonnr bon numerodecommande pedido factura",
+    "product_id": "productid product productcode stockcode sku lineitemsku itemid itemno item articleid article artikel"
+    " artikelnr artikelnummer ean upc asin lineitemname producto produit",
+    "quantity": "quantity qty lineitemquantity units unitssold menge anzahl stueck stuck pieces count cantidad"
+    " quantite",
+    "unit_price": "unitprice itemprice lineitemprice price einzelpreis stueckpreis preis precio prixunitaire prix",
+    "amount": "amount total totalprice linetotal lineamount salesvalue sales revenue value turnover betrag umsatz"
+    " summe gesamtbetrag gesamt brutto bruttobetrag importe montant paid spend price",
+    "event_type": "eventtype event type transactiontype action belegart vorgang buchungsart art kind doctype",
+    "event_id": "eventid lineid rowid lineitemid transactionlineid",
+}
+ORDER = (  # in which they are guessed
+    *("occurred_at", "customer_id", "order_id", "product_id"),
+    *("quantity", "unit_price", "amount", "event_type", "event_id"),
+)
+LONG = 5  # letters of a word with which a longer name may begin
+MOSTLY = 0.8
+
+
+def bare(name: str) -> str:
+    """A name as NAMES has it.
+
+    >>> bare("Lineitem quantity"), bare("Stück"), bare("Kunden-Nr.")
+    ('lineitemquantity', 'stuck', 'kundennr')
+    """
+    plain = unicodedata.normalize("NFKD", name)
+    return re.sub(r"[^a-z0-9]", "", plain.encode("ascii", "ignore").decode().lower())
+
+
+def is_one(name: str) -> bool:
+    """Is it a name that columns have?"""
+    return any(bare(name) in words.split() for words in NAMES.values())
+
+
+def columns(header: Sequence[str], block: Sequence[pa.Array]) -> dict[str, str]:
+    """Ours -> theirs, of those that can be guessed; block: a column of text each."""
+    left = {name: column for name, column in zip(header, block, strict=True) if name}
+    found: dict[str, str] = {}
+    for ours in ORDER:
+        if ours == "amount" and {"quantity", "unit_price"} <= found.keys():
+            continue
+        words = NAMES[ours].split()
+        same = [name for word in words for name in left if bare(name) == word]
+        longer = [name for word in words for name in left if len(word) >= LONG and bare(name).startswith(word)]
+        named = dict.fromkeys(same + longer)
+        if (theirs := next((name for name in named if _may(ours, left[name])), None)) is not None:
+            found[ours] = theirs
+            del left[theirs]
+    if "occurred_at" not in found and (dated := next((n for n in left if _may("occurred_at", left[n])), None)):
+        found["occurred_at"] = dated
+    return {ours: found[ours] for ours in NAMES if ours in found}
+
+
+def _may(ours: str, column: pa.Array) -> bool:
+    """Whether what stands there can be that."""
+    text = column.drop_null()
+    if not len(text):
+        return False
+    if ours == "occurred_at":
+        return max(_timed(text, dayfirst) for dayfirst in (True, False)) >= MOSTLY
+    if ours in ("quantity", "unit_price", "amount"):
+        votes = Votes()
+        votes.count(text)
+        return votes.numbers >= MOSTLY * votes.seen
+    return True
+
+
+def _timed(text: pa.Array, dayfirst: bool) -> float:
+    found, _ = times(text, "UTC", dayfirst)
+    # A code of digits may be a time by its size; what is written as one has something between its digits.
+    written = pc.match_substring_regex(text, r"\d[^\d]+\d").to_numpy(zero_copy_only=False)
+    return float(((found >= 0) & written).mean())
+
+
+def examples(column: pa.Array, most: int = 3) -> list[str]:
+    """The first different texts of a column, shortened."""
+    return [text[:30] for text in column.drop_null().unique().slice(0, most).to_pylist()]

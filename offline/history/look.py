@@ -1,0 +1,180 @@
+"""`look`: what an unknown file seems to be, as a document that its owner edits and that every other job takes.
+
+Rule: what was found out stands there as it will be read; what cannot be known is a question, and a line to be filled.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import yaml
+
+from models.kinds import NUMBER_OF
+from offline.errors import HistoryError
+from offline.history import files, formats, guess, ids, kinds
+from offline.history.files import File
+from offline.history.header import DELIMITERS, bare, lines_of
+from offline.history.policy import NAMED, NUMBERS, Policy
+
+OPEN = "?"  # what is to be filled in (offline/commands/shop.py)
+ROWS = 100_000  # that are looked at
+HEAD = """\
+# {path}: {told}.
+# What was found in its first {rows:,} rows. Read it, mend what is wrong, fill in what is {open}, then for example:
+#   python -m offline clean {path} --shop {shop} --out cleaned.parquet
+"""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """file: with the columns that were guessed; block: its first rows; rows: how many those are; questions: for a
+    person, in sentences."""
+
+    file: File
+    block: list[pa.Array]
+    columns: dict[str, str]
+    options: dict[str, object]
+    types: dict[str, str]
+    questions: list[str]
+
+
+def look(path: Path, policy: Policy) -> Looked:
+    """Looks into a file. Raises HistoryError for what is no table."""
+    file = _opened(path, policy)
+    block = _first(file)
+    columns = guess.columns(file.header, block)
+    file = replace(file, at={ours: file.header.index(theirs) for ours, theirs in columns.items()})
+    options, questions = _formats(file, policy)
+    types = _types(file, block)
+    return Looked(file, block, columns, options, types, [*_missing(columns), *questions, *_asked(file, block, types)])
+
+
+def _opened(path: Path, policy: Policy) -> File:
+    """The file, its header found by the names that columns have."""
+    file = files.look_into(path, policy)
+    if file.layout is None:
+        return file
+    with file.layout.lines() as text:
+        start = text.read(files.HEAD)
+    asked = {
+        name for mark in DELIMITERS for _, row in lines_of(start, mark) for name in map(bare, row) if guess.is_one(name)
+    }
+    return files.look_into(path, policy, asked)
+
+
+def _first(file: File) -> list[pa.Array]:
+    rows = 0
+    parts: list[list[pa.Array]] = []
+    for block, _ in files.blocks(file):
+        parts.append(block)
+        rows += len(block[0])
+        if rows >= ROWS:
+            break
+    if not parts:
+        raise HistoryError(f"{file.path}: no row stands below the header")
+    return [pa.concat_arrays([part[at] for part in parts]) for at in range(len(file.header))]
+
+
+def _formats(file: File, policy: Policy) -> tuple[dict[str, object], list[str]]:
+    """What must be said of numbers and dates, and what a person must decide of them."""
+    options: dict[str, object] = {}
+    questions = []
+    for ours in (*NUMBERS, "occurred_at"):
+        if ours in file.at:
+            try:
+                found = formats.decide(replace(file, at={ours: file.at[ours]}), policy)
+            except HistoryError as error:
+                questions.append(str(error).removeprefix(f"{file.path}: "))
+                options["dayfirst" if ours == "occurred_at" else "decimal"] = OPEN
+                continue
+            if ours == "occurred_at" and found.dayfirst is not None:
+                options["dayfirst"] = found.dayfirst
+            elif ours in found.numbers and found.numbers[ours].decimal == ",":
+                options["decimal"] = ","
+    return options, questions
+
+
+def _types(file: File, block: list[pa.Array]) -> dict[str, str]:
+    """Each word of the file's event types -> ours, OPEN where there is no guess."""
+    if "event_type" not in file.at:
+        return {}
+    words = Counter(ids.present(block[file.at["event_type"]])[0].drop_null().to_pylist())
+    known = {word.strip(): word.strip().lower() for word in words if word.strip().lower() in NUMBER_OF}
+    return {word: known.get(word) or kinds.guess(word) or OPEN for word, _ in words.most_common(30)}
+
+
+def _missing(columns: dict[str, str]) -> list[str]:
+    needed = [name for name in ("customer_id", "occurred_at") if name not in columns]
+    if "amount" not in columns and not {"quantity", "unit_price"} <= columns.keys():
+        needed.append("amount")
+    return [f"which column is {name} ({next(n.type for n in NAMED if n.name == name)})?" for name in needed]
+
+
+def _asked(file: File, block: list[pa.Array], types: dict[str, str]) -> list[str]:
+    """What values alone cannot say."""
+    found = []
+    if open_ := [word for word, ours in types.items() if ours == OPEN]:
+        found.append(
+            f"what do the event types {', '.join(map(repr, open_[:5]))} mean? (a line that stays {OPEN} is dropped)"
+        )
+    who = file.at.get("customer_id")
+    if who is not None and (guests := ids.present(block[who])[0].null_count):
+        found.append(
+            f"{guests:,} of {len(block[0]):,} rows have no customer: guests, or does it stand on an order's first line"
+            " only (fill_down: order)?"
+        )
+    when = file.at.get("occurred_at")
+    if when is not None and when not in file.typed and _naive(block[when]):
+        found.append("of which zone are its times (timezone: Europe/Berlin)? UTC unless it is said")
+    return found
+
+
+def _naive(column: pa.Array) -> bool:
+    """Has it times of day without a zone?"""
+    text = pc.utf8_trim_whitespace(column.drop_null())
+    timed = text.filter(pc.match_substring_regex(text, r"\d:\d\d"))
+    zoned = pc.match_substring_regex(timed, r"(Z|[A-Z]{3,4}|[+-]\d\d:?\d\d|\])$")
+    return len(timed) > 0 and not pc.any(zoned).as_py()
+
+
+def document(looked: Looked, shop: str) -> str:
+    """The YAML document."""
+    file, rows = looked.file, len(looked.block[0])
+    lines = [HEAD.format(path=file.path, told=file.told, rows=rows, open=OPEN, shop=shop)]
+    lines += [f"# Question: {question}\n" for question in looked.questions]
+    lines.append("columns:\n")
+    lines += [_column(looked, ours, theirs) for ours, theirs in looked.columns.items()]
+    lines += [
+        f"  {_ours(question)}: {OPEN!r}\n" for question in looked.questions if question.startswith("which column")
+    ]
+    others = [name for name in file.header if name and name not in looked.columns.values()]
+    lines += [f"  # not mapped: {_said(looked, name)}\n" for name in others]
+    if looked.types:
+        lines.append("types: # theirs: ours (purchase, return, view, cart)\n")
+        lines += [f"  {_scalar(theirs)}: {_scalar(ours)}\n" for theirs, ours in looked.types.items()]
+    lines += [f"{name}: {_scalar(value)}\n" for name, value in looked.options.items()]
+    return "".join(lines)
+
+
+def _ours(question: str) -> str:
+    return question.removeprefix("which column is ").partition(" ")[0]
+
+
+def _column(looked: Looked, ours: str, theirs: str) -> str:
+    return f"  {ours}: {_scalar(theirs)} # {_examples(looked, theirs)}\n"
+
+
+def _said(looked: Looked, theirs: str) -> str:
+    return f"{_scalar(theirs)} ({_examples(looked, theirs)})"
+
+
+def _examples(looked: Looked, theirs: str) -> str:
+    found = guess.examples(looked.block[looked.file.header.index(theirs)])
+    return " | ".join(" ".join(text.split()) for text in found) or "empty"
+
+
+def _scalar(value: object) -> str:
+    """In one line, quoted where YAML needs it."""
+    return yaml.safe_dump(value, allow_unicode=True, width=10**6).removesuffix("...\n").strip()

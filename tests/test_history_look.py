@@ -1,0 +1,178 @@
+"""`offline look` on exports that nobody has seen, and `--shop` with what it wrote: one edit to a cleaned history."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from offline.__main__ import main
+from offline.commands import shop
+from offline.errors import OfflineError
+from offline.history import guess, look
+from offline.history import read as history
+from offline.history.policy import NAMED, Policy
+
+WEB = """Name,Email,Financial Status,Created at,Lineitem quantity,Lineitem name,Lineitem price,Lineitem sku
+#1001,ann@x.org,paid,2023-05-01 12:00:00 -0400,1,Green tea,4.50,T-1
+#1001,,,,1,"Pot, large",20.00,P-7
+#1002,bob@x.org,refunded,2023-05-02 09:00:00 -0400,2,Green tea,4.50,T-1
+#1003,cem@x.org,paid,2023-05-03 10:00:00 -0400,2,Green tea,4.50,T-1
+"""
+BOOKS = """Buchungen 2024;;;;;
+
+Kunden-Nr.;Kunde;Buchungsdatum;Belegart;Belegnr;Betrag in EUR
+10001;Anna Ott;03.01.2024;Rechnung;R1;1.234,50
+10002;Bernd Au;14.01.2024;Rechnung;R2;99,00
+10001;Anna Ott;20.01.2024;Gutschrift;R3;200,00
+10003;Cem Yi;25.01.2024;Mahnung;R4;5,00
+"""
+SHEET = """,,,
+Sales of May,,,
+Date,Client,Item,Total
+5/1/2024 10:30 AM,c7,tea,$4.50
+5/13/2024 1:05 PM,c8,pot,"$1,020.00"
+5/14/2024 9:00 AM,c7,cup,$7.00
+,,Total,"$1,031.50"
+"""
+
+
+def run(*args: object, code: int = 0) -> str:
+    done = CliRunner().invoke(main, [*map(str, args)])
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "edit", "amounts"),
+    [
+        (
+            WEB,
+            {
+                "customer_id": "Email", "occurred_at": "Created at", "quantity": "Lineitem quantity",
+                "order_id": "Name", "unit_price": "Lineitem price", "product_id": "Lineitem sku",
+            },
+            "fill_down: order\nonly: {Financial Status: paid}\n",
+            [45_000, 200_000, 90_000],
+        ),
+        (
+            BOOKS,
+            {
+                "customer_id": "Kunden-Nr.", "occurred_at": "Buchungsdatum", "amount": "Betrag in EUR",
+                "event_type": "Belegart", "order_id": "Belegnr",
+            },
+            "",
+            [12_345_000, 990_000, -2_000_000],
+        ),
+        (
+            SHEET,
+            {"customer_id": "Client", "occurred_at": "Date", "product_id": "Item", "amount": "Total"},
+            "timezone: America/New_York\n",
+            [45_000, 10_200_000, 70_000],
+        ),
+    ],
+    ids=["web shop", "bookkeeping", "spreadsheet"],
+)  # fmt: skip
+def test_from_an_unknown_export_to_a_cleaned_history(
+    tmp_path: Path, text: str, columns: dict[str, str], edit: str, amounts: list[int]
+) -> None:
+    file, yml, out = tmp_path / "export.csv", tmp_path / "shop.yml", tmp_path / "cleaned.parquet"
+    file.write_text(text)
+    said = run("look", file, "--out", yml)
+    assert yml.read_text() in said
+    found = yaml.safe_load(yml.read_text())
+    assert found["columns"] == columns
+    yml.write_text(yml.read_text() + edit)
+    run("clean", file, "--shop", yml, "--out", out)
+    assert history.read_parquet(out)["amount"].tolist() == amounts
+    assert "is there already, perhaps edited" in run("look", file, "--out", yml, code=2)
+
+
+def test_questions_are_those_that_a_person_must_answer(tmp_path: Path) -> None:
+    """Of what the file says nothing is asked. Mutation caught: the zone asked of dates alone."""
+    asked = {}
+    for name, text in (("web", WEB), ("books", BOOKS), ("sheet", SHEET)):
+        (tmp_path / name).write_text(text)
+        asked[name] = look.look(tmp_path / name, Policy()).questions
+    assert asked == {
+        "web": [
+            "1 of 4 rows have no customer: guests, or does it stand on an order's first line only (fill_down: order)?"
+        ],
+        "books": ["what do the event types 'Mahnung' mean? (a line that stays ? is dropped)"],
+        "sheet": [
+            "1 of 4 rows have no customer: guests, or does it stand on an order's first line only (fill_down: order)?",
+            "of which zone are its times (timezone: Europe/Berlin)? UTC unless it is said",
+        ],
+    }
+    (tmp_path / "codes").write_text("a,b\n1,01/02/2024\n2,03/04/2024\n")
+    found = look.look(tmp_path / "codes", Policy())
+    assert found.questions[:2] == ["which column is customer_id (text)?", "which column is amount (number)?"]
+    assert found.options == {"dayfirst": "?"}
+    assert found.questions[2].endswith("can be read in two ways, and no value decides; say --dayfirst or --monthfirst")
+
+
+def test_what_is_typed_wins_over_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("k,t,v\nx,2024-01-05,5\nx,2024-02-05,7\n")
+    yml = tmp_path / "shop.yml"
+    yml.write_text("columns: {customer_id: k, occurred_at: t, amount: v}\nuntil: 2024-02-01\n")
+    out = tmp_path / "out"
+    run("clean", tmp_path / "a.csv", "--shop", yml, "--out", out)
+    assert len(history.read_parquet(out)) == 1
+    run("clean", tmp_path / "a.csv", "--shop", yml, "--until", "2024-03-01", "--out", out)
+    assert len(history.read_parquet(out)) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("columns: [a", "no YAML at line 1"),
+        ("just words", "says nothing; `python -m offline look FILE` writes one"),
+        ("colums: {amount: x}", "'colums' is no option; nearest is 'columns' of"),
+        ("columns: {amont: x}", "columns: nearest is 'amount' of"),
+        ("columns: {amount: '?', customer_id: k}", "columns: amount still ?: name a column of the file"),
+        ("dayfirst: '?'", "dayfirst is still ?: fill it in, or take the line out"),
+        ("dayfirst: perhaps", "dayfirst: say true or false"),
+        ("only: paid", "only: say column: value"),
+        ("decimal: ';'", "';' is not one of '.', ','"),
+    ],
+)
+def test_what_the_file_says_wrong_is_one_line(tmp_path: Path, text: str, line: str) -> None:
+    (tmp_path / "a.csv").write_text("customer_id,occurred_at,amount\nx,2024-01-05,5\n")
+    (tmp_path / "shop.yml").write_text(text)
+    assert line in run("clean", tmp_path / "a.csv", "--shop", tmp_path / "shop.yml", "--out", tmp_path / "o", code=2)
+
+
+def test_every_key_is_an_option_of_clean() -> None:
+    """And every option of cleaning but those of one run has a key."""
+    options = {parameter.name for parameter in main.commands["clean"].params}
+    keys = {parameter for parameter, _ in shop.KEYS.values()}
+    assert keys == options - {"files", "out", "shop", "quality_report"}
+
+
+names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12).map(str.strip).filter(bool)
+
+
+@given(st.dictionaries(st.sampled_from([column.name for column in NAMED]), names, min_size=1))
+@settings(max_examples=200, deadline=None)
+def test_names_go_through_the_file_whatever_they_hold(
+    tmp_path_factory: pytest.TempPathFactory, columns: dict[str, str]
+) -> None:
+    """As `look` writes them and the option reads them."""
+    from offline.commands.common import mapping
+
+    path = tmp_path_factory.getbasetemp() / "names.yml"
+    lines = "".join(f"  {ours}: {look._scalar(theirs)}\n" for ours, theirs in columns.items())
+    path.write_text("columns:\n" + lines, encoding="utf-8")
+    if "?" in columns.values():
+        with pytest.raises(OfflineError, match="still"):
+            shop.read(path)
+    else:
+        assert mapping(shop.read(path)["columns"]) == columns
+
+
+def test_names_that_columns_have_are_known_in_any_spelling() -> None:
+    for name in ("Customer ID", "CUSTOMER_ID", "customerId", "Stück", "Unit-Price", "E-Mail"):
+        assert guess.is_one(name), name
+    assert not guess.is_one("Remarks")
