@@ -37,6 +37,7 @@ WRONG = {
     "--treat": "x=mini",
 }
 ANY_TEXT = {"--id", "--dask"}
+BY_ARGUMENT = ("clean", "look")  # commands that take files as arguments
 
 
 def ran(commands: list[list[str]]) -> list[tuple[list[str], int, str, set[str]]]:
@@ -51,7 +52,7 @@ def given(name: str, tmp_path: Path, *more: str, without: str = "") -> list[str]
     """A command that has all it needs, a small history and a place for its result, and more; `without` an option."""
     file, out = tmp_path / "h.csv", tmp_path / f"{name}-out"
     file.write_text("customer_id,occurred_at,amount,order_id,product_id\na,2024-01-01,5,o,p\n")
-    history = [str(file)] if name == "clean" else ["--history", str(file)]
+    history = [str(file)] if name in BY_ARGUMENT else ["--history", str(file)]
     needed = [*(history if without != history[0] else []), *(["--out", str(out)] if without != "--out" else [])]
     return [name, *needed, *more]
 
@@ -93,7 +94,8 @@ def test_a_path_that_can_neither_be_read_nor_written_is_refused_before_anything_
     below, commands = str(tmp_path / "h.csv" / "below"), []
     for name, each in parameters(click.Path):
         if isinstance(each, click.Argument):
-            commands.append(given(name, tmp_path, below, without="--history" if name != "clean" else ""))
+            instead = str(tmp_path / "h.csv") if name in BY_ARGUMENT else "--history"
+            commands.append(given(name, tmp_path, below, without=instead))
         else:
             commands.append(given(name, tmp_path, each.opts[0], below, without=each.opts[0]))
     for command, code, said, packages in ran(commands):
@@ -104,14 +106,17 @@ def test_a_path_that_can_neither_be_read_nor_written_is_refused_before_anything_
 
 def test_a_history_that_is_not_there_is_refused_before_anything_is_imported(tmp_path: Path) -> None:
     nowhere = str(tmp_path / "nowhere.csv")
-    option = {name: [] if name == "clean" else ["--history"] for name in main.commands}
-    for command, code, said, packages in ran([given(name, tmp_path, *option[name], nowhere) for name in main.commands]):
+    there, commands = str(tmp_path / "h.csv"), []
+    for name in main.commands:
+        more = [nowhere] if name in BY_ARGUMENT else ["--history", nowhere]
+        commands.append(given(name, tmp_path, *more, without=there if name in BY_ARGUMENT else ""))
+    for command, code, said, packages in ran(commands):
         assert (code, packages & LIGHT_ONLY) == (2, set()), command
         assert said == f"offline: {nowhere}: cannot be read: No such file or directory\n"
 
 
 def test_a_column_that_no_file_has_is_refused_before_pandas_is_imported(tmp_path: Path) -> None:
-    wrong = [given(name, tmp_path, "--columns", "product_id=SKU") for name in main.commands]
+    wrong = [given(name, tmp_path, "--columns", "product_id=SKU") for name in main.commands if name != "look"]
     for command, code, said, packages in ran(wrong):
         assert (code, packages & HEAVY) == (2, set()), command
         assert "no column 'SKU'" in said

@@ -7,6 +7,7 @@ import click
 from offline import writing
 from offline.commands.common import one_line, readable
 from offline.errors import OfflineError
+from offline.history.policy import Policy
 
 
 @click.command()
@@ -26,16 +27,15 @@ def look(file: Path, out: Path, encoding: str | None, delimiter: str | None) -> 
       python -m offline look orders.csv && python -m offline clean orders.csv --shop shop.yml --out cleaned.parquet
     """
     with one_line(out):
+        policy = Policy(encoding=encoding, delimiter="\t" if delimiter in ("tab", "\\t") else delimiter)
         readable(file)
         writing.writable(out)
         if out.exists():
             raise OfflineError(f"--out {out}: is there already, perhaps edited; name another file")
 
         from offline.history import look as job
-        from offline.history.policy import Policy
 
-        tab = "\t" if delimiter in ("tab", "\\t") else delimiter
-        looked = job.look(file, Policy(encoding=encoding, delimiter=tab))
+        looked = job.look(file, policy)
         text = job.document(looked, str(out))
         out.write_text(text, encoding="utf-8")
     click.echo(text)

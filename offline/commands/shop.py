@@ -141,4 +141,5 @@ def defaults(context: click.Context, _: click.Parameter, path: Path | None) -> N
     try:
         context.default_map = {**(context.default_map or {}), **read(path)}
     except OfflineError as error:
-        raise click.UsageError(str(error)) from None
+        click.echo(f"offline: {error}", err=True)
+        context.exit(2)
