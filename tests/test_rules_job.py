@@ -115,6 +115,7 @@ def test_baskets_are_what_was_bought_and_kept(lines: list[tuple[str, str, str | 
     for customer, order, product in kept:
         expected[customer, order].add(product)
     frame = pd.DataFrame(rows, columns=["customer_id", "order_id", "product_id", "kind", "amount"])
+    frame["quantity"] = frame["amount"]
     if not kept:
         with pytest.raises(RulesError, match="no purchase that was kept names a product"):
             baskets(frame)
