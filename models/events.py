@@ -236,7 +236,7 @@ def _microseconds(moment: datetime | float) -> int:
 def _amount(fields: dict[str, msgspec.Raw]) -> int:
     """The exact product in 1/10,000 of the major unit, rounded half-even once."""
     quantity, price = _quantity(*_number(fields, "quantity", MOST)), _price(*_number(fields, "unit_price", DEAREST))
-    amount = _whole(EXACT.multiply(price, Decimal(quantity)))
+    amount = whole(EXACT.multiply(price, Decimal(quantity)))
     if amount > MOST:
         raise Rejected(Reason.overflow, "quantity x unit_price is too large")
     return amount
@@ -255,13 +255,13 @@ def _quantity(number: float, text: str) -> int:
     """In 1/10,000: of the decimals with up to 4 places the one whose double it is."""
     if number <= 0:
         raise Rejected(Reason.bad_quantity, "quantity must be more than 0; a return says so in event_type")
-    units = 10_000 * int(text) if text.isdigit() else _whole(EXACT.multiply(Decimal(number), Decimal(10_000)))
+    units = 10_000 * int(text) if text.isdigit() else whole(EXACT.multiply(Decimal(number), Decimal(10_000)))
     if units / 10_000 != number:
         raise Rejected(Reason.wrong_field, "quantity must have at most 4 decimal places")
     return units
 
 
-def _whole(number: Decimal) -> int:
+def whole(number: Decimal) -> int:
     """Rounded half-even."""
     return int(number.to_integral_value(ROUND_HALF_EVEN, EXACT))
 

@@ -194,7 +194,7 @@ async def _written(
 async def _cleaned(store: Store, customer: Customer, tombstone: Tombstone, passed: bool) -> list[Place]:
     """What workers leave: closed examples, which would be learned from again, and changes that were announced."""
     changes = await customer.changes()
-    end = NEVER if tombstone.at is None else tombstone.at // 86_400_000 + 1  # whoever came back learns anew
+    end = NEVER if tombstone.at is None else tombstone.at // kafka.DAY + 1  # whoever came back learns anew
     examples = [day for day in await customer.examples() if day <= end]
     told = [change for change in changes if _before(change, tombstone)]
     last = sum(change["to"] == ERASED for _, change in changes)

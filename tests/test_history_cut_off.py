@@ -2,17 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
+from jobs import run
 
 from models.artefact import decode
 from models.handover import ARTEFACT, HISTORY
 from models.rows import DAY
-from offline.__main__ import main
 from offline.commands import common
 from offline.errors import HistoryError
 from offline.history import csvs, files, spill
@@ -116,12 +114,6 @@ def shop(path: Path, last: str) -> list[str]:
     rows = [f"c{n},{np.datetime64(end - k * (n % 7 + 3) * DAY, 'us')},{10 + n}" for n in range(40) for k in range(30)]
     path.write_text("\n".join(["c,t,a", *rows]))
     return ["--history", str(path), "--columns", "customer_id=c,occurred_at=t,amount=a"]
-
-
-def run(*args: Any) -> str:
-    done = CliRunner().invoke(main, [*map(str, args)], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return done.output
 
 
 def test_fit_leaves_the_last_day_to_the_topic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jobs import run
 
 from models.rows import DAY
-from offline.__main__ import main
 from offline.commands import common
 from offline.history import read as history
 from offline.history.far import GAP, RARE, Days
@@ -77,12 +76,6 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows = [f"c{n % 9},{day},20" for n, day in enumerate([*days, "1970-01-01", "2062-05-05"])]
     (tmp_path / "till.csv").write_text("customer_id,occurred_at,amount\n" + "\n".join(rows) + "\n")
     return tmp_path / "till.csv"
-
-
-def run(*args: object, code: int = 0) -> str:
-    done = CliRunner().invoke(main, [*map(str, args)])
-    assert done.exit_code == code, done.output
-    return done.output
 
 
 @pytest.mark.parametrize("command", ["clean", "fit"])

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jobs import run
 
 from offline.__main__ import main
 from offline.commands import shop
@@ -37,12 +37,6 @@ Date,Client,Item,Total
 5/14/2024 9:00 AM,c7,cup,$7.00
 ,,Total,"$1,031.50"
 """
-
-
-def run(*args: object, code: int = 0) -> str:
-    done = CliRunner().invoke(main, [*map(str, args)])
-    assert done.exit_code == code, done.output
-    return done.output
 
 
 @pytest.mark.parametrize(

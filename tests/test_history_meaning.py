@@ -4,22 +4,15 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jobs import run
 
 from models.kinds import PURCHASE, RETURN, VIEW
-from offline.__main__ import main
 from offline.history import files
 from offline.history import read as history
 from offline.history.policy import Policy
 from offline.history.wanted import FillDown
-
-
-def run(*args: object, code: int = 0) -> str:
-    done = CliRunner().invoke(main, [*map(str, args)])
-    assert done.exit_code == code, done.output
-    return done.output
 
 
 def store(path: Path, text: str) -> Path:

@@ -5,20 +5,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
+from jobs import run
 
 from models.kinds import PURCHASE, RETURN
-from offline.__main__ import main
 from offline.history import files
 from offline.history import read as history
 from offline.history.policy import NEEDS, Policy
 from offline.rules.rules import baskets
-
-
-def run(*args: object, code: int = 0) -> str:
-    done = CliRunner().invoke(main, [*map(str, args)])
-    assert done.exit_code == code, done.output
-    return done.output
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,8 @@ from typing import Any
 import click
 
 from offline.errors import OfflineError, nearest
-from offline.history.policy import NAMED
+from offline.history.policy import NAMED, OPEN
 
-OPEN = "?"  # what `look` leaves to be filled in
 Value = Any
 
 

@@ -4,17 +4,16 @@ Rule: the product is exact and rounded half-even to 1/10,000 once; nothing that 
 """
 
 from collections.abc import Mapping
-from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, ROUND_HALF_EVEN, Context, Decimal
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models.events import MOST
+from models.events import EXACT, MOST, whole
 from models.kinds import PURCHASE, RETURN, TRADED
 from offline.history.values import PLAIN, Bools, Ints, matches, money
 
-EXACT = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX, rounding=ROUND_HALF_EVEN)
 NOISE = 1e-6  # of 1/10,000 of a unit: what a program's doubles add to a quantity of 4 decimal places
 
 
@@ -59,4 +58,4 @@ def _product(count: float, parts: int, cost: str) -> tuple[int, bool]:
     """The amount of `parts` 1/10,000 at a price as it is written; False where the count is no such number of parts."""
     exact = EXACT.multiply(Decimal(cost), Decimal(parts))
     sound = abs(abs(count) * 1e4 - parts) <= NOISE and exact >= 0
-    return int(exact.to_integral_value(ROUND_HALF_EVEN, EXACT)), sound
+    return whole(exact), sound

@@ -30,7 +30,8 @@ from offline.history.wanted import unwanted
 from offline.history.words import TOTAL
 
 ROWS = SCHEMA.append(pa.field("content", pa.uint64())).append(pa.field("place", pa.int64()))
-NOISE = ("blank", "headers", "totals", "unwanted")
+NOISE = ("blank", "headers", "totals")
+ASIDE = (*NOISE, "unwanted")  # no events, or none that are asked for
 MANY = 100  # rows that are looked at for an example
 LOOKED_AT = {"other_types": ("event_type",), "bad_times": ("occurred_at",), "bad_numbers": NUMBERS}
 FILE = 1 << 40  # rows that a file may have: a row's `place` is its file's number times this, plus its own from 1
@@ -71,9 +72,9 @@ class Rows(NamedTuple):
 
 
 def reasons(policy: Policy) -> tuple[str, ...]:
-    """Why a row may leave, in the order in which that is asked: first what is no event or not wanted."""
+    """Why a row may leave, in the order in which that is asked."""
     return (
-        *NOISE,
+        *ASIDE,
         "without_customer",
         "other_types",
         *policy.dropped,
@@ -98,14 +99,13 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
     )
     nobody = ID_BYTES + 1 if "customer_id" in plan.policy.needs else 0
     named = pc.binary_length(found["customer_id"][0]).fill_null(nobody).to_numpy() <= ID_BYTES
-    noise = _noise(file, block, occurred_at)
-    noise[NOISE.index("unwanted")] = unwanted(file, plan.policy, block)
+    aside = [*_noise(file, block, occurred_at), unwanted(file, plan.policy, block)]
     if "occurred_at" not in file.at:  # of a job that asks for no times, and all at once is as good as any
         occurred_at = np.zeros(n, np.int64)
     if "amount" not in plan.policy.needs and files.worthless(file):
         sound |= True
     times_off = [occurred_at < 0, occurred_at > plan.now + DAY, occurred_at < plan.since, occurred_at >= plan.until]
-    why = [*noise, ~named, kind < 0, *missing, *times_off, ~sound]
+    why = [*aside, ~named, kind < 0, *missing, *times_off, ~sound]
     what = np.select(why, range(1, len(why) + 1), 0)
     if (what == len(why)).any():
         files.need_money(file)
@@ -153,7 +153,7 @@ def _money(
 ) -> Counter[str]:
     """|amounts| of rows by what became of them; of those that leave, what they would be worth as purchases."""
     money = Counter({"": float(np.abs(amount[what == 0]).sum(dtype=np.float64))})
-    if len(rows := np.flatnonzero(what > len(NOISE))):
+    if len(rows := np.flatnonzero(what > len(ASIDE))):
         lost = {ours: columns[ours].take(pa.array(rows)) for ours in NUMBERS}
         _, worth, _, _ = amounts(lost, whole_amounts, np.full(len(rows), PURCHASE, np.int8))
         sums = np.bincount(what[rows], np.abs(worth), minlength=len(names))

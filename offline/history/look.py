@@ -16,9 +16,8 @@ from offline.errors import HistoryError
 from offline.history import files, formats, guess, ids, kinds
 from offline.history.files import File
 from offline.history.header import DELIMITERS, bare, lines_of
-from offline.history.policy import NAMED, NUMBERS, Policy
+from offline.history.policy import NAMED, NUMBERS, OPEN, Policy
 
-OPEN = "?"  # what is to be filled in (offline/commands/shop.py)
 ROWS = 100_000  # that are looked at
 HEAD = """\
 # {path}: {told}.
@@ -29,12 +28,13 @@ HEAD = """\
 
 @dataclass(frozen=True)
 class Looked:
-    """file: with the columns that were guessed; block: its first rows; rows: how many those are; questions: for a
-    person, in sentences."""
+    """file: with the columns that were guessed; block: its first rows; missing: needed columns that were not guessed;
+    questions: for a person, in sentences."""
 
     file: File
     block: list[pa.Array]
     columns: dict[str, str]
+    missing: list[str]
     options: dict[str, object]
     types: dict[str, str]
     questions: list[str]
@@ -48,7 +48,9 @@ def look(path: Path, policy: Policy) -> Looked:
     file = replace(file, at={ours: file.header.index(theirs) for ours, theirs in columns.items()})
     options, questions = _formats(file, policy)
     types = _types(file, block)
-    return Looked(file, block, columns, options, types, [*_missing(columns), *questions, *_asked(file, block, types)])
+    missing = _missing(columns)
+    which = [f"which column is {column.name} ({column.type})?" for column in NAMED if column.name in missing]
+    return Looked(file, block, columns, missing, options, types, [*which, *questions, *_asked(file, block, types)])
 
 
 def _opened(path: Path, policy: Policy) -> File:
@@ -109,7 +111,7 @@ def _missing(columns: dict[str, str]) -> list[str]:
     needed = [name for name in ("customer_id", "occurred_at") if name not in columns]
     if "amount" not in columns and not {"quantity", "unit_price"} <= columns.keys():
         needed.append("amount")
-    return [f"which column is {name} ({next(n.type for n in NAMED if n.name == name)})?" for name in needed]
+    return needed
 
 
 def _asked(file: File, block: list[pa.Array], types: dict[str, str]) -> list[str]:
@@ -146,9 +148,7 @@ def document(looked: Looked, shop: str) -> str:
     lines += [f"# Question: {question}\n" for question in looked.questions]
     lines.append("columns:\n")
     lines += [_column(looked, ours, theirs) for ours, theirs in looked.columns.items()]
-    lines += [
-        f"  {_ours(question)}: {OPEN!r}\n" for question in looked.questions if question.startswith("which column")
-    ]
+    lines += [f"  {ours}: {OPEN!r}\n" for ours in looked.missing]
     others = [name for name in file.header if name and name not in looked.columns.values()]
     lines += [f"  # not mapped: {_said(looked, name)}\n" for name in others]
     if looked.types:
@@ -156,10 +156,6 @@ def document(looked: Looked, shop: str) -> str:
         lines += [f"  {_scalar(theirs)}: {_scalar(ours)}\n" for theirs, ours in looked.types.items()]
     lines += [f"{name}: {_scalar(value)}\n" for name, value in looked.options.items()]
     return "".join(lines)
-
-
-def _ours(question: str) -> str:
-    return question.removeprefix("which column is ").partition(" ")[0]
 
 
 def _column(looked: Looked, ours: str, theirs: str) -> str:

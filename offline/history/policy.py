@@ -41,6 +41,7 @@ NAMED = (
 IDS = tuple(column.name for column in CLEANED.columns if column.id)
 KEYS = ("order_id", "product_id", "event_id", "customer_id", "occurred_at", "amount")
 NEEDS = frozenset({"customer_id", "occurred_at", "amount"})  # of an event; some jobs need less
+OPEN = "?"  # what `look` leaves to be filled in
 STATISTICS = ("mean", "median", "mode")
 CONSTANT = "constant:"
 METHODS = ("iqr", "zscore", "isolation-forest")
