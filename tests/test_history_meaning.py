@@ -36,6 +36,9 @@ def test_event_types_are_read_in_the_shops_own_words(tmp_path: Path) -> None:
     assert "told: 'Gutschrift' is no event type; perhaps --types return=Gutschrift (1 rows)" in said
     assert "told: 'Mahnung' is no event type; see --types (1 rows)" in said
     assert "- of no known event type                                       2" in said
+    columns = ["--columns", "customer_id=Konto,occurred_at=Datum,amount=Betrag"]
+    said = run("clean", books, *columns, "--types", "purchase=Rechnung", "--out", out, code=2)
+    assert "no column 'event_type'" in said, "or all of them would be purchases"
     types = "purchase=Rechnung,return=Gutschrift,view=Mahnung"
     said = run("clean", books, *GERMAN, "--types", types, "--out", out)
     assert "no event type" not in said
@@ -121,6 +124,22 @@ def test_fields_of_an_order_are_filled_down(tmp_path: Path, monkeypatch: pytest.
     assert len(history.read_parquet(out)) == 2
 
 
+def test_lines_without_an_order_belong_to_the_one_above(tmp_path: Path) -> None:
+    """But not one that names a customer, a blank one or a total. Mutations caught: each of these three."""
+    rows = "O1,ann,2024-01-01,tea,1\n,,,pot,2\n,cid,2024-01-03,cup,3\n , ,,mug,4\n,,,,\nTotal,,,,10\n"
+    file, out = store(tmp_path / "x.csv", "Order,Who,Date,Item,Paid\n" + rows), tmp_path / "out.parquet"
+    columns = "order_id=Order,customer_id=Who,occurred_at=Date,product_id=Item,amount=Paid"
+    said = run("clean", file, "--columns", columns, "--fill-down", "order", "--out", out)
+    frame = history.read_parquet(out)
+    assert frame[["order_id", "customer_id", "product_id"]].to_numpy().tolist() == [
+        ["O1", "ann", "tea"],
+        ["O1", "ann", "pot"],
+        ["h:0:3", "cid", "cup"],
+        ["h:0:4", "cid", "mug"],
+    ]
+    assert "changed: filled down from the order's first line (2 rows)" in said
+
+
 @given(
     st.lists(st.tuples(st.sampled_from(["o1", "o2", "", " "]), st.sampled_from(["a", "b", "", None])), max_size=12),
     st.integers(1, 5),
@@ -131,14 +150,18 @@ def test_filling_down_does_not_depend_on_blocks(rows: list[tuple[str, str | None
     expected, above = [], ("", None)  # type: tuple[list[str | None], tuple[str, str | None]]
     for order, who in rows:
         empty = who is None or not who.strip()
-        found = above[1] if empty and order.strip() and order == above[0] else None if empty else who
+        silent = empty and not order.strip()
+        order = above[0] if silent else order
+        found = above[1] if silent or (empty and order.strip() and order == above[0]) else None if empty else who
         expected.append(found)
         above = (order, found)
-    file = files.File(0, Path("x"), 0, ["order", "who"], frozenset(), False, {"order_id": 0, "customer_id": 1}, "")
+    at = {"order_id": 0, "customer_id": 1}
+    file = files.File(0, Path("x"), 0, ["order", "who", "paid"], frozenset(), False, at, "")
     down, got = FillDown(file, Policy(fill_down=True)), []
     for i in range(0, len(rows), size):
         orders, names = zip(*rows[i : i + size], strict=True)
-        got += down([pa.array(orders, pa.large_string()), pa.array(names, pa.large_string())])[1].to_pylist()
+        block = [pa.array(column, pa.large_string()) for column in (orders, names, ["5"] * len(orders))]
+        got += down(block)[1].to_pylist()
     assert [name or None for name in got] == expected
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -22,7 +23,8 @@ from models.handover import HORIZON
 from offline import writing
 from offline.commands import shop
 from offline.errors import OfflineError
-from offline.history.policy import ACTIONS, METHODS, NAMED, Policy, known
+from offline.history.policy import ACTIONS, ANY_CASE, METHODS, NAMED, ROUNDED, Policy, known
+from offline.history.units import code
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -43,6 +45,7 @@ EXAMPLES = {
     "--types": "purchase=Rechnung,return=Gutschrift",
     "--only": '"Financial Status=paid"',
     "--except": '"Status=test"',
+    "--rate": "EUR=1.08,GBP=1.27",
 }
 
 
@@ -92,6 +95,22 @@ def rows(texts: tuple[str, ...], option: str) -> tuple[tuple[str, str], ...]:
         if not column.strip() or "=" not in text:
             raise OfflineError(f"{option} {text!r}: say column=value, for example {EXAMPLES[option]}")
     return tuple((column.strip(), value.strip()) for column, _, value in found)
+
+
+def of_currencies(text: str) -> dict[str, Decimal]:
+    """Currencies by code; OfflineError for what is no rate.
+
+    >>> of_currencies("€=1.08,GBP=1.27")
+    {'EUR': Decimal('1.08'), 'GBP': Decimal('1.27')}
+    """
+    found = {}
+    for name, number in pairs(text, "--rate"):
+        if not re.fullmatch(r"\d{0,6}(\.\d{1,10})?", number) or not float(number):
+            raise OfflineError(f"--rate {text!r}: {number!r} is no rate; for example {EXAMPLES['--rate']}")
+        if code(name) in found:
+            raise OfflineError(f"--rate {text!r}: {name} is named twice")
+        found[code(name)] = Decimal(number)
+    return found
 
 
 def midnight(text: str, option: str = "--until") -> int:
@@ -236,9 +255,11 @@ class Source:
 
     def fold(self, read: "History", bar: Bar, offers: "Offers | None" = None, each: "Each" = map) -> "Folded":
         """The customers at the cut-off."""
-        from offline.history import fold
+        from offline.history import clock, fold
 
         bar.step("folding")
+        if told := clock.differ(read):
+            at_end(f"days: {told}")
         if isinstance(read.parts, list):
             return fold.fold_parts(read.parts, read.cut_off, self.horizon, offers, each)
         return fold.fold(read.parts, read.cut_off, self.horizon, offers)
@@ -277,6 +298,11 @@ def cleaning(command: Command, until: str = "none, all is kept") -> Command:
         click.option(
             "--fill-down", type=click.Choice(["order"]),
             help="Customer, time and type stand on the first line of an order only.",
+        ),
+        click.option("--rate", "rates", default="", help="What one of another currency is: EUR=1.08,GBP=1.27"),
+        click.option(
+            "--ids", multiple=True, type=click.Choice([ANY_CASE, ROUNDED]),
+            help="any-case: those that differ in case alone are one; rounded: go on though a spreadsheet cut some off.",
         ),
         click.option("--timezone", default="UTC", show_default=True, help="Of times without an offset."),
         click.option("--from", "since", help="The first day, YYYY-MM-DD; default: that of the first event."),
@@ -354,9 +380,11 @@ def _policy(
     only: tuple[str, ...] = (),
     without: tuple[str, ...] = (),
     fill_down: str | None = None,
+    rates: str = "",
     **found_out: Any,
 ) -> Policy:
     return Policy(
+        rates=of_currencies(rates),
         types=theirs(types),
         only=rows(only, "--only"),
         without=rows(without, "--except"),

@@ -77,6 +77,8 @@ KEYS: dict[str, tuple[str, Callable[[Value], Value]]] = {
     "only": ("only", _rows),
     "except": ("without", _rows),
     "fill_down": ("fill_down", _text),
+    "rate": ("rates", _columns),
+    "ids": ("ids", _texts),
     "timezone": ("timezone", _text),
     "from": ("since", _day),
     "until": ("until", _day),
@@ -121,6 +123,11 @@ def read(path: Path) -> dict[str, Value]:
         except (ValueError, AttributeError) as error:
             raise OfflineError(f"--shop {path}: {key}: say {error}") from None
     _columns_known(path, found.get("columns") or {})
+    if OPEN in (found.get("rate") or {}).values():
+        raise OfflineError(
+            f"--shop {path}: rate is still {OPEN}: say how much of the history's currency one is, or take"
+            " the line out and say which rows are wanted (only)"
+        )
     return given
 
 

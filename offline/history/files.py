@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from models.handover import CLEANED
 from models.kinds import NUMBER_OF
 from offline.errors import HistoryError, closest, nearest
-from offline.history import csvs, sheets
+from offline.history import csvs, guess, sheets
 from offline.history.containers import PARQUET, Container, container
 from offline.history.csvs import Layout, Uneven
 from offline.history.encodings import encoding_of
@@ -69,7 +69,7 @@ def look(paths: Sequence[Path], columns: Mapping[str, str], policy: Policy) -> l
     columns = {ours: bare(theirs) for ours, theirs in columns.items()}
     asked = {columns.get(ours, ours) for ours in OURS}
     files = [look_into(Path(path), policy, asked, number, columns) for number, path in enumerate(paths)]
-    told = (*columns, *policy.missing, *policy.key)
+    told = (*columns, *policy.missing, *policy.key, *(["event_type"] if policy.types else []))
     nowhere = [ours for ours in told if not any(ours in file.at for file in files)]
     for file in files:
         needed = [ours for ours in ("customer_id", "occurred_at") if ours in policy.needs and ours not in file.at]
@@ -103,6 +103,8 @@ def look_into(
     if not any(header):
         raise HistoryError(f"{path}: the file is empty; the first line must name the columns")
     at = {ours: header.index(theirs) for ours in OURS if (theirs := columns.get(ours, ours)) in header}
+    if "currency" not in at and (place := guess.currency(header)) is not None:
+        at["currency"] = place
     for position in at.values():
         if header.count(header[position]) > 1:
             raise HistoryError(f"{path}: column {header[position]!r} stands there more than once; rename one")

@@ -12,14 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline.errors import HistoryError
-from offline.history import files, ids, spelled
+from offline.history import currencies, files, ids, spelled
 from offline.history.files import File
 from offline.history.numerals import Numbers, Votes, known, most
-from offline.history.policy import IDS, NUMBERS, Policy
+from offline.history.policy import IDS, NUMBERS, ROUNDED, Policy
 from offline.history.quality import Line
 from offline.history.times import looks_serial
 from offline.history.values import matches
 
+CONVERT = "convert them into one currency"
 _DATE = r"^(?P<a>\d{1,2})[/.-](?P<b>\d{1,2})[/.-](?P<year>\d{4}|\d\d)(?P<end>[ ,Tt]|$)"
 _SHORT = r"^\d\d?-\d\d?-\d\d([ ,Tt]|$)"  # may begin with the year: not read
 
@@ -68,13 +69,17 @@ def decide(file: File, policy: Policy) -> Formats:
     for block, _ in files.blocks(file):
         if serial is None:
             serial = "occurred_at" in file.at and looks_serial(block[file.at["occurred_at"]])
-            _refuse(file, written, block)
+            _refuse(file, written, block, policy)
         for ours, found in votes.items():
-            _dates(block[written[ours]], found) if ours == "occurred_at" else found.count(block[written[ours]])
+            if ours == "occurred_at":
+                _dates(block[written[ours]], found)
+            else:
+                found.count(currencies.apart(block[written[ours]], policy)[0])
         if not _open(votes, policy):
             break
     of_numbers = {ours: votes[ours] for ours in NUMBERS if ours in votes}
-    numbers = settled(of_numbers, policy.decimal, lambda ours: _where(file, ours))
+    rate = f"{CONVERT}, or say --rate EUR=1.08 (how much of the others one euro is)"
+    numbers = settled(of_numbers, policy.decimal, lambda ours: _where(file, ours), rate)
     dayfirst = policy.dayfirst
     if dayfirst is None and "occurred_at" in votes:
         order = votes["occurred_at"].winner(_where(file, "occurred_at"), "say --dayfirst or --monthfirst")
@@ -89,9 +94,9 @@ def _open(votes: Mapping[str, Votes], policy: Policy) -> bool:
     return marks or (policy.dayfirst is None and "occurred_at" in votes and votes["occurred_at"].open)
 
 
-def _refuse(file: File, written: Mapping[str, int], block: list[pa.Array]) -> None:
+def _refuse(file: File, written: Mapping[str, int], block: list[pa.Array], policy: Policy) -> None:
     """What would be read wrong in silence: ids that are not all there, and zones that mean several."""
-    for ours in IDS:
+    for ours in () if ROUNDED in policy.ids else IDS:
         if ours in file.at and (rounded := ids.rounded(block[file.at[ours]])):
             raise ids.refused(_where(file, ours), rounded)
     if "occurred_at" in written:
@@ -108,12 +113,15 @@ def _where(file: File, ours: str) -> str:
     return f"{file.path}: column {file.header[file.at[ours]]!r}"
 
 
-def settled(votes: Mapping[str, Votes], told: str | None, where: Callable[[str], str]) -> dict[str, Numbers]:
-    """The format of each column. told: the decimal mark. where: a column's place in words. Raises HistoryError."""
+def settled(
+    votes: Mapping[str, Votes], told: str | None, where: Callable[[str], str], convert: str = CONVERT
+) -> dict[str, Numbers]:
+    """The format of each column. told: the decimal mark. where: a column's place in words. convert: what to do about
+    several currencies. Raises HistoryError."""
     sure = {mark for found in votes.values() if not found.open for mark in found.of}
     numbers = {}
     for ours, found in votes.items():
-        currency = most(found.currencies, where(ours), "convert them into one currency")
+        currency = most(found.currencies, where(ours), convert)
         here = next((mark for mark in ",." if mark in (found.unclear or "")), "") if found.open else ""
         elsewhere = here if sure == {here} else ""
         decimal = told or elsewhere or found.winner(where(ours), "say --decimal . or --decimal ,")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline.history.numerals import Votes
+from offline.history.numerals import Votes, known
 from offline.history.times import times
 
 # Whole names that exports have, without case, accents and what stands between the words; the likeliest first.
@@ -33,12 +33,14 @@ NAMES = {
     "amount": "amount total totalprice linetotal lineamount salesvalue sales revenue value turnover betrag umsatz"
     " summe gesamtbetrag gesamt brutto bruttobetrag importe montant paid spend price",
     "event_type": "eventtype event type transactiontype action belegart vorgang buchungsart art kind doctype",
+    "currency": "currency currencycode waehrung wahrung devise moneda valuta valuuta waluta moeda",
     "event_id": "eventid lineid rowid lineitemid transactionlineid",
 }
 ORDER = (  # in which they are guessed
     *("occurred_at", "customer_id", "order_id", "product_id"),
-    *("quantity", "unit_price", "amount", "event_type", "event_id"),
+    *("quantity", "unit_price", "amount", "currency", "event_type", "event_id"),
 )
+STATUS = ("status", "state", "stato", "estado", "statut", "etat")  # ends of names of what may leave rows out
 LONG = 5  # letters of a word with which a longer name may begin
 MOSTLY = 0.8
 
@@ -56,6 +58,12 @@ def bare(name: str) -> str:
 def is_one(name: str) -> bool:
     """Is it a name that columns have?"""
     return any(bare(name) in words.split() for words in NAMES.values())
+
+
+def currency(header: Sequence[str]) -> int | None:
+    """The place of the one column that names currencies: two of them must not be added up, whether mapped or not."""
+    found = [place for place, name in enumerate(header) if bare(name) in NAMES["currency"].split()]
+    return found[0] if len(found) == 1 else None
 
 
 def columns(header: Sequence[str], block: Sequence[pa.Array]) -> dict[str, str]:
@@ -88,6 +96,8 @@ def _may(ours: str, column: pa.Array) -> bool:
         votes = Votes()
         votes.count(text)
         return votes.numbers >= MOSTLY * votes.seen
+    if ours == "currency":
+        return all(known(word.strip().upper()) for word in text.unique().to_pylist())
     return True
 
 

@@ -4,18 +4,20 @@ Rule: blanks leave, told; what was rounded cannot be had back and is refused, fo
 everything else is told and stays.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline.errors import HistoryError
-from offline.history.quality import Line
+from offline.history.policy import ANY_CASE, ROUNDED
+from offline.history.quality import Line, Note
 from offline.history.values import Bools, matches
 from offline.history.words import nothing
 
-ROUNDED = r"^\d(?:[.,]\d+)?[eE]\+\d{2,3}$"  # 1.23457E+12, as spreadsheets and data frames write 1234567890123
+_ROUNDED = r"^\d(?:[.,]\d+)?[eE]\+\d{2,3}$"  # 1.23457E+12, as spreadsheets and data frames write 1234567890123
 DIGITS = 15  # that a spreadsheet keeps of a number
 
 
@@ -38,7 +40,7 @@ def present(text: pa.Array) -> tuple[pa.Array, int]:
 
 def rounded(text: pa.Array) -> str | None:
     """The first id that is a number of which only the first digits are left."""
-    found = text.filter(pa.array(matches(text, ROUNDED)))
+    found = text.filter(pa.array(matches(text, _ROUNDED)))
     return found[0].as_py() if len(found) else None
 
 
@@ -46,19 +48,28 @@ def refused(where: str, example: str) -> HistoryError:
     """What is said of ids that were rounded."""
     return HistoryError(
         f"{where}: {example!r} is a number of which a spreadsheet left the first digits: different ids are one; "
-        f"export it again with that column as text"
+        f"export it again with that column as text, or say --ids {ROUNDED} to go on with what is left"
     )
 
 
-def told(parts: Sequence[Mapping[str, pa.Table]], where: str) -> list[Line]:
-    """What a person should know of the ids that stand in a history, and cannot be changed here. parts: of each part of
-    the rows what `steps.counted` says. where: the files. Raises HistoryError where some were rounded."""
+def told(parts: Sequence[Mapping[str, pa.Table]], where: str, allowed: Collection[str]) -> list[Line]:
+    """What a person should know of the ids that stand in a history. parts: of each part of the rows what
+    `steps.counted` says. where: the files. allowed: what was said of ids. Raises HistoryError where some were rounded.
+    """
     lines = []
     for column in parts[0]:
         ids = pa.concat_tables(part[column] for part in parts).group_by("id").aggregate([("rows", "sum")])
         texts, rows = ids["id"].combine_chunks(), ids["rows_sum"].to_numpy()
         if example := rounded(texts):
-            raise refused(f"{where}: {column}", example)
+            if ROUNDED not in allowed:
+                raise refused(f"{where}: {column}", example)
+            what = f"told: numbers like {example}, of which a spreadsheet left the first digits: several may be one"
+            lines.append(Line("ids", column, what, int(rows[matches(texts, _ROUNDED)].sum())))
+        if (twins := _twins(texts)).any():
+            one, *others = texts.filter(pa.array(twins)).to_pylist()
+            other = next(text for text in others if text.lower() == one.lower())
+            what = f"told: {one!r} and {other!r} differ in case alone; --ids {ANY_CASE} makes such ids one"
+            lines.append(Line("ids", column, what, int(rows[twins].sum())))
         words = nothing(texts).fill_null(False).to_numpy(zero_copy_only=False)
         if words.any():
             some = ", ".join(map(repr, texts.filter(pa.array(words)).to_pylist()[:3]))
@@ -68,6 +79,39 @@ def told(parts: Sequence[Mapping[str, pa.Table]], where: str) -> list[Line]:
             what = f"told: digits beyond the {DIGITS}th are all 0; a spreadsheet may have rounded them"
             lines.append(Line("ids", column, what, int(rows[long].sum())))
     return lines
+
+
+def _twins(texts: pa.Array) -> Bools:
+    """Which ids, all different, another one equals but for case."""
+    lower = pc.utf8_lower(texts)
+    if len(lower.unique()) == len(texts):
+        return np.zeros(len(texts), np.bool_)
+    twins: Bools = lower.to_pandas().duplicated(keep=False).to_numpy()
+    return twins
+
+
+class AnyCase:
+    """Of all files: ids that differ in case alone take the spelling that came first."""
+
+    def __init__(self) -> None:
+        self.first: dict[str, dict[str, str]] = {name: {} for name in ("customer_id", "product_id", "order_id")}
+
+    def __call__(self, table: pa.Table, notes: Counter[Note]) -> pa.Table:
+        """The table so; `notes` gets how many rows were changed.
+
+        >>> one = AnyCase()
+        >>> ids = pa.array(["Ann@x.com", "ann@x.com", None], pa.large_string())
+        >>> one(pa.table({name: ids for name in one.first}), Counter())["customer_id"].to_pylist()
+        ['Ann@x.com', 'Ann@x.com', None]
+        """
+        for name, first in self.first.items():
+            texts = table[name].combine_chunks().dictionary_encode()
+            spelled = pa.array([first.setdefault(text.lower(), text) for text in texts.dictionary.to_pylist()])
+            one = spelled.cast(pa.large_string()).take(texts.indices)
+            changed = pc.sum(pc.not_equal(one, table[name])).as_py() or 0
+            notes["ids", name, "changed: spelled as it stood first, but for case"] += changed
+            table = table.set_column(table.schema.get_field_index(name), table.schema.field(name), one)
+        return table
 
 
 def _cut(texts: pa.Array) -> Bools:

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from models.events import ID_BYTES
 from models.kinds import PURCHASE, TRADED
 from models.rows import DAY
-from offline.history import files, ids, steps
+from offline.history import currencies, files, ids, steps
 from offline.history.amounts import amounts
 from offline.history.files import SCHEMA, File
 from offline.history.formats import Formats
 from offline.history.kinds import kinds, words
 from offline.history.policy import IDS, NUMBERS, OURS, Policy
+from offline.history.quality import Note
 from offline.history.times import times
 from offline.history.values import Bools, Ints, matches, money
 from offline.history.wanted import unwanted
@@ -55,8 +56,9 @@ class Rows(NamedTuple):
     """usable: SCHEMA, with null where there is no id, and content (64 bits of the row's whole text) and place.
 
     what: rows by the reason for which they leave, "" where they are usable; money: |amounts| of these, as far as they
-    can be read. timed: is any time not a midnight? stamped: more than dates? filled, stripped: rows changed by column.
-    guests: usable rows without a customer. words: of no known event type. examples: of what was not read, by reason.
+    can be read. timed: is any time not a midnight? stamped: more than dates? notes: rows that were changed or that one
+    should know of, by step, column and words. words: of no known event type. currencies: usable rows of money by
+    currency, where one is told. examples: of what was not read, by reason.
     """
 
     usable: pa.Table
@@ -64,10 +66,9 @@ class Rows(NamedTuple):
     money: Counter[str]
     timed: bool
     stamped: bool
-    filled: Counter[str]
-    stripped: Counter[str]
-    guests: int
+    notes: Counter[Note]
     words: Counter[str]
+    currencies: Counter[str]
     examples: dict[str, str]
 
 
@@ -90,13 +91,19 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
     """The rows of a block that stands after `before` others in its file."""
     n = len(block[0])
     raw = {ours: block[file.at[ours]] if ours in file.at else pa.nulls(n, pa.large_string()) for ours in OURS}
+    priced = currencies.column(file)
+    raw[priced], beside = currencies.apart(raw[priced], plan.policy)
     columns = raw | {ours: numbers.plain(raw[ours]) for ours, numbers in written.numbers.items()}
-    missing, filled = _missing(file, plan, columns)
+    notes = Counter[Note]()
+    missing = _missing(file, plan, columns, notes)
     found = {name: ids.present(columns[name]) for name in IDS}
     occurred_at, time_of_day = times(columns["occurred_at"], plan.timezone, written.dayfirst, written.serial)
     kind, amount, quantity, sound = amounts(
         columns, "amount" in file.at, kinds(columns["event_type"], plan.policy.types)
     )
+    of = currencies.of_rows(file, written.numbers.get(priced), block, beside)
+    amount, fits = currencies.convert(amount, of, plan.policy.rates, notes)
+    sound &= fits
     nobody = ID_BYTES + 1 if "customer_id" in plan.policy.needs else 0
     named = pc.binary_length(found["customer_id"][0]).fill_null(nobody).to_numpy() <= ID_BYTES
     aside = [*_noise(file, block, occurred_at), unwanted(file, plan.policy, block)]
@@ -116,18 +123,24 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
     usable = pa.table({name: values[name] for name in ROWS.names}, ROWS).filter(pa.array(what == 0))
     stamped = time_of_day or any(values[name].null_count < n for name in ("event_id", "order_id"))
     names = ("", *reasons(plan.policy))
+    notes["missing", "customer_id", "told: sales without a customer stay"] = usable["customer_id"].null_count
+    notes.update({("ids", name, "changed: blanks around them left"): changed for name, (_, changed) in found.items()})
     return Rows(
         usable,
         Counter({name: rows for name, rows in zip(names, np.bincount(what).tolist(), strict=False) if rows}),
         _money(columns, "amount" in file.at, amount, what, names),
         time_of_day,
         stamped,
-        filled,
-        Counter({name: changed for name, (_, changed) in found.items() if changed}),
-        usable["customer_id"].null_count,
+        +notes,
         words(raw["event_type"], what == names.index("other_types")),
+        _counted(of.filter(pa.array((what == 0) & (amount != 0)))),
         _examples(raw, columns, what, names),
     )
+
+
+def _counted(texts: pa.Array) -> Counter[str]:
+    found = texts.drop_null().value_counts()
+    return Counter(dict(zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True)))
 
 
 def _noise(file: File, block: list[pa.Array], occurred_at: Ints) -> list[Bools]:
@@ -186,22 +199,22 @@ def _form(text: str) -> str:
     return re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "9", text))
 
 
-def _missing(file: File, plan: Plan, columns: dict[str, pa.Array]) -> tuple[list[Bools], Counter[str]]:
-    """(rows to drop, for each column that says so; rows filled by column); `columns` gets the filled ones.
+def _missing(file: File, plan: Plan, columns: dict[str, pa.Array], notes: Counter[Note]) -> list[Bools]:
+    """The rows to drop, for each column that says so; `columns` gets the filled ones, `notes` how many they are.
 
     Views and carts need no numbers, so they lack none.
     """
-    drops, filled = [], Counter[str]()
+    drops = []
     for name in sorted(plan.policy.missing, key=("event_type", *plan.policy.missing).index):
         gone = steps.absent(columns[name]) & (name in file.at)
         if name in NUMBERS:
             gone &= np.isin(kinds(columns["event_type"], plan.policy.types), TRADED)
         if name in plan.fills:
-            filled[name] += int(gone.sum())
+            notes["missing", name, f"changed: filled with {plan.fills[name]}"] += int(gone.sum())
             columns[name] = pc.if_else(pa.array(gone), pa.scalar(plan.fills[name], pa.large_string()), columns[name])
         else:
             drops.append((name, gone))
-    return [dict(drops)[name] for name in plan.policy.dropped], filled
+    return [dict(drops)[name] for name in plan.policy.dropped]
 
 
 def _hashes(block: list[pa.Array]) -> NDArray[np.uint64]:

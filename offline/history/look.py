@@ -5,6 +5,7 @@ Rule: what was found out stands there as it will be read; what cannot be known i
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,12 +14,14 @@ import yaml
 
 from models.kinds import NUMBER_OF
 from offline.errors import HistoryError
-from offline.history import files, formats, guess, ids, kinds
+from offline.history import currencies, files, formats, guess, ids, kinds, wanted
 from offline.history.files import File
 from offline.history.header import DELIMITERS, bare, lines_of
+from offline.history.numerals import Parts
 from offline.history.policy import NAMED, NUMBERS, OPEN, Policy
 
 ROWS = 100_000  # that are looked at
+STATUSES = 12  # different words that a status has at most
 HEAD = """\
 # {path}: {told}.
 # What was found in its first {rows:,} rows. Read it, mend what is wrong, fill in what is {open}, then for example:
@@ -46,7 +49,7 @@ def look(path: Path, policy: Policy) -> Looked:
     block = _first(file)
     columns = guess.columns(file.header, block)
     file = replace(file, at={ours: file.header.index(theirs) for ours, theirs in columns.items()})
-    options, questions = _formats(file, policy)
+    options, questions = _formats(file, block, policy)
     types = _types(file, block)
     missing = _missing(columns)
     which = [f"which column is {column.name} ({column.type})?" for column in NAMED if column.name in missing]
@@ -79,10 +82,18 @@ def _first(file: File) -> list[pa.Array]:
     return [pa.concat_arrays([part[at] for part in parts]) for at in range(len(file.header))]
 
 
-def _formats(file: File, policy: Policy) -> tuple[dict[str, object], list[str]]:
+def _formats(file: File, block: list[pa.Array], policy: Policy) -> tuple[dict[str, object], list[str]]:
     """What must be said of numbers and dates, and what a person must decide of them."""
     options: dict[str, object] = {}
     questions = []
+    if codes := _currencies(file, block):
+        (most, _), *rest = codes.most_common()
+        both = " and ".join(f"{name} ({n:,} rows)" for name, n in codes.most_common())
+        questions.append(
+            f"its amounts are in {both}: how much {most} is one {rest[0][0]} (rate), or which is wanted (only)?"
+        )
+        options["rate"] = {name: OPEN for name, _ in rest}
+        policy = replace(policy, rates={name: Decimal(1) for name, _ in rest})
     for ours in (*NUMBERS, "occurred_at"):
         if ours in file.at:
             try:
@@ -96,6 +107,16 @@ def _formats(file: File, policy: Policy) -> tuple[dict[str, object], list[str]]:
             elif ours in found.numbers and found.numbers[ours].decimal == ",":
                 options["decimal"] = ","
     return options, questions
+
+
+def _currencies(file: File, block: list[pa.Array]) -> Counter[str]:
+    """Rows by currency, where there are several."""
+    priced = file.at.get(currencies.column(file), file.at.get("currency"))
+    if priced is None:
+        return Counter()
+    beside = currencies.codes(Parts(block[priced]).unit)
+    found = Counter(currencies.of_rows(file, None, block, beside).drop_null().to_pylist())
+    return found if len(found) > 1 else Counter()
 
 
 def _types(file: File, block: list[pa.Array]) -> dict[str, str]:
@@ -121,15 +142,30 @@ def _asked(file: File, block: list[pa.Array], types: dict[str, str]) -> list[str
         found.append(
             f"what do the event types {', '.join(map(repr, open_[:5]))} mean? (a line that stays {OPEN} is dropped)"
         )
+    events = [column.filter(pa.array(~wanted.noise(block))) for column in block]
     who = file.at.get("customer_id")
-    if who is not None and (guests := ids.present(block[who])[0].null_count):
+    if who is not None and (guests := ids.present(events[who])[0].null_count):
         found.append(
-            f"{guests:,} of {len(block[0]):,} rows have no customer: guests, or does it stand on an order's first line"
+            f"{guests:,} of {len(events[0]):,} rows have no customer: guests, or does it stand on an order's first line"
             " only (fill_down: order)?"
         )
+    for name, words in _statuses(file, events):
+        values = ", ".join(f"{word!r} ({n:,} rows)" for word, n in words)
+        found.append(f"are all of {name!r} wanted: {values}? (only: {{{name}: {words[0][0]}}})")
     when = file.at.get("occurred_at")
     if when is not None and when not in file.typed and _naive(block[when]):
         found.append("of which zone are its times (timezone: Europe/Berlin)? UTC unless it is said")
+    return found
+
+
+def _statuses(file: File, block: list[pa.Array]) -> list[tuple[str, list[tuple[str, int]]]]:
+    """Of each column that says how far an order came, its words with their rows, the most frequent first."""
+    found = []
+    for at, name in enumerate(file.header):
+        if guess.bare(name).endswith(guess.STATUS) and at not in file.at.values():
+            words = Counter(ids.present(block[at])[0].drop_null().to_pylist())
+            if 1 < len(words) <= STATUSES:
+                found.append((name, words.most_common()))
     return found
 
 
@@ -173,4 +209,4 @@ def _examples(looked: Looked, theirs: str) -> str:
 
 def _scalar(value: object) -> str:
     """In one line, quoted where YAML needs it."""
-    return yaml.safe_dump(value, allow_unicode=True, width=10**6).removesuffix("...\n").strip()
+    return yaml.safe_dump(value, allow_unicode=True, width=10**6, default_flow_style=True).removesuffix("...\n").strip()

@@ -4,6 +4,7 @@ Rule: the values of a column decide together, and each is then read whole or not
 than three digits, after another mark, or after a lone 0 is a decimal mark; one before three digits alone is neither.
 """
 
+import itertools
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline.errors import HistoryError
+from offline.history.units import CURRENCIES, bare, code, same
 from offline.history.values import matches
 
 NO_TEXT = pa.scalar("", pa.large_string())
@@ -32,11 +34,6 @@ _PARTS = (
 _IN_BRACKETS = r"^([^\d()]*)\(([^()]*\d[^()]*)\)([^\d()]*)$"
 _NO_CENTS = r"(\d)([.,])-{1,2}"  # 100,- and 5.--
 
-CURRENCIES = {
-    *("kr", "zł", "zl", "kč", "fr", "sfr", "rs", "lei", "leu", "ft", "din", "rm", "rp", "s/", "b/", "bs", "tl", "ksh"),
-    *("руб", "р", "грн", "лв", "тг", "円", "元", "원", "dh", "dhs", "lek"),  # noqa: RUF001
-    *("euro", "euros", "dollar", "dollars", "pound", "pounds"),
-}
 _CURRENCY = r"(\p{Sc}|^[A-Z]{3}$)"
 # 2.5k and 3 Mio. are other numbers than 2.5 and 3, and 5 CR is one of which the sign is not known.
 _NO_UNIT = {"k", "m", "b", "t", "mio", "mln", "mrd", "bn", "tsd", "lakh", "cr", "dr"}
@@ -85,16 +82,11 @@ class Numbers:
         return pc.replace_substring(pc.replace_substring_regex(body, f"[{marks}]", ""), self.decimal or ".", ".")
 
     def _ours(self, unit: pa.Array) -> pa.Array:
-        known = pa.array(["", _bare(self.currency)], unit.type)
-        return pc.is_in(_bared(unit), known)
+        return pc.is_in(_bared(unit), pa.array(["", *same(self.currency)], unit.type))
 
 
 def _bared(unit: pa.Array) -> pa.Array:
     return pc.utf8_lower(pc.utf8_rtrim(unit, "."))
-
-
-def _bare(unit: str) -> str:
-    return unit.rstrip(".").lower()
 
 
 def _written(decimal: str, sign: str = "") -> str:
@@ -153,8 +145,8 @@ class Votes:
     def currencies(self) -> Counter[str]:
         """Units that are currencies, and any other word that stands beside nine in ten numbers."""
         units = {unit: n for unit, n in self.units.items() if known(unit) or n >= AGREE * self.numbers}
-        codes = _NO_UNIT if self.named else {*_NO_UNIT, *(_bare(unit) for unit in self.before if not known(unit))}
-        return Counter({unit: n for unit, n in units.items() if _bare(unit) not in codes})
+        codes = _NO_UNIT if self.named else {*_NO_UNIT, *(bare(unit) for unit in self.before if not known(unit))}
+        return Counter({unit: n for unit, n in units.items() if bare(unit) not in codes})
 
     def count(self, column: pa.Array) -> None:
         """Adds the different values of a block's column."""
@@ -171,8 +163,8 @@ class Votes:
         self.before |= set(parts.before.filter(number).to_pylist())
         beside = parts.unit.filter(pc.and_(number, pc.not_equal(parts.unit, "")))
         for unit, n in Counter(beside.to_pylist()).items():
-            same = next((other for other in self.units if _bare(other) == _bare(unit)), unit)
-            self.units[same] += n
+            first = next((other for other in self.units if code(other) == code(unit)), unit)
+            self.units[first] += n
         self._marks(parts.body.filter(number))
 
     def _marks(self, body: pa.Array) -> None:
@@ -205,7 +197,7 @@ def share(text: pa.Array, votes: Votes) -> float:
     number = matches(different, _PLAIN)
     if not number.all():
         parts = Parts(different.filter(pa.array(~number)))
-        ours = pa.array(["", *map(_bare, votes.currencies)], pa.large_string())
+        ours = pa.array(["", *itertools.chain(*map(same, votes.currencies))], pa.large_string())
         found = pc.and_(_either(parts.body), pc.is_in(_bared(parts.unit), ours))
         number[~number] = found.to_numpy(zero_copy_only=False)
     return int(rows[number].sum()) / len(text)
@@ -223,7 +215,7 @@ def known(unit: str) -> bool:
     >>> known("US$"), known("kr."), known("CHF"), known("kg")
     (True, True, True, False)
     """
-    return bool(matches(pa.array([unit]), _CURRENCY)[0]) or _bare(unit) in CURRENCIES
+    return bool(matches(pa.array([unit]), _CURRENCY)[0]) or bare(unit) in CURRENCIES
 
 
 def most(votes: Counter[str], where: str, ask: str) -> str:

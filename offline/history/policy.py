@@ -8,6 +8,7 @@ import re
 import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import NamedTuple
 
 from models.handover import CLEANED
@@ -15,7 +16,7 @@ from models.kinds import NUMBER_OF
 from offline.errors import HistoryError, nearest
 
 NUMBERS = ("amount", "quantity", "unit_price")
-OURS = (*(column.ours or column.name for column in CLEANED.columns), "unit_price")
+OURS = (*(column.ours or column.name for column in CLEANED.columns), "unit_price", "currency")
 
 
 class Named(NamedTuple):
@@ -33,6 +34,7 @@ NAMED = (
     Named("amount", "number", "yes, or the next two", "19.80"),
     Named("quantity", "number", "no: one unit", "2"),
     Named("unit_price", "number", "no", "9.90"),
+    Named("currency", "code", "no: one currency", "EUR"),
     Named("event_type", "word", "no: a purchase", "purchase, return, view, cart"),
     Named("order_id", "text", "no: a line is an order", "O-5"),
     Named("product_id", "text", "no", "sku-9"),
@@ -46,6 +48,7 @@ STATISTICS = ("mean", "median", "mode")
 CONSTANT = "constant:"
 METHODS = ("iqr", "zscore", "isolation-forest")
 ACTIONS = ("flag", "cap", "drop")
+ANY_CASE, ROUNDED = "any-case", "rounded"  # what may be said of ids
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,9 @@ class Policy:
     `METHODS`; action: one of `ACTIONS`. allow_loss: go on though over half of the rows or of the money cannot be read?
     types: event types in words of theirs (lower case) -> ours. only, without: (column of theirs, value) of the rows
     that are wanted, or not. fill_down: do fields of an order stand on its first line only? keep_duplicates: are equal
-    rows real? needs: the columns of NEEDS that the job needs; of the others a file may have none, and a row no
+    rows real? rates: of other currencies, by code: what one of them is in the history's, above 0. ids: ANY_CASE makes
+    those one that differ in case alone, ROUNDED goes on though a spreadsheet left only their first digits. needs: the
+    columns of NEEDS that the job needs; of the others a file may have none, and a row no
     customer. Raises HistoryError.
     """
 
@@ -77,6 +82,8 @@ class Policy:
     without: tuple[tuple[str, str], ...] = ()
     fill_down: bool = False
     keep_duplicates: bool = False
+    rates: Mapping[str, Decimal] = field(default_factory=dict)
+    ids: tuple[str, ...] = ()
     needs: frozenset[str] = NEEDS
 
     def __post_init__(self) -> None:
@@ -90,6 +97,8 @@ class Policy:
             if column not in OURS:
                 raise HistoryError(f"--missing: {column!r} is no name of ours; {nearest(column, OURS)}")
             _means(column, how)
+        if self.rates and (made := [c for c in ("amount", "unit_price") if self.missing.get(c, "drop") != "drop"]):
+            raise HistoryError(f"--missing {made[0]}: amounts of several currencies (--rate) have no common value")
         for ours in self.types.values():
             if ours not in NUMBER_OF:
                 raise HistoryError(f"--types: {ours!r} is no event type of ours; {nearest(ours, [*NUMBER_OF])}")

@@ -34,6 +34,8 @@ OPTIONAL = ("rows", "keys", "cancelled", "outliers")  # steps that are told wher
 SELDOM = (LABELS["ahead"], LABELS["early"])
 STEPS = ("decode", "rows", "types", "missing", "dates", "numbers", "ids", "duplicates", "keys", "cancelled", "outliers")
 
+Note = tuple[str, str, str]  # step, column and words of a line
+
 
 class Line(NamedTuple):
     """A line of the table. what begins with read, told, dropped, changed, flagged or kept."""

@@ -26,7 +26,7 @@ from models.events import END, SECOND
 from models.handover import CLEANED
 from models.rows import DAY
 from offline.errors import HistoryError as HistoryError
-from offline.history import csvs, far, files, formats, ids, judge, kinds, past, spill, steps, wanted
+from offline.history import csvs, currencies, far, files, formats, ids, judge, kinds, past, spill, steps, wanted
 from offline.history.csvs import Uneven
 from offline.history.files import SCHEMA, File
 from offline.history.finish import Told, events, finish, finish_file
@@ -34,8 +34,8 @@ from offline.history.formats import Formats
 from offline.history.judge import Plan
 from offline.history.losses import EXAMPLES
 from offline.history.past import Cleaning
-from offline.history.policy import IDS, Policy, known
-from offline.history.quality import LABELS, Counts, Line
+from offline.history.policy import ANY_CASE, IDS, Policy, known
+from offline.history.quality import LABELS, Counts, Line, Note
 from offline.history.spill import Each, Spill
 from offline.writing import replacing
 
@@ -47,14 +47,15 @@ WORDS = 5  # of no known event type that are named
 @dataclass(frozen=True, eq=False)
 class History:
     """parts: the events, or the files of their parts, all of a customer in one, where they were too many to be held;
-    counts: what became of the rows; last: occurred_at of the last event; cut_off: the day number of the midnight at
-    which it ends.
+    counts: what became of the rows; last: occurred_at of the last event; cut_off: the day number of the midnight (UTC)
+    at which it ends; timezone: of the shop's clock.
     """
 
     parts: pd.DataFrame | list[Path]
     counts: Counts
     last: int
     cut_off: int
+    timezone: str = "UTC"
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -128,29 +129,32 @@ def clean(
     last, days = END * SECOND, far.Days()
     plan = Plan(timezone, last if now is None else now, since or 0, last if until is None else until, policy, fills)
     done, total = 0, sum(file.size for file in opened)
-    usable = Spill(None if policy.compares_customers else scratch)
+    usable, one = Spill(None if policy.compares_customers else scratch), ids.AnyCase()
     met: list[_Met] = []
     for file in opened:
         tell = partial(_tell, progress, done, total)
-        met.append(_file(file, found[file.number], plan, usable, days, tell))
+        met.append(_file(file, found[file.number], plan, usable, days, one, tell))
         done += file.size
+    if "amount" in policy.needs:
+        currencies.check(opened, [each.currencies for each in met], policy)
     tally = sum((each.what for each in met), Counter[str]())
     if not tally[""]:
         raise _nothing(opened, tally, _examples(met), policy)
     if now is not None:
         _ask(days, opened, since is not None, until is not None)
         until = until if until is not None or whole else ends([each.told for each in met], now) * DAY
-    return _history(usable.close(), met, opened, policy, until, each)
+    return _history(usable.close(), met, opened, plan, until, each)
 
 
 @dataclass(frozen=True)
 class _Met:
     """Of a file, when all of it was read: rows and money by the reason for which they leave ("" where they are usable),
-    examples of what was not read, what to tell, and what its steps over many rows need."""
+    examples of what was not read, rows by currency, what to tell, and what its steps over many rows need."""
 
     what: Counter[str]
     money: Counter[str]
     examples: dict[str, str]
+    currencies: Counter[str]
     notes: list[Line]
     told: Told
 
@@ -188,43 +192,45 @@ def _tell(progress: Callable[[int, int], None] | None, done: int, total: int, po
 
 
 def _file(
-    file: File, written: Formats, plan: Plan, usable: Spill, days: far.Days, progress: Callable[[int], object]
+    file: File,
+    written: Formats,
+    plan: Plan,
+    usable: Spill,
+    days: far.Days,
+    one: ids.AnyCase,
+    progress: Callable[[int], object],
 ) -> _Met:
     """Reads a file; `usable` gets the usable events, `days` when they were. What is after now is no last event."""
-    before, guests, timed, stamped, last, there = 0, 0, False, False, -1, Counter[str]()
-    what, money, filled, stripped = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
-    examples: dict[str, str] = {}
-    whole, uneven = set(IDS) & file.at.keys(), Uneven()
-    down, strange = wanted.FillDown(file, plan.policy), Counter[str]()
+    before, timed, stamped, last, there = 0, False, False, -1, Counter[str]()
+    what, money, strange, of = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
+    examples, notes = dict[str, str](), Counter[Note]()
+    whole, uneven, down = set(IDS) & file.at.keys(), Uneven(), wanted.FillDown(file, plan.policy)
     for block, position in files.blocks(file, uneven):
         block = down(block)
         found = judge.judge(file, written, plan, before, block)
-        usable.add(found.usable)
+        usable.add(one(found.usable, notes) if ANY_CASE in plan.policy.ids else found.usable)
         whole = {name for name in whole if steps.floats(ids.present(block[file.at[name]])[0])}
         there.update({name: len(found.usable) - found.usable[name].null_count for name in whole})
         before, examples = before + len(block[0]), found.examples | examples
-        guests += found.guests
-        strange.update(found.words)
-        for counter, name in ((what, "what"), (money, "money"), (filled, "filled"), (stripped, "stripped")):
-            counter.update(getattr(found, name))
+        for counter, more in ((what, found.what), (money, found.money), (strange, found.words), (of, found.currencies)):
+            counter.update(more)
+        notes.update(found.notes)
         timed, stamped = timed or found.timed, stamped or found.stamped
         times = found.usable["occurred_at"].to_numpy()
         last = max(last, int(times[times <= plan.now].max(initial=-1)))
         days.add(times, found.usable["place"].to_numpy())
         progress(position)
-    notes = [Line("decode", "", f"told: {file.path.name}: {file.told}", before), *written.notes(before)]
+    lines = [Line("decode", "", f"told: {file.path.name}: {file.told}", before), *written.notes(before)]
     if uneven.others and file.layout:
         examples["uneven"] = csvs.where(file.layout)
-        notes.append(Line("rows", "", f"told: {file.path.name}: {examples['uneven']}", uneven.others))
+        lines.append(Line("rows", "", f"told: {file.path.name}: {examples['uneven']}", uneven.others))
     what.update({"uneven": uneven.others, "blank": uneven.blank, "totals": uneven.totals})
-    notes += [Line("missing", column, f"changed: filled with {plan.fills[column]}", n) for column, n in filled.items()]
-    notes += [Line("missing", "customer_id", "told: sales without a customer stay", guests)] * (guests > 0)
-    notes += [Line("types", "event_type", kinds.told(word), n) for word, n in strange.most_common(WORDS)]
-    notes += [Line("missing", "", "changed: filled down from the order's first line", down.filled)] * (down.filled > 0)
-    notes += [Line("ids", column, "changed: blanks around them left", n) for column, n in stripped.items()]
-    changed = "changed: 17850.0 to 17850 and the like"
-    notes += [Line("ids", name, changed, there[name]) for name in sorted(whole) if there[name]]
-    return _Met(what, money, examples, notes, Told(file.cleaned, timed, stamped, last, frozenset(whole)))
+    notes["missing", "", "changed: filled down from the order's first line"] = down.filled
+    floats = "changed: 17850.0 to 17850 and the like"
+    notes.update({("ids", name, floats): there[name] for name in sorted(whole)})
+    lines += [Line("types", "event_type", kinds.told(word), n) for word, n in strange.most_common(WORDS)]
+    lines += [Line(*note, n) for note, n in (+notes).items()]
+    return _Met(what, money, examples, of, lines, Told(file.cleaned, timed, stamped, last, frozenset(whole)))
 
 
 def _names(opened: Sequence[File]) -> str:
@@ -243,11 +249,12 @@ def _history(
     usable: pa.Table | list[Path],
     met: Sequence[_Met],
     opened: Sequence[File],
-    policy: Policy,
+    plan: Plan,
     until: int | None,
     each: Each,
 ) -> History:
     """The steps over all rows of a customer, in order, and the counts."""
+    policy = plan.policy
     parts: pd.DataFrame | list[Path]
     told, before = [of.told for of in met], END * SECOND if until is None else until
     tally = sum((of.what for of in met), Counter[str]())
@@ -265,7 +272,11 @@ def _history(
             raise HistoryError(f"no event before the cut-off {midnight}, by default the last one's day: say --until")
         raise HistoryError("no row is left: cancelled sales, or what the cleaning options drop, were all of them")
     known = [part.ids for part in done]
-    notes = (*(line for of in met for line in of.notes), *steps.lost_zeros(known), *ids.told(known, _names(opened)))
+    notes = (
+        *(line for of in met for line in of.notes),
+        *steps.lost_zeros(known),
+        *ids.told(known, _names(opened), policy.ids),
+    )
     money = sum((of.money for of in met), Counter[str]())
     if (lost := sum(part.lost for part in done)) > SAID * money[""]:
         n = sum(part.duplicates for part in done)
@@ -283,7 +294,7 @@ def _history(
         **{name: sum(getattr(part, name) for part in done) for name in dropped},
     )
     last = max(part.last for part in done)
-    return History(parts, counts, last, last // DAY + 1 if until is None else -(-until // DAY))
+    return History(parts, counts, last, last // DAY + 1 if until is None else -(-until // DAY), plan.timezone)
 
 
 # ---- the cleaned history on disk -------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Which rows the person wants (`--only`, `--except`), and fields that stand on the first line of an order only.
 
-Rule: both look at columns under the names that the file gives them, before any value is read.
+Rule: both look at columns under the names that the file gives them, before any value is read. A line without an order
+belongs to the one above it if it says nothing of an order itself, and is neither blank nor a total.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +15,8 @@ from offline.errors import HistoryError, nearest
 from offline.history.files import File
 from offline.history.header import bare
 from offline.history.policy import Policy
-from offline.history.values import Bools
+from offline.history.values import Bools, matches
+from offline.history.words import TOTAL
 
 OF_ORDER = ("customer_id", "occurred_at", "event_type")
 
@@ -38,9 +40,10 @@ class FillDown:
         ours = [file.at[name] for name in OF_ORDER if name in file.at]
         theirs = [file.header.index(bare(column)) for column, _ in (*policy.only, *policy.without)]
         self.columns = [*dict.fromkeys([*ours, *theirs])] if policy.fill_down else []
+        self.ours = ours
         self.order = file.at.get("order_id", -1)
         self.last: dict[int, str | None] = {}  # of the row above the block
-        self.filled = 0
+        self.filled = 0  # rows
 
     def __call__(self, block: list[pa.Array]) -> list[pa.Array]:
         """The block with those columns filled; blocks come in the order of the file."""
@@ -49,15 +52,26 @@ class FillDown:
         looked = (self.order, *self.columns)
         texts = {at: pd.Series([self.last.get(at), *block[at].to_pylist()], dtype=object) for at in looked}
         texts = {at: text.where(text.notna() & (text.astype(str).str.strip() != "")) for at, text in texts.items()}
-        run = (texts[self.order] != texts[self.order].shift()).cumsum()
-        filled = list(block)
-        for at in self.columns:
+        silent = [texts[at].isna() for at in (self.order, *self.ours)]
+        below = pd.Series(np.append(False, np.all(silent, axis=0)[1:] & ~noise(block)))
+        orders = texts[self.order][~below]
+        run = (orders != orders.shift()).cumsum().reindex(below.index).ffill()
+        filled, changed = list(block), np.zeros(len(block[0]), np.bool_)
+        for at in (self.order, *self.columns):
             down = texts[at].groupby(run).ffill()
-            self.filled += int((down.notna() & texts[at].isna())[1:].sum())
+            changed |= (down.notna() & texts[at].isna()).to_numpy()[1:]
             filled[at] = pa.array(down[1:].where(down[1:].notna(), None).tolist(), pa.large_string())
             self.last[at] = _text(down.iloc[-1])
-        self.last[self.order] = _text(texts[self.order].iloc[-1])
+        self.filled += int(changed.sum())
         return filled
+
+
+def noise(block: list[pa.Array]) -> Bools:
+    """Which rows are blank or a total."""
+    cells = [pc.utf8_trim_whitespace(column).fill_null("") for column in block]
+    blank = np.all([pc.equal(column, "").to_numpy(zero_copy_only=False) for column in cells], axis=0)
+    noise: Bools = blank | np.any([matches(column, TOTAL) for column in cells], axis=0)
+    return noise
 
 
 def _text(value: object) -> str | None:

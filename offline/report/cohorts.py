@@ -1,6 +1,6 @@
 """Retention: of those who first bought in one month, the share that bought in each month after it.
 
-Months are those of the calendar, UTC; one that was not over at the cut-off says nothing yet. A purchase counts whether
+Months are those of the calendar; one that was not over at the cut-off says nothing yet. A purchase counts whether
 or not it was returned; returns, views and carts do not.
 """
 

@@ -19,6 +19,7 @@ from offline.demand import evaluate, fit, served
 from offline.demand.evaluate import MODELS, Evaluation
 from offline.demand.examples import Target
 from offline.errors import OfflineError
+from offline.history import clock
 from offline.history.fold import Folded
 from offline.history.past import Cleaning
 from offline.history.read import History
@@ -168,7 +169,7 @@ def value(shop: Shop, progress: Progress) -> Valued:
 
 def retention(shop: Shop, progress: Progress) -> Cohorts:
     progress("retention")
-    return cohorts.cohorts(shop.history.frame, shop.folded.day)
+    return cohorts.cohorts(*clock.on(shop.history))
 
 
 def rules(shop: Shop, progress: Progress) -> Mined:

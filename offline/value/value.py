@@ -3,6 +3,7 @@
 A purchase is a purchase day, time is in days, and time observed ends with the last whole day, as in the published data.
 A return takes from the customer's purchase days before it, the latest first, down to 0 each. A day that brought nothing
 is a purchase day and no paid one: what a day is worth is the mean of paid days times their share (beta-binomial).
+Days are those of the shop's clock (`--timezone`), also where the served demand is folded to be judged.
 The rule of judging: models are fitted on what happened before a cut and judged on the net spend in a window after it.
 The value models integrate over that window, the served demand is extrapolated to it.
 """
@@ -23,6 +24,7 @@ from offline.demand.buytilldie import REPEATERS, BuyTillDie, Floats
 from offline.demand.evaluate import SERVED
 from offline.demand.metrics import compare, deciles, spearman
 from offline.demand.served import demand
+from offline.history import clock
 from offline.history.fold import Folded, fold
 from offline.history.read import History
 from offline.value import gammagamma, paiddays
@@ -273,7 +275,7 @@ def run(
     folded: the history; horizon: of the served demand, days; rate: as `values` takes it; served: that demand by
     customer_id, where it is known already. Raises ValueModelError where hardly anybody came back.
     """
-    frame, day = history.frame, folded.day
+    frame, day = clock.on(history)
     progress("fitting")
     customers = summary(frame, day)
     fitted = fit(customers)

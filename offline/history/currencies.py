@@ -1,0 +1,98 @@
+"""Amounts of several currencies: which each row is in, and what it is worth in the one of the history.
+
+A row's currency is what stands beside its number, else what its file's currency column says. Rule: without a rate
+(`--rate`) no two currencies are ever added up; a converted amount is rounded half-even to 1/10,000 once.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from models.events import EXACT, MOST, whole
+from offline.errors import HistoryError
+from offline.history.files import File
+from offline.history.numerals import Numbers, Parts, known
+from offline.history.policy import Policy
+from offline.history.quality import Note
+from offline.history.units import code
+from offline.history.values import Bools, Ints
+
+
+def column(file: File) -> str:
+    """Our name of the column whose currency counts."""
+    return "amount" if "amount" in file.at else "unit_price"
+
+
+def apart(text: pa.Array, policy: Policy) -> tuple[pa.Array, pa.Array]:
+    """(numbers without the currencies that have a rate, those currencies).
+
+    >>> policy = Policy(rates={"EUR": Decimal("1.08")})
+    >>> [part.to_pylist() for part in apart(pa.array(["10,50 €", "$3", "EUR -7", None]), policy)]
+    [['10,50', '$3', '-7', None], ['EUR', None, 'EUR', None]]
+    """
+    text, found = text.cast(pa.large_string()), pa.nulls(len(text), pa.large_string())
+    if not policy.rates:
+        return text, found
+    units = Parts(text).unit
+    for unit in filter(None, units.unique().to_pylist()):
+        if code(unit) in policy.rates:
+            here = pc.equal(units, unit).fill_null(False)
+            text = pc.if_else(here, pc.utf8_trim_whitespace(pc.replace_substring(text, unit, "")), text)
+            found = pc.if_else(here, code(unit), found)
+    return text, found
+
+
+def of_rows(file: File, numbers: Numbers | None, block: list[pa.Array], beside: pa.Array) -> pa.Array:
+    """The currency of each row, null where nothing tells it. numbers: how `column` is written; beside: what `apart`
+    found."""
+    if numbers and known(numbers.currency):
+        return pc.coalesce(beside, pa.scalar(code(numbers.currency), pa.large_string()))
+    if "currency" not in file.at:
+        return beside
+    return pc.coalesce(beside, codes(pc.utf8_upper(pc.utf8_trim_whitespace(block[file.at["currency"]]))))
+
+
+def codes(units: pa.Array) -> pa.Array:
+    """The currencies that units are, null where they are none."""
+    texts = pc.dictionary_encode(units.cast(pa.large_string()))
+    found = [code(unit) if unit and known(unit) else None for unit in texts.dictionary.to_pylist()]
+    return pa.array(found, pa.large_string()).take(texts.indices)
+
+
+def convert(amount: Ints, of: pa.Array, rates: Mapping[str, Decimal], notes: Counter[Note]) -> tuple[Ints, Bools]:
+    """(amounts in the history's currency, which are no larger than may be); `notes` gets how many were converted.
+
+    >>> convert(np.array([105_000, 30_000]), pa.array(["EUR", "USD"]), {"EUR": Decimal("1.08")}, Counter())[0].tolist()
+    [113400, 30000]
+    """
+    amount = amount.copy()
+    for name, rate in rates.items():
+        here = pc.equal(of, name).fill_null(False).to_numpy(zero_copy_only=False)
+        different, place = np.unique(amount[here], return_inverse=True)
+        worth = [whole(EXACT.multiply(rate, Decimal(each))) for each in different.tolist()]
+        fits = [worth_ if abs(worth_) <= MOST else MOST + 1 for worth_ in worth]
+        amount[here] = np.array(fits, np.int64)[place]
+        notes["numbers", "amount", f"changed: {name} times {rate}"] += len(place)
+    return amount, np.abs(amount) <= MOST
+
+
+def check(files: Sequence[File], met: Iterable[Mapping[str, int]], policy: Policy) -> None:
+    """met: of each file, rows by currency. Raises HistoryError where amounts of several would be added up."""
+    others = [{name: n for name, n in found.items() if name not in policy.rates} for found in met]
+    names = sum(map(Counter, others), Counter[str]())
+    if len(names) > 1:
+        (most, _), *rest = names.most_common()
+        where = "; ".join(
+            f"{file.path}: " + ", ".join(f"{n:,} rows in {name}" for name, n in found.items())
+            for file, found in zip(files, others, strict=True)
+            if found
+        )
+        rates = ",".join(f"{name}=..." for name, _ in rest)
+        raise HistoryError(
+            f"{where}: the sum of several currencies means nothing; say --rate {rates} (how much {most} one is), or"
+            f" leave one out with --only or --except"
+        )

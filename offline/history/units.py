@@ -1,0 +1,45 @@
+"""Currencies as people write them: signs, codes and words, and which of them are the same."""
+
+CURRENCIES = {
+    *("kr", "zł", "zl", "kč", "fr", "sfr", "rs", "lei", "leu", "ft", "din", "rm", "rp", "s/", "b/", "bs", "tl", "ksh"),
+    *("руб", "р", "грн", "лв", "тг", "円", "元", "원", "dh", "dhs", "lek"),  # noqa: RUF001
+    *("euro", "euros", "dollar", "dollars", "pound", "pounds"),
+}
+CODES = {  # ISO 4217, of signs and words that mean one; a bare "$" is taken for the US dollar's, "¥" for the yen's
+    **dict.fromkeys(("€", "euro", "euros"), "EUR"),
+    **dict.fromkeys(("$", "us$", "dollar", "dollars"), "USD"),
+    **dict.fromkeys(("£", "pound", "pounds"), "GBP"),
+    **dict.fromkeys(("¥", "円"), "JPY"),
+    **dict.fromkeys(("元", "cn¥"), "CNY"),
+    **dict.fromkeys(("fr", "sfr"), "CHF"),
+    **dict.fromkeys(("zł", "zl"), "PLN"),
+    **dict.fromkeys(("₹", "rs"), "INR"),
+    **dict.fromkeys(("₽", "руб", "р"), "RUB"),  # noqa: RUF001
+    **dict.fromkeys(("₩", "원"), "KRW"),
+    **dict.fromkeys(("₴", "грн"), "UAH"),
+    **dict.fromkeys(("₺", "tl"), "TRY"),
+    "kč": "CZK", "ft": "HUF", "r$": "BRL", "a$": "AUD", "c$": "CAD", "₪": "ILS", "лв": "BGN", "₫": "VND", "฿": "THB",
+}  # fmt: skip
+
+
+def bare(unit: str) -> str:
+    """A unit without its point, in small letters."""
+    return unit.rstrip(".").lower()
+
+
+def code(unit: str) -> str:
+    """The currency that is meant by a sign, code or word; one that may be several is its own.
+
+    >>> code("€"), code("US$"), code("eur"), code("kr.")
+    ('EUR', 'USD', 'EUR', 'KR')
+    """
+    return CODES.get(bare(unit), bare(unit).upper())
+
+
+def same(unit: str) -> set[str]:
+    """What means the same as a unit, in small letters without a point.
+
+    >>> sorted(same("USD"))
+    ['$', 'dollar', 'dollars', 'us$', 'usd']
+    """
+    return {bare(unit), code(unit).lower(), *(other for other, name in CODES.items() if name == code(unit))}

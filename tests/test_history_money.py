@@ -1,0 +1,200 @@
+"""Amounts of several currencies, ids in two spellings, and days of the shop's own clock."""
+
+from collections import Counter
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jobs import run
+
+from models.events import MOST
+from offline.history import clock
+from offline.history import read as history
+from offline.history.currencies import convert
+from offline.history.policy import Policy
+
+HEAD = "customer_id,occurred_at,amount"
+
+
+def store(path: Path, *rows: str, head: str = HEAD) -> Path:
+    path.write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def cleaned(tmp_path: Path, *args: object) -> tuple[list[float], str]:
+    """The amounts in order of their rows, and what was said."""
+    said = run("clean", *args, "--out", tmp_path / "out.parquet")
+    frame = history.read_parquet(tmp_path / "out.parquet")
+    return (frame["amount"] / 10_000).tolist(), said
+
+
+# ---- currencies ------------------------------------------------------------------------------------------------------
+
+
+def beside(tmp_path: Path) -> list[Path]:
+    """In two files, beside the numbers."""
+    euros = store(tmp_path / "euros.csv", "c1,2024-01-01,10.50 €", "c2,2024-01-02,7.00 €")
+    return [euros, store(tmp_path / "dollars.csv", "c1,2024-01-03,$100.50", "c2,2024-01-04,USD 7.00")]
+
+
+def mixed(tmp_path: Path) -> list[Path]:
+    """In one column."""
+    return [store(tmp_path / "x.csv", *(f"c1,2024-01-0{i},{t}" for i, t in enumerate(MIXED, 1)))]
+
+
+def named(tmp_path: Path) -> list[Path]:
+    """In a column of their own that nobody mapped."""
+    rows = ("c1,2024-01-01,10.50,EUR", "c2,2024-01-02,7.00,eur ", "c1,2024-01-03,100.50,USD", "c2,2024-01-04,7.00,$")
+    return [store(tmp_path / "x.csv", *rows, head=HEAD + ",Währung")]
+
+
+MIXED = ("10.50 €", "EUR 7.00", "$100.50", "7.00 USD")
+
+
+@pytest.mark.parametrize("files", [beside, mixed, named])
+def test_two_currencies_are_refused_or_converted(files, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Mutations caught: files that are never compared; a column of currencies that is not looked at; a sign and a code
+    of one currency taken for two; a rate that divides."""
+    paths = files(tmp_path)
+    said = run("clean", *paths, "--out", tmp_path / "out.parquet", code=2)
+    assert "--rate" in said
+    assert "EUR" in said or "€" in said
+    assert not (tmp_path / "out.parquet").exists()
+    amounts, said = cleaned(tmp_path, *paths, "--rate", "USD=.5")
+    assert amounts == [10.5, 7, 50.25, 3.5]
+    assert "changed: USD times 0.5 (2 rows)" in said
+    assert cleaned(tmp_path, *paths, "--rate", "€=2")[0] == [21, 14, 100.5, 7]
+
+
+def test_three_currencies_need_two_rates_and_the_files_are_named(tmp_path: Path) -> None:
+    paths = [*beside(tmp_path), store(tmp_path / "pounds.csv", "c3,2024-01-05,£1.00", "c3,2024-01-06,£2.00")]
+    said = run("clean", *paths, "--rate", "USD=0.9", "--out", tmp_path / "out.parquet", code=2)
+    assert f"{paths[0]}: 2 rows in EUR; {paths[2]}: 2 rows in GBP" in said
+    assert "dollars.csv" not in said
+    assert cleaned(tmp_path, *paths, "--rate", "USD=1,GBP=1.2")[0][-2:] == [1.2, 2.4]
+
+
+def test_a_currency_that_is_left_out_does_not_count_and_neither_does_a_word_that_is_none(tmp_path: Path) -> None:
+    assert cleaned(tmp_path, *named(tmp_path), "--only", "Währung=EUR")[0] == [10.5, 7]
+    odd = store(tmp_path / "odd.csv", "c1,2024-01-01,5,unknown", "c1,2024-01-02,6,", head=HEAD + ",currency")
+    assert cleaned(tmp_path, odd)[0] == [5, 6]
+
+
+@pytest.mark.parametrize("rate", ["USD", "USD=0", "USD=-1", "USD=1e3", "USD=x", "USD=1,$=2"])
+def test_what_is_no_rate_is_refused(rate: str, tmp_path: Path) -> None:
+    said = run("clean", *beside(tmp_path), "--rate", rate, "--out", tmp_path / "out.parquet", code=2)
+    assert said.startswith("offline: --rate")
+    assert said.count("\n") == 1
+
+
+def test_a_mean_of_several_currencies_is_refused(tmp_path: Path) -> None:
+    options = ("--rate", "USD=2", "--missing", "amount=mean")
+    said = run("clean", *beside(tmp_path), *options, "--out", tmp_path / "out.parquet", code=2)
+    assert "--missing amount: amounts of several currencies" in said
+
+
+@given(st.lists(st.integers(-(10**13), 10**13), min_size=1, max_size=5), st.decimals("0.0001", "99999", places=4))
+@settings(max_examples=60, deadline=None)
+def test_a_converted_amount_is_exact_and_rounded_once(units: list[int], rate: Decimal) -> None:
+    """Against fractions. What is larger than an amount may be is a bad number."""
+    found, fits = convert(np.array(units), pa.array(["USD"] * len(units)), {"USD": rate}, Counter())
+    for unit, got, fit in zip(units, found.tolist(), fits.tolist(), strict=True):
+        exact = round(Fraction(rate) * unit)
+        assert fit == (abs(exact) <= MOST)
+        assert not fit or got == exact
+
+
+def test_look_asks_for_the_rate(tmp_path: Path) -> None:
+    """Mutation caught: a rate that stays open and is passed over."""
+    (file,), shop = named(tmp_path), tmp_path / "shop.yml"
+    said = run("look", file, "--out", shop)
+    assert "its amounts are in EUR (2 rows) and USD (2 rows): how much EUR is one USD (rate)" in said
+    assert "rate is still ?" in run("clean", file, "--shop", shop, "--out", tmp_path / "out.parquet", code=2)
+    shop.write_text(shop.read_text().replace("{USD: '?'}", "{USD: 0.5}"))
+    assert cleaned(tmp_path, file, "--shop", shop)[0] == [10.5, 7, 50.25, 3.5]
+
+
+# ---- ids -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("column", ["customer_id", "product_id"])
+def test_ids_that_differ_in_case_alone_are_told_and_made_one(column: str, tmp_path: Path) -> None:
+    """Mutations caught: the last spelling; small letters; a file of its own spelling."""
+    other = {"customer_id": "product_id", "product_id": "customer_id"}[column]
+    head = f"occurred_at,amount,order_id,{other},{column}"
+    one = store(tmp_path / "one.csv", "2024-01-01,1,o1,x,Ann@x.org", "2024-01-02,1,o2,x,bob", head=head)
+    two = store(tmp_path / "two.csv", "2024-01-03,1,o3,x,ANN@x.org", "2024-01-04,1,o4,x,bob", head=head)
+    out = tmp_path / "out.parquet"
+    said = run("clean", one, two, "--out", out)
+    assert "'ANN@x.org'" in said
+    assert "'Ann@x.org'" in said
+    assert "differ in case alone; --ids any-case makes such ids one (2 rows)" in said
+    said = run("clean", one, two, "--ids", "any-case", "--out", out)
+    assert history.read_parquet(out)[column].tolist() == ["Ann@x.org", "bob", "Ann@x.org", "bob"]
+    assert f"ids        {column:<13}changed: spelled as it stood first, but for case (1 rows)" in said
+
+
+def test_ids_that_were_rounded_are_taken_when_it_is_said(tmp_path: Path) -> None:
+    file = store(tmp_path / "x.csv", "1.23457E+12,2024-01-01,5", "1.23458E+12,2024-01-01,5", "c1,2024-01-01,5")
+    said = run("clean", file, "--out", tmp_path / "out.parquet", code=2)
+    assert "'1.23457E+12'" in said
+    assert "--ids rounded" in said
+    amounts, said = cleaned(tmp_path, file, "--ids", "rounded", "--ids", "any-case")
+    assert amounts == [5, 5, 5]
+    assert "told: numbers like 1.23457E+12, of which a spreadsheet left the first digits: several may be one" in said
+
+
+# ---- the shop's clock ------------------------------------------------------------------------------------------------
+
+
+def bought(tmp_path: Path) -> Path:
+    """40 customers who come at 8 and at 20 o'clock, on the same days."""
+    rng = np.random.default_rng(5)
+    rows = [
+        f"c{who},{np.datetime64('2024-01-01') + day}T{hour}:00,{amount:.2f}"
+        for who in range(40)
+        for day in np.sort(rng.choice(120, rng.integers(3, 9), replace=False)).tolist()
+        for hour, amount in (("08", rng.uniform(5, 20)), ("20", rng.uniform(5, 20)))
+    ]
+    return store(tmp_path / "shop.csv", *rows)
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/Los_Angeles"])
+def test_value_counts_days_of_the_shops_clock(zone: str, tmp_path: Path) -> None:
+    """As if the shop stood at Greenwich. Mutations caught: days of UTC; a customer lost whose only day is the last."""
+    file = bought(tmp_path)
+    tables = []
+    for name in ("UTC", zone):
+        out = tmp_path / "value.csv"
+        said = run("value", "--history", file, "--timezone", name, "--until", "2024-06-01", "--out", out)
+        tables.append(pd.read_csv(out, index_col="customer_id"))
+        assert ("purchase days of customers" in said) == (name == zone)
+    here, there = tables
+    columns = ["frequency", "recency", "T", "monetary_value"]
+    pd.testing.assert_frame_equal(here[columns], there[columns])
+
+
+def test_other_jobs_say_by_how_much_days_differ(tmp_path: Path) -> None:
+    """Two visits a day, of which Tokyo's morning is yesterday's in UTC."""
+    file = store(tmp_path / "x.csv", "a,2024-03-01T08:00,5", "a,2024-03-01T20:00,5", "b,2024-03-02T20:00,5")
+    policy = Policy()
+    read = history.read([file], {}, "Asia/Tokyo", policy=policy)
+    said = clock.differ(read)
+    assert said is not None
+    assert "3 purchase days of customers, 2 by the clock of Asia/Tokyo (+50.0%)" in said
+    assert clock.differ(history.read([file], {}, policy=policy)) is None
+    dates = store(tmp_path / "dates.csv", "a,2024-03-01,5", "a,2024-03-02,5")
+    assert clock.differ(history.read([dates], {}, "Asia/Tokyo", policy=policy)) is None
+
+
+def test_parts_of_a_long_history_differ_like_the_whole(tmp_path: Path) -> None:
+    file = bought(tmp_path)
+    whole = history.read([file], {}, "Asia/Tokyo")
+    with_parts = history.read([file], {}, "Asia/Tokyo", scratch=tmp_path)
+    assert clock.differ(whole) == clock.differ(with_parts)
