@@ -509,3 +509,17 @@ def test_what_cannot_be_meant_is_one_line(tmp_path: Path, options: str, said: st
 def test_a_history_of_which_nothing_is_left_is_one_line(file: Path) -> None:
     with pytest.raises(HistoryError, match="no row is left"):
         load(file, f"{HEAD},product_id\nx,2024-01-01 10:00,5,A\nx,2024-01-01 10:16,-5,A\n")
+
+
+# ---- ids that are made up --------------------------------------------------------------------------------------------
+def test_ids_of_a_rows_content_are_the_same_in_another_file_and_no_others(file: Path) -> None:
+    """So that what is replayed from a file is no copy of another file's row, and a copy of itself. Mutations caught:
+    the row's place; equal rows that share an id."""
+    rows = ["c1,2024-01-01,5", "c1,2024-01-02,6", "c1,2024-01-02,6"]
+    first = load(file, "\n".join([HEAD, *rows]) + "\n", by_content=True).frame
+    longer = load(file, "\n".join([HEAD, "c1,2024-01-01,7", *rows, "c1,2024-01-02,6"]) + "\n", by_content=True).frame
+    assert first["event_id"].is_unique
+    assert longer["event_id"].is_unique
+    assert set(longer["event_id"]) > set(first["event_id"])
+    assert len(longer) == len(first) + 2
+    assert load(file, "\n".join([HEAD, *rows]) + "\n").frame["event_id"].tolist() == ["h:0:1", "h:0:2", "h:0:3"]

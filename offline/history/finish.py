@@ -71,7 +71,7 @@ def finish(table: pa.Table, told: Sequence[Told], policy: Policy, until: int) ->
     file order.
     """
     future = table["occurred_at"].to_numpy() >= until
-    table = _ids(table.filter(pa.array(~future)), told)
+    table = _ids(table.filter(pa.array(~future)), told, policy.by_content)
     again = _duplicates(table)
     duplicate = again & _of_file(table, [file.stamped and not policy.keep_duplicates for file in told])
     lost = int(np.abs(table["amount"].to_numpy()[duplicate]).sum())
@@ -106,10 +106,11 @@ def _of_file(table: pa.Table, told: Sequence[bool]) -> Bools:
     return of
 
 
-def _ids(table: pa.Table, told: Sequence[Told]) -> pa.Table:
+def _ids(table: pa.Table, told: Sequence[Told], by_content: bool) -> pa.Table:
     """Floats of `whole` columns become the numbers they were; then an event without id gets one, and its own order.
 
-    Adds `named`: is there a product or an order? Not in a cleaned history, whose cancelled sales have left.
+    by_content: h:<hash of the row's text>:<rows before it of that text>, else h:<file>:<row>. Adds `named`: is there
+    a product or an order? Not in a cleaned history, whose cancelled sales have left.
     """
     for name in IDS:
         whole = _of_file(table, [name in file.whole for file in told])
@@ -117,6 +118,9 @@ def _ids(table: pa.Table, told: Sequence[Told]) -> pa.Table:
             text = pc.replace_substring_regex(table[name], r"\.0$", "")
             table = _with(table, name, pc.if_else(pa.array(whole), text, table[name]))
     number, row = np.divmod(table["place"].to_numpy(), FILE)
+    if by_content:
+        number = table["content"].to_numpy()
+        row = pd.Series(number).groupby(number).cumcount().to_numpy()
     texts = (pa.array(of).cast(pa.large_string()) for of in (number, row))
     made = pc.binary_join_element_wise(pa.scalar("h", pa.large_string()), *texts, pa.scalar(":", pa.large_string()))
     event = pc.coalesce(table["event_id"], made)

@@ -1,6 +1,7 @@
 """`python -m streams replay FILE`."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,8 @@ def _read(file: Path, options: dict[str, Any]) -> "pd.DataFrame":
 
     try:
         given = sourced(files=(file,), **options)
+        # What is made up for a row must not be an id that the history, or another file, made up for another one.
+        given = replace(given, policy=replace(given.policy, by_content=True))
         given.check()
         with common.bar() as steps:
             read = given.read(steps, whole=True)
