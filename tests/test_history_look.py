@@ -85,7 +85,7 @@ def test_from_an_unknown_export_to_a_cleaned_history(
 
 
 def test_questions_are_those_that_a_person_must_answer(tmp_path: Path) -> None:
-    """Of what the file says nothing is asked. Mutations caught: the zone asked of dates alone; a total taken for a guest."""
+    """Of what the file says nothing is asked. Mutations caught: the zone of dates alone; a total that is a guest."""
     asked = {}
     for name, text in (("web", WEB), ("books", BOOKS), ("sheet", SHEET)):
         (tmp_path / name).write_text(text)
@@ -93,7 +93,8 @@ def test_questions_are_those_that_a_person_must_answer(tmp_path: Path) -> None:
     assert asked == {
         "web": [
             "1 of 4 rows have no customer: guests, or does it stand on an order's first line only (fill_down: order)?",
-            "are all of 'Financial Status' wanted: 'paid' (2 rows), 'refunded' (1 rows)? (only: {Financial Status: paid})",
+            "are all of 'Financial Status' wanted: 'paid' (2 rows), 'refunded' (1 rows)?"
+            " (only: {Financial Status: paid})",
         ],
         "books": ["what do the event types 'Mahnung' mean? (a line that stays ? is dropped)"],
         "sheet": ["of which zone are its times (timezone: Europe/Berlin)? UTC unless it is said"],

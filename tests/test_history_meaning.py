@@ -36,6 +36,10 @@ def test_event_types_are_read_in_the_shops_own_words(tmp_path: Path) -> None:
     assert "told: 'Gutschrift' is no event type; perhaps --types return=Gutschrift (1 rows)" in said
     assert "told: 'Mahnung' is no event type; see --types (1 rows)" in said
     assert "- of no known event type                                       2" in said
+    said = run("clean", books, *GERMAN, "--out", out, code=2)
+    named = "'Rechnung' (1), 'RECHNUNG' (1), 'Gutschrift' (1), 'Mahnung' (1)"
+    perhaps = "say what they mean, perhaps --types purchase=Rechnung,return=Gutschrift"
+    assert f"4 of no known event type); {named}: {perhaps}" in said
     columns = ["--columns", "customer_id=Konto,occurred_at=Datum,amount=Betrag"]
     said = run("clean", books, *columns, "--types", "purchase=Rechnung", "--out", out, code=2)
     assert "no column 'event_type'" in said, "or all of them would be purchases"

@@ -34,7 +34,7 @@ ROWS = SCHEMA.append(pa.field("content", pa.uint64())).append(pa.field("place", 
 NOISE = ("blank", "headers", "totals")
 ASIDE = (*NOISE, "unwanted")  # no events, or none that are asked for
 MANY = 100  # rows that are looked at for an example
-LOOKED_AT = {"other_types": ("event_type",), "bad_times": ("occurred_at",), "bad_numbers": NUMBERS}
+LOOKED_AT = {"bad_times": ("occurred_at",), "bad_numbers": NUMBERS}
 FILE = 1 << 40  # rows that a file may have: a row's `place` is its file's number times this, plus its own from 1
 
 
@@ -177,7 +177,7 @@ def _money(
 def _examples(
     raw: Mapping[str, pa.Array], plain: Mapping[str, pa.Array], what: NDArray[np.int64], names: Sequence[str]
 ) -> dict[str, str]:
-    """The first event type, time and number that were not read; of a number, which may be a name, its form alone."""
+    """The first time and number that were not read; of a number, which may be a name, its form alone."""
     found = {}
     for reason, columns in LOOKED_AT.items():
         rows = np.flatnonzero(what == names.index(reason))[:MANY].tolist()

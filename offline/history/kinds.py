@@ -15,9 +15,10 @@ from models.kinds import NUMBER_OF
 from offline.history import ids
 from offline.history.values import Bools
 
+WORDS = 5  # that are named
 # Parts of words that shops use, by what they mean. "credit" comes before "order": a credit order gives money back.
 MEANT = {
-    "return": "return refund credit gutschrift storno cancel retour rueck rück avoir rembours devol reso void",
+    "return": "return revers refund credit gutschrift storno cancel retour rueck rück avoir rembours devol reso void",
     "cart": "cart basket warenkorb panier carrito",
     "view": "view visit impression click browse",
     "purchase": "purchase sale sold order invoice bill receipt rechnung verkauf kauf bestellung buy paid payment charge"
@@ -52,6 +53,19 @@ def guess(word: str) -> str | None:
     """
     lower = word.lower()
     return next((ours for ours, parts in MEANT.items() if any(part in lower for part in parts.split())), None)
+
+
+def asked(words: Counter[str]) -> str:
+    """What to say where words that are none of ours cost rows.
+
+    >>> asked(Counter({"SALE": 3, "Refund": 2, "gift": 1}))
+    "'SALE' (3), 'Refund' (2), 'gift' (1): say what they mean, perhaps --types purchase=SALE,return=Refund"
+    """
+    most = [(word[:40], n) for word, n in words.most_common(WORDS)]
+    once = {word.lower(): word for word, _ in reversed(most)}  # --types takes any case
+    guessed = ",".join(f"{ours}={word}" for word, _ in most if word in once.values() and (ours := guess(word)))
+    named = ", ".join(f"{word!r} ({n:,})" for word, n in most)
+    return f"{named}: say what they mean, perhaps --types {guessed or 'purchase=' + most[0][0]}"
 
 
 def told(word: str) -> str:

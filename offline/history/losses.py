@@ -12,7 +12,7 @@ SAID, ASKED = 0.05, 0.5
 LOST = ("uneven", "without_customer", "other_types", "bad_times", "bad_numbers")
 EXAMPLES = {
     "uneven": "{}",
-    "other_types": "like {}",
+    "other_types": "{}",
     "bad_times": "times like {} are not read",
     "bad_numbers": "numbers like {} are not read",
 }

@@ -41,7 +41,6 @@ from offline.writing import replacing
 
 SPAN = 1 << 18  # events
 SAID = 0.01  # of the money: from there on it is said what goes with duplicates
-WORDS = 5  # of no known event type that are named
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,18 +148,22 @@ def clean(
 @dataclass(frozen=True)
 class _Met:
     """Of a file, when all of it was read: rows and money by the reason for which they leave ("" where they are usable),
-    examples of what was not read, rows by currency, what to tell, and what its steps over many rows need."""
+    examples of what was not read, event types that are none of ours, rows by currency, what to tell, and what its steps
+    over many rows need."""
 
     what: Counter[str]
     money: Counter[str]
     examples: dict[str, str]
+    words: Counter[str]
     currencies: Counter[str]
     notes: list[Line]
     told: Told
 
 
 def _examples(met: Sequence[_Met]) -> dict[str, str]:
-    return {reason: text for each in reversed(met) for reason, text in each.examples.items()}
+    words = sum((each.words for each in met), Counter[str]())
+    found = {"other_types": kinds.asked(words)} if words else {}
+    return found | {reason: text for each in reversed(met) for reason, text in each.examples.items()}
 
 
 def ends(told: Sequence[Told], now: int) -> int:
@@ -228,9 +231,9 @@ def _file(
     notes["missing", "", "changed: filled down from the order's first line"] = down.filled
     floats = "changed: 17850.0 to 17850 and the like"
     notes.update({("ids", name, floats): there[name] for name in sorted(whole)})
-    lines += [Line("types", "event_type", kinds.told(word), n) for word, n in strange.most_common(WORDS)]
+    lines += [Line("types", "event_type", kinds.told(word), n) for word, n in strange.most_common(kinds.WORDS)]
     lines += [Line(*note, n) for note, n in (+notes).items()]
-    return _Met(what, money, examples, of, lines, Told(file.cleaned, timed, stamped, last, frozenset(whole)))
+    return _Met(what, money, examples, strange, of, lines, Told(file.cleaned, timed, stamped, last, frozenset(whole)))
 
 
 def _names(opened: Sequence[File]) -> str:
