@@ -5,6 +5,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := PYTHONWARNINGS=error $(BIN)/python
 
+# Hundreds of processes start: each would compile every library anew where the shell forbids to keep what was compiled.
+test soak: export PYTHONDONTWRITEBYTECODE :=
+
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
