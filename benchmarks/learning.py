@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.metrics import brier_score_loss, roc_auc_score
+from threadpoolctl import threadpool_limits
 
 from models.customers import NOTED, Table
 from models.events import Batch
@@ -77,12 +78,17 @@ def daily(events: Batch, end: int) -> Iterator[Day]:
         yield Day(day, [table.names[row] for row in entries["row"].tolist()], entries, table)
 
 
+def clustered(rows: Array) -> KMeans:
+    """On one thread: of several, those that are done turn in circles until the machine has run the last."""
+    with threadpool_limits(limits=1):
+        return KMeans(K, n_init=10, random_state=0).fit(rows)
+
+
 def segments(table: Table, day: int) -> Segments:
     """scikit-learn's centres of the customers as of `day`, under a scaler frozen there."""
     rfm = log_rfm_many(table.observe(np.arange(len(table)), day))
     mean, sd = rfm.mean(0), rfm.std(0)
-    centres = KMeans(K, n_init=10, random_state=0).fit((rfm - mean) / sd).cluster_centers_
-    return Segments(centres, mean, sd, range(K), [str(k) for k in range(K)])
+    return Segments(clustered((rfm - mean) / sd).cluster_centers_, mean, sd, range(K), [str(k) for k in range(K)])
 
 
 class Judge:
@@ -122,7 +128,7 @@ class Judge:
     def cluster(self, at: Day, model: Model) -> None:
         """Inertia of the learning and of the frozen centres over a batch refit's, and the smallest cluster's share."""
         z = (log_rfm_many(at.table.observe(np.arange(len(at.table)), at.day)) - model.segments.mean) / model.segments.sd
-        refit = KMeans(K, n_init=10, random_state=0).fit(z).inertia_
+        refit = clustered(z).inertia_
         distance = [((z[:, None] - m.segments.centres) ** 2).sum(2) for m in (model, self.frozen)]
         share = np.bincount(distance[0].argmin(1), minlength=K).min() / len(z)
         self.inertia.append((*(float(d.min(1).sum() / refit) for d in distance), float(share)))
