@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from scipy.special import betainccinv, betaincinv, betaln, expit, gammaln, xlog1py
+from threadpoolctl import threadpool_limits
 
 from offline.errors import OfflineError
 
@@ -132,17 +133,18 @@ STARTS = ((1.0, 0.1, 1.0, 3.0), (0.2, 0.1, 0.5, 0.5), (1.0, 1.0, 5.0, 5.0), (1.0
 def least(loss: Callable[[Floats], float], starts: Sequence[Sequence[float]]) -> list[float]:
     """The parameters, each within [LOWEST, HIGHEST], of least loss over all starts; searched as their logarithms."""
     within = [(np.log(LOWEST), np.log(HIGHEST))] * len(starts[0])
-    found = [
-        minimize(
-            lambda logs: loss(np.exp(logs)),
-            np.log(start),
-            method="L-BFGS-B",
-            jac="3-point",
-            bounds=within,
-            options={"ftol": 1e-12},
-        )
-        for start in starts
-    ]
+    with threadpool_limits(limits=1):  # each step solves for four numbers: threads would only wait for one another
+        found = [
+            minimize(
+                lambda logs: loss(np.exp(logs)),
+                np.log(start),
+                method="L-BFGS-B",
+                jac="3-point",
+                bounds=within,
+                options={"ftol": 1e-12},
+            )
+            for start in starts
+        ]
     best = min(found, key=lambda result: float(result.fun))
     return [float(value) for value in np.exp(best.x)]
 
