@@ -111,8 +111,9 @@ def levels(table: CustomerTable, column: str) -> pd.Series:
     frequent of them is, of as frequent ones as the first. 1 and True are two: who wrote what is not known."""
     texts = table.frame[column].str.strip()[~table.missing(column)]
     folded = texts.str.casefold().str.split().str.join(" ")
-    spelled = {fold: same.value_counts(sort=False).idxmax() for fold, same in texts.groupby(folded, sort=False)}
-    result: pd.Series = folded.map(spelled).astype("str")
+    each = pd.DataFrame({"folded": folded, "text": texts}).groupby(["folded", "text"], sort=False).size()
+    frequent_first = each.sort_values(ascending=False, kind="stable").reset_index().drop_duplicates("folded")
+    result: pd.Series = folded.map(frequent_first.set_index("folded")["text"]).astype("str")
     return result
 
 
