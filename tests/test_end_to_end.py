@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import disturbed
+import jobs
 import numpy as np
 import one_process
 import pytest
@@ -30,6 +31,7 @@ from demo.data import cdnow
 from models.events import encode_tick
 from models.rows import DAY, ENTRY, PROMISED, load_rows
 from offline.rules import offers
+from offline.segments import kmeans
 from streams import kafka as topics
 from streams import store as store_module
 from streams.deployment import GRACE
@@ -199,9 +201,11 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     live = disturbed.split(scratch / "all.csv", scratch / "history.csv", CUT_OFF)
     lines = [f"p{i},p{(i + 1) % 50},,p{i * 7 % 50},,," for i in range(0, 50, 2)]
     (scratch / "offers.csv").write_text("\n".join([",".join(offers.COLUMNS), *lines]))
-    for name, until in (("first", "1998-01-01"), ("second", "1997-12-20")):
-        args = ["--history", str(scratch / "history.csv"), "--until", until, "--out", str(scratch / name)]
-        command({}, "offline", "fit", "--offers", str(scratch / "offers.csv"), *args)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kmeans, "RESAMPLES", 1)  # half of a fit's time goes into how stable its segments are: any will do
+        for name, until in (("first", "1998-01-01"), ("second", "1997-12-20")):
+            args = ["--history", scratch / "history.csv", "--until", until, "--out", scratch / name]
+            jobs.run("fit", "--offers", scratch / "offers.csv", *args)
     return {"first": scratch / "first", "second": scratch / "second", "live": live}
 
 
