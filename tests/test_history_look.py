@@ -165,6 +165,25 @@ def test_names_go_through_the_file_whatever_they_hold(
         assert mapping(shop.read(path)["columns"]) == columns
 
 
+@pytest.mark.parametrize(
+    ("header", "row", "found"),
+    [
+        ("k,date,order_total,tax_amount", "a,20240105,5,1", {"occurred_at": "date", "amount": "order_total"}),
+        ("k,code,Rechnungsbetrag", "a,20240105,5", {"amount": "Rechnungsbetrag"}),
+        ("k,timestamp,price", "a,1704450000,5.50", {"occurred_at": "timestamp", "amount": "price"}),
+        ("k,day,price,qty", "a,12,5.50,2", {"unit_price": "price", "quantity": "qty"}),
+        ("k,day,discount,Umsatz", "a,2024-01-05,1,5.50", {"occurred_at": "day", "amount": "Umsatz"}),
+    ],
+)
+def test_amounts_and_dates_are_guessed_by_how_they_are_named_and_written(
+    tmp_path: Path, header: str, row: str, found: dict[str, str]
+) -> None:
+    """Mutations caught: a tax for the total, a discount for a count, a code of digits for a date, and not where the
+    column is named one; a price without a quantity left out."""
+    (tmp_path / "a.csv").write_text(f"{header}\n{row}\n{row.replace('a', 'b', 1)}\n")
+    assert look.look(tmp_path / "a.csv", Policy()).columns == found
+
+
 def test_names_that_columns_have_are_known_in_any_spelling() -> None:
     for name in ("Customer ID", "CUSTOMER_ID", "customerId", "Stück", "Unit-Price", "E-Mail"):
         assert guess.is_one(name), name

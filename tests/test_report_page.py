@@ -32,6 +32,7 @@ from offline.demand.regressors import REGRESSORS
 from offline.history import past
 from offline.history import read as history
 from offline.history.fold import fold
+from offline.history.policy import NEEDS, Policy
 from offline.report import mining, plots, sections
 from offline.report.card import FEATURES
 from offline.report.make import PARTS
@@ -130,7 +131,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    read = history.read([write_shop(tmp_path_factory.mktemp("shop") / "shop.csv")], {})
+    path = write_shop(tmp_path_factory.mktemp("shop") / "shop.csv")
+    read = history.read([path], {}, policy=Policy(needs=frozenset(), wants=NEEDS - {"customer_id"}))
     return Shop(("shop.csv",), read, fold(read.frame, START + DAYS), 30, "all", 0.2, 0.01, 0.5)
 
 

@@ -108,6 +108,10 @@ EVENTS = [f"c{n % 12},2024-{1 + n // 20:02}-{1 + n % 28:02},{5 + n % 12 * 3 + n 
         ("CustomerNo,Order Date,Total,line", [], "customer_id=CustomerNo,occurred_at=Order Date,amount=Total"),
         ("CustomerNo,Order Date,x,line", ["--columns", "amount=x"],
          "amount=x,customer_id=CustomerNo,occurred_at=Order Date"),
+        ("client_id,Bestelldatum,Nettobetrag,x", [],
+         "customer_id=client_id,occurred_at=Bestelldatum,amount=Nettobetrag"),
+        ("user_id,day of it,price,x", [], "customer_id=user_id,occurred_at=day of it,amount=price"),
+        ("user_id,when,order_total,tax_amount", [], "customer_id=user_id,occurred_at=when,amount=order_total"),
     ],
 )  # fmt: skip
 def test_a_table_of_events_is_said_to_be_one_and_read_as_such(

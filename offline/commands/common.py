@@ -251,18 +251,25 @@ class Source:
             raise OfflineError(f"{names}: too much would be lost: {lost}; mend the file, or say --allow-loss")
         if lost:
             at_end(f"lost: {lost}")
+        if "customer_id" in self.policy.needs and (guests := losses.guests(read.counts)):
+            at_end(guests)
         return read
 
     def fold(self, read: "History", bar: Bar, offers: "Offers | None" = None, each: "Each" = map) -> "Folded":
-        """The customers at the cut-off."""
+        """The customers at the cut-off. Raises OfflineError where nobody bought anything."""
         from offline.history import clock, fold
 
         bar.step("folding")
         if told := clock.differ(read):
             at_end(f"days: {told}")
         if isinstance(read.parts, list):
-            return fold.fold_parts(read.parts, read.cut_off, self.horizon, offers, each)
-        return fold.fold(read.parts, read.cut_off, self.horizon, offers)
+            folded = fold.fold_parts(read.parts, read.cut_off, self.horizon, offers, each)
+        else:
+            folded = fold.fold(read.parts, read.cut_off, self.horizon, offers)
+        if not len(folded.table):
+            kept = f"{read.counts.kept:,} events"
+            raise OfflineError(f"nobody bought anything in this history: none of its {kept} is a purchase")
+        return folded
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """`python -m offline report`: one page about a history, for people: what is in it, who buys, what to expect."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import click
 
 from offline import writing
 from offline.commands.common import SHARE, bar, one_line, source, sourced
+from offline.history.policy import NEEDS
 from offline.stock.inventory import available
 from offline.writing import replacing
 
@@ -55,8 +57,9 @@ def report(
 ) -> None:
     """Run every job on a history and write one self-contained HTML page to --out.
 
-    It needs no network and no script, and reads on a phone, in the dark and in print. What the history does not allow
-    is one sentence in its section.
+    It needs no network and no script, and reads on a phone, in the dark and in print. What the history does not allow,
+    or has no column for, is one sentence in its section. Sales to guests, who are no customers, count in the revenue,
+    the rules and the stock.
 
     \b
     Example:
@@ -64,23 +67,28 @@ def report(
     """  # fmt: skip
     with one_line(out):
         given = sourced(**options)
+        policy = replace(given.policy, needs=frozenset(), wants=NEEDS - {"customer_id"})
+        given = replace(given, policy=policy)
         writing.writable(out)
         given.check()
         units = available(held) if held else None
         with bar() as steps:
             read = given.read(steps)
-            folded = given.fold(read, steps)
 
-            from offline.history import past
+            from offline.history import fold, guests, past
             from offline.report.make import make
             from offline.report.mining import Shop
 
             names = tuple(file.name for file in given.files)
             cleaned = tuple(past.before(given.files))
             asked = (models, rate, min_support, min_confidence, min_orders)
-            shop = Shop(names, read, folded, given.horizon, *asked, units, cleaned)
+            history, others = guests.apart(read)
+            del read  # two of it would be held
+            steps.step("folding")
+            folded = fold.fold(history.frame, history.cut_off, given.horizon)
+            shop = Shop(names, history, folded, given.horizon, *asked, units, cleaned, others)
             made = make(shop, steps.step)
         with replacing(out) as fresh:
             fresh.write_text(made.html, encoding="utf-8")
-    click.echo(read.counts.table() + "\n\n" + "\n".join(made.says))
+    click.echo(history.counts.table() + "\n\n" + "\n".join(made.says))
     click.echo(f"\nwritten: {out}")

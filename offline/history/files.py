@@ -11,7 +11,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,11 @@ from offline.history.containers import PARQUET, Container, container
 from offline.history.csvs import Layout, Uneven
 from offline.history.encodings import encoding_of
 from offline.history.header import bare, head_of
-from offline.history.policy import OURS, Policy
+from offline.history.policy import NEEDS, OURS, Policy
 from offline.history.words import MISSING
 
 HEAD = 1 << 16  # characters in which the header must stand
+TELLING = {"customer_id", "product_id", "amount", "unit_price"}  # a file without any of them says nothing to any job
 
 TYPES = {"text": pa.large_string(), "int8": pa.int8(), "int64": pa.int64()}
 SCHEMA = pa.schema([(column.name, TYPES[column.type]) for column in CLEANED.columns])
@@ -71,14 +72,27 @@ def look(paths: Sequence[Path], columns: Mapping[str, str], policy: Policy) -> l
     files = [look_into(Path(path), policy, asked, number, columns) for number, path in enumerate(paths)]
     told = (*columns, *policy.missing, *policy.key, *(["event_type"] if policy.types else []))
     nowhere = [ours for ours in told if not any(ours in file.at for file in files)]
+    asks = narrowed(files, policy).needs
     for file in files:
-        needed = [ours for ours in ("customer_id", "occurred_at") if ours in policy.needs and ours not in file.at]
+        needs = asks if TELLING & file.at.keys() else NEEDS
+        needed = [ours for ours in ("customer_id", "occurred_at") if ours in needs and ours not in file.at]
         # a file with event types may hold views and carts only
-        lacks = _no_money(file) if "amount" in policy.needs and "event_type" not in file.at else []
+        lacks = _no_money(file) if "amount" in needs and "event_type" not in file.at else []
         money = [ours for ours in lacks if ours not in nowhere]
         if lacking := [*dict.fromkeys((*nowhere, *needed, *money))]:
             raise _no_column(file, {ours: columns.get(ours, ours) for ours in lacking}, WHY if money else "")
     return files
+
+
+def narrowed(opened: Sequence[File], policy: Policy) -> Policy:
+    """The policy with what its job wants of every file, where one has it, among its needs."""
+    found = {ours for ours in policy.wants if any(has(file, ours) for file in opened)}
+    return replace(policy, needs=policy.needs | found)
+
+
+def has(file: File, ours: str) -> bool:
+    """Does it say what this column of NEEDS says?"""
+    return not worthless(file) if ours == "amount" else ours in file.at
 
 
 def look_into(

@@ -5,7 +5,7 @@ Rule: a guess is written down to be read by its owner, never followed by itself;
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -41,6 +41,7 @@ ORDER = (  # in which they are guessed
     *("quantity", "unit_price", "amount", "currency", "event_type", "event_id"),
 )
 STATUS = ("status", "state", "stato", "estado", "statut", "etat")  # ends of names of what may leave rows out
+PART = re.compile("tax|discount|shipping|freight|cost|refund|rabatt|steuer|mwst|versand")  # of an amount
 LONG = 5  # letters of a word with which a longer name may begin
 MOSTLY = 0.8
 
@@ -73,16 +74,41 @@ def columns(header: Sequence[str], block: Sequence[pa.Array]) -> dict[str, str]:
     for ours in ORDER:
         if ours == "amount" and {"quantity", "unit_price"} <= found.keys():
             continue
-        words = NAMES[ours].split()
-        same = [name for word in words for name in left if bare(name) == word]
-        longer = [name for word in words for name in left if len(word) >= LONG and bare(name).startswith(word)]
-        named = dict.fromkeys(same + longer)
-        if (theirs := next((name for name in named if _may(ours, left[name])), None)) is not None:
+        if (theirs := next((name for name in _alike(ours, left) if _may(ours, left[name])), None)) is not None:
             found[ours] = theirs
             del left[theirs]
-    if "occurred_at" not in found and (dated := next((n for n in left if _may("occurred_at", left[n])), None)):
+    if "occurred_at" not in found and (dated := next((n for n in left if _written(left[n])), None)):
         found["occurred_at"] = dated
+    if "unit_price" in found and not {"quantity", "amount"} & found.keys():  # a price of no quantity is what was paid
+        found["amount"] = found.pop("unit_price")
     return {ours: found[ours] for ours in NAMES if ours in found}
+
+
+def named(ours: str, header: Iterable[str]) -> str | None:
+    """The column that has a name for it, the likeliest; None where none has.
+
+    >>> named("customer_id", ["Datum", "Kunden-Nr."]), named("amount", ["order_total", "n"]), named("amount", ["n"])
+    ('Kunden-Nr.', 'order_total', None)
+    """
+    return next(iter(_alike(ours, header)), None)
+
+
+def _alike(ours: str, names: Iterable[str]) -> list[str]:
+    """Those that are names for it, then those that begin with one, then amounts that end with one, the likeliest first.
+
+    What ends with one is an amount (order_total, Rechnungsbetrag), whatever it begins with; a discount is no count.
+    """
+    bares = {name: bare(name) for name in names if name}
+    same = [name for word in NAMES[ours].split() for name in bares if bares[name] == word]
+    longer = [name for word in _long(ours) for name in bares if bares[name].startswith(word)]
+    ends = [name for word in _long("amount") for name in bares if bares[name].endswith(word)]
+    if ours == "amount":
+        return [*dict.fromkeys([*same, *longer, *(name for name in ends if not PART.search(bares[name]))])]
+    return [*dict.fromkeys([*same, *(name for name in longer if ours == "unit_price" or name not in ends)])]
+
+
+def _long(ours: str) -> list[str]:
+    return [word for word in NAMES[ours].split() if len(word) >= LONG]
 
 
 def _may(ours: str, column: pa.Array) -> bool:
@@ -91,7 +117,7 @@ def _may(ours: str, column: pa.Array) -> bool:
     if not len(text):
         return False
     if ours == "occurred_at":
-        return max(_timed(text, dayfirst) for dayfirst in (True, False)) >= MOSTLY
+        return _timed(text) >= MOSTLY * len(text)
     if ours in ("quantity", "unit_price", "amount"):
         votes = Votes()
         votes.count(text)
@@ -101,11 +127,17 @@ def _may(ours: str, column: pa.Array) -> bool:
     return True
 
 
-def _timed(text: pa.Array, dayfirst: bool) -> float:
-    found, _ = times(text, "UTC", dayfirst)
-    # A code of digits may be a time by its size; what is written as one has something between its digits.
-    written = pc.match_substring_regex(text, r"\d[^\d]+\d").to_numpy(zero_copy_only=False)
-    return float(((found >= 0) & written).mean())
+def _written(column: pa.Array) -> bool:
+    """Is it one of times, whatever its name? A code of digits may be one by its size alone; what is written as a time
+    has something between its digits."""
+    text = column.drop_null()
+    written = text.filter(pc.match_substring_regex(text, r"\d[^\d]+\d"))
+    return len(text) > 0 and _timed(written) >= MOSTLY * len(text)
+
+
+def _timed(text: pa.Array) -> int:
+    """How many are times, with the order of day and month that reads the more of them."""
+    return max(int((times(text, "UTC", dayfirst)[0] >= 0).sum()) for dayfirst in (True, False))
 
 
 def examples(column: pa.Array, most: int = 3) -> list[str]:

@@ -53,6 +53,23 @@ def line(counts: Counts) -> str | None:
     return f"{said}, most for: {LABELS[most].strip('- ')} ({counted[most]:,} rows{example})"
 
 
+def guests(counts: Counts) -> str | None:
+    """What left because nobody was named, in one line; None where nothing did.
+
+    >>> money = {"": 30.0, "without_customer": 10.0}
+    >>> guests(Counts(9, 1, 0, 0, 0, 0, 0, 8, 0, money=money)).partition(", left out")[0]
+    'without customer: 1 of 9 rows (11.1%) and 25.0% of the money'
+    """
+    if not counts.without_customer:
+        return None
+    rows, money = _events(counts), sum(counts.money.values())
+    worth = counts.money.get("without_customer", 0) / money if money else 0.0
+    return (
+        f"without customer: {counts.without_customer:,} of {rows:,} rows ({counts.without_customer / rows:.1%}) and"
+        f" {worth:.1%} of the money, left out; rules, stock and report count sales to guests, given the file itself"
+    )
+
+
 def refused(counts: Counts) -> bool:
     """Is more than half lost?"""
     return max(shares(counts)) > ASKED

@@ -63,8 +63,9 @@ class Policy:
     that are wanted, or not. fill_down: do fields of an order stand on its first line only? keep_duplicates: are equal
     rows real? rates: of other currencies, by code: what one of them is in the history's, above 0. ids: ANY_CASE makes
     those one that differ in case alone, ROUNDED goes on though a spreadsheet left only their first digits. needs: the
-    columns of NEEDS that the job needs; of the others a file may have none, and a row no customer. by_content: is an id
-    that is made up one of the row's text, so that it is the same in another file? Raises HistoryError.
+    columns of NEEDS that the job needs; of the others a file may have none, and a row no customer. wants: those of them
+    that every file must have where one has them. by_content: is an id that is made up one of the row's text, so that it
+    is the same in another file? Raises HistoryError.
     """
 
     encoding: str | None = None
@@ -85,6 +86,7 @@ class Policy:
     rates: Mapping[str, Decimal] = field(default_factory=dict)
     ids: tuple[str, ...] = ()
     needs: frozenset[str] = NEEDS
+    wants: frozenset[str] = frozenset()
     by_content: bool = False
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ one day are real as far as anyone knows. Errors are `HistoryError`, one line.
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from offline.history.files import SCHEMA, File
 from offline.history.finish import Told, events, finish, finish_file
 from offline.history.formats import Formats
 from offline.history.judge import Plan
+from offline.history.lacking import lacking
 from offline.history.losses import EXAMPLES
 from offline.history.past import Cleaning
 from offline.history.policy import ANY_CASE, IDS, Policy, known
@@ -47,7 +48,7 @@ SAID = 0.01  # of the money: from there on it is said what goes with duplicates
 class History:
     """parts: the events, or the files of their parts, all of a customer in one, where they were too many to be held;
     counts: what became of the rows; last: occurred_at of the last event; cut_off: the day number of the midnight (UTC)
-    at which it ends; timezone: of the shop's clock.
+    at which it ends; timezone: of the shop's clock; lacking: what no file has, by `lacking.lacking`.
     """
 
     parts: pd.DataFrame | list[Path]
@@ -55,6 +56,7 @@ class History:
     last: int
     cut_off: int
     timezone: str = "UTC"
+    lacking: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -121,6 +123,7 @@ def clean(
 
     Raises HistoryError.
     """
+    policy = files.narrowed(opened, policy)
     for file in opened:
         wanted.check(file, policy)
     found = {file.number: formats.decide(file, policy) for file in opened}
@@ -221,7 +224,8 @@ def _file(
         timed, stamped = timed or found.timed, stamped or found.stamped
         times = found.usable["occurred_at"].to_numpy()
         last = max(last, int(times[times <= plan.now].max(initial=-1)))
-        days.add(times, found.usable["place"].to_numpy())
+        if "occurred_at" in file.at:
+            days.add(times, found.usable["place"].to_numpy())
         progress(position)
     lines = [Line("decode", "", f"told: {file.path.name}: {file.told}", before), *written.notes(before)]
     if uneven.others and file.layout:
@@ -297,7 +301,8 @@ def _history(
         **{name: sum(getattr(part, name) for part in done) for name in dropped},
     )
     last = max(part.last for part in done)
-    return History(parts, counts, last, last // DAY + 1 if until is None else -(-until // DAY), plan.timezone)
+    cut_off = last // DAY + 1 if until is None else -(-until // DAY)
+    return History(parts, counts, last, cut_off, plan.timezone, lacking(opened))
 
 
 # ---- the cleaned history on disk -------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ Rule: whatever a history does not allow is an OfflineError of one line, which it
 sections stand. Seeded, and without a look at a clock: the same history gives the same results.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,6 +21,7 @@ from offline.demand.examples import Target
 from offline.errors import OfflineError
 from offline.history import clock
 from offline.history.fold import Folded
+from offline.history.guests import NOBODY, Guests, together
 from offline.history.past import Cleaning
 from offline.history.read import History
 from offline.report import cohorts
@@ -41,11 +42,17 @@ Progress = Callable[[str], object]
 
 DRAWN, OUTLIERS_DRAWN = 2_000, 300  # points of the map
 WEEKS, WEEKS_CUTS = 4, 4  # of stock: the horizon, and cut dates at most
+CUSTOMERS, DATES, MONEY = frozenset({"customer_id"}), frozenset({"occurred_at"}), frozenset({"amount"})
+ALL = CUSTOMERS | DATES | MONEY
 
 
 @dataclass(frozen=True, eq=False)
 class Shop:
-    """A history with what was asked about it. files: names; rate: of discount a year; the rest as the jobs take it."""
+    """A history with what was asked about it. files: names; history: the events of customers, guests: the others;
+    rate: of discount a year; the rest as the jobs take it.
+
+    Raises OfflineError where nobody bought anything.
+    """
 
     files: tuple[str, ...]
     history: History
@@ -58,10 +65,41 @@ class Shop:
     min_orders: int = rules_job.FEW
     available: dict[str, float] | None = None  # units by product, to say what to order
     cleaned: tuple[Cleaning, ...] = ()  # what was done to the files before
+    guests: Guests = NOBODY
 
     def __post_init__(self) -> None:
-        if not len(self.folded.table):
+        if not len(self.folded.table) and not self.guests.orders:
             raise OfflineError("nobody bought anything in this history; a report needs purchases")
+
+    @property
+    def sales(self) -> History:
+        """The events of customers and guests, made anew each time: who holds them twice needs the memory twice."""
+        return together(self.history, self.guests)
+
+    @property
+    def has_guests(self) -> bool:
+        """Are there rows without a customer in a history that names customers?"""
+        return len(self.guests) > 0 and "customer_id" not in self.history.lacking
+
+    @property
+    def guests_revenue(self) -> float:
+        return float(self.guests.frame["amount"].sum()) / UNIT
+
+    @cached_property
+    def of_guests(self) -> str:
+        """How much is of guests, in words."""
+        said = f"{len(self.guests):,} rows without a customer, {self.guests.orders:,} orders"
+        every = (self.history.frame["amount"].sum() + self.guests.frame["amount"].sum()) / UNIT
+        share = f" ({self.guests_revenue / every:.1%})" if every > 0 else ""
+        return said if self.why(MONEY) else f"{said}, {self.guests_revenue:,.2f}{share} of the revenue"
+
+    def why(self, needs: Set[str]) -> str | None:
+        """Why the history cannot feed what needs these of `policy.NEEDS`, in a sentence without its end; else None."""
+        if gone := {ours: theirs for ours, theirs in self.history.lacking.items() if ours in needs}:
+            files, columns = ", ".join(self.files), " nor ".join(gone)
+            names = ",".join(map("=".join, gone.items()))
+            return f"there is no column {columns} in {files}; say --columns {names} where one has another name"
+        return "no purchase names a customer" if "customer_id" in needs and not len(self.folded.table) else None
 
     @cached_property
     def demand(self) -> pd.Series:
@@ -175,9 +213,9 @@ def retention(shop: Shop, progress: Progress) -> Cohorts:
 def rules(shop: Shop, progress: Progress) -> Mined:
     """Raises OfflineError where orders hold no two products, or no rule is left."""
     support, confidence = shop.min_support, shop.min_confidence
-    return rules_job.run(shop.history, support, confidence, progress=progress, min_orders=shop.min_orders)
+    return rules_job.run(shop.sales, support, confidence, progress=progress, min_orders=shop.min_orders)
 
 
 def stock(shop: Shop, progress: Progress) -> StockForecast:
     """Raises OfflineError where no purchase names a product, or the history is too short."""
-    return stock_job.run(shop.history, shop.folded.day, WEEKS, WEEKS_CUTS, shop.available, progress)
+    return stock_job.run(shop.sales, shop.folded.day, WEEKS, WEEKS_CUTS, shop.available, progress)

@@ -1,0 +1,46 @@
+"""Sales to guests: the rows of a history that name no customer, which count wherever nobody asks who bought.
+
+Rule: whatever is said of customers is made from the history without them, and says what it leaves out.
+"""
+
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from models.kinds import PURCHASE
+from offline.history.read import History
+
+
+@dataclass(frozen=True, eq=False)
+class Guests:
+    """frame: their events, columns of `History.frame`, index 0..n-1."""
+
+    frame: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def orders(self) -> int:
+        """In which they bought something."""
+        return int(self.frame.loc[self.frame["kind"] == PURCHASE, "order_id"].nunique())
+
+
+NOBODY = Guests(pd.DataFrame({"kind": [], "order_id": [], "amount": []}))
+
+
+def apart(history: History) -> tuple[History, Guests]:
+    """(the events of customers, those of guests); a history without guests is given back as it is."""
+    frame = history.frame
+    known = frame["customer_id"].notna()
+    if known.all():
+        return history, NOBODY
+    of, guests = (frame[rows].reset_index(drop=True) for rows in (known, ~known))
+    return replace(history, parts=of), Guests(guests)
+
+
+def together(history: History, guests: Guests) -> History:
+    """Both again, guests last: for what does not go by the order of events."""
+    if not len(guests):
+        return history
+    return replace(history, parts=pd.concat([history.frame, guests.frame], ignore_index=True))
