@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from offline.errors import OfflineError
@@ -33,6 +33,7 @@ def read(tmp_path: Path, data: str | bytes, key: str | None = None) -> CustomerT
 cells = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=6)
 
 
+@example(";", [("x", ",")])  # with commas: one name, and rows that end in a comma
 @given(st.sampled_from(",;\t|"), st.lists(st.tuples(cells.map("x{}".format), cells), min_size=1, max_size=6))
 def test_what_is_written_is_read_again_to_the_letter(
     tmp_path_factory: pytest.TempPathFactory, separator: str, rows: list[tuple[str, str]]

@@ -55,7 +55,7 @@ def head_of(start: str, asked: Collection[str] = (), told: str | None = None) ->
     text = start[said.end() :] if said else start
     marks = told or (said[1] if said else DELIMITERS)
     heads = [_head(lines_of(text, mark), mark, asked, skipped) for mark in marks]
-    return max(heads, key=lambda head: (head.asked, _words(head.names), len(head.names)))
+    return max(heads, key=lambda head: (head.asked, _words(head.names), sum(map(bool, head.names))))
 
 
 def lines_of(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
