@@ -156,10 +156,11 @@ def test_a_column_under_another_name_is_pointed_at_and_not_followed(shop: pd.Dat
 
 
 def test_files_that_say_nothing_or_disagree_are_refused(shop: pd.DataFrame, tmp_path: Path) -> None:
-    """Dates and amounts are in all files or in none: others would stand in 1970, or be worth nothing."""
+    """Dates and amounts are in all files or in none: others would stand in 1970, or be worth nothing. Rules do without.
+    Mutation caught: one row without a date asked about as far off."""
     shop.to_csv(tmp_path / "a.csv", index=False)
     for lacking, said in (("occurred_at", "b.csv: no column 'occurred_at'"), ("unit_price", "b.csv: no column 'unit_")):
-        shop.drop(columns=lacking).to_csv(tmp_path / "b.csv", index=False)
+        shop.drop(columns=lacking).head(1).to_csv(tmp_path / "b.csv", index=False)
         files = [part for name in "ab" for part in ("--history", tmp_path / f"{name}.csv")]
         assert said in run("report", *files, "--out", tmp_path / "page.html", code=2)
         run("rules", *files, "--out", tmp_path / "rules.csv")

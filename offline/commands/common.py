@@ -255,8 +255,15 @@ class Source:
             at_end(guests)
         return read
 
-    def fold(self, read: "History", bar: Bar, offers: "Offers | None" = None, each: "Each" = map) -> "Folded":
-        """The customers at the cut-off. Raises OfflineError where nobody bought anything."""
+    def fold(
+        self,
+        read: "History",
+        bar: Bar,
+        offers: "Offers | None" = None,
+        each: "Each" = map,
+        somebody: bool = True,
+    ) -> "Folded":
+        """The customers at the cut-off. somebody: raises OfflineError where none of them bought anything."""
         from offline.history import clock, fold
 
         bar.step("folding")
@@ -266,7 +273,7 @@ class Source:
             folded = fold.fold_parts(read.parts, read.cut_off, self.horizon, offers, each)
         else:
             folded = fold.fold(read.parts, read.cut_off, self.horizon, offers)
-        if not len(folded.table):
+        if somebody and not len(folded.table):
             kept = f"{read.counts.kept:,} events"
             raise OfflineError(f"nobody bought anything in this history: none of its {kept} is a purchase")
         return folded

@@ -75,7 +75,7 @@ def report(
         with bar() as steps:
             read = given.read(steps)
 
-            from offline.history import fold, guests, past
+            from offline.history import guests, past
             from offline.report.make import make
             from offline.report.mining import Shop
 
@@ -84,8 +84,7 @@ def report(
             asked = (models, rate, min_support, min_confidence, min_orders)
             history, others = guests.apart(read)
             del read  # two of it would be held
-            steps.step("folding")
-            folded = fold.fold(history.frame, history.cut_off, given.horizon)
+            folded = given.fold(history, steps, somebody=False)
             shop = Shop(names, history, folded, given.horizon, *asked, units, cleaned, others)
             made = make(shop, steps.step)
         with replacing(out) as fresh:

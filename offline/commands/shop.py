@@ -134,7 +134,9 @@ def read(path: Path) -> dict[str, Value]:
 def _columns_known(path: Path, columns: Value) -> None:
     still = [ours for ours, theirs in columns.items() if theirs == OPEN]
     if still:
-        raise OfflineError(f"--shop {path}: columns: {', '.join(still)} still {OPEN}: name a column of the file")
+        raise OfflineError(
+            f"--shop {path}: columns: {', '.join(still)} still {OPEN}: name a column of the file, or take the line out"
+        )
     for ours in columns:
         if ours not in {column.name for column in NAMED}:
             raise OfflineError(f"--shop {path}: columns: {nearest(str(ours), [column.name for column in NAMED])}")

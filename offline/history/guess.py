@@ -1,6 +1,7 @@
 """Which column of an unknown file may be which of ours: by the words in its name, then by what stands in it.
 
 Rule: a guess is written down to be read by its owner, never followed by itself; each column is guessed once at most.
+Names are looked at before any file is read: what reads values is imported where they are.
 """
 
 import re
@@ -9,9 +10,6 @@ from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
-
-from offline.history.numerals import Votes, known
-from offline.history.times import times
 
 # Whole names that exports have, without case, accents and what stands between the words; the likeliest first.
 NAMES = {
@@ -118,6 +116,9 @@ def _may(ours: str, column: pa.Array) -> bool:
         return False
     if ours == "occurred_at":
         return _timed(text) >= MOSTLY * len(text)
+
+    from offline.history.numerals import Votes, known
+
     if ours in ("quantity", "unit_price", "amount"):
         votes = Votes()
         votes.count(text)
@@ -137,6 +138,8 @@ def _written(column: pa.Array) -> bool:
 
 def _timed(text: pa.Array) -> int:
     """How many are times, with the order of day and month that reads the more of them."""
+    from offline.history.times import times
+
     return max(int((times(text, "UTC", dayfirst)[0] >= 0).sum()) for dayfirst in (True, False))
 
 

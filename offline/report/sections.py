@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 
-from offline.history import clock
 from offline.report import plots
 from offline.report.cohorts import Cohorts
 from offline.report.mining import Shop
@@ -26,8 +25,6 @@ def quality(shop: Shop) -> Shown:
         caption = f"What cleaning {', '.join(cleaning.files)} did before"
         html += table(pd.DataFrame(cleaning.lines).set_index("step"), caption)
     said = [*(cleaning.kept for cleaning in shop.cleaned), f"{counts.kept:,} of {counts.read:,} rows could be used."]
-    if days := clock.differ(shop.history):
-        said.append(f"Days: {days}.")
     if shop.has_guests:
         said.append(
             f"Guests: {shop.of_guests}; they count in the revenue, in what is bought together and in the stock, and"
