@@ -519,7 +519,10 @@ MONTHLY = "".join(f"a,2024-0{month}-01,5\n" for month in range(1, 10))
         (HEAD + MONTHLY, "bought on a second day: 1 of 1; at least 2 are needed: give a longer history"),
         (HEAD + "a,2024-01-01,5\nb,2024-02-01,6\n", "bought on a second day: 0 of 2"),
         (HEAD + MONTHLY.replace(",5", ",0") + MONTHLY.replace("a,", "b,"), "paid more than they returned: 1;"),
-        (HEAD.replace("amount", "event_type") + MONTHLY.replace(",5", ",view"), "bought on a second day: 0 of 0"),
+        (
+            HEAD.replace("amount", "event_type") + MONTHLY.replace(",5", ",view"),
+            "nobody bought anything in this history",
+        ),
         ("Customer,occurred_at,amount\n" + MONTHLY, "no column 'customer_id'; nearest is 'Customer'"),
     ],
 )
