@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from offline.errors import OfflineError
 
 if TYPE_CHECKING:
@@ -23,8 +25,12 @@ def replacing(path: Path) -> Iterator[Path]:
 def writable(path: Path, option: str = "--out", parents: bool = True) -> None:
     """Raises OfflineError, one line that begins with `option`, where no file can be written: now, not after the job.
 
-    parents: are directories made that are not there?
+    That is also where another option of the command names the same file, which is read, or written too. parents: are
+    directories made that are not there?
     """
+    for name, other in _named(option):
+        if other.resolve() == path.resolve():
+            raise OfflineError(f"{option} {path}: {name} names the same file; name another one")
     try:
         if parents:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,6 +40,19 @@ def writable(path: Path, option: str = "--out", parents: bool = True) -> None:
             raise OfflineError(f"{option} {path}: is a directory; name a file in it")
     except OSError as error:
         raise OfflineError(f"{option} {path}: {error.strerror or error}") from None
+
+
+def _named(option: str) -> Iterator[tuple[str, Path]]:
+    """(option or argument, path) of every other path that the command was given."""
+    context = click.get_current_context(silent=True)
+    if context is None:
+        return
+    for parameter in context.command.params:
+        values = context.params.get(parameter.name or "", context.meta.get(f"offline.{parameter.name}"))
+        for value in values if isinstance(values, tuple) else (values,):
+            if isinstance(value, Path) and option not in parameter.opts:
+                argument = (parameter.name or "").upper()
+                yield (argument if isinstance(parameter, click.Argument) else parameter.opts[0]), value
 
 
 def write(table: "pd.DataFrame", path: Path) -> None:

@@ -63,6 +63,9 @@ def told(read: History, step: str) -> list[str]:
         ("2023-05-01 12:00:00 +0000 UTC", "2023-05-01T12:00:00"),
         ("2024-07-01 12:00 EDT", "2024-07-01T16:00:00"),
         ("2024-07-01 12:00 Europe/Berlin", "2024-07-01T10:00:00"),
+        ("2024-03-05 09:07:09 America/New_York", "2024-03-05T14:07:09"),  # no AM
+        ("2024-03-05 09:07 Pacific/Auckland", "2024-03-04T20:07:00"),
+        ("2024-03-05 9:07 PM America/Chicago", "2024-03-06T03:07:00"),
         ("2024-10-27T02:30:00[Europe/Berlin]", "2024-10-27T00:30:00"),  # comes twice: the first
         ("2024-03-31T02:30:00[Europe/Berlin]", "2024-03-31T01:00:00"),  # is skipped: after the gap
         ("2024-07-01T12:00:00-04:00[America/New_York]", "2024-07-01T16:00:00"),
@@ -86,6 +89,7 @@ def told(read: History, step: str) -> list[str]:
         ("20240112T100500Z", "2024-01-12T10:05:00"),
         ("1704067200", "2024-01-01T00:00:00"),
         ("1704067200000", "2024-01-01T00:00:00"),
+        ("1704067200,5", "2024-01-01T00:00:00.5"),
         ("1704067200000001", "2024-01-01T00:00:00.000001"),
         ("1704067200000001500", "2024-01-01T00:00:00.000002"),
     ],
@@ -103,7 +107,7 @@ def test_what_is_not_quite_a_time(text: str) -> None:
 
 
 def test_a_spreadsheets_days_are_read_where_the_whole_column_looks_like_them(file: Path) -> None:
-    read = load(file, *(f"c,{day},1" for day in ("45292.5", "45293", "45294.25")))
+    read = load(file, *(f"c,{day},1" for day in ("45292.5", "45293", '"45294,25"')))
     assert read.frame["occurred_at"].tolist() == [
         np.datetime64(text, "us").astype(int) for text in ("2024-01-01T12", "2024-01-02", "2024-01-03T06")
     ]

@@ -188,3 +188,36 @@ def test_names_that_columns_have_are_known_in_any_spelling() -> None:
     for name in ("Customer ID", "CUSTOMER_ID", "customerId", "Stück", "Unit-Price", "E-Mail"):
         assert guess.is_one(name), name
     assert not guess.is_one("Remarks")
+
+
+@pytest.mark.parametrize(
+    ("head", "row"),
+    [
+        ("amazon-order-id,order-status,buyer-email,purchase-date,item-price", "405-1,{},a{}@x.org,2024-01-0{},5.00"),
+        ("Order Status,Email,Date,Total,Order", "{},a{}@x.org,2024-01-0{},5.00,77"),
+        ("Name,State,Kunde,Datum,Betrag", "Ann,{},K{},2024-01-0{},5.00"),
+    ],
+)
+def test_how_far_an_order_came_is_no_number_of_it(head: str, row: str, tmp_path: Path) -> None:
+    """Nor is a name of a person, nor what kind it is. Mutation caught: any column whose name begins with order."""
+    words = ("Shipped", "Cancelled", "Shipped", "no")
+    rows = [row.format(word, n, n) for n, word in enumerate(words, 1)]
+    (tmp_path / "x.csv").write_text("\n".join([head, *rows]) + "\n")
+    found = look.look(tmp_path / "x.csv", Policy())
+    order = next((name for name in head.split(",") if name in ("amazon-order-id", "Order")), None)
+    assert found.columns.get("order_id") == order
+    assert any(question.startswith("are all of '") for question in found.questions)
+
+
+def test_words_of_a_shop_are_texts(tmp_path: Path) -> None:
+    """YAML of before 2009 takes no, on and 1 for other things. Mutation caught: a loader that does."""
+    (tmp_path / "a.csv").write_text(
+        "customer_id,occurred_at,amount,event_type,mail\nx,2024-01-05,5,1,no\ny,2024-01-06,7,on,yes\n"
+    )
+    yml, out = tmp_path / "shop.yml", tmp_path / "out"
+    yml.write_text("types: {1: purchase, on: return}\nkeep_duplicates: true\n")
+    run("clean", tmp_path / "a.csv", "--shop", yml, "--out", out)
+    assert history.read_parquet(out)["kind"].tolist() == [0, 1]
+    yml.write_text("types: {1: purchase, on: return}\nonly: {mail: no}\n")
+    run("clean", tmp_path / "a.csv", "--shop", yml, "--out", out)
+    assert history.read_parquet(out)["customer_id"].tolist() == ["x"]

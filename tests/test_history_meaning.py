@@ -179,3 +179,21 @@ def test_equal_rows_of_a_till_may_be_kept(tmp_path: Path) -> None:
     said = run("clean", file, "--keep-duplicates", "--out", out)
     assert "go with them" not in said
     assert len(history.read_parquet(out)) == 4
+
+
+@pytest.mark.parametrize("job", ["clean", "value", "stock", "demand", "report"])
+@pytest.mark.parametrize("option", ["--out", "--quality-report"])
+def test_what_is_read_is_never_written_over(job: str, option: str, tmp_path: Path) -> None:
+    """Nor by another name of the same file, nor two outputs into one. Mutation caught: a check of one command."""
+    file = store(tmp_path / "a.csv", "customer_id,occurred_at,amount\na,2024-01-01,5\n")
+    read, other = [file] if job == "clean" else ["--history", file], tmp_path / "other"
+    same = tmp_path / "." / "x" / ".." / "a.csv"
+    (tmp_path / "x").mkdir()
+    outs = [option, same] if option == "--out" else ["--out", other, option, same]
+    said = run(job, *read, *outs, code=2)
+    assert f"{option} {same}: " in said
+    assert "names the same file; name another one" in said
+    assert file.read_text().startswith("customer_id")
+    assert "names the same file" in run(job, *read, "--out", other, "--quality-report", other, code=2)
+    shop = store(tmp_path / "shop.yml", "timezone: UTC\n")
+    assert "--shop names the same file" in run(job, *read, "--shop", shop, "--out", shop, code=2)

@@ -120,6 +120,15 @@ def test_look_asks_for_the_rate(tmp_path: Path) -> None:
     assert cleaned(tmp_path, file, "--shop", shop)[0] == [10.5, 7, 50.25, 3.5]
 
 
+def test_a_currency_may_stand_on_the_first_line_of_an_order(tmp_path: Path) -> None:
+    """Mapped or not. Mutation caught: only customer, time and type filled down."""
+    for name in ("currency", "Devise"):
+        head = f"order_id,customer_id,occurred_at,{name},quantity,unit_price"
+        rows = ("1,a@x,2024-01-01,EUR,1,5.00", "1,,,,2,3.00", "2,b@x,2024-01-02,USD,1,7.00", "2,,,,1,1.00")
+        file = store(tmp_path / "orders.csv", *rows, head=head)
+        assert cleaned(tmp_path, file, "--fill-down", "order", "--rate", "EUR=2")[0] == [10, 12, 7, 1]
+
+
 # ---- ids -------------------------------------------------------------------------------------------------------------
 
 
@@ -138,6 +147,25 @@ def test_ids_that_differ_in_case_alone_are_told_and_made_one(column: str, tmp_pa
     said = run("clean", one, two, "--ids", "any-case", "--out", out)
     assert history.read_parquet(out)[column].tolist() == ["Ann@x.org", "bob", "Ann@x.org", "bob"]
     assert f"ids        {column:<13}changed: spelled as it stood first, but for case (1 rows)" in said
+
+
+@pytest.mark.parametrize("pair", ["\u0130nce,ince", "\u0393\u0399\u03a3,\u03b3\u03b9\u03c2", "Stra\u00dfe,STRASSE"])
+def test_case_is_that_of_every_alphabet(pair: str, tmp_path: Path) -> None:
+    """Mutation caught: two libraries that do not agree what small letters are."""
+    one, other = pair.split(",")
+    file = store(tmp_path / "x.csv", f"{one},2024-01-01,5", f"{other},2024-01-02,5", "c,2024-01-03,5")
+    assert "differ in case alone" in cleaned(tmp_path, file)[1]
+    cleaned(tmp_path, file, "--ids", "any-case")
+    assert history.read_parquet(tmp_path / "out.parquet")["customer_id"].tolist() == [one, one, "c"]
+
+
+@pytest.mark.parametrize("blank", ["\u200b", "\ufeff", "\u2060", "\u3000"])
+def test_blanks_of_no_width_are_no_part_of_an_id(blank: str, tmp_path: Path) -> None:
+    file = store(
+        tmp_path / "x.csv", "d,2024-01-01,5", f"{blank}c1,2024-01-01,5", f"c1{blank},2024-01-02,5", "c1,2024-01-03,5"
+    )
+    assert "changed: blanks around them left (2 rows)" in cleaned(tmp_path, file)[1]
+    assert history.read_parquet(tmp_path / "out.parquet")["customer_id"].tolist() == ["d", "c1", "c1", "c1"]
 
 
 def test_ids_that_were_rounded_are_taken_when_it_is_said(tmp_path: Path) -> None:

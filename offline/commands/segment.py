@@ -55,8 +55,6 @@ def segment(
         given = _given(table, id_column, history)
         _fits(method, clusters, eps, min_samples)
         treatments = asked(treat)
-        if table is not None and out.resolve() == table.resolve():
-            raise OfflineError(f"--out {out}: this is the table itself; name another file")
         writing.writable(out)
         with bar() as steps:
             read = _folded(given, steps) if table is None else _read(table, id_column, given, steps, out, history)

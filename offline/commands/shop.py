@@ -31,9 +31,9 @@ def _texts(value: Value) -> list[str]:
 
 def _text(value: Value) -> str:
     """As it would be typed. Raises ValueError for what is no single value."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if not isinstance(value, str):
         raise ValueError("a text")
-    return str(value)
+    return value
 
 
 def _columns(value: Value) -> str:
@@ -53,7 +53,7 @@ def _rows(value: Value) -> list[str]:
 def _pairs(value: Value) -> dict[str, str]:
     if not isinstance(value, Mapping):
         raise ValueError("name: name")
-    return {str(left): _text(right) for left, right in value.items()}
+    return {left: _text(right) for left, right in value.items()}
 
 
 def _listed(value: Value) -> str:
@@ -61,13 +61,9 @@ def _listed(value: Value) -> str:
 
 
 def _flag(value: Value) -> bool:
-    if not isinstance(value, bool):
+    if value not in ("true", "false"):
         raise ValueError("true or false")
-    return value
-
-
-def _day(value: Value) -> str:
-    return value if isinstance(value, str) else value.isoformat()
+    return bool(value == "true")
 
 
 # By key: the name of the option's parameter, and how a value becomes what would be typed.
@@ -80,8 +76,8 @@ KEYS: dict[str, tuple[str, Callable[[Value], Value]]] = {
     "rate": ("rates", _columns),
     "ids": ("ids", _texts),
     "timezone": ("timezone", _text),
-    "from": ("since", _day),
-    "until": ("until", _day),
+    "from": ("since", _text),
+    "until": ("until", _text),
     "encoding": ("encoding", _text),
     "delimiter": ("delimiter", _text),
     "decimal": ("decimal", _text),
@@ -101,7 +97,8 @@ def read(path: Path) -> dict[str, Value]:
     import yaml
 
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # Texts alone: a shop's "no" is a word of its own, and its 1 is not true.
+        found = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         where = getattr(error, "problem_mark", None)
         raise OfflineError(f"--shop {path}: no YAML" + (f" at line {where.line + 1}" if where else "")) from None
@@ -115,7 +112,7 @@ def read(path: Path) -> dict[str, Value]:
             raise OfflineError(f"--shop {path}: {key!r} is no option; {nearest(str(key), [*KEYS])}")
         if value == OPEN:
             raise OfflineError(f"--shop {path}: {key} is still {OPEN}: fill it in, or take the line out")
-        if value is None:
+        if value == "":
             continue
         parameter, typed = KEYS[key]
         try:
@@ -146,6 +143,7 @@ def defaults(context: click.Context, _: click.Parameter, path: Path | None) -> N
     """Callback of the option, before all others are looked at."""
     if path is None:
         return
+    context.meta["offline.shop"] = path
     try:
         context.default_map = {**(context.default_map or {}), **read(path)}
     except OfflineError as error:

@@ -102,7 +102,10 @@ def _alike(ours: str, names: Iterable[str]) -> list[str]:
     ends = [name for word in _long("amount") for name in bares if bares[name].endswith(word)]
     if ours == "amount":
         return [*dict.fromkeys([*same, *longer, *(name for name in ends if not PART.search(bares[name]))])]
-    return [*dict.fromkeys([*same, *(name for name in longer if ours == "unit_price" or name not in ends)])]
+    found = [*same, *(name for name in longer if ours == "unit_price" or name not in ends)]
+    if ours == "order_id":  # amazon-order-id
+        found += [name for word in _long(ours) for name in bares if bares[name].endswith(word)]
+    return [*dict.fromkeys(found)]
 
 
 def _long(ours: str) -> list[str]:
@@ -116,6 +119,8 @@ def _may(ours: str, column: pa.Array) -> bool:
         return False
     if ours == "occurred_at":
         return _timed(text) >= MOSTLY * len(text)
+    if ours == "order_id":  # a person's name, a word for how far it came or for its kind is none
+        return (pc.sum(pc.match_substring_regex(text, r"\d")).as_py() or 0) >= MOSTLY * len(text)
 
     from offline.history.numerals import Votes, known
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,18 +19,20 @@ from offline.history.values import Bools, matches
 from offline.history.words import nothing
 
 _ROUNDED = r"^\d(?:[.,]\d+)?[eE]\+\d{2,3}$"  # 1.23457E+12, as spreadsheets and data frames write 1234567890123
+NO_WIDTH = "\u200b\u2060\ufeff"
+BLANK = NO_WIDTH + "".join(each for each in map(chr, range(0x3001)) if each.isspace())
 DIGITS = 15  # that a spreadsheet keeps of a number
 
 
 def present(text: pa.Array) -> tuple[pa.Array, int]:
-    """(ids without the blanks around them, null where nothing is left or a word for nothing stood between blanks; how
-    many lost blanks).
+    """(ids without the blanks around them, of no width too, null where nothing is left or a word for nothing stood
+    between blanks; how many lost blanks).
 
     >>> ids, changed = present(pa.array(["c1", " c1\\u00a0", " ", " N/A ", "N/A", None]))
     >>> ids.to_pylist(), changed
     (['c1', 'c1', None, None, 'N/A', None], 1)
     """
-    bare = pc.utf8_trim_whitespace(text)
+    bare = pc.utf8_trim(text, BLANK)
     found = pc.if_else(pc.equal(bare, ""), None, bare)
     if bare.nbytes == text.nbytes:
         return found, 0
@@ -67,7 +70,7 @@ def told(parts: Sequence[Mapping[str, pa.Table]], where: str, allowed: Collectio
             lines.append(Line("ids", column, what, int(rows[matches(texts, _ROUNDED)].sum())))
         if (twins := _twins(texts)).any():
             one, *others = texts.filter(pa.array(twins)).to_pylist()
-            other = next(text for text in others if text.lower() == one.lower())
+            other = next(text for text in others if fold(text) == fold(one))
             what = f"told: {one!r} and {other!r} differ in case alone; --ids {ANY_CASE} makes such ids one"
             lines.append(Line("ids", column, what, int(rows[twins].sum())))
         words = nothing(texts).fill_null(False).to_numpy(zero_copy_only=False)
@@ -81,12 +84,21 @@ def told(parts: Sequence[Mapping[str, pa.Table]], where: str, allowed: Collectio
     return lines
 
 
+def fold(text: str) -> str:
+    """What ids that differ in case alone have in common.
+
+    >>> fold("\u0130nce") == fold("ince"), fold("Stra\u00dfe") == fold("STRASSE")
+    (True, True)
+    """
+    return text.casefold().replace("i\u0307", "i")
+
+
 def _twins(texts: pa.Array) -> Bools:
     """Which ids, all different, another one equals but for case."""
-    lower = pc.utf8_lower(texts)
-    if len(lower.unique()) == len(texts):
+    plain = pc.all(pc.string_is_ascii(texts)).as_py()
+    if plain and len(pc.utf8_lower(texts).unique()) == len(texts):
         return np.zeros(len(texts), np.bool_)
-    twins: Bools = lower.to_pandas().duplicated(keep=False).to_numpy()
+    twins: Bools = pd.Series([*map(fold, texts.to_pylist())]).duplicated(keep=False).to_numpy()
     return twins
 
 
@@ -106,7 +118,7 @@ class AnyCase:
         """
         for name, first in self.first.items():
             texts = table[name].combine_chunks().dictionary_encode()
-            spelled = pa.array([first.setdefault(text.lower(), text) for text in texts.dictionary.to_pylist()])
+            spelled = pa.array([first.setdefault(fold(text), text) for text in texts.dictionary.to_pylist()])
             one = spelled.cast(pa.large_string()).take(texts.indices)
             changed = pc.sum(pc.not_equal(one, table[name])).as_py() or 0
             notes["ids", name, "changed: spelled as it stood first, but for case"] += changed

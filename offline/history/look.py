@@ -151,7 +151,7 @@ def _asked(file: File, block: list[pa.Array], types: dict[str, str]) -> list[str
         )
     for name, words in _statuses(file, events):
         values = ", ".join(f"{word!r} ({n:,} rows)" for word, n in words)
-        found.append(f"are all of {name!r} wanted: {values}? (only: {{{name}: {words[0][0]}}})")
+        found.append(f"are all of {name!r} wanted: {values}? (only: {{{_scalar(name)}: {_scalar(words[0][0])}}})")
     when = file.at.get("occurred_at")
     if when is not None and when not in file.typed and _naive(block[when]):
         found.append("of which zone are its times (timezone: Europe/Berlin)? UTC unless it is said")

@@ -72,7 +72,8 @@ _DATES = [
 _CTIME = re.compile(r"([^\W\d_]{3}) +(\d{1,2}) (\d\d:\d\d:\d\d)( [A-Z]{3,4})? (\d{4})")  # Jan 12 15:05:00 CET 2024
 _WEEKDAY = re.compile(r"([^\W\d_]{2,10})(?:\.,|[.,])? +")
 _CLOCK = re.compile(
-    r"(?P<hour>\d{1,2})(?:[:.H](?P<minute>\d\d)(?:[:.](?P<second>\d\d(?:[.,]\d+)?))?)?(?: ?(?P<half>[AP])\.? ?M\.?)?"
+    r"(?P<hour>\d{1,2})(?:[:.H](?P<minute>\d\d)(?:[:.](?P<second>\d\d(?:[.,]\d+)?))?)?"
+    r"(?: ?(?P<half>[AP])\.? ?M(?![A-Z])\.?)?"
     r"(?: ?(?:UHR|H))?"
 )
 _BETWEEN = re.compile(r"(?:,? ?(?:AT|A|UM|A LAS|KL\.?)? ?|T|:)(?=\d)")

@@ -73,6 +73,7 @@ def _half_even(ns: NDArray[np.uint64]) -> Ints:
 
 def _iso_words(words: pa.Array, dayfirst: bool | None, serial: bool) -> pa.Array:
     """Words as ISO 8601 where they can be, others as they are: common forms together, the rest one by one."""
+    words = _pointed(words)
     for form, iso in (
         (r"^(\d{4})(\d\d)(\d\d)(\.0)?$", r"\1-\2-\3"),
         (r"^((?:19|2[01])\d\d)(\d\d)(\d\d)[T ]?([012]\d)([0-5]\d)([0-5]\d)?(Z?)$", None),
@@ -92,6 +93,11 @@ def _iso_words(words: pa.Array, dayfirst: bool | None, serial: bool) -> pa.Array
         found = [spelled.iso(word, dayfirst) for word in words.filter(pa.array(others)).to_pylist()]
         words = pc.replace_with_mask(words, pa.array(others), pa.array(found, pa.large_string()))
     return words
+
+
+def _pointed(words: pa.Array) -> pa.Array:
+    """Days and seconds with the decimal mark that programs write."""
+    return pc.replace_substring_regex(words, r"^(\d{5,}),(\d+)$", r"\1.\2")
 
 
 def _columnwise(words: pa.Array, dayfirst: bool | None) -> pa.Array:
@@ -148,9 +154,9 @@ def _iso(words: pa.Array, timezone: str) -> Ints:
 def looks_serial(text: pa.Array) -> bool:
     """Are nine in ten different texts that have a digit days as spreadsheets count them?
 
-    >>> looks_serial(pa.array(["45292.5", "45293"])), looks_serial(pa.array(["45292", "2024-01-01"]))
+    >>> looks_serial(pa.array(["45292,5", "45293"])), looks_serial(pa.array(["45292", "2024-01-01"]))
     (True, False)
     """
     words = pc.utf8_trim_whitespace(text.drop_null().unique())
-    words = words.filter(pa.array(matches(words, r"\d")))
+    words = _pointed(words.filter(pa.array(matches(words, r"\d"))))
     return len(words) > 0 and float(matches(words, SERIAL).mean()) >= 0.9

@@ -18,7 +18,7 @@ from offline.history.policy import Policy
 from offline.history.values import Bools, matches
 from offline.history.words import TOTAL
 
-OF_ORDER = ("customer_id", "occurred_at", "event_type")
+OF_ORDER = ("customer_id", "occurred_at", "event_type", "currency")
 
 
 def check(file: File, policy: Policy) -> None:
