@@ -367,7 +367,9 @@ def test_sources_and_places_that_cannot_be(tmp_path: Path) -> None:
     assert "for a history say --columns customer_id=" in refused(tmp_path, "--history", "h.csv", "--id", "x")
     assert "cannot be read: No such file" in refused(tmp_path, tmp_path / "nowhere.csv")
     (tmp_path / "t.csv").write_text("id,x\n1,2\n")
-    assert "TABLE names the same file; name another one" in refused(tmp_path, tmp_path / "t.csv", "--out", tmp_path / "t.csv")
+    assert "TABLE names the same file; name another one" in refused(
+        tmp_path, tmp_path / "t.csv", "--out", tmp_path / "t.csv"
+    )
     assert "t.csv/r.csv: " in refused(tmp_path, tmp_path / "t.csv", "--out", tmp_path / "t.csv" / "r.csv")
 
 

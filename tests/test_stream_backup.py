@@ -29,6 +29,7 @@ def copied(deployment: Running, server: services.Valkey, where: Path) -> None:
     """The directory of the append-only file, while it is not written anew."""
     deployment.redis.config_set("auto-aof-rewrite-percentage", 0)
     until(lambda: not deployment.redis.info("persistence")["aof_rewrite_in_progress"])
+    until(lambda: not deployment.redis.info("persistence")["aof_buffer_length"])  # a busy disk is waited for, up to 2 s
     shutil.copytree(server.directory / "appendonlydir", where / "appendonlydir")
     deployment.redis.config_set("auto-aof-rewrite-percentage", 100)
 

@@ -47,9 +47,12 @@ def test_an_outage_is_two_lines_and_holds_no_end_up(nobody: Path, tmp_path: Path
 
 @pytest.mark.e2e
 def test_a_starting_worker_ends_when_asked_to(
-    kafka: str, valkey: services.Valkey, nobody: Path, tmp_path: Path
+    kafka: str, valkey: services.Valkey, nobody: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At any moment of its start. Mutation caught: signals left to the event loop, or to Faust's own stop."""
+    monkeypatch.delenv(
+        "COVERAGE_PROCESS_CONFIG", raising=False
+    )  # begins before the program, which then goes without half of it
     with running(kafka, valkey.url, nobody, tmp_path) as deployment:
         workers = []
         for delay in (0.6, 0.9, 0.7, 0.8, 1.5, 0.5):
