@@ -33,7 +33,7 @@ def test_event_types_are_read_in_the_shops_own_words(tmp_path: Path) -> None:
     """Mutations caught: case or blanks of a word; one meaning for each of ours; unknown words unnamed."""
     books, out = store(tmp_path / "books.csv", BOOKS), tmp_path / "out.parquet"
     said = run("clean", books, *GERMAN, "--allow-loss", "--types", "purchase=Rechnung", "--out", out)
-    assert "told: 'Gutschrift' is no event type; perhaps --types return=Gutschrift (1 rows)" in said
+    assert "told: 'Gutschrift' is no event type; perhaps return=Gutschrift in --types, too (1 rows)" in said
     assert "told: 'Mahnung' is no event type; see --types (1 rows)" in said
     assert "- of no known event type                                       2" in said
     said = run("clean", books, *GERMAN, "--out", out, code=2)

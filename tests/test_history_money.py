@@ -168,6 +168,21 @@ def test_blanks_of_no_width_are_no_part_of_an_id(blank: str, tmp_path: Path) -> 
     assert history.read_parquet(tmp_path / "out.parquet")["customer_id"].tolist() == ["d", "c1", "c1", "c1"]
 
 
+def test_what_keeps_a_number_a_text_is_no_part_of_an_id(tmp_path: Path) -> None:
+    """As programs write it for spreadsheets. Mutation caught: three customers of one."""
+    rows = (
+        "d,2024-01-01,5",
+        '"=""00123""",2024-01-01,5',
+        "'00123,2024-01-02,5",
+        "00123,2024-01-03,5",
+        "o'neil,2024-01-04,5",
+    )
+    said = cleaned(tmp_path, store(tmp_path / "x.csv", *rows))[1]
+    assert "changed: blanks around them left (2 rows)" in said
+    names = history.read_parquet(tmp_path / "out.parquet")["customer_id"].tolist()
+    assert names == ["d", "00123", "00123", "00123", "o'neil"]
+
+
 def test_ids_that_were_rounded_are_taken_when_it_is_said(tmp_path: Path) -> None:
     file = store(tmp_path / "x.csv", "1.23457E+12,2024-01-01,5", "1.23458E+12,2024-01-01,5", "c1,2024-01-01,5")
     said = run("clean", file, "--out", tmp_path / "out.parquet", code=2)

@@ -32,13 +32,20 @@ def present(text: pa.Array) -> tuple[pa.Array, int]:
     >>> ids.to_pylist(), changed
     (['c1', 'c1', None, None, 'N/A', None], 1)
     """
-    bare = pc.utf8_trim(text, BLANK)
+    bare = _unquoted(pc.utf8_trim(text, BLANK))
     found = pc.if_else(pc.equal(bare, ""), None, bare)
     if bare.nbytes == text.nbytes:
         return found, 0
     trimmed = pc.not_equal(bare, text)
     found = pc.if_else(pc.and_(trimmed, nothing(text)), None, found)
     return found, pc.sum(pc.and_(trimmed, found.is_valid())).as_py() or 0
+
+
+def _unquoted(text: pa.Array) -> pa.Array:
+    """Without what keeps a spreadsheet from making a number of an id: ="00123" and '00123."""
+    if not pc.any(pc.or_(pc.starts_with(text, "="), pc.starts_with(text, "'"))).as_py():
+        return text
+    return pc.replace_substring_regex(text, r"""^(?:="([^"]*)"|'([^']*))$""", r"\1\2")
 
 
 def rounded(text: pa.Array) -> str | None:

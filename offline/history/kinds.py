@@ -68,13 +68,16 @@ def asked(words: Counter[str]) -> str:
     return f"{named}: say what they mean, perhaps --types {guessed or 'purchase=' + most[0][0]}"
 
 
-def told(word: str) -> str:
-    """What to say of a word that is none of ours.
+def told(word: str, types: Mapping[str, str]) -> str:
+    """What to say of a word that is none of ours, nor of those that were said.
 
-    >>> told("Refund"), told("gift")
+    >>> told("Refund", {}), told("gift", {})
     ("told: 'Refund' is no event type; perhaps --types return=Refund", "told: 'gift' is no event type; see --types")
+    >>> told("Refund", {"sale": "purchase"})
+    "told: 'Refund' is no event type; perhaps return=Refund in --types, too"
     """
-    ours = guess(word)
-    return f"told: {word[:40]!r} is no event type; " + (
-        f"perhaps --types {ours}={word[:40]}" if ours else "see --types"
-    )
+    if (ours := guess(word)) is None:
+        meant = "see --types"
+    else:
+        meant = f"perhaps {ours}={word[:40]} in --types, too" if types else f"perhaps --types {ours}={word[:40]}"
+    return f"told: {word[:40]!r} is no event type; {meant}"

@@ -153,7 +153,7 @@ def _asked(file: File, block: list[pa.Array], types: dict[str, str]) -> list[str
         values = ", ".join(f"{word!r} ({n:,} rows)" for word, n in words)
         found.append(f"are all of {name!r} wanted: {values}? (only: {{{_scalar(name)}: {_scalar(words[0][0])}}})")
     when = file.at.get("occurred_at")
-    if when is not None and when not in file.typed and _naive(block[when]):
+    if when is not None and (when not in file.typed or file.sheet) and _naive(block[when]):
         found.append("of which zone are its times (timezone: Europe/Berlin)? UTC unless it is said")
     return found
 

@@ -235,7 +235,10 @@ def _file(
     notes["missing", "", "changed: filled down from the order's first line"] = down.filled
     floats = "changed: 17850.0 to 17850 and the like"
     notes.update({("ids", name, floats): there[name] for name in sorted(whole)})
-    lines += [Line("types", "event_type", kinds.told(word), n) for word, n in strange.most_common(kinds.WORDS)]
+    lines += [
+        Line("types", "event_type", kinds.told(word, plan.policy.types), n)
+        for word, n in strange.most_common(kinds.WORDS)
+    ]
     lines += [Line(*note, n) for note, n in (+notes).items()]
     return _Met(what, money, examples, strange, of, lines, Told(file.cleaned, timed, stamped, last, frozenset(whole)))
 
