@@ -1,6 +1,7 @@
 """Amounts of several currencies: which each row is in, and what it is worth in the one of the history.
 
-A row's currency is what stands beside its number, else what its file's currency column says. Rule: without a rate
+A row's currency is what its file's currency column says, for a sign may mean several ($, kr), else what stands beside
+its number. Rule: without a rate
 (`--rate`) no two currencies are ever added up; a converted amount is rounded half-even to 1/10,000 once.
 """
 
@@ -18,8 +19,11 @@ from offline.history.files import File
 from offline.history.numerals import Numbers, Parts, known
 from offline.history.policy import Policy
 from offline.history.quality import Note
-from offline.history.units import code
-from offline.history.values import Bools, Ints
+from offline.history.units import bare, code
+from offline.history.values import Bools, Ints, matches
+from offline.history.words import nothing
+
+WORD = r"^(?:\d{3}|[^\d.,;:]{1,30})$"  # of a currency column; rates are none
 
 
 def column(file: File) -> str:
@@ -50,10 +54,23 @@ def of_rows(file: File, numbers: Numbers | None, block: list[pa.Array], beside: 
     """The currency of each row, null where nothing tells it. numbers: how `column` is written; beside: what `apart`
     found."""
     if numbers and known(numbers.currency):
-        return pc.coalesce(beside, pa.scalar(code(numbers.currency), pa.large_string()))
+        beside = pc.coalesce(beside, pa.scalar(code(numbers.currency), pa.large_string()))
     if "currency" not in file.at:
         return beside
-    return pc.coalesce(beside, codes(pc.utf8_upper(pc.utf8_trim_whitespace(block[file.at["currency"]]))))
+    return pc.coalesce(named(block[file.at["currency"]]), beside)
+
+
+def named(column: pa.Array) -> pa.Array:
+    """What a currency column says of each row: a code, or a word that is none known but never another one's; null where
+    nothing, or no word, stands there.
+
+    >>> named(pa.array(["Euro", " eur", "840", "USDT", "1.08", None])).to_pylist()
+    ['EUR', 'EUR', 'USD', 'USDT', None, None]
+    """
+    texts = pc.dictionary_encode(pc.utf8_trim_whitespace(column.cast(pa.large_string())))
+    words = matches(texts.dictionary, WORD) & ~nothing(texts.dictionary).fill_null(True).to_numpy(zero_copy_only=False)
+    pairs = zip(texts.dictionary.to_pylist(), words.tolist(), strict=True)
+    return pa.array([code(word) if is_word else None for word, is_word in pairs], pa.large_string()).take(texts.indices)
 
 
 def codes(units: pa.Array) -> pa.Array:
@@ -96,3 +113,14 @@ def check(files: Sequence[File], met: Iterable[Mapping[str, int]], policy: Polic
             f"{where}: the sum of several currencies means nothing; say --rate {rates} (how much {most} one is), or"
             f" leave one out with --only or --except"
         )
+
+
+def check_units(files: Sequence[File], written: Mapping[int, Mapping[str, Numbers]]) -> None:
+    """written: of each file, by its number, how it writes its columns. Raises HistoryError where units that are no
+    currencies differ between files."""
+    for ours in ("amount", "unit_price", "quantity"):
+        units = {file.path: written[file.number][ours].currency for file in files if ours in written[file.number]}
+        some = {path: unit for path, unit in units.items() if unit}
+        if len({*map(bare, some.values())}) > 1 and not all(map(known, some.values())):
+            where = "; ".join(f"{path}: {unit}" for path, unit in some.items())
+            raise HistoryError(f"{ours} has several units, {where}: make them one unit in the files")

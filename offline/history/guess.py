@@ -31,7 +31,7 @@ NAMES = {
     "amount": "amount total totalprice linetotal lineamount salesvalue sales revenue value turnover betrag umsatz"
     " summe gesamtbetrag gesamt brutto bruttobetrag importe montant paid spend price",
     "event_type": "eventtype event type transactiontype action belegart vorgang buchungsart art kind doctype",
-    "currency": "currency currencycode waehrung wahrung devise moneda valuta valuuta waluta moeda",
+    "currency": "currency currencycode waehrung wahrung devise moneda valuta valuuta waluta moeda wkz ccy",
     "event_id": "eventid lineid rowid lineitemid transactionlineid",
 }
 ORDER = (  # in which they are guessed
@@ -39,6 +39,7 @@ ORDER = (  # in which they are guessed
     *("quantity", "unit_price", "amount", "currency", "event_type", "event_id"),
 )
 STATUS = ("status", "state", "stato", "estado", "statut", "etat")  # ends of names of what may leave rows out
+AMOUNT = re.compile("rate|kurs|amount|betrag|value|total|price|preis|factor")  # beside which a currency is named
 PART = re.compile("tax|discount|shipping|freight|cost|refund|rabatt|steuer|mwst|versand")  # of an amount
 LONG = 5  # letters of a word with which a longer name may begin
 MOSTLY = 0.8
@@ -60,9 +61,16 @@ def is_one(name: str) -> bool:
 
 
 def currency(header: Sequence[str]) -> int | None:
-    """The place of the one column that names currencies: two of them must not be added up, whether mapped or not."""
-    found = [place for place, name in enumerate(header) if bare(name) in NAMES["currency"].split()]
-    return found[0] if len(found) == 1 else None
+    """The place of the column that names currencies: two of them must not be added up, whether mapped or not."""
+    words = NAMES["currency"].split()
+    names = {place: bare(name) for place, name in enumerate(header)}
+    found = [place for place, name in names.items() if name in words]
+    found += [
+        p
+        for p, name in names.items()
+        if any(word in name for word in words if len(word) >= LONG) and not AMOUNT.search(name)
+    ]
+    return next(iter(found), None)
 
 
 def columns(header: Sequence[str], block: Sequence[pa.Array]) -> dict[str, str]:

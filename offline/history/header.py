@@ -55,7 +55,7 @@ def head_of(start: str, asked: Collection[str] = (), told: str | None = None) ->
     text = start[said.end() :] if said else start
     marks = told or (said[1] if said else DELIMITERS)
     heads = [_head(lines_of(text, mark), mark, asked, skipped) for mark in marks]
-    return max(heads, key=lambda head: (head.asked, _words(head.names), sum(map(bool, head.names))))
+    return max(heads, key=lambda head: (head.asked, _words(head.names), sum(map(bool, head.names)), -head.above))
 
 
 def lines_of(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
@@ -108,4 +108,5 @@ def _head(rows: list[tuple[int, list[str]]], mark: str, asked: Collection[str], 
 
 
 def _words(names: list[str]) -> bool:
-    return not any(map(_NUMBER.fullmatch, names))
+    """Several, none of them a number: so are those of most tables, and never the whole line of one."""
+    return sum(map(bool, names)) > 1 and not any(map(_NUMBER.fullmatch, names))

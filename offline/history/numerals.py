@@ -159,6 +159,8 @@ class Votes:
             return
         parts = Parts(text.filter(pa.array(~plain)))
         number = _either(parts.body)
+        if not self.named:  # A12X and Müller7, Anna are codes and texts
+            number = pc.and_(number, pc.or_(pc.equal(parts.before, ""), pc.equal(parts.before, parts.unit)))
         self.numbers += pc.sum(number).as_py() or 0
         self.before |= set(parts.before.filter(number).to_pylist())
         beside = parts.unit.filter(pc.and_(number, pc.not_equal(parts.unit, "")))

@@ -127,6 +127,7 @@ def clean(
     for file in opened:
         wanted.check(file, policy)
     found = {file.number: formats.decide(file, policy) for file in opened}
+    currencies.check_units(opened, {number: formats.numbers for number, formats in found.items()})
     fills = steps.fills(opened, found, policy)
     last, days = END * SECOND, far.Days()
     plan = Plan(timezone, last if now is None else now, since or 0, last if until is None else until, policy, fills)

@@ -18,6 +18,13 @@ CODES = {  # ISO 4217, of signs and words that mean one; a bare "$" is taken for
     **dict.fromkeys(("₩", "원"), "KRW"),
     **dict.fromkeys(("₴", "грн"), "UAH"),
     **dict.fromkeys(("₺", "tl"), "TRY"),
+    **dict.fromkeys(("us dollar", "us-dollar", "u.s. dollar", "840"), "USD"),
+    **dict.fromkeys(("pound sterling", "british pound", "826"), "GBP"),
+    **dict.fromkeys(("swiss franc", "756"), "CHF"),
+    **dict.fromkeys(("yen", "japanese yen", "392"), "JPY"),
+    **dict.fromkeys(("canadian dollar", "124"), "CAD"),
+    **dict.fromkeys(("australian dollar", "036"), "AUD"),
+    "978": "EUR", "752": "SEK", "578": "NOK", "208": "DKK", "985": "PLN", "203": "CZK", "348": "HUF",
     "kč": "CZK", "ft": "HUF", "r$": "BRL", "a$": "AUD", "c$": "CAD", "₪": "ILS", "лв": "BGN", "₫": "VND", "฿": "THB",
 }  # fmt: skip
 
@@ -39,7 +46,7 @@ def code(unit: str) -> str:
 def same(unit: str) -> set[str]:
     """What means the same as a unit, in small letters without a point.
 
-    >>> sorted(same("USD"))
-    ['$', 'dollar', 'dollars', 'us$', 'usd']
+    >>> {"$", "us$", "usd", "dollar"} <= same("USD"), same("kg")
+    (True, {'kg'})
     """
     return {bare(unit), code(unit).lower(), *(other for other, name in CODES.items() if name == code(unit))}

@@ -16,7 +16,7 @@ from offline.history.files import File
 from offline.history.header import bare
 from offline.history.policy import Policy
 from offline.history.values import Bools, matches
-from offline.history.words import TOTAL
+from offline.history.words import TOTAL, nothing
 
 OF_ORDER = ("customer_id", "occurred_at", "event_type", "currency")
 
@@ -98,5 +98,7 @@ def _by_column(pairs: Iterable[tuple[str, str]]) -> Mapping[str, set[str]]:
 
 def _is(file: File, block: list[pa.Array], column: str, values: set[str]) -> Bools:
     text = pc.utf8_lower(pc.utf8_trim_whitespace(block[file.header.index(column)])).fill_null("")
+    if pc.any(nothing(pa.array(sorted(values), pa.large_string()))).as_py():
+        values = values | {""}  # where a word for nothing stood, unquoted
     found: Bools = pc.is_in(text, pa.array(sorted(values), text.type)).to_numpy(zero_copy_only=False)
     return found

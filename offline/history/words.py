@@ -29,10 +29,13 @@ NOTHING = (
     ),
     *("1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN", "(NULL)", "<NULL>", "[NULL]", "(BLANK)", "(EMPTY)", "N.A.", "?"),
     *("#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NV", "#WERT!", "#BEZUG!", "#ZAHL!"),
+    *("#N/D", "#ND", "#VALEUR!", "#VALOR!", "#¡VALOR!", "#¡REF!", "#VALORE!", "#RIF!", "#NOM?", "#NOME?", "#¿NOMBRE?"),
+    *("#Н/Д", "#ЗНАЧ!", "#ССЫЛКА!", "#WAARDE!", "#N/B", "#SPILL!", "#CALC!"),  # noqa: RUF001
+    *("UNDEFINED", "(NONE)", "(NULL)", "(LEER)", "(VIDE)", "(VACÍO)", "(VACÍAS)", "(VUOTO)", "(N/A)", "K.A.", "N.V."),
 )
 CASES = (str, str.lower, str.title, str.capitalize)
 # As Arrow compares them, to the letter; what has blanks around it, `nothing` finds.
-MISSING = sorted({"NaN", "-NaN", "NaT", *(case(word) for word in NOTHING for case in CASES)})
+MISSING = sorted({"NaN", "-NaN", "NaT", "k.A.", "n.V.", *(case(word) for word in NOTHING for case in CASES)})
 _TOTALS = "totals?|sum|summe|gesamt|gesamtsumme|zwischensumme|totale|suma|totaal|итого|合計|总计"
 TOTAL = rf"(?i)^\W*(?:grand |sub[- ]?)?(?:{_TOTALS})\W*$"
 

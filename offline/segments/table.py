@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from offline.errors import OfflineError, nearest
-from offline.history import csvs, files, losses, steps
+from offline.history import csvs, files, guess, losses, steps
 from offline.history.csvs import Uneven
 from offline.history.files import File
 from offline.history.formats import in_words, settled
@@ -31,6 +31,7 @@ from offline.writing import replacing
 ID = re.compile(r"id|(customer|cust|client|user|member|household|person|account)[ _-]*(id|no|nr|num|number|key)", re.I)
 # Squares of larger numbers overflow in sums.
 LARGEST = 1e100
+EVENTS = 1_000  # rows that tell what a table may be
 MOSTLY = 0.9  # of the cells of a number column that hold something are numbers
 
 
@@ -214,11 +215,20 @@ def _key(table: CustomerTable, named: str | None) -> str | None:
     header = table.frame.columns.tolist()
     if named is not None and named not in header:
         raise TableError(f"{table.where}: no column {named!r}; {nearest(named, header)}; name it with --id ...")
-    keys = [named] if named is not None else [name for name in header if ID.fullmatch(name.strip())]
+    keys = [named] if named is not None else [name for name in header if ID.fullmatch(name.strip())] or _who(table)
     wrong = [_no_key(table, key) for key in keys]
     if wrong and all(wrong):
         raise Repeated(f"{table.where}: {wrong[0]}", table, keys[0])
     return keys[wrong.index(None)] if keys else None
+
+
+def _who(table: CustomerTable) -> list[str]:
+    """The column of who came again, of a table that has dates and none named as a key: perhaps events."""
+    cells = [_arrow(table.frame[name].mask(table.missing(name)).head(EVENTS)) for name in table.columns]
+    found = guess.columns(table.columns, cells)
+    who = found.get("customer_id")
+    again = who is not None and "occurred_at" in found and table.frame[who].duplicated().any()
+    return [who] if who is not None and again else []
 
 
 def _no_key(table: CustomerTable, key: str) -> str | None:

@@ -1,0 +1,123 @@
+"""Units and currencies that only a column, or another file, tells apart; words for nothing; what is a code."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jobs import run
+
+from offline.history import header
+from offline.history import read as history
+
+HEAD = "customer_id,occurred_at,amount"
+
+
+def store(path: Path, *rows: str, head: str = HEAD) -> Path:
+    path.write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def amounts(tmp_path: Path, *args: object) -> list[float]:
+    run("clean", *args, "--out", tmp_path / "out.parquet")
+    return (history.read_parquet(tmp_path / "out.parquet")["amount"] / 10_000).tolist()
+
+
+@pytest.mark.parametrize(
+    ("head", "one", "other", "rate"),
+    [
+        ("Currency", "$5,USD", "$7,CAD", "CAD=2"),
+        ("currency", "5 kr,SEK", "7 kr,NOK", "NOK=2"),
+        ("Currency", "5,Euro", "7,US Dollar", "USD=2"),
+        ("currency_code", "5,978", "7,840", "USD=2"),
+        ("currency", "5,USDC", "7,USDT", "USDT=2"),
+        ("Invoice Currency", "5,EUR", "7,USD", "USD=2"),
+        ("presentment_currency", "5,EUR", "7,GBP", "GBP=2"),
+        ("WKZ", "5,EUR", "7,CHF", "CHF=2"),
+    ],
+)
+def test_what_a_currency_column_says_counts(head: str, one: str, other: str, rate: str, tmp_path: Path) -> None:
+    """Mutations caught: a sign that may mean several wins; unknown words pass; only whole names are found."""
+    file = store(tmp_path / "x.csv", f"a,2024-01-01,{one}", f"b,2024-01-02,{other}", head=f"{HEAD},{head}")
+    said = run("clean", file, "--out", tmp_path / "out.parquet", code=2)
+    assert "the sum of several currencies means nothing; say --rate" in said
+    assert amounts(tmp_path, file, "--rate", rate) == [5, 14]
+
+
+@pytest.mark.parametrize("head", ["currency_rate", "Amount in currency", "Exchange rate (currency)"])
+def test_a_rate_or_an_amount_is_no_currency_column(head: str, tmp_path: Path) -> None:
+    file = store(tmp_path / "x.csv", "a,2024-01-01,5,1.08", "b,2024-01-02,7,1.09", head=f"{HEAD},{head}")
+    assert amounts(tmp_path, file) == [5, 7]
+
+
+@pytest.mark.parametrize(
+    ("column", "one", "other"),
+    [("amount", "150 ct", "900 €"), ("amount", "1.5 TEUR", "900 EUR"), ("quantity", "500 g", "2 kg")],
+)
+def test_units_that_differ_between_files_are_refused(column: str, one: str, other: str, tmp_path: Path) -> None:
+    head = f"customer_id,occurred_at,{column}" + ",unit_price" * (column == "quantity")
+    price = ",1" * (column == "quantity")
+    files = [
+        store(tmp_path / f"{n}.csv", f"a,2024-01-0{n},{text}{price}", head=head) for n, text in ((1, one), (2, other))
+    ]
+    said = run("clean", *files, "--out", tmp_path / "out.parquet", code=2)
+    assert f"{column} has several units, " in said or "several currencies" in said
+
+
+@pytest.mark.parametrize("word", ["#N/D", "#VALEUR!", "#ЗНАЧ!", "undefined", "(none)", "(leer)", "(vide)", "k.A."])
+def test_words_for_nothing_of_other_languages_are_nobody(word: str, tmp_path: Path) -> None:
+    file = store(tmp_path / "x.csv", f"{word},2024-01-01,5", "c1,2024-01-02,5", "c2,2024-01-02,5")
+    assert len(amounts(tmp_path, file)) == 2
+
+
+def test_a_word_for_nothing_may_be_unwanted(tmp_path: Path) -> None:
+    rows = ("a,2024-01-01,5,N/A", "b,2024-01-02,6,", "c,2024-01-03,7,ok")
+    file = store(tmp_path / "x.csv", *rows, head=f"{HEAD},St")
+    assert amounts(tmp_path, file, "--except", "St=N/A") == [7]
+    assert amounts(tmp_path, file, "--only", "St=n/a") == [5, 6]
+    assert amounts(tmp_path, file, "--except", "St=ok") == [5, 6]
+
+
+# ---- tables ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("codes", ["A{}X", "AB{}CD", "W{}L", "Str. {} b", "Müller{}. Anna"])
+def test_codes_are_no_numbers_with_a_unit(codes: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    rows = [f"c{n},{codes.format(n % 50)},{rng.integers(18, 80)},{rng.integers(1, 999)}" for n in range(80)]
+    table = store(tmp_path / "t.csv", *rows, head="CustomerID,Code,Age,Spent")
+    said = run("segment", table, "--clusters", "2", "--out", tmp_path / "out.csv")
+    assert "told: unit" not in said
+    (line,) = [line for line in said.splitlines() if line.startswith("Code")]
+    assert "drop" in line
+
+
+@pytest.mark.parametrize("name", ["customer", "Email", "Kunde", "client", "buyer_email", "Kunden-Nr."])
+def test_events_are_known_by_every_name_of_a_customer(name: str, tmp_path: Path) -> None:
+    """Mutation caught: a table of 300 customers, each of whom is an event of one of 60."""
+    rng = np.random.default_rng(3)
+    rows = [f"k{n % 60},2024-0{1 + n % 9}-1{n % 7},{rng.integers(5, 90)}" for n in range(300)]
+    said = run(
+        "segment",
+        store(tmp_path / "t.csv", *rows, head=f"{name},Date,Total"),
+        "--clusters",
+        "2",
+        "--out",
+        tmp_path / "o.csv",
+    )
+    assert "read as --history" in said
+    assert "60 customers" in said
+
+
+# ---- delimiters ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("text", "mark", "names"),
+    [
+        ("Name;Umsatz;Alter\n" + "".join(f"A{n}, B;{n},5;{n}\n" for n in range(9)), ";", ["Name", "Umsatz", "Alter"]),
+        ("id,2022,2023,2024\n1,5,6,7\n2,5,6,7\n", ",", ["id", "2022", "2023", "2024"]),
+        ("id|2022|2023\n1|5|6\n2|5|6\n", "|", ["id", "2022", "2023"]),
+        ("id\t2022\n1\t5\n", "\t", ["id", "2022"]),
+        ("a,b;c\n1,2;3\n4,5;6\n", ",", ["a", "b;c"]),
+    ],
+)
+def test_the_first_line_names_the_columns_where_it_can(text: str, mark: str, names: list[str]) -> None:
+    """Mutations caught: a header below it that another delimiter finds; years that cannot be names."""
+    head = header.head_of(text)
+    assert (head.delimiter, head.names, head.above) == (mark, names, 0)
