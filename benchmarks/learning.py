@@ -109,7 +109,7 @@ class Judge:
     def serve(self, at: Day, model: Model) -> None:
         """Predictions for the examples that open, by `model` and by the baselines."""
         raw, frozen = at.entries["now"], self.frozen
-        x, served = inputs_many(raw, model.horizon, model.mean_day), model.predict_many(raw)
+        x, served = inputs_many(raw, model.horizon, model.usual), model.predict_many(raw)
         columns = (
             np.full(len(raw), at.day),
             np.zeros(len(raw)),

@@ -30,7 +30,7 @@ def judged(store: Any, cut_off: int) -> Any:
 def live_error(store: Any, version: str, cut_off: int) -> pd.DataFrame:
     """Figures of the served demand and of the baselines on the same examples."""
     entries, model = judged(store, cut_off), artefact.decode(store.get(KEYS.version(version)) or b"").restored()
-    x = inputs_many(entries["then"], model.horizon, model.mean_day)
+    x = inputs_many(entries["then"], model.horizon, model.usual)
     predictions = {
         "served": entries["open_demand"].astype(np.float64),
         "own_rate": x[:, INPUTS.index("own")],

@@ -1,7 +1,7 @@
 """From a customer's raw sums (RAW of models.customers) to what the models see: expectations in the target's own unit.
 
 The formulae stand once, in plain Python on scalars, and are compiled for blocks; arithmetic gives the same bits either
-way. exp, expm1 and log1p may differ in the last bits when compiled (a test holds them to 1e-12 relative), so what is
+way. exp and log1p may differ in the last bits when compiled (a test holds them to 1e-12 relative), so what is
 learned takes them from `math`, which gives the same bits in every process of one machine; only serving compiles them.
 Bounds: every input is finite and >= 0 for any finite RAW; counts, days and sums below 0 are taken as 0.
 """
@@ -19,10 +19,7 @@ UNIT = 1e4  # RAW holds money in 1/10,000 of the major unit
 LN2 = 0.6931471805599453
 SPEND_INPUTS = ("r30", "r90", "o90m", "own", "m90", "v7m", "c7m")
 ORDER_INPUTS = ("n30", "n90", "own_orders", "e90_orders", "v7_orders", "c7_orders")
-BUY_INPUTS = ("p90", "e90", "p_view", "p_cart")
-INPUTS = (*SPEND_INPUTS, *ORDER_INPUTS, *BUY_INPUTS, "one")
-
-CHANCES = tuple(INPUTS.index(name) for name in ("p90", "p_view", "p_cart"))
+INPUTS = (*SPEND_INPUTS, *ORDER_INPUTS, "one")
 
 # One RAW record as `.item()` gives it.
 Raw = tuple[int, int, float, float, float, float, float, float, int, int, int, int]
@@ -41,14 +38,14 @@ def expectations(
     tenure: int,
     e90: float,
     horizon: int,
-    mean_day: float,
+    usual: float,
 ) -> tuple[float, ...]:
-    """The inputs in the order of INPUTS, but x where one of CHANCES is 1 - exp(-x); docs/models.md lists the formulae.
+    """The inputs in the order of INPUTS; docs/models.md lists the formulae.
 
-    e90: exp(-recency / 90); mean_day: major units.
+    e90: exp(-recency / 90); usual: spend on a usual purchase day, major units.
     """
     days, orders, since = max(0, days), max(0, orders), horizon + max(0, tenure)
-    per_day = max(0.0, (2 * mean_day + spend / UNIT) / (2 + days))  # spend on a purchase day, shrunk by two days' worth
+    per_day = max(0.0, (2 * usual + spend / UNIT) / (2 + days))  # spend on a purchase day, shrunk by two days' worth
     orders_day = (2 + orders) / (2 + days)
     rate30, rate90 = LN2 / 30 * horizon, LN2 / 90 * horizon  # times a decayed sum: its expectation over the horizon
     n_30, n_90 = max(0.0, n30) * rate30, max(0.0, n90) * rate90
@@ -67,10 +64,6 @@ def expectations(
         orders_day * e90,
         views * orders_day,
         carts * orders_day,
-        n_90,
-        e90,
-        views,
-        carts,
         1.0,
     )
 
@@ -94,7 +87,7 @@ def log_rfm_one(raw: Raw) -> tuple[float, float, float]:
     return recency_frequency_money(raw[0], raw[8], raw[11])
 
 
-def inputs_exact(raw: NDArray[np.void], horizon: int, mean_day: float) -> NDArray[np.float64]:
+def inputs_exact(raw: NDArray[np.void], horizon: int, usual: float) -> NDArray[np.float64]:
     """(n, len(INPUTS)) in the order of INPUTS, exponentials by `math`: what learning reads.
 
     >>> raw = np.array([(1_200_000, 0, 300_000, 600_000, 1, 2, 3, 0, 4, 4, 120, 9)], RAW)
@@ -105,16 +98,14 @@ def inputs_exact(raw: NDArray[np.void], horizon: int, mean_day: float) -> NDArra
     out = np.empty((len(raw), len(INPUTS)))
     recency, each = np.unique(raw["recency"], return_inverse=True)
     e90 = np.array([fading(days) for days in recency.tolist()], np.float64)[each]
-    _fill_expectations(_laid_out(raw), e90, horizon, float(mean_day), out)
-    for chance in CHANCES:
-        out[:, chance] = [-math.expm1(-x) for x in out[:, chance].tolist()]
+    _fill_expectations(_laid_out(raw), e90, horizon, float(usual), out)
     return out
 
 
-def inputs_many(raw: NDArray[np.void], horizon: int, mean_day: float) -> NDArray[np.float64]:
+def inputs_many(raw: NDArray[np.void], horizon: int, usual: float) -> NDArray[np.float64]:
     """(n, len(INPUTS)) by the compiled formulae: what serving reads; equals `inputs_exact` to 1e-12 relative."""
     out = np.empty((len(raw), len(INPUTS)))
-    _fill_inputs(_laid_out(raw), horizon, float(mean_day), out)
+    _fill_inputs(_laid_out(raw), horizon, float(usual), out)
     return out
 
 
@@ -136,7 +127,7 @@ _recency_frequency_money = njit(recency_frequency_money)
 
 
 @njit
-def _fill_expectations(raw: Any, e90: Any, horizon: int, mean_day: float, out: Any) -> None:
+def _fill_expectations(raw: Any, e90: Any, horizon: int, usual: float, out: Any) -> None:
     for i in range(len(raw)):
         r = raw[i]
         x = _expectations(
@@ -152,21 +143,18 @@ def _fill_expectations(raw: Any, e90: Any, horizon: int, mean_day: float, out: A
             r.tenure,
             e90[i],
             horizon,
-            mean_day,
+            usual,
         )
         for j in range(len(x)):
             out[i, j] = x[j]
 
 
 @njit
-def _fill_inputs(raw: Any, horizon: int, mean_day: float, out: Any) -> None:
+def _fill_inputs(raw: Any, horizon: int, usual: float, out: Any) -> None:
     e90 = np.empty(len(raw))
     for i in range(len(raw)):
         e90[i] = _fading(raw[i].recency)
-    _fill_expectations(raw, e90, horizon, mean_day, out)
-    for i in range(len(raw)):
-        for chance in CHANCES:
-            out[i, chance] = -math.expm1(-out[i, chance])
+    _fill_expectations(raw, e90, horizon, usual, out)
 
 
 @njit

@@ -7,7 +7,7 @@ and names; what is restored predicts and learns on to the same bits (on one kind
 The parts stand in one list, the annotated fields of `Model`; whatever goes over all of them goes over PARTS.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from functools import partial
 from typing import Annotated, Any, NamedTuple, Protocol, Self, get_type_hints
@@ -15,12 +15,16 @@ from typing import Annotated, Any, NamedTuple, Protocol, Self, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from models.demand import BUY, ORDERS, SPEND, Correction, Floats, Upper, scales
+from models.bound import Upper
+from models.cadence import Cadence
 from models.features import UNIT, inputs_exact, inputs_many
 from models.handover import HORIZON
+from models.mix import BuyMix, Mix
 from models.offers import Offers
 from models.rfm import Quintiles
+from models.ridge import ORDERS, SPEND, Ridge
 from models.rows import ENTRY
+from models.scales import Floats, scales, usual_day
 from models.segments import Segments
 
 BLOCK = 8192  # rows scored at a time: their inputs stay in the cache
@@ -44,8 +48,8 @@ class Predictions(NamedTuple):
 class Part(Protocol):
     """A part of the model: all have a snapshot, the rest where their `Role` says what it takes."""
 
-    def predict_many(self, seen: Any, /) -> NDArray[Any]:
-        """(n,), a column of Predictions; changes nothing."""
+    def predict_many(self, *seen: Any) -> Any:
+        """The columns that it gives, (n,) each; changes nothing."""
 
     def learn_many(self, *told: Any) -> None:
         """One day, an empty one too."""
@@ -58,54 +62,73 @@ class Role(NamedTuple):
     """How a part stands in the model.
 
     restore: the part that gave a snapshot, bit for bit; KeyError names what the snapshot lacks. sees: what
-    `predict_many` takes: "raw", "inputs" or a column that a part before it gives; gives: its column of Predictions.
-    learns: what `learn_many` takes, of "inputs" of the examples that closed and their labels "spent" (major units),
-    "orders" and "bought" (0 or 1); and of what each day tells but `fit_history` does not: "raw", everybody at a
-    landmark, and "demand", as the model of the day before predicted it.
+    `predict_many` takes: "raw", "inputs" or columns that parts before it give; gives: the columns that come out of it.
+    learns: what `learn_many` takes: of the examples that closed, what the part saw at their openings ("raw", "inputs"
+    and columns, as the model of the day before said them), and their labels "spent" (major units), "ordered" and
+    "bought" (0 or 1); or "standing", everybody at a landmark, which `fit_history` does not tell.
     """
 
     restore: Callable[[Any], Any]
-    sees: str = ""
-    gives: str = ""
+    sees: tuple[str, ...] = ()
+    gives: tuple[str, ...] = ()
     learns: tuple[str, ...] = ()
+
+
+SPEND_SAID, ORDERS_SAID = (("inputs", f"{target}_ridge", f"{target}_cadence") for target in ("spend", "orders"))
 
 
 @dataclass(kw_only=True, eq=False)
 class Model:
     """The models of a deployment, and the day that they have learned through (days since the epoch, UTC).
 
-    horizon: days, >= 1; mean_day: mean spend on a purchase day, major units. The parts predict in the order in which
+    horizon: days, >= 1; usual: spend on a usual purchase day, major units. The parts predict in the order in which
     they stand here. One that is added later needs a default: older snapshots are restored with it.
     """
 
     day: int
     horizon: int
-    mean_day: float
+    usual: float
     # A part a line: Role(restore, sees, gives, learns).
-    segments: Annotated[Segments, Role(Segments.restore, "raw", "cluster", ("raw",))]
-    spend: Annotated[Correction, Role(partial(Correction.restore, SPEND), "inputs", "demand", ("inputs", "spent"))]
-    upper: Annotated[Upper, Role(Upper.restore, "demand", "high", ("demand", "spent"))]
-    orders: Annotated[Correction, Role(partial(Correction.restore, ORDERS), "inputs", "orders", ("inputs", "orders"))]
-    p_buy: Annotated[Correction, Role(partial(Correction.restore, BUY), "inputs", "p_buy", ("inputs", "bought"))]
-    rfm: Annotated[Quintiles, Role(Quintiles.restore, "raw", "rfm")] = field(default_factory=Quintiles)
-    # No column: `streams` asks it for the codes of what was bought and for the texts of what to offer.
+    segments: Annotated[Segments, Role(Segments.restore, ("raw",), ("cluster",), ("standing",))]
+    spend: Annotated[Ridge, Role(partial(Ridge.restore, SPEND), ("inputs",), ("spend_ridge",), ("inputs", "spent"))]
+    orders: Annotated[
+        Ridge, Role(partial(Ridge.restore, ORDERS), ("inputs",), ("orders_ridge",), ("inputs", "ordered"))
+    ]
+    cadence: Annotated[
+        Cadence,
+        Role(
+            Cadence.restore,
+            ("raw", "inputs"),
+            ("spend_cadence", "orders_cadence", "buyers"),
+            ("raw", "spent", "ordered"),
+        ),
+    ]
+    spend_mix: Annotated[Mix, Role(Mix.restore, SPEND_SAID, ("demand",), (*SPEND_SAID, "spent"))]
+    orders_mix: Annotated[Mix, Role(Mix.restore, ORDERS_SAID, ("orders",), (*ORDERS_SAID, "ordered"))]
+    buy_mix: Annotated[BuyMix, Role(BuyMix.restore, ("orders", "buyers"), ("p_buy",), ("orders", "buyers", "bought"))]
+    upper: Annotated[Upper, Role(Upper.restore, ("demand",), ("high",), ("demand", "spent"))]
+    rfm: Annotated[Quintiles, Role(Quintiles.restore, ("raw",), ("rfm",))] = field(default_factory=Quintiles)
     offers: Annotated[Offers, Role(Offers)] = field(default_factory=lambda: Offers({}))
 
     @classmethod
     def create(
-        cls, day: int, spent: Floats, orders: Floats, mean_day: float, segments: Segments, horizon: int = HORIZON
+        cls, day: int, spent: Floats, ordered: Floats, usual: float, segments: Segments, horizon: int = HORIZON
     ) -> Self:
-        """A model as of `day` that has learned nothing; labels of matured examples, (n,) each, give only its scales."""
-        money, counts = scales(spent, mean_day if mean_day > 0 else 1.0), scales(orders, 1.0)
+        """A model as of `day` that has learned nothing; labels of matured examples, (n,) each, give only its scales.
+        usual: spend on a purchase day, > 0."""
+        money, counts = scales(spent, usual), scales(ordered, 1.0)
         return cls(
             day=day,
             horizon=horizon,
-            mean_day=mean_day,
+            usual=usual,
             segments=segments,
-            spend=Correction(SPEND, money.unit, money.cap),
-            upper=Upper.create(np.empty(0), money.lowest, money.highest),
-            orders=Correction(ORDERS, counts.unit, counts.cap),
-            p_buy=Correction(BUY, 1.0, 1.0),
+            spend=Ridge(SPEND, *money),
+            orders=Ridge(ORDERS, *counts),
+            cadence=Cadence(horizon, usual, money.cap, counts.cap),
+            spend_mix=Mix(*money, capped=True),
+            orders_mix=Mix(*counts, capped=False),
+            buy_mix=BuyMix(),
+            upper=Upper([]),
         )
 
     @property
@@ -131,13 +154,12 @@ class Model:
         if day != self.day + 1:
             raise ValueError(f"model: learned through day {self.day}, so day {self.day + 1} comes next, not {day}")
         entries = _ordered(day, customer_ids, entries)
-        told = _told(_closed(entries), self.horizon, self.mean_day)
-        self._teach(told | {"demand": self.spend.predict_many(told["inputs"]), "raw": entries["now"]})
+        self._learn(self.told(_closed(entries)) | {"standing": entries["now"]})
         self.day = day
 
     def snapshot(self) -> dict[str, Any]:
         """All that it knows, in plain numbers, lists and names: JSON carries it exactly."""
-        plain = {"day": self.day, "horizon": self.horizon, "mean_day": self.mean_day}
+        plain = {"day": self.day, "horizon": self.horizon, "usual": self.usual}
         return plain | {name: self._part(name).snapshot() for name in PARTS}
 
     @classmethod
@@ -155,14 +177,28 @@ class Model:
         part: Part = getattr(self, name)
         return part
 
-    def _predict_block(self, raw: NDArray[np.void]) -> Predictions:
-        seen: Told = {"raw": raw, "inputs": inputs_many(raw, self.horizon, self.mean_day)}
-        for name, role in PARTS.items():
-            if role.gives:
-                seen[role.gives] = self._part(name).predict_many(seen[role.sees])
-        return Predictions(*(seen[column] for column in Predictions._fields))
+    def told(self, closed: Entries) -> Told:
+        """What examples that closed tell, (n,) each but inputs (n, len(INPUTS)): what was seen at their openings, what
+        the model says to it now, and what followed."""
+        raw, labels = closed["then"], _labels(closed)
+        seen = {"raw": raw, "inputs": inputs_exact(raw, self.horizon, self.usual)}
+        return self._said(seen, LEARNED_FROM) | labels
 
-    def _teach(self, told: Told) -> None:
+    def _predict_block(self, raw: NDArray[np.void]) -> Predictions:
+        seen = {"raw": raw, "inputs": inputs_many(raw, self.horizon, self.usual)}
+        said = self._said(seen, PARTS)
+        return Predictions(*(said[column] for column in Predictions._fields))
+
+    def _said(self, seen: Told, parts: Iterable[str]) -> Told:
+        """`seen` with the columns of these parts, in their order."""
+        for name in parts:
+            role = PARTS[name]
+            if role.gives:
+                columns = self._part(name).predict_many(*(seen[each] for each in role.sees))
+                seen |= dict(zip(role.gives, columns if len(role.gives) > 1 else (columns,), strict=True))
+        return seen
+
+    def _learn(self, told: Told) -> None:
         """Every part that learns from these things alone learns them."""
         for name, role in PARTS.items():
             if role.learns and told.keys() >= {*role.learns}:
@@ -174,6 +210,8 @@ PARTS: dict[str, Role] = {
     for name, hint in get_type_hints(Model, include_extras=True).items()
     if hasattr(hint, "__metadata__")
 }
+_LEARNED = {column for role in PARTS.values() for column in role.learns}
+LEARNED_FROM = [name for name, role in PARTS.items() if _LEARNED & {*role.gives}]  # parts of which another one learns
 NEEDED = [each.name for each in fields(Model) if each.default is MISSING and each.default_factory is MISSING]
 
 
@@ -183,35 +221,24 @@ def fit_history(
     """The model of a whole history: scales from all that matured, then the same daily learning, in order.
 
     days: (day, customer_ids, entries), ascending; days left out are days without landmarks. through: the day to have
-    learned through (the cut-off). The bound's bins need the fitted predictions, so it learns in a second pass; segments
-    are taken as they are, for their centres were fitted on the customers as of the cut-off.
+    learned through (the cut-off). The bound's bins need what was said of all examples, so it learns when that is known;
+    segments are taken as they are, for their centres were fitted on the customers as of the cut-off.
     """
     history = list(days)
     by_day = {day: (customer_ids, entries) for day, customer_ids, entries in history}
     if sorted(by_day) != [day for day, _, _ in history] or (history and through < history[-1][0]):
         raise ValueError("fit_history: days must ascend and none may be later than the day to learn through")
-    mean_day, every_day = _mean_day(history), range(history[0][0], through + 1) if history else range(0)
-
-    def passing() -> Iterator[Told]:
-        """Made anew for each pass: all of them at once take as much memory as the history."""
-        for day in every_day:
-            yield _told(_closed(_ordered(day, *by_day.get(day, ([], NOTHING)))), horizon, mean_day)
-
-    model = Model.create(through, *_labels_of(history), mean_day, segments, horizon)
-    for told in passing():
-        model._teach(told)
-    _fit_upper(model, passing())
-    return model
-
-
-def _fit_upper(model: Model, days: Iterable[Told]) -> None:
-    learned = [(model.spend.predict_many(told["inputs"]), told["spent"]) for told in days]
-    if not learned:
-        return
-    bounds = model.upper.bounds
-    model.upper = Upper.create(np.concatenate([demand for demand, _ in learned]), bounds[0], bounds[-1])
-    for demand, spent in learned:
+    every_day = range(history[0][0], through + 1) if history else range(0)
+    model = Model.create(through, *_labels_of(history), _usual(history), segments, horizon)
+    said = []
+    for day in every_day:
+        told = model.told(_closed(_ordered(day, *by_day.get(day, ([], NOTHING)))))
+        model._learn({name: of for name, of in told.items() if name != "demand"})
+        said.append((told["demand"], told["spent"]))
+    model.upper = Upper.create(np.concatenate([np.empty(0), *(demand for demand, _ in said)]))
+    for demand, spent in said:
         model.upper.learn_many(demand, spent)
+    return model
 
 
 def _restored(name: str, state: Any) -> Part:
@@ -222,22 +249,16 @@ def _restored(name: str, state: Any) -> Part:
     return part
 
 
-def _told(closed: Entries, horizon: int, mean_day: float) -> Told:
-    """What closed entries tell, (n,) each but inputs (n, len(INPUTS)); see `Role`."""
-    spent, orders = _labels(closed)
-    inputs = inputs_exact(closed["then"], horizon, mean_day)
-    return {"inputs": inputs, "spent": spent, "orders": orders, "bought": (orders > 0).astype(np.float64)}
-
-
-def _labels(closed: Entries) -> tuple[Floats, Floats]:
-    return closed["label"] / UNIT, closed["orders"].astype(np.float64)
+def _labels(closed: Entries) -> Told:
+    ordered = closed["orders"].astype(np.float64)
+    return {"spent": closed["label"] / UNIT, "ordered": ordered, "bought": (ordered > 0).astype(np.float64)}
 
 
 def _labels_of(history: Sequence[tuple[int, Sequence[str], Entries]]) -> tuple[Floats, Floats]:
-    """(spent, orders) of all examples, those of a day in customer_id order."""
+    """(spent, ordered) of all examples, those of a day in customer_id order."""
     each = [_labels(NOTHING), *(_labels(_closed(_ordered(*day))) for day in history)]
-    spent, orders = (np.concatenate(column) for column in zip(*each, strict=True))
-    return spent, orders
+    spent, ordered = (np.concatenate([labels[name] for labels in each]) for name in ("spent", "ordered"))
+    return spent, ordered
 
 
 def _closed(entries: Entries) -> Entries:
@@ -246,17 +267,15 @@ def _closed(entries: Entries) -> Entries:
     return closed
 
 
-def _mean_day(history: Sequence[tuple[int, Sequence[str], Entries]]) -> float:
-    """Mean spend on a purchase day, over the customers as of their last landmark; major units, >= 0."""
-    seen: set[str] = set()
-    spend = days = 0
-    for _, customer_ids, entries in reversed(history):
-        last = np.array([name not in seen for name in customer_ids], np.bool_)
-        seen.update(customer_ids)
-        spend, days = (
-            total + sum(entries["now"][name][last].tolist()) for total, name in ((spend, "spend"), (days, "days"))
-        )
-    return max(0.0, spend / UNIT) / max(1, days)
+def _usual(history: Sequence[tuple[int, Sequence[str], Entries]]) -> float:
+    """Spend on a usual purchase day of the customers as of their last landmark, in customer_id order."""
+    last = {name: row for _, names, entries in history for name, row in zip(names, _bought(entries), strict=True)}
+    spend, days = np.array([last[name] for name in sorted(last)], np.float64).reshape(-1, 2).T
+    return usual_day(spend / UNIT, days)
+
+
+def _bought(entries: Entries) -> Any:
+    return entries["now"][["spend", "days"]].tolist()
 
 
 def _ordered(day: int, customer_ids: Sequence[str], entries: Entries) -> Entries:

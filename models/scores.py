@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.features import LN2
 from models.offers import Offers
 from models.rows import DAY
 
@@ -22,6 +23,7 @@ COMMON = FIELDS[-4:]
 SCHEMA = 1  # of the contract with a CRM: another one where a field goes or says something else
 FORM = 1  # of a hash: one more with every field that comes, and workers write everybody's hash anew
 YEAR = 365 * DAY
+LIKELY, KEEPS = 0.5, 1.25  # chance of an order, and silence in own mean gaps, of who is expected back in rhythm
 MINUTES = [f"{minute // 60:02}:{minute % 60:02}:" for minute in range(1440)]
 SECONDS = [f"{second:02}Z" for second in range(60)]
 RFM = {int(f"{r}{f}{m}"): f"{r}-{f}-{m}" for r, f, m in itertools.product(range(1, 6), repeat=3)}
@@ -64,13 +66,16 @@ def customer_value(demand: Array, horizon: int) -> Array:
     return demand * (365 / horizon)
 
 
-def next_orders(p_buy: Array, at: Array, horizon: int) -> list[str]:
-    """When the next order is expected: a constant rate that gives `p_buy` in the horizon; empty beyond a year.
+def next_orders(rows: Array, orders: Array, p_buy: Array, at: Array, horizon: int) -> list[str]:
+    """When the next order is expected; empty beyond a year.
 
-    >>> next_orders(-np.expm1(np.array([-1.0, 0.0])), np.array([0, 0]), 30)
-    ['1970-01-31T00:00:00Z', '']
+    Of a likely buyer who keeps to their own mean gap: when that ends, a day from `at` on at the least. Of others: the
+    median wait at a constant rate that gives `orders` in the horizon.
     """
-    wait = horizon * DAY / -np.log1p(-np.clip(p_buy, 1e-4, 0.999))
+    gap = (rows["last"] - rows["first"]) / np.maximum(rows["days"].astype(np.int64) - 1, 1)
+    since = at - rows["last"]
+    keeps = (p_buy >= LIKELY) & (rows["days"] >= 2) & (since <= KEEPS * gap)
+    wait = np.where(keeps, np.maximum(gap - since, DAY), LN2 * horizon * DAY / np.maximum(orders, 1e-4))
     soon = wait <= YEAR
     texts = iso(at + np.where(soon, np.rint(wait), 0).astype(np.int64))
     return [text if near else "" for text, near in zip(texts, soon.tolist(), strict=True)]
@@ -103,7 +108,7 @@ def texts(
         iso(rows["last"]),
         iso(rows["at"]),
         gaps(rows),
-        next_orders(predicted.p_buy, at, horizon),
+        next_orders(rows, predicted.orders, predicted.p_buy, at, horizon),
         offers.texts(rows, at),
         sources(rows, place),
     )

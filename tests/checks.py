@@ -21,7 +21,7 @@ import numpy as np
 import plain
 from numpy.typing import NDArray
 
-from models.demand import Upper
+from models.bound import Upper
 from models.features import INPUTS, UNIT, inputs_exact, inputs_many
 from models.model import PARTS, Model, Predictions, Role
 from models.offers import Offers
@@ -30,8 +30,8 @@ from models.rows import ENTRY, RAW
 from models.segments import Segments
 
 Array = NDArray[Any]
-FIRST, PER_DAY, DAYS = 10_000, 120, 12  # together more examples than the baseline serves for
-HORIZON, MEAN_DAY = 30, 36.0
+FIRST, PER_DAY, DAYS = 10_000, 120, 12
+HORIZON, USUAL = 30, 36.0
 R90 = INPUTS.index("r90")
 
 
@@ -124,22 +124,12 @@ def _closed(i: int) -> Array:
     return closed
 
 
-def told(i: int) -> dict[str, Array]:
-    """What the i-th day tells the parts."""
-    closed, everybody = _closed(i), entries(FIRST + 1 + i)["now"]
-    inputs = inputs_exact(closed["then"], HORIZON, MEAN_DAY)
-    orders = closed["orders"].astype(np.float64)
-    labels = {"spent": closed["label"] / UNIT, "orders": orders, "bought": (orders > 0).astype(np.float64)}
-    return {"raw": everybody, "inputs": inputs, "demand": inputs[:, R90], **labels}
-
-
 def untaught(closed: Array | None = None) -> Model:
     """A model as of FIRST with scales, bins, quintiles and offers that has learned nothing."""
     closed = _closed(-1) if closed is None else closed
     spent, orders = closed["label"] / UNIT, closed["orders"].astype(np.float64)
-    made = Model.create(FIRST, spent, orders, MEAN_DAY, segments(), HORIZON)
-    demand = inputs_exact(raws(1000), HORIZON, MEAN_DAY)[:, R90]
-    made.upper = Upper.create(demand, made.upper.bounds[0], made.upper.bounds[-1])
+    made = Model.create(FIRST, spent, orders, USUAL, segments(), HORIZON)
+    made.upper = Upper.create(inputs_exact(raws(1000), HORIZON, USUAL)[:, R90])
     made.rfm, made.offers = Quintiles.fit(raws(1000)), Offers({"tea": ["pot", "cup"], "pot": []})
     return made
 
@@ -147,46 +137,53 @@ def untaught(closed: Array | None = None) -> Model:
 WITNESS = untaught()  # whose predictions the parts see that see another's
 
 
+def told(i: int) -> dict[str, Any]:
+    """What the i-th day tells the parts."""
+    return WITNESS.told(_closed(i)) | {"standing": entries(FIRST + 1 + i)["now"]}
+
+
 def _shelf(raw: Array) -> list[str]:
     """A product for each customer, offered or not."""
     return [("tea", "pot", "cup", "jam")[orders % 4] for orders in raw["orders"].tolist()]
 
 
-def _seen(role: Role, raw: Array) -> Any:
+def _seen(role: Role, raw: Array) -> list[Any]:
     """What such a part sees of these customers; offers, which give no column, are asked for codes of products."""
     if not role.gives:
-        return _shelf(raw)
-    if role.sees == "inputs":
-        return inputs_many(raw, HORIZON, MEAN_DAY)
-    return raw if role.sees == "raw" else getattr(WITNESS.predict_many(raw), role.sees)
+        return [_shelf(raw)]
+    said = WITNESS._said({"raw": raw, "inputs": inputs_many(raw, HORIZON, USUAL)}, PARTS)
+    return [said[each] for each in role.sees]
 
 
-def _seen_one(role: Role, raw: Any) -> Any:
+def _seen_one(role: Role, raw: Any) -> list[Any]:
     """What it sees of one customer."""
     if not role.gives:
-        return _shelf(np.array([raw], RAW))[0]
-    if role.sees == "inputs":
-        return plain.inputs(raw, HORIZON, MEAN_DAY)
-    return raw if role.sees == "raw" else plain.predict(WITNESS, raw)[role.sees]
+        return [_shelf(np.array([raw], RAW))[0]]
+    said = plain.said(WITNESS, raw)
+    return [said[each] for each in role.sees]
+
+
+def _columns(role: Role, found: Any) -> tuple[Any, ...]:
+    return tuple(found) if len(role.gives) > 1 else (found,)
 
 
 def _part(name: str) -> Case:
     role, one = PARTS[name], plain.ONE[name]
 
     def learn(part: Any, i: int) -> None:
-        day = told(i)
         if role.learns:
+            day = told(i)
             part.learn_many(*(day[each] for each in role.learns))
 
     def many(part: Any, raw: Array) -> tuple[Array, ...]:
         predict = part.predict_many if role.gives else part.codes
-        return (predict(_seen(role, raw)),)
+        return _columns(role, predict(*_seen(role, raw)))
 
     return Case(
         name,
         lambda: getattr(untaught(), name),
         learn,
-        lambda part, raw: (one(part, _seen_one(role, raw)),),
+        lambda part, raw: _columns(role, one(part, *_seen_one(role, raw))),
         many,
         role.restore,
     )
@@ -200,8 +197,8 @@ def _learn_day(model: Model, i: int) -> None:
 
 
 def _predict_one(model: Model, raw: Any) -> tuple[float, ...]:
-    predicted = plain.predict(model, raw)
-    return tuple(predicted[column] for column in Predictions._fields)
+    said = plain.said(model, raw)
+    return tuple(said[column] for column in Predictions._fields)
 
 
 CASES = (

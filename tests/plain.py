@@ -5,26 +5,26 @@ shared promises (checks.py).
 """
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from models.demand import ROOT_PRIOR, Correction, Upper
-from models.features import CHANCES, UNIT, Raw, expectations, fading
-from models.model import Model
+from models.bound import Upper
+from models.cadence import BOUGHT, COUNT, GAPS, MONEY, ONCE, ORDERED, PRIOR, SINCE, SPENT, Cadence
+from models.features import INPUTS, UNIT, Raw, expectations, fading
+from models.mix import BuyMix, Mix
+from models.model import PARTS, Model
 from models.offers import Offers, code
 from models.rfm import Quintiles
+from models.ridge import ROOT_PRIOR, Ridge
 from models.segments import Segments
 
 
-def inputs(raw: Raw, horizon: int, mean_day: float) -> tuple[float, ...]:
+def inputs(raw: Raw, horizon: int, usual: float) -> tuple[float, ...]:
     """What the models see of one customer, in the order of INPUTS."""
     spend, _, s30, s90, n30, n90, v7, c7, orders, days, tenure, recency = raw
     e90 = fading(recency)
-    x = [*expectations(spend, s30, s90, n30, n90, v7, c7, orders, days, tenure, e90, horizon, mean_day)]
-    for chance in CHANCES:
-        x[chance] = -math.expm1(-x[chance])
-    return tuple(x)
+    return expectations(spend, s30, s90, n30, n90, v7, c7, orders, days, tenure, e90, horizon, usual)
 
 
 def log_rfm(raw: Raw) -> tuple[float, ...]:
@@ -39,19 +39,57 @@ def cluster(part: Segments, raw: Raw) -> int:
     return int(part.model.predict_one(dict(enumerate(scaled))))
 
 
-def corrected(part: Correction, x: Sequence[float]) -> float:
+def corrected(part: Ridge, x: Sequence[float]) -> float:
     """The baseline with what was learned, by river."""
     row = {}
     for name, j in zip(part.target.names, part.columns.tolist(), strict=True):
         cap, unit = (1.0, 1.0) if name == "one" else (part.cap, part.unit)
         row[name] = min(x[j], cap) / unit / ROOT_PRIOR
-    learned = part.model.predict_one(row) if part.serves else 0.0
-    return min(max(0.0, x[part.base] + part.unit * learned), part.target.top)
+    return float(max(0.0, x[part.base] + part.unit * part.model.predict_one(row)))
+
+
+def cell(raw: Raw, horizon: int) -> int:
+    """Where one customer stands in its rhythm."""
+    days, tenure, recency = raw[9], raw[10], raw[11]
+    silent = max(recency, 0)
+    if days < 2:
+        return bisect_left(ONCE.tolist(), silent)
+    gap = max(tenure - recency, 0) / (days - 1)
+    row = bisect_left((GAPS * horizon).tolist(), gap)
+    column = bisect_left(SINCE.tolist(), silent / max(gap, 1.0))
+    return 9 + (63 if days > 3 else 0) + 9 * row + column
+
+
+def followed(part: Cadence, raw: Raw, x: Sequence[float]) -> tuple[float, float, float]:
+    """What followed others who stood there: spend, orders, share of buyers."""
+    s, n90 = part.sums[cell(raw, part.horizon)].tolist(), x[INPUTS.index("n90")]
+    money = min((2 * part.usual + max(raw[0] / UNIT, 0)) / (2 + max(raw[9], 0)), part.cap)
+    bought, count = part.sums[:, BOUGHT].sum(), part.sums[:, COUNT].sum()
+    return (
+        money * ((s[SPENT] + PRIOR * part.usual * n90) / (s[MONEY] + PRIOR * part.usual)),
+        (s[ORDERED] + PRIOR * n90) / (s[COUNT] + PRIOR),
+        (s[BOUGHT] + PRIOR * (bought / count if count else 0.0)) / (s[COUNT] + PRIOR),
+    )
+
+
+def mixed(part: Mix, x: Sequence[float], ridge: float, cadence: float) -> float:
+    """The four experts by their weights."""
+    r90, r30 = ("r90", "r30") if part.capped else ("n90", "n30")
+    most = part.cap * max(1.0, x[INPUTS.index("n90")]) if part.capped else math.inf
+    said = (x[INPUTS.index(r90)], x[INPUTS.index(r30)], ridge, cadence)
+    shares: list[float] = part.weights.shares.tolist()
+    return sum(min(each, most) * share for each, share in zip(said, shares, strict=True))
+
+
+def chance(part: BuyMix, orders: float, buyers: float) -> float:
+    """That anything is bought."""
+    shares: list[float] = part.weights.shares.tolist()
+    return min(shares[0] * -math.expm1(-orders) + shares[1] * buyers, orders, 1.0)
 
 
 def bound(part: Upper, demand: float) -> float:
     """The bound of one prediction."""
-    return max(demand, float(part.high[bisect_right(part.edges, demand)]))
+    return max(demand, demand * float(part.limits[bisect_right(part.edges.tolist(), demand)]))
 
 
 def rfm(part: Quintiles, raw: Raw) -> int:
@@ -66,26 +104,25 @@ def known(part: Offers, product: str) -> int:
     return code(product) if any(product in (beside, *offered) for beside, offered in part.beside.items()) else 0
 
 
-ONE: dict[str, Callable[[Any, Any], float]] = {
+ONE: dict[str, Callable[..., Any]] = {
     "segments": cluster,
     "spend": corrected,
-    "upper": bound,
     "orders": corrected,
-    "p_buy": corrected,
+    "cadence": followed,
+    "spend_mix": mixed,
+    "orders_mix": mixed,
+    "buy_mix": chance,
+    "upper": bound,
     "rfm": rfm,
     "offers": known,
 }
 
 
-def predict(model: Model, raw: Raw) -> dict[str, float]:
-    """What one customer is served, by column of Predictions; `raw` is one RAW record as `.item()` gives it."""
-    x = inputs(raw, model.horizon, model.mean_day)
-    demand = corrected(model.spend, x)
-    return {
-        "cluster": cluster(model.segments, raw),
-        "rfm": rfm(model.rfm, raw),
-        "demand": demand,
-        "high": bound(model.upper, demand),
-        "orders": corrected(model.orders, x),
-        "p_buy": corrected(model.p_buy, x),
-    }
+def said(model: Model, raw: Raw) -> dict[str, Any]:
+    """All that the parts say of one customer, by column; `raw` is one RAW record as `.item()` gives it."""
+    seen: dict[str, Any] = {"raw": raw, "inputs": inputs(raw, model.horizon, model.usual)}
+    for name, role in PARTS.items():
+        if role.gives:
+            columns = ONE[name](getattr(model, name), *(seen[each] for each in role.sees))
+            seen |= dict(zip(role.gives, columns if len(role.gives) > 1 else (columns,), strict=True))
+    return seen

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import plain
 import pytest
-
 from models.demand import MATURED
+
 from models.features import INPUTS, inputs_many
 from models.kinds import PURCHASE
 from models.model import fit_history
@@ -170,7 +170,7 @@ def test_cuts_leave_a_full_horizon_of_later_examples(folded: Folded) -> None:
 def test_what_is_judged_best_is_served(folded: Folded, monkeypatch: pytest.MonkeyPatch) -> None:
     """The baseline alone where the correction does no better; mutation caught: the choice left unused."""
     raw = folded.table.observe(np.arange(len(folded.table)), END)
-    x = inputs_many(raw, HORIZON, job.run(folded, HORIZON).model.mean_day)
+    x = inputs_many(raw, HORIZON, job.run(folded, HORIZON).model.usual)
     for name, corrects in ((SERVED, True), ("decayed_rate", False)):
         monkeypatch.setattr("offline.demand.evaluate.choose", lambda _, name=name: (name, ""))
         model = job.run(folded, HORIZON).model

@@ -6,19 +6,24 @@ from typing import Any
 import numpy as np
 import plain
 import pytest
-from checks import CASES, CHECKS, FIRST, HORIZON, MEAN_DAY, Case, entries, names, raws, segments, untaught
+from checks import CASES, CHECKS, FIRST, HORIZON, USUAL, Case, entries, names, raws, segments, untaught
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from benchmarks import learning
-from models.demand import BUY, DECAY, MATURED, ORDERS, QUANTILE, SPEND, Correction, Upper, scales
+from models import cadence
+from models.bound import QUANTILE, RATIOS, Upper
+from models.cadence import Cadence
 from models.events import Batch
 from models.features import INPUTS, UNIT, inputs_exact, inputs_many, log_rfm_many
 from models.kinds import CART, PURCHASE, VIEW
+from models.mix import EXPERTS, Mix, Weights
 from models.model import PARTS, Model, Predictions, fit_history
+from models.ridge import DECAY, ORDERS, SPEND, Ridge
 from models.rows import DAY, ENTRY, RAW
+from models.scales import FEW, scales, usual_day
 from models.segments import RATE, Segments
 from offline.demand.metrics import compare, poisson_deviance
 
@@ -42,24 +47,24 @@ raw_rows = st.lists(st.tuples(*(finite(RAW[name].str[1:]) for name in RAW.names 
 
 
 @given(raw_rows, st.integers(1, 365), st.floats(0, 1e6))
-def test_the_compiled_inputs_equal_the_scalar_ones(rows: list[Any], horizon: int, mean_day: float) -> None:
+def test_the_compiled_inputs_equal_the_scalar_ones(rows: list[Any], horizon: int, usual: float) -> None:
     raw = np.array(rows, RAW)
-    exact = inputs_exact(raw, horizon, mean_day)
+    exact = inputs_exact(raw, horizon, usual)
     each_row: Any = raw.tolist()
-    assert exact.tobytes() == np.array([plain.inputs(each, horizon, mean_day) for each in each_row]).tobytes()
+    assert exact.tobytes() == np.array([plain.inputs(each, horizon, usual) for each in each_row]).tobytes()
     assert np.isfinite(exact).all()
     assert exact.min() >= 0
-    np.testing.assert_allclose(inputs_many(raw, horizon, mean_day), exact, rtol=1e-12, atol=0)
+    np.testing.assert_allclose(inputs_many(raw, horizon, usual), exact, rtol=1e-12, atol=0)
     np.testing.assert_allclose(log_rfm_many(raw), [plain.log_rfm(each) for each in raw.tolist()], rtol=1e-12, atol=0)
 
 
 def test_learning_takes_exponentials_from_math() -> None:
     """Mutation caught: numpy's exp, which gives other bits for one number of days in 34 on some machines."""
     raw = np.zeros(5_000, RAW)
-    raw["recency"], raw["v7"] = np.arange(5_000), np.linspace(0, 9, 5_000)
+    raw["recency"], raw["orders"], raw["days"] = np.arange(5_000), 3, 2
     rows: Any = raw.tolist()
-    one_by_one = [[*plain.inputs(each, HORIZON, MEAN_DAY)] for each in rows]
-    assert inputs_exact(raw, HORIZON, MEAN_DAY).tolist() == one_by_one
+    one_by_one = [[*plain.inputs(each, HORIZON, USUAL)] for each in rows]
+    assert inputs_exact(raw, HORIZON, USUAL).tolist() == one_by_one
 
 
 def test_the_inputs_read_the_fields_they_name() -> None:
@@ -70,7 +75,6 @@ def test_the_inputs_read_the_fields_they_name() -> None:
     expected = {"r30": 30 * 3 * rate, "r90": 60 * rate, "o90m": 2 * rate * per_day, "own": 24.0, "m90": per_day / np.e}
     expected |= {"v7m": 3 * per_day, "c7m": 0.5 * per_day, "n30": 3 * rate, "n90": 2 * rate, "own_orders": 1.0}
     expected |= {"e90_orders": orders_day / np.e, "v7_orders": 3 * orders_day, "c7_orders": 0.5 * orders_day}
-    expected |= {"p90": 1 - np.exp(-2 * rate), "e90": 1 / np.e, "p_view": 1 - np.exp(-3), "p_cart": 1 - np.exp(-0.5)}
     row: Any = raw.tolist()[0]
     assert dict(zip(INPUTS, plain.inputs(row, 30, 36.0), strict=True)) == pytest.approx(expected | {"one": 1.0})
 
@@ -78,8 +82,8 @@ def test_the_inputs_read_the_fields_they_name() -> None:
 def test_browsing_inputs_are_zero_without_browsing() -> None:
     raw = raws(100)
     raw["v7"] = raw["c7"] = 0
-    browsing = [INPUTS.index(name) for name in ("v7m", "c7m", "v7_orders", "c7_orders", "p_view", "p_cart")]
-    assert not inputs_many(raw, HORIZON, MEAN_DAY)[:, browsing].any()
+    browsing = [INPUTS.index(name) for name in ("v7m", "c7m", "v7_orders", "c7_orders")]
+    assert not inputs_many(raw, HORIZON, USUAL)[:, browsing].any()
 
 
 def test_any_memory_layout_is_scored_alike() -> None:
@@ -123,13 +127,13 @@ def test_segments_that_do_not_fit_together_are_refused(centres: Any, clusters: l
 
 # ---- demand ----------------------------------------------------------------------------------------------------------
 def example(n: int, seed: int) -> tuple[Array, Array]:
-    x = inputs_exact(raws(n, seed), HORIZON, MEAN_DAY)
+    x = inputs_exact(raws(n, seed), HORIZON, USUAL)
     labels = np.random.default_rng(seed).poisson(x[:, INPUTS.index("r30")] * 0.1) * 3.0
     return x, labels
 
 
 def test_the_correction_is_a_decayed_weighted_ridge() -> None:
-    model, unit, cap = Correction(SPEND, 8.0, 400.0), 8.0, 400.0
+    model, unit, cap = Ridge(SPEND, 8.0, 400.0), 8.0, 400.0
     columns, precision, eta = [INPUTS.index(name) for name in SPEND.names], 100 * np.eye(8), np.zeros(8)
     for day in range(15):
         x, labels = example(100, day)
@@ -145,35 +149,25 @@ def test_the_correction_is_a_decayed_weighted_ridge() -> None:
 
 
 def test_a_day_learned_at_once_equals_rivers_learn_one() -> None:
-    model, one = Correction(BUY, 1.0, 1.0), Correction(BUY, 1.0, 1.0)
+    model, one = Ridge(ORDERS, 1.0, 1.0), Ridge(ORDERS, 1.0, 1.0)
     x, labels = example(50, 1)
     model.learn_many(x, labels.clip(0, 1))
-    for row, y, base in zip(one.rows(x), labels.clip(0, 1), x[:, INPUTS.index("p90")], strict=True):
-        one.model.learn_one(dict(zip(BUY.names, row.tolist(), strict=True)), float(y - base))
-    np.testing.assert_allclose(model.coefficients, one.model._ss_inv_arr[:5, :5] @ one.model._eta_arr[:5], rtol=1e-9)
-
-
-@pytest.mark.parametrize("target", [SPEND, ORDERS, BUY], ids=["spend", "orders", "p_buy"])
-def test_the_baseline_serves_until_enough_examples_have_matured(target: Any) -> None:
-    model, base = Correction(target, 1.0, 1.0), INPUTS.index(target.baseline)
-    x, labels = example(MATURED - 1, 1)
-    model.learn_many(x, labels)
-    assert (model.predict_many(x) == x[:, base]).all()
-    assert plain.corrected(model, x[0].tolist()) == x[0, base]
-    model.learn_many(x[:1], labels[:1])
-    assert (model.predict_many(x) != x[:, base]).any()
+    for row, y, base in zip(one.rows(x), labels.clip(0, 1), x[:, INPUTS.index("n90")], strict=True):
+        weight = np.sqrt(1 / (base + 0.05))
+        one.model.learn_one(dict(zip(ORDERS.names, (weight * row).tolist(), strict=True)), float(weight * (y - base)))
+    np.testing.assert_allclose(model.coefficients, one.model._ss_inv_arr[:7, :7] @ one.model._eta_arr[:7], rtol=1e-9)
 
 
 def test_equal_inputs_give_rivers_own_bits() -> None:
     """What the bound learns by (`predict_many` on exact inputs) is what river's `predict_one` would say."""
-    model = Correction(SPEND, 8.0, 400.0)
+    model = Ridge(SPEND, 8.0, 400.0)
     model.learn_many(*example(1500, 2))
     x, _ = example(200, 3)
     assert model.predict_many(x).tolist() == [plain.corrected(model, row) for row in x.tolist()]
 
 
 def test_what_was_learned_fades_but_the_prior_does_not() -> None:
-    model = Correction(SPEND, 8.0, 400.0)
+    model = Ridge(SPEND, 8.0, 400.0)
     model.learn_many(*example(1500, 2))
     learned = model.coefficients
     for _ in range(90):
@@ -187,7 +181,7 @@ def test_what_was_learned_fades_but_the_prior_does_not() -> None:
 
 
 def test_one_giant_order_does_not_move_the_others() -> None:
-    calm, struck = Correction(SPEND, 8.0, 400.0), Correction(SPEND, 8.0, 400.0)
+    calm, struck = Ridge(SPEND, 8.0, 400.0), Ridge(SPEND, 8.0, 400.0)
     x, labels = example(3000, 2)
     calm.learn_many(x, labels)
     giant = labels.copy()
@@ -199,16 +193,16 @@ def test_one_giant_order_does_not_move_the_others() -> None:
 @pytest.mark.parametrize(("unit", "cap"), [(0, 1), (1, 0), (np.inf, 1), (1, np.nan)])
 def test_a_scale_that_is_none_is_refused(unit: float, cap: float) -> None:
     with pytest.raises(ValueError, match="must be positive and finite"):
-        Correction(SPEND, unit, cap)
+        Ridge(SPEND, unit, cap)
 
 
 def test_a_snapshot_from_another_kind_of_cpu_serves_its_own_coefficients() -> None:
     """Solved here they might differ in the last bits; a worker serves what the trainer did, and learns by the sums."""
-    model = Correction(SPEND, 8.0, 400.0)
+    model = Ridge(SPEND, 8.0, 400.0)
     model.learn_many(*example(1500, 2))
     state = model.snapshot()
     elsewhere = state | {"coefficients": [np.nextafter(c, 9.0) for c in state["coefficients"]]}
-    restored = Correction.restore(SPEND, elsewhere)
+    restored = Ridge.restore(SPEND, elsewhere)
     assert restored.snapshot() == elsewhere
     for each in (model, restored):
         each.learn_many(*example(100, 3))
@@ -217,49 +211,192 @@ def test_a_snapshot_from_another_kind_of_cpu_serves_its_own_coefficients() -> No
 
 def test_a_snapshot_of_other_inputs_is_refused() -> None:
     with pytest.raises(ValueError, match="learned on n30"):
-        Correction.restore(SPEND, Correction(ORDERS, 1.0, 1.0).snapshot())
+        Ridge.restore(SPEND, Ridge(ORDERS, 1.0, 1.0).snapshot())
 
 
+# ---- scales ----------------------------------------------------------------------------------------------------------
 @given(st.lists(st.floats(0, 1e6), max_size=30), st.floats(0.01, 1e4), st.booleans())
 def test_scales_are_positive_for_any_labels(labels: list[float], usual: float, many: bool) -> None:
-    found = scales(np.array(labels * (MATURED if many else 1)), usual)
-    assert all(0 < x < np.inf for x in (found.unit, found.cap))
-    assert found.cap >= usual
-    assert len(labels) == 0 or max(labels) < 1e-300 or 0 < found.lowest < found.highest < np.inf
+    found = scales(np.array(labels * (FEW if many else 1)), usual)
+    assert max(labels, default=1) < 1e-300 or all(0 < x < np.inf for x in found)
 
 
+@pytest.mark.parametrize("n", [50, 5_000])
+@pytest.mark.parametrize("giant", [1e6, 1e12])
+def test_a_giant_moves_no_scale(n: int, giant: float) -> None:
+    """Mutations caught: a mean without a cap, a quantile of few labels, a median over nothing."""
+    rng = np.random.default_rng(n)
+    labels, days = rng.lognormal(3, 1, n) * (rng.random(n) < 0.3), np.full(n, 2.0)
+    struck, most = np.append(labels, giant), 2.0 if n < FEW else 1.1
+    for calm, moved in zip(scales(labels, 20.0), scales(struck, 20.0), strict=True):
+        assert calm <= moved < most * calm
+    usual = usual_day(labels, days)
+    assert usual <= usual_day(struck, np.append(days, 1.0)) < most * usual
+
+
+def test_nobody_who_spent_has_a_usual_day_of_one() -> None:
+    assert usual_day(np.empty(0), np.empty(0)) == 1.0
+    assert usual_day(np.array([-5.0, 0.0]), np.array([1, 2])) == 1.0
+
+
+# ---- rhythms ---------------------------------------------------------------------------------------------------------
+def rhythmic(n: int, gap: int, recency: Any, days: int = 6) -> Array:
+    """Customers who bought every `gap` days, `recency` days ago for the last time; 20 a time."""
+    raw = np.zeros(n, RAW)
+    raw["days"], raw["orders"], raw["recency"], raw["tenure"] = days, days, recency, recency + gap * (days - 1)
+    raw["spend"], raw["n90"] = days * 20 * UNIT, 1.0
+    return raw
+
+
+def test_each_of_the_cells_is_reached_and_no_other() -> None:
+    once = np.zeros(400, RAW)
+    once["days"], once["recency"] = 1, np.arange(400)
+    ratios = (0.2, 0.4, 0.6, 0.8, 1, 1.3, 2, 4, 6)
+    some = [
+        rhythmic(len(ratios), gap, np.rint(np.array(ratios) * gap), days)
+        for gap in (5, 10, 20, 31, 50, 99, 300)
+        for days in (2, 3, 4, 9)
+    ]
+    found = np.unique(np.concatenate([cadence.cells(each, HORIZON) for each in (once, *some)]))
+    assert found.tolist() == [*range(cadence.CELLS)]
+
+
+def test_who_is_due_is_told_from_who_is_not() -> None:
+    """Every 28 days, of whom the due ones buy: a rate over 90 days knows no such thing."""
+    model = Cadence(7, 20.0, 400.0, 20.0)
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        silent = rng.integers(0, 28, 100)
+        due = np.where(silent >= 21, 1.0, 0.0)
+        model.learn_many(rhythmic(100, 28, silent), 20 * due, due)
+    raw = rhythmic(2, 28, np.array([3, 26]))
+    follows = model.predict_many(raw, inputs_exact(raw, 7, 20.0))
+    for early, late, truth in zip(*np.stack(follows, 1), (20.0, 1.0, 1.0), strict=True):
+        assert early < 0.15 * truth
+        assert late == pytest.approx(truth, rel=0.15)
+
+
+def test_a_cell_without_examples_believes_the_customers_own_rate() -> None:
+    raw = raws(100)
+    x, model = inputs_exact(raw, HORIZON, USUAL), Cadence(HORIZON, USUAL, 1e6, 1e3)
+    follows = model.predict_many(raw, x)
+    np.testing.assert_allclose(follows.orders, x[:, INPUTS.index("n90")], rtol=1e-12)
+    assert (follows.buyers == 0).all()
+
+
+# ---- experts mixed ---------------------------------------------------------------------------------------------------
+def days_of(n: int, best: int, seed: int, good: float = 1.0) -> Any:
+    """Days of (what four experts say, what comes): one of them tells the truth, the others a multiple of it."""
+    rng = np.random.default_rng(seed)
+    for _ in range(n):
+        truth = rng.lognormal(0, 1, 50)
+        said = np.stack([truth * factor for factor in (0.3, 0.5, 2.0, 3.0)], 1)
+        said[:, best] = truth * good
+        yield said, rng.poisson(truth).astype(float)
+
+
+def losses(said: Array, y: Array) -> Array:
+    said = said + 0.05
+    found: Array = said - y * np.log(said)
+    return found
+
+
+@pytest.mark.parametrize("best", range(4))
+def test_weight_goes_to_the_expert_that_is_right_and_follows_when_another_is(best: int) -> None:
+    weights, other = Weights(4), (best + 1) % 4
+    for leader in (best, other):
+        for said, y in days_of(400, leader, leader):
+            mixed = weights.mix(said)
+            weights.learn(said, (mixed - y) / (mixed + 0.05))
+        assert weights.shares[leader] > 0.5
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_mix_loses_no_more_than_the_best_expert_by_much(seed: int) -> None:
+    """Even where none is right: a mix of two that err to either side is better than both."""
+    weights, served, each = Weights(4), 0.0, np.zeros(4)
+    for said, y in days_of(300, 1, seed, good=0.8):
+        mixed = weights.mix(said)
+        served += losses(mixed, y).sum()
+        each += losses(said, y[:, None]).sum(0)
+        weights.learn(said, (mixed - y) / (mixed + 0.05))
+    assert served < each.min() + 0.01 * abs(each.min())
+
+
+def test_weights_are_equal_at_first_and_convex_ever_after() -> None:
+    weights = Weights(4)
+    assert weights.shares.tolist() == [0.25] * 4
+    for said, y in days_of(50, 2, 9):
+        weights.learn(said, weights.mix(said) - y)
+        assert weights.shares.min() >= 0
+        assert weights.shares.sum() == pytest.approx(1)
+    weights.learn(np.empty((0, 4)), np.empty(0))
+    assert weights.shares.sum() == pytest.approx(1)
+
+
+def test_nobody_is_served_more_than_the_cap_for_each_order_expected() -> None:
+    """Who ordered for ten million yesterday is a giant to every expert that knows his rate."""
+    mix = Mix(3.0, 400.0, capped=True)
+    x = np.zeros((2, len(INPUTS)))
+    x[:, INPUTS.index("r90")], x[:, INPUTS.index("n90")] = 1e7, [0.2, 3.0]
+    assert mix.predict_many(x, np.full(2, 1e7), np.full(2, 1e7)).tolist() == [300.0, 900.0]  # of 400: r30 says 0
+    orders = Mix(1.0, 5.0, capped=False)
+    assert orders.experts(x, np.full(2, 9.0), np.full(2, 9.0))[0].tolist() == [0.2, 0.0, 9.0, 9.0]
+    assert len(EXPERTS) == 4
+
+
+# ---- the bound -------------------------------------------------------------------------------------------------------
 def test_nine_of_ten_like_customers_stay_under_the_bound() -> None:
     rng = np.random.default_rng(3)
     predictions = rng.lognormal(1, 1, 40_000)
     labels = predictions * rng.lognormal(0, 1.0, 40_000) * (rng.random(40_000) < 0.7)
-    model = Upper.create(predictions, 0.01, 1e4)
+    model = Upper.create(predictions)
     for day in range(20):
         model.learn_many(predictions[day::20], labels[day::20])
     bound = model.predict_many(predictions)
     which = np.searchsorted(model.edges, predictions, side="right")
-    assert len(model.edges) == 19
-    for k in range(1, 19):  # the outer bins are wide: there the prediction itself may be above the quantile
-        assert np.mean(labels[which == k] <= bound[which == k]) == pytest.approx(QUANTILE, abs=0.02)
-        assert model.high[k] == pytest.approx(np.quantile(labels[which == k], QUANTILE), rel=0.2)
+    assert len(model.edges) == 21
+    for k in range(22):  # the outer bins too: what is counted are ratios
+        assert QUANTILE - 0.02 < np.mean(labels[which == k] <= bound[which == k]) < QUANTILE + 0.06
+
+
+def test_one_price_is_within_the_bound() -> None:
+    """Who buys at all pays 12.00. Mutation caught: a quantile inside of the bucket that holds the price."""
+    model = Upper([])
+    model.learn_many(np.full(1_000, 10.0), np.where(np.arange(1_000) % 8 < 7, 12.0, 0.0))
+    assert 12 <= model.predict_many(np.array([10.0]))[0] < 12 * RATIOS[1] / RATIOS[0]
 
 
 def test_the_bound_without_labels_is_the_prediction() -> None:
-    model = Upper([1.0, 2.0], [1.0, 10.0])
+    model = Upper([1.0, 2.0])
     assert model.predict_many(np.array([0.0, 1.5, 7.0])).tolist() == [0, 1.5, 7.0]
     model.learn_many(np.full(100, 1.5), np.full(100, 8.0))  # the bins beside it know nothing: they take what all know
-    assert (model.predict_many(np.array([0.0, 1.5])) > 7).all()
+    assert (model.predict_many(np.array([0.5, 1.5, 9.0])) >= np.array([0.5, 1.5, 9.0]) * 8 / 1.5).all()
 
 
 def test_labels_on_the_edges_are_counted_in_the_right_bucket() -> None:
-    model = Upper([5.0], [1.0, 10.0])
-    model.learn_many(np.array([5.0, 4.9, 5.1, 5.1, 5.1]), np.array([0.0, 1.0, 1.1, 10.0, 99.0]))
-    assert model.counts.tolist() == [[0, 1, 0], [1, 0, 3]]
+    model, last = Upper([5.0]), len(RATIOS)
+    model.learn_many(np.array([5.0, 4.0, 4.0, 4.0]), np.array([0.0, 4 * RATIOS[0], 4 * RATIOS[7] * 1.0001, 1e9]))
+    where = np.argwhere(model.counts).tolist()
+    assert where == [[0, 1], [0, 9], [0, last], [1, 0]]
+
+
+@pytest.mark.parametrize("part", ["cadence", "spend_mix", "buy_mix", "upper"])
+def test_a_snapshot_of_another_shape_is_refused(part: str) -> None:
+    state = untaught().snapshot()[part]
+    for name in ("sums", "regret", "counts"):
+        if name in state:
+            state |= {name: state[name][:-1]}
+    with pytest.raises(ValueError, match=r"of \(?\d"):
+        PARTS[part].restore(state)
 
 
 # ---- the model as a whole --------------------------------------------------------------------------------------------
 def test_each_column_has_one_part_and_whoever_can_learn_is_taught() -> None:
     """Mutations caught: a part in the list without a `gives` or a `learns`, which would be served or taught nowhere."""
-    assert sorted(role.gives for role in PARTS.values() if role.gives) == sorted(Predictions._fields)
+    columns = [column for role in PARTS.values() for column in role.gives]
+    assert len(set(columns)) == len(columns)
+    assert set(Predictions._fields) < set(columns)
     for name, role in PARTS.items():
         part = getattr(untaught(), name)
         assert hasattr(part, "predict_many") == bool(role.sees) == bool(role.gives)
@@ -267,7 +404,7 @@ def test_each_column_has_one_part_and_whoever_can_learn_is_taught() -> None:
 
 
 def cold() -> Model:
-    return Model.create(FIRST, np.empty(0), np.empty(0), MEAN_DAY, segments(), HORIZON)
+    return Model.create(FIRST, np.empty(0), np.empty(0), USUAL, segments(), HORIZON)
 
 
 def history(days: int, skip: tuple[int, ...] = ()) -> list[tuple[int, list[str], Array]]:
@@ -286,7 +423,7 @@ def test_a_restored_model_learns_on_to_the_same_bits_for_seventy_days() -> None:
         assert json.dumps(restored.snapshot()) == json.dumps(model.snapshot())
         ours, theirs = model.predict_many(raws(100, day)), restored.predict_many(raws(100, day))
         assert all(a.tobytes() == b.tobytes() for a, b in zip(ours, theirs, strict=True))
-    assert model.examples > MATURED
+    assert model.examples > 1_000
 
 
 @settings(max_examples=10)
@@ -318,18 +455,26 @@ def test_a_first_landmark_teaches_the_segments_only() -> None:
 
 
 def test_a_day_teaches_each_part_its_own_label() -> None:
-    """And the bound what the model of the day before predicts."""
+    """And to whoever learns from what is said what the model of the day before says."""
     model = fit_history(history(12), FIRST + 12, segments())
     before, day = Model.restore(model.snapshot()), entries(FIRST + 13)
     model.learn_day(FIRST + 13, names(), day)
     everybody = day[sorted(range(len(day)), key=names().__getitem__)]
     closed = everybody[everybody["open"] == 1]
-    x, spent = inputs_exact(closed["then"], before.horizon, before.mean_day), closed["label"] / UNIT
-    assert closed["orders"].max() > 1
-    before.upper.learn_many(before.spend.predict_many(x), spent)
+    raw, spent, ordered = closed["then"], closed["label"] / UNIT, closed["orders"] * 1.0
+    assert ordered.max() > 1
+    x = inputs_exact(raw, before.horizon, before.usual)
+    by_spend, by_orders = before.spend.predict_many(x), before.orders.predict_many(x)
+    table = before.cadence.predict_many(raw, x)
+    demand = before.spend_mix.predict_many(x, by_spend, table.spend)
+    orders = before.orders_mix.predict_many(x, by_orders, table.orders)
+    before.upper.learn_many(demand, spent)
+    before.spend_mix.learn_many(x, by_spend, table.spend, spent)
+    before.orders_mix.learn_many(x, by_orders, table.orders, ordered)
+    before.buy_mix.learn_many(orders, table.buyers, np.where(ordered > 0, 1.0, 0.0))
+    before.cadence.learn_many(raw, spent, ordered)
     before.spend.learn_many(x, spent)
-    before.orders.learn_many(x, closed["orders"] * 1.0)
-    before.p_buy.learn_many(x, np.where(closed["orders"] > 0, 1.0, 0.0))
+    before.orders.learn_many(x, ordered)
     before.segments.learn_many(everybody["now"])
     for name, taught in before.snapshot().items():
         assert name == "day" or model.snapshot()[name] == taught, name
@@ -353,15 +498,14 @@ def test_what_is_not_the_next_day_is_refused_and_teaches_nothing(day: int, ids: 
 
 
 @pytest.mark.parametrize("days", [0, 1, 3, 12])
-def test_a_young_shop_is_served_by_its_baselines(days: int) -> None:
+def test_a_young_shop_is_served_from_the_first_day(days: int) -> None:
     model = fit_history(history(days), FIRST + 20, segments())
-    served, x = model.predict_many(raws(500)), inputs_exact(raws(500), HORIZON, model.mean_day)
+    served = model.predict_many(raws(500))
     assert model.day == FIRST + 20
-    assert (model.examples >= MATURED) == (days == 12)
-    assert np.allclose(served.demand, x[:, INPUTS.index("r90")], rtol=1e-12) == (days < 12)
     assert all(np.isfinite(column).all() and column.min() >= 0 for column in served)
     assert (served.high >= served.demand).all()
     assert served.p_buy.max() <= 1
+    assert (served.p_buy <= served.orders).all()
     for day, ids, rows in [(FIRST + 21 + i, names(), entries(FIRST + 21 + i)) for i in range(12)]:
         model.learn_day(day, ids, rows)
     assert all(np.isfinite(column).all() for column in model.predict_many(raws(500)))
@@ -371,15 +515,16 @@ def test_a_history_is_learned_as_the_stream_would_learn_it() -> None:
     days = history(14, skip=(FIRST + 5,))
     model = fit_history(days, FIRST + 16, segments())
     closed = np.concatenate([rows[rows["open"] == 1] for _, _, rows in days])
-    live = Model.create(FIRST, closed["label"] / UNIT, closed["orders"] * 1.0, model.mean_day, segments())
+    live = Model.create(FIRST, closed["label"] / UNIT, closed["orders"] * 1.0, model.usual, segments())
+    live.upper = Upper(model.upper.edges.tolist())
     by_day = {day: (ids, rows) for day, ids, rows in days}
     for day in range(FIRST + 1, FIRST + 17):
         live.learn_day(day, *by_day.get(day, ([], np.empty(0, ENTRY))))
-    for part in ("spend", "orders", "p_buy"):
+    for part in PARTS.keys() - {"segments"}:
         assert getattr(model, part).snapshot() == getattr(live, part).snapshot()
     assert model.segments.snapshot() == segments().snapshot()
     last = days[-1][2]["now"]
-    assert model.mean_day == pytest.approx(last["spend"].sum() / UNIT / last["days"].sum())
+    assert model.usual == pytest.approx(usual_day(last["spend"] / UNIT, last["days"]))
 
 
 @pytest.mark.parametrize(("days", "through"), [(history(3)[::-1], FIRST + 3), (history(3), FIRST + 2)])
@@ -405,10 +550,10 @@ def test_cdnow_is_learned_as_well_as_was_measured() -> None:
     online, r90 = table.loc["online"], table.loc["r90"]
     assert len(served) > 119_000
     assert online.ngini > max(0.743, r90.ngini - 0.005)
-    assert online.mae < 4.9
-    assert online.deviance < min(13.15, r90.deviance)
+    assert online.mae < 5.05
+    assert online.deviance < min(13.10, r90.deviance)
     assert 0.9 < online.bias < 1.1
-    assert all(0.85 < share < 0.95 for share in learning.covered(served)[7:])
+    assert all(0.87 < share < 0.97 for share in learning.covered(served)[7:])
     assert roc_auc_score(served.n > 0, served.p_buy) > 0.825
     assert max(inertia for inertia, _, _ in judge.inertia) < 1.01
 

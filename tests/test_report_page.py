@@ -277,7 +277,7 @@ def test_demand_and_its_bound_are_those_of_the_evaluation(shop: Shop, small: Pag
 def tenths(shop: Shop, cut: int) -> pd.DataFrame:
     """Means by tenth of the served prediction of spend, of the examples that open in the horizon from the cut on."""
     stream = served.stream(shop.folded.days, cut, 30)
-    examples = Examples.of(shop.folded.days, "spend", 30, stream.mean_day)
+    examples = Examples.of(shop.folded.days, "spend", 30, stream.usual)
     label, predicted = examples.label[split(examples.day, cut, 30)[1]], stream.predictions["spend"]
     np.testing.assert_array_equal(stream.high, np.concatenate(list(bounds(shop, cut))))
     found = pd.DataFrame({"predicted": predicted, "actual": label, "covered": label <= stream.high})

@@ -48,7 +48,7 @@ def evaluate(out: Path, models: str, most: int, **options: Any) -> None:
             judged = job.run(folded, given.horizon, most, job.MODELS[models], steps.step)
         for target, each in judged.items():
             click.echo(f"{target}, mean of {len(each.cuts)} cuts (spread: largest less smallest)")
-            click.echo(f"{each.shown().round(3).to_string()}\n{each.reason}\n{each.gain}\n")
+            click.echo(f"{each.shown().round(3).to_string()}\n{each.verdict}\n{each.gain}\n")
         writing.write(_figures(judged), out)
     if "svr" in job.MODELS[models]:
         click.echo(f"svr learned from {regressors.SVR_ROWS:,} examples at most, drawn with seed {regressors.SEED}")

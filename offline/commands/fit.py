@@ -81,7 +81,7 @@ def _figures(fitted: "Fit") -> None:
     for target, judged in fitted.judged.items():
         click.echo(f"\n{target} on later time, mean of {len(judged.cuts)} cuts (spread: largest less smallest)")
         click.echo(judged.shown().round(3).to_string())
-        click.echo(judged.reason)
+        click.echo(judged.verdict)
     if not fitted.judged:
         click.echo("\ndemand was not judged: the history leaves no cut with two horizons of later time")
 

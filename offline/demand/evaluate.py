@@ -1,4 +1,4 @@
-"""Demand predictions side by side on later time, at several cuts; and the rule that chooses what the stream serves.
+"""Demand predictions side by side on later time, at several cuts.
 
 Each judged customer counts once a cut: with the example that opened in the horizon from the cut on. Batch models and
 baselines stand as of the cut; the served model learns on daily, as it does in the stream, and predicts each example by
@@ -29,7 +29,6 @@ from offline.history.fold import Day, Folded
 SERVED, MBG_NBD = "served", "mbg_nbd"
 BATCH = (MBG_NBD, *REGRESSORS)
 MODELS = {"quick": (MBG_NBD, "linear", "polynomial"), "all": BATCH}  # the others take minutes
-BASELINE = "decayed_rate"  # what the stream can serve instead
 SAME = 0.005  # a relative difference of deviance that means nothing
 RATES = {"spend": ("own", "r90"), "orders": ("own_orders", "n90")}
 
@@ -38,7 +37,8 @@ RATES = {"spend": ("own", "r90"), "orders": ("own_orders", "n90")}
 class Evaluation:
     """figures: a row a model (index `model`): mean over the cuts, and `<figure>_spread`, largest less smallest.
 
-    by_cut: the figures of each (cut, model); served: what the rule chose; reason: why; gain: what batch would gain.
+    by_cut: the figures of each (cut, model); verdict: the served model beside the best baseline; gain: what batch would
+    gain.
     deciles: of each model (`metrics.deciles`), mean over the cuts; covered: of spend, the share of labels up to the
     bound that the stream serves, in the same tenths of its prediction, mean over the cuts (empty for orders). failed:
     why, of each batch model that could not be fitted; its figures are NaN.
@@ -48,8 +48,7 @@ class Evaluation:
     cuts: list[int]
     by_cut: pd.DataFrame
     figures: pd.DataFrame
-    served: str
-    reason: str
+    verdict: str
     gain: str
     deciles: pd.DataFrame
     covered: pd.Series
@@ -92,8 +91,8 @@ def evaluate(
     failed: dict[str, str] = {}
     for each in streams:
         teach, judge = (list(itertools.compress(days, side)) for side in split(closing, each.cut, horizon))
-        later = Examples.of(judge, target, horizon, each.mean_day)
-        learned = Examples.of(teach if batch else [], target, horizon, each.mean_day)  # of millions, labels will do
+        later = Examples.of(judge, target, horizon, each.usual)
+        learned = Examples.of(teach if batch else [], target, horizon, each.usual)  # of millions, labels will do
         check(learned.day, later.day, each.cut, horizon)
         predictions = baselines(later, target)
         for name in batch:
@@ -113,10 +112,10 @@ def evaluate(
         [table.drop([*failed], errors="ignore").reindex(order) for table in tables], keys=cuts, names=["cut"]
     )
     figures = summary(by_cut)
-    name, reason = choose(figures.deviance)
-    gain = _gain(figures, name, [model for model in batch if model not in failed])
+    gain = _gain(figures, [model for model in batch if model not in failed])
     deciled = _mean(tenths).drop(columns=[*failed], level=0, errors="ignore")
-    return Evaluation(target, cuts, by_cut, figures, name, reason, gain, deciled, _mean(within), failed)
+    beside = verdict(figures.deviance[[*baselines(later, target), SERVED]])
+    return Evaluation(target, cuts, by_cut, figures, beside, gain, deciled, _mean(within), failed)
 
 
 def _predicted(name: str, learned: Examples, later: Examples, target: Target, cut: int, horizon: int) -> Floats:
@@ -143,9 +142,10 @@ def mbg_nbd(learned: Examples, later: Examples, target: Target, cut: int, horizo
     Fitted to the customers as the last window before the cut found them: each of them once.
     """
     model = buytilldie.fit(*_clv(learned.raw[learned.day > cut - horizon]), chances=1)
-    per_day = "m90" if target == "spend" else "e90_orders"
-    a_day = later.x[:, COLUMNS.index(per_day)] / later.x[:, COLUMNS.index("e90")]
-    return model.expected_orders([horizon], *_clv(later.raw))[:, 0] * a_day
+    fading = np.exp(-np.maximum(later.raw["recency"], 0) / 90)
+    a_day: Floats = later.x[:, COLUMNS.index("m90" if target == "spend" else "e90_orders")] / fading
+    expected: Floats = model.expected_orders([horizon], *_clv(later.raw))[:, 0] * a_day
+    return expected
 
 
 def _clv(raw: NDArray[Any]) -> tuple[Floats, Floats, Floats]:
@@ -161,19 +161,17 @@ def summary(by_cut: pd.DataFrame) -> pd.DataFrame:
     return grouped.mean().join((grouped.max() - grouped.min()).add_suffix("_spread"))
 
 
-def choose(deviance: pd.Series) -> tuple[str, str]:
-    """(model, reason): what the stream serves: the learned correction, unless its baseline alone is better by 0.5 %.
+def verdict(deviance: pd.Series) -> str:
+    """The served model beside the best baseline, in a line. deviance: by model.
 
-    Of two as good as each other the one that learns on is served: a young or drifting model becomes better in service.
-
-    >>> choose(pd.Series({"zero": 30.0, "decayed_rate": 10.0, "served": 10.04}))[0]
-    'served'
+    >>> verdict(pd.Series({"zero": 30.0, "decayed_rate": 10.0, "served": 9.5}))
+    'served: mean Poisson deviance 9.500, 5.0% less than decayed_rate, the best that needs no learning'
     """
-    learned, plain = float(deviance[SERVED]), float(deviance[BASELINE])
-    if learned > plain * (1 + SAME):
-        return BASELINE, f"{BASELINE} is served: mean Poisson deviance {plain:.3f}, that of what learns {learned:.3f}"
-    how = "less than" if learned < plain else f"within {SAME:.1%} of"
-    return SERVED, f"what learns is served: mean Poisson deviance {learned:.3f}, {how} that of {BASELINE}, {plain:.3f}"
+    served, others = float(deviance[SERVED]), deviance.drop(SERVED)
+    best = str(others.idxmin())
+    less = 1 - served / float(others[best])
+    by = f"{abs(less):.1%} {'less' if less > 0 else 'more'} than" if abs(less) > SAME else "as good as"
+    return f"{SERVED}: mean Poisson deviance {served:.3f}, {by} {best}, the best that needs no learning"
 
 
 def _mean(tables: Sequence[Any]) -> Any:
@@ -181,12 +179,12 @@ def _mean(tables: Sequence[Any]) -> Any:
     return pd.concat(tables).groupby(level=0).mean() if tables else pd.Series(dtype=float)
 
 
-def _gain(figures: pd.DataFrame, name: str, batch: Sequence[str]) -> str:
+def _gain(figures: pd.DataFrame, batch: Sequence[str]) -> str:
     if not batch:
         return ""
     best = str(figures.deviance[list(batch)].idxmin())
-    less = 1 - figures.deviance[best] / figures.deviance[name]
-    rank = figures.ngini[best] - figures.ngini[name]
+    less = 1 - figures.deviance[best] / figures.deviance[SERVED]
+    rank = figures.ngini[best] - figures.ngini[SERVED]
     return (
         f"the best batch model, {best}, would {'lower' if less > 0 else 'raise'} the deviance by {abs(less):.1%}"
         f" and {'raise' if rank > 0 else 'lower'} nGini by {abs(rank):.3f}"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from models.features import INPUTS, UNIT, inputs_many
 from models.rows import ENTRY, RAW, whole
+from models.scales import usual_day
 from offline.errors import OfflineError
 from offline.history.fold import Day, Folded
 
@@ -35,33 +36,33 @@ class LeakError(OfflineError):
 @dataclass(frozen=True, eq=False)
 class Examples:
     """day (n,): on which each closes, ascending; raw (n,) of RAW: its features as the window opened; label (n,): spend
-    in major units, or orders, both at least 0. mean_day: major units."""
+    in major units, or orders, both at least 0. usual: major units."""
 
     day: Ints
     raw: NDArray[Any]
     label: Floats
     horizon: int
-    mean_day: float
+    usual: float
 
     @classmethod
-    def of(cls, days: Sequence[Day], target: Target, horizon: int, mean_day: float) -> Self:
+    def of(cls, days: Sequence[Day], target: Target, horizon: int, usual: float) -> Self:
         """Those that closed on these days; a customer's first landmark closes none."""
         closed = [(entries, entries["open"] == 1) for entries in (np.empty(0, ENTRY), *(each[2] for each in days))]
         raw = np.concatenate([whole(entries["then"])[which] for entries, which in closed]).view(RAW)
         day = np.concatenate([entries["day"][which] for entries, which in closed])
-        return cls(day.astype(np.int64), raw, labels(days, target), horizon, mean_day)
+        return cls(day.astype(np.int64), raw, labels(days, target), horizon, usual)
 
     @cached_property
     def x(self) -> Floats:
         """(n, COLUMNS): what a regression sees of them."""
-        return table(self.raw, self.horizon, self.mean_day)
+        return table(self.raw, self.horizon, self.usual)
 
     def __len__(self) -> int:
         return len(self.day)
 
     def part(self, which: Bools | Ints) -> "Examples":
         """Those at these places, or under this mask."""
-        return Examples(self.day[which], self.raw[which], self.label[which], self.horizon, self.mean_day)
+        return Examples(self.day[which], self.raw[which], self.label[which], self.horizon, self.usual)
 
 
 def labels(days: Sequence[Day], target: Target) -> Floats:
@@ -71,9 +72,9 @@ def labels(days: Sequence[Day], target: Target) -> Floats:
     return np.concatenate(closed) / unit
 
 
-def table(raw: NDArray[Any], horizon: int, mean_day: float) -> Floats:
+def table(raw: NDArray[Any], horizon: int, usual: float) -> Floats:
     """(n, len(COLUMNS)) from (n,) of RAW: the inputs of the served models, and the counts behind them."""
-    return np.column_stack([inputs_many(raw, horizon, mean_day), *(np.maximum(raw[c], 0) for c in RAW_COLUMNS)])
+    return np.column_stack([inputs_many(raw, horizon, usual), *(np.maximum(raw[c], 0) for c in RAW_COLUMNS)])
 
 
 def split(day: Ints, cut: int, horizon: int) -> tuple[Bools, Bools]:
@@ -111,13 +112,13 @@ def learnable(folded: Folded, horizon: int) -> None:
 
 
 def examples_of(folded: Folded, target: Target, horizon: int) -> tuple[Examples, float]:
-    """(all examples of a history, mean spend on a purchase day in major units); OfflineError where none closed."""
+    """(all examples of a history, spend on a usual purchase day in major units); OfflineError where none closed."""
     learnable(folded, horizon)
     raw = folded.raw
-    mean_day = max(0.0, float(raw["spend"].sum()) / UNIT) / max(1, int(raw["days"].sum()))
-    examples = Examples.of(folded.days, target, horizon, mean_day)
+    usual = usual_day(raw["spend"] / UNIT, raw["days"])
+    examples = Examples.of(folded.days, target, horizon, usual)
     if not len(examples):
         raise OfflineError(
             f"no example of {horizon} days has closed: more than {2 * horizon} days of purchases are needed"
         )
-    return examples, mean_day
+    return examples, usual

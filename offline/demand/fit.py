@@ -15,7 +15,7 @@ from models.model import Model, fit_history
 from models.offers import Offers
 from models.rfm import Quintiles
 from models.segments import Segments
-from offline.demand.evaluate import SERVED, Evaluation, evaluate
+from offline.demand.evaluate import Evaluation, evaluate
 from offline.demand.examples import TARGETS, Target, cuts_of, learnable
 from offline.demand.served import stream
 from offline.errors import OfflineError
@@ -76,9 +76,6 @@ def run(
     model = fit_history(folded.days, folded.day, frozen, horizon)
     model.rfm = Quintiles.fit(folded.raw)
     model.offers = offers or model.offers
-    for target, evaluation in judged.items():
-        part = model.spend if target == "spend" else model.orders
-        part.corrects = evaluation.served == SERVED
     return Fit(model, choice, judged, _profiles(folded, model))
 
 

@@ -27,7 +27,7 @@ class Prediction:
 
 def run(folded: Folded, name: str, target: Target, horizon: int, progress: Callable[[str], object] = len) -> Prediction:
     """Tunes the family `name` of REGRESSORS on time. Raises OfflineError where no example has closed."""
-    examples, mean_day = examples_of(folded, target, horizon)
+    examples, usual = examples_of(folded, target, horizon)
     progress(f"tuning {name}")
     tuned = tune(name, examples, target, horizon)
-    return Prediction(tuned, folded.table.names, tuned.predict(table(folded.raw, horizon, mean_day)))
+    return Prediction(tuned, folded.table.names, tuned.predict(table(folded.raw, horizon, usual)))

@@ -24,7 +24,7 @@ from sklearn.preprocessing import FunctionTransformer, PolynomialFeatures, Stand
 from sklearn.svm import SVR
 from threadpoolctl import threadpool_limits
 
-from models.demand import ORDERS, SPEND
+from models.ridge import ORDERS, SPEND
 from offline.demand.examples import COLUMNS, Examples, Floats, Ints, Target, check, split
 from offline.demand.metrics import least, poisson_deviance
 

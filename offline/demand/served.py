@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.features import inputs_many
 from models.model import fit_history
 from models.rows import ENTRY
 from models.segments import Segments
@@ -22,12 +21,12 @@ EVERYBODY = Segments(np.zeros((1, 3)), np.zeros(3), np.ones(3), [0], ["everybody
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """What the stream would have served from a cut on: mean spend on a purchase day as of the cut, major units, and
+    """What the stream would have served from a cut on: spend on a usual purchase day as of the cut, major units, and
     the predictions and the bound of spend of each example that opens in the horizon from the cut on, in the order of
     `Examples`."""
 
     cut: int
-    mean_day: float
+    usual: float
     predictions: dict[Target, Floats]
     high: Floats
 
@@ -35,19 +34,19 @@ class Stream:
 def stream(days: Sequence[Day], cut: int, horizon: int) -> Stream:
     """The model as of the cut learns on, a day at a time; each example is predicted by the model of its opening day."""
     model = fit_history([day for day in days if day[0] <= cut], cut, EVERYBODY, horizon)
-    mean_day, by_day = model.mean_day, {day: (names, entries) for day, names, entries in days}
+    by_day = {day: (names, entries) for day, names, entries in days}
     none: tuple[list[str], Any] = ([], np.empty(0, ENTRY))
     spend, orders, high = [], [], []
     for opening in range(cut, cut + horizon):
         if opening > cut:
             model.learn_day(opening, *by_day.get(opening, none))
         closing = by_day.get(opening + horizon, none)[1]
-        x = inputs_many(closing[closing["open"] == 1]["then"], horizon, mean_day)
-        spend.append(model.spend.predict_many(x))
-        orders.append(model.orders.predict_many(x))
-        high.append(model.upper.predict_many(spend[-1]))
+        served = model.predict_many(closing[closing["open"] == 1]["then"])
+        spend.append(served.demand)
+        orders.append(served.orders)
+        high.append(served.high)
     predictions: dict[Target, Floats] = {"spend": np.concatenate(spend), "orders": np.concatenate(orders)}
-    return Stream(cut, mean_day, predictions, np.concatenate(high))
+    return Stream(cut, model.usual, predictions, np.concatenate(high))
 
 
 def demand(folded: Folded, horizon: int) -> tuple[pd.Series, float]:

@@ -29,10 +29,6 @@ FEATURES = {
     "e90_orders": "orders on a purchase day, fading with the days since the last purchase",
     "v7_orders": "views of the last days times orders on a purchase day",
     "c7_orders": "carts of the last days, likewise",
-    "p90": "chance of an order at the 90-day rate: the baseline of buying at all",
-    "e90": "1 at a purchase, fading with the days since",
-    "p_view": "near 1 after many views of the last days, 0 without any",
-    "p_cart": "likewise of carts",
     "one": "a constant",
 }
 LIBRARIES = ("numpy", "pandas", "scikit-learn", "scipy", "river", "mlxtend", "matplotlib")
@@ -59,8 +55,9 @@ def card(shop: Shop) -> Shown:
     html += heading("Models") + items(
         [
             "Segments: k-means on log-RFM (10 k-means++ starts, seed 0), k by the rule there; DBSCAN for outliers.",
-            f"Demand, orders and the chance to buy in {shop.horizon} days: a decayed rate and a ridge correction that"
-            f" learns daily (half-life 90 days, prior worth 100 examples). Beside: {', '.join(MODELS[shop.models])}.",
+            f"Demand, orders and the chance to buy in {shop.horizon} days: four experts (90- and 30-day rates, a ridge"
+            " correction, a table of rhythms), mixed by what each would have cost, learning daily. Beside:"
+            f" {', '.join(MODELS[shop.models])}.",
             "Value: the served demand extrapolated to 12 months. Beside: BG/NBD, MBG/NBD and Gamma-Gamma.",
             "Judged on later time only: examples whose window holds a cut neither teach nor judge.",
         ]

@@ -3,13 +3,14 @@
 import numpy as np
 import pandas as pd
 
-from models.demand import QUANTILE
-from offline.demand.evaluate import BASELINE, SERVED, Evaluation
+from models.bound import QUANTILE
+from offline.demand.evaluate import SERVED, Evaluation
 from offline.report import plots
 from offline.report.mining import Demand
 from offline.report.page import Shown, date, details, figure, figures, heading, items, paragraph, table
 from offline.value.value import SHORTEST, Judged, Valued
 
+BASELINE = "decayed_rate"  # that is shown beside
 READING = (
     "mae, rmse, wape: sizes of errors; deviance: of expectations (Poisson); less is better. spearman, ngini, top_share"
     " (of what came, the share of the tenth predicted highest): the ranking; more is better. bias: total predicted over"
@@ -26,14 +27,14 @@ def demand(found: Demand) -> Shown:
     if found.left_out:
         html += paragraph(f"Left out, for they take minutes: {' and '.join(found.left_out)} (--models all).")
     html += heading("Spend") + _figures(spend) + _deciles(spend) + heading("Orders") + _figures(orders)
-    top = spend.figures["top_share"][spend.served]
-    says = [f"Spend: {spend.reason}; the tenth predicted highest made {top:.0%} of the spend."]
-    return Shown(html, [*says, f"Orders: {orders.reason}."])
+    top = spend.figures["top_share"][SERVED]
+    says = [f"Spend: {spend.verdict}; the tenth predicted highest made {top:.0%} of the spend."]
+    return Shown(html, [*says, f"Orders: {orders.verdict}."])
 
 
 def _figures(judged: Evaluation) -> str:
     caption = f"{judged.target.capitalize()}, mean of {len(judged.cuts)} cuts; the row that stands out is served"
-    return table(judged.shown(), caption, {"top_share": ".1%"}, judged.served) + items([judged.reason, judged.gain])
+    return table(judged.shown(), caption, {"top_share": ".1%"}, SERVED) + items([judged.verdict, judged.gain])
 
 
 def _deciles(spend: Evaluation) -> str:
