@@ -1,6 +1,6 @@
 """The artefact: one JSON document of arrays and numbers that carries a model, on disk from `offline fit` and in Redis.
 
-{"schema": 2, "sha256": "<hex digest of the payload's bytes>", "payload": {...}}: never pickle. Rules: the encoding is
+{"schema": 1, "sha256": "<hex digest of the payload's bytes>", "payload": {...}}: never pickle. Rules: the encoding is
 canonical (sorted names, shortest exact numbers), so equal artefacts give equal bytes and decode(encode(a)) == a; what
 cannot be carried exactly (NaN, infinity) is refused when written; what is damaged or of another schema is refused when
 read, before anything of it is used, with one line. Fields are read by name: one that this program does not know is
@@ -18,7 +18,7 @@ import msgspec
 from models.model import Model
 from models.segments import Segments
 
-SCHEMA = 2
+SCHEMA = 1
 EPOCH = date(1970, 1, 1)
 
 

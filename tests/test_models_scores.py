@@ -82,7 +82,7 @@ def test_each_field_is_written_in_its_own_form() -> None:
         "last_purchase_at": "2024-03-09T12:00:00Z",
         "last_event_at": "2024-03-10T07:30:15Z",
         "mean_days_between_orders": "4.8",
-        "expected_next_order_at": "2024-04-22T14:14:40Z",
+        "expected_next_order_at": "2024-04-12T05:02:26Z",
         "next_offers": "[]",
         "source": "crm.events:3:41",
     }
@@ -102,7 +102,7 @@ def test_each_field_is_written_in_its_own_form() -> None:
         "last_purchase_at": "2100-02-28T00:00:00Z",
         "last_event_at": "2100-03-01T00:00:00Z",
         "mean_days_between_orders": "",
-        "expected_next_order_at": "",
+        "expected_next_order_at": "2100-03-21T18:48:59Z",
         "next_offers": "[]",
         "source": "history",
     }
@@ -168,22 +168,38 @@ def test_gaps_are_mean_days_between_orders(orders: int, days: int, text: str) ->
     assert scores.gaps(rows({"orders": orders, "first": DAY // 3, "last": DAY // 3 + days * DAY})) == [text]
 
 
+NEW_YEAR = us("2024-01-01T00:00:00+00:00")
+
+
+def expected_at(p_buy: float, orders: float, horizon: int, days: int, since: float, gap: float = 10) -> str:
+    """Of a customer of so many purchase days, `gap` days from each to the next, the last one `since` days ago."""
+    last = NEW_YEAR - int(since * DAY)
+    row = rows({"days": days, "last": last, "first": last - int(gap * DAY) * (days - 1)})
+    (text,) = scores.next_orders(row, np.array([orders]), np.array([p_buy]), np.array([NEW_YEAR]), horizon)
+    return text
+
+
 @pytest.mark.parametrize(
-    ("p_buy", "horizon", "text"),
+    ("p_buy", "orders", "horizon", "days", "since", "text"),
     [
-        (1.0, 30, "2024-01-05T08:13:50Z"),  # as for .999: 4.34 days
-        (0.999, 30, "2024-01-05T08:13:50Z"),
-        (0.5, 30, "2024-02-13T06:44:25Z"),  # 43.28 days
-        (0.5, 7, "2024-01-11T02:22:21Z"),
-        (1 - np.exp(-30 / 364.99), 30, "2024-12-30T23:45:36Z"),  # 2024 is a leap year
-        (1 - np.exp(-30 / 365.01), 30, ""),
-        (0.0001, 30, ""),
-        (0.0, 30, ""),
-        (0.0, 1, ""),
+        (0.9, 3.0, 30, 4, 3.0, "2024-01-08T00:00:00Z"),  # in rhythm: the gap ends in 7 days
+        (0.5, 0.7, 30, 2, 0.0, "2024-01-11T00:00:00Z"),
+        (0.9, 3.0, 30, 4, 9.5, "2024-01-02T00:00:00Z"),  # due: a day from now on at the least
+        (0.9, 3.0, 30, 4, 12.5, "2024-01-02T00:00:00Z"),
+        (0.9, 3.0, 30, 4, 12.6, "2024-01-07T22:21:19Z"),  # out of rhythm: ln 2 of 10 days, the median wait
+        (0.49, 1.0, 30, 4, 3.0, "2024-01-21T19:03:57Z"),  # not likely
+        (0.9, 3.0, 30, 1, 3.0, "2024-01-07T22:21:19Z"),  # one purchase day has no gap
+        (0.9, 1.0, 7, 1, 3.0, "2024-01-05T20:26:55Z"),
+        (0.1, 30 * np.log(2) / 364.99, 30, 4, 3.0, "2024-12-30T23:45:36Z"),  # 2024 is a leap year
+        (0.1, 30 * np.log(2) / 365.01, 30, 4, 3.0, ""),
+        (0.0, 0.0, 30, 4, 3.0, ""),
+        (0.0, 0.0, 1, 1, 3.0, ""),
     ],
 )
-def test_the_next_order_is_expected_at_a_constant_rate_within_a_year(p_buy: float, horizon: int, text: str) -> None:
-    assert scores.next_orders(np.array([p_buy]), np.array([us("2024-01-01T00:00:00+00:00")]), horizon) == [text]
+def test_the_next_order_is_due_in_rhythm_or_half_way_to_be_expected(
+    p_buy: float, orders: float, horizon: int, days: int, since: float, text: str
+) -> None:
+    assert expected_at(p_buy, orders, horizon, days, since) == text
 
 
 def test_the_moment_of_a_score_is_the_last_event_or_the_midnight_swept_to() -> None:

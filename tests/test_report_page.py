@@ -259,7 +259,7 @@ def test_demand_and_its_bound_are_those_of_the_evaluation(shop: Shop, small: Pag
         for name, row in judged.figures.iterrows():
             assert shown[str(name)]["deviance"] == f"{row['deviance']:,.3f}"
             assert shown[str(name)]["ngini_spread"] == f"{row['ngini_spread']:,.3f}"
-        assert judged.reason in small.sections["demand"]
+        assert judged.verdict in small.sections["demand"]
     assert "Left out" not in small.sections["demand"]
     others = " and ".join(name for name in REGRESSORS if name not in MODELS["quick"])
     assert f"{others} (--models all)" in Page(sample[0].read_text()).sections["demand"]
