@@ -8,6 +8,7 @@ from streams.refusal import Refusal
 
 if TYPE_CHECKING:
     from models.artefact import Artefact
+    from models.model import Model
     from models.rows import Array
 
 
@@ -27,6 +28,16 @@ class Kept:
             if not path.exists():
                 raise Refusal(f"{path} is missing: {directory} is not what `offline fit --out` wrote")
         self._read(*paths)
+        self.document = paths[0]
+
+    def model(self) -> "Model":
+        """What it serves. Raises Refusal for a model of another program, so ask before anything is written."""
+        from models.artefact import ArtefactError
+
+        try:
+            return self.artefact.restored()
+        except ArtefactError as error:
+            raise Refusal(f"{self.document}: {error}") from None
 
     def _read(self, document: Path, states: Path) -> None:
         import pyarrow as pa
@@ -37,7 +48,6 @@ class Kept:
 
         try:
             self.artefact = artefact.decode(document.read_bytes())
-            self.artefact.restored()  # what cannot be served is refused before anything is written
             with pq.ParquetFile(states) as file:
                 if why := handover.STATED.refused(file.metadata.metadata, file.schema_arrow.names):
                     raise Refusal(f"{states}: {why}")

@@ -65,6 +65,7 @@ async def _first(store: Store, settings: Settings, topic: Topic, kept: Kept, pro
                 f"{store.keys.guard(p)} stands at offset {guard.offset} but {store.keys.meta} is gone: restore Redis,"
                 f" or delete the keys {store.keys.everything} and publish anew"
             )
+    model = kept.model()
     # 2. What an interrupted first publish left.
     await store.drop_everything()
     deployment = Deployment(
@@ -82,7 +83,7 @@ async def _first(store: Store, settings: Settings, topic: Topic, kept: Kept, pro
     version = str(Version.of(1, kept.artefact.trained_through, document))
     await _store_model(store, ("", ""), version, kept.artefact, document, topic.partitions)
     serving = Serving(store)
-    serving.take(version, kept.artefact.restored())
+    serving.take(version, model)
     # 4. Everybody's state and score under guards that stand at the start of the log (rule 1).
     await seed_all(store, serving, deployment, [low for low, _ in topic.bounds], kept, progress)
     # 5. Guards first, meta last: a worker that finds meta finds every partition ready.
@@ -176,7 +177,7 @@ async def _swap(store: Store, deployment: Deployment, kept: Kept) -> str:
         raise PublishError(
             f"the artefact's horizon is {new.horizon} days, the deployment's {deployment.horizon}: fit again"
         )
-    model = new.restored()
+    model = kept.model()
     model.segments = model.segments.continuing(segments_of(document, store.keys.version(stored["version"])))
     what = Artefact.of(model, new.metrics, new.metrics_cut)
     document = artefact.encode(what)

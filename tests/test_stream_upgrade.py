@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jobs
 import kept
 import pytest
 import redis
@@ -35,9 +36,21 @@ def check(taken: kept.Taken) -> None:
     assert taken.members() == {name: int(row["cluster"]) for name, row in taken.states().items()}
 
 
+def refitted(taken: kept.Taken, out: Path) -> None:
+    """A model of another program serves: workers of now end with one line until a fit of now is published."""
+    worker = taken.worker()
+    _, said = worker.communicate(timeout=120)
+    assert worker.returncode == 2
+    assert "of another program (it lacks " in said.splitlines()[-1]
+    assert said.splitlines()[-1].endswith("run `offline fit` again")
+    jobs.run("fit", "--history", taken.fit / "history.parquet", "--until", "2025-07-01", "--out", out)
+    taken.command("publish", str(out))
+
+
 @pytest.mark.e2e
-def test_a_worker_takes_it_over_and_goes_on_learning(taken: kept.Taken) -> None:
+def test_a_worker_takes_it_over_and_goes_on_learning(taken: kept.Taken, tmp_path: Path) -> None:
     before = taken.states()
+    refitted(taken, tmp_path)
     worker = taken.worker()
     taken.send(range(kept.LAST_DAY, kept.LAST_DAY + 3), ["c00", "c01", "brand-new"])
     taken.settled(worker, kept.LAST_DAY + 3)
@@ -50,9 +63,10 @@ def test_a_worker_takes_it_over_and_goes_on_learning(taken: kept.Taken) -> None:
 
 
 @pytest.mark.e2e
-def test_it_is_rebuilt_from_the_directory_of_its_first_publish(taken: kept.Taken) -> None:
+def test_it_is_rebuilt_from_the_directory_of_its_first_publish(taken: kept.Taken, tmp_path: Path) -> None:
     """The customer who was erased and never came back stays erased."""
     before = taken.states()
+    refitted(taken, tmp_path)
     taken.redis.delete("crm:state:1")
     taken.command("rebuild", "--history", str(taken.fit))
     worker = taken.worker()
