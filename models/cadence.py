@@ -65,7 +65,7 @@ class Cadence:
         """For (n,) RAW and their inputs (n, len(INPUTS))."""
         s, money, n90 = self.sums[cells(raw, self.horizon)], self._money(raw), x[:, N90]
         bought, count = self.sums[:, BOUGHT].sum(), self.sums[:, COUNT].sum()
-        share = bought / count if count > 0 else 0.0
+        share = (bought + PRIOR * (n90 / (1 + n90))) / (count + PRIOR)  # of all; without examples that of the own rate
         return Following(
             money * ((s[:, SPENT] + PRIOR * self.usual * n90) / (s[:, MONEY] + PRIOR * self.usual)),
             (s[:, ORDERED] + PRIOR * n90) / (s[:, COUNT] + PRIOR),

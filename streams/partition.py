@@ -37,6 +37,7 @@ from streams.store import SLOWEST, Block, Position, Store, patience, pauses, tok
 Array = npt.NDArray[Any]
 T = TypeVar("T")
 CHECKED, TOLERATED = 1_000, 200  # of a partition's first customers, so many may belong to another partition
+MOVED = 0.1  # of the published demand: from there on a sweep publishes it anew (a learned day alone moves it by some 1 %)
 ELSEWHERE = "the key's partition by the deployment's partitioner is another"
 _NO_ROWS, _NO_ENTRIES = np.empty(0, np.int64), np.empty(0, ENTRY)
 
@@ -420,14 +421,14 @@ class Partition:
         await self._publish(rows.astype(np.int64), entries, self.offset, Counter(), day, scores.FORM)
 
     def _moved(self, day: int) -> Array:
-        """Rows whose score is not the published one, as of `day`: segment, RFM, or demand by 5 % and a cent; all of an
+        """Rows whose score is not the published one, as of `day`: segment, RFM, or demand by MOVED and a cent; all of an
         earlier publish; all, where hashes are of an earlier form."""
         alive = np.flatnonzero(self.table.rows["first"] != NONE)
         if self.hashes < scores.FORM:
             return alive
         rows, predicted = self.table.rows[alive], self.serving.model.predict_many(self.table.observe(alive, day))
         moved = np.abs(predicted.demand - rows["demand"])
-        told = (moved > 0.05 * rows["demand"]) & (scores.customer_value(moved, self.deployment.horizon) > 0.01)
+        told = (moved > MOVED * rows["demand"]) & (scores.customer_value(moved, self.deployment.horizon) > 0.01)
         others = (predicted.cluster != rows["cluster"]) | (predicted.rfm != rows["rfm"])
         changed: Array = alive[told | others | self._of_old_publish(rows)]
         return changed

@@ -65,10 +65,11 @@ def followed(part: Cadence, raw: Raw, x: Sequence[float]) -> tuple[float, float,
     s, n90 = part.sums[cell(raw, part.horizon)].tolist(), x[INPUTS.index("n90")]
     money = min((2 * part.usual + max(raw[0] / UNIT, 0)) / (2 + max(raw[9], 0)), part.cap)
     bought, count = part.sums[:, BOUGHT].sum(), part.sums[:, COUNT].sum()
+    share = (bought + PRIOR * (n90 / (1 + n90))) / (count + PRIOR)
     return (
         money * ((s[SPENT] + PRIOR * part.usual * n90) / (s[MONEY] + PRIOR * part.usual)),
         (s[ORDERED] + PRIOR * n90) / (s[COUNT] + PRIOR),
-        (s[BOUGHT] + PRIOR * (bought / count if count else 0.0)) / (s[COUNT] + PRIOR),
+        (s[BOUGHT] + PRIOR * share) / (s[COUNT] + PRIOR),
     )
 
 
