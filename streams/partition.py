@@ -37,7 +37,7 @@ from streams.store import SLOWEST, Block, Position, Store, patience, pauses, tok
 Array = npt.NDArray[Any]
 T = TypeVar("T")
 CHECKED, TOLERATED = 1_000, 200  # of a partition's first customers, so many may belong to another partition
-MOVED = 0.1  # of the published demand: from there on a sweep publishes it anew (a learned day alone moves it by some 1 %)
+MOVED = 0.1  # of the published demand: a sweep publishes what moved so far; a learned day alone moves some 1 %
 ELSEWHERE = "the key's partition by the deployment's partitioner is another"
 _NO_ROWS, _NO_ENTRIES = np.empty(0, np.int64), np.empty(0, ENTRY)
 
