@@ -421,7 +421,7 @@ class Partition:
         await self._publish(rows.astype(np.int64), entries, self.offset, Counter(), day, scores.FORM)
 
     def _moved(self, day: int) -> Array:
-        """Rows whose score is not the published one, as of `day`: segment, RFM, or demand by MOVED and a cent; all of an
+        """Rows whose score is not the published one, as of `day`: segment, RFM, or demand by MOVED and a cent; all
         earlier publish; all, where hashes are of an earlier form."""
         alive = np.flatnonzero(self.table.rows["first"] != NONE)
         if self.hashes < scores.FORM:
