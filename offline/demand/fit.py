@@ -1,6 +1,6 @@
 """`offline fit`: a cleaned history becomes segments and demand models, judged on later time, then refitted on all.
 
-The figures of `evaluate` decide what is served: the learned correction, or its baseline if that does better.
+The figures of `evaluate` say how good it is; they decide nothing, for what serves weighs its experts by itself.
 """
 
 from collections.abc import Callable
