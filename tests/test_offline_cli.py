@@ -348,7 +348,7 @@ def test_evaluate_sets_every_model_beside_the_baselines(shop: Path, tmp_path: Pa
     assert {row["cut"] for row in rows} == {str(np.datetime64(19_800 - 60, "D"))}
     for row in rows:
         assert row["deviance"] in done.stdout or f"{float(row['deviance']):.3f}" in done.stdout
-    assert done.stdout.count(" is served: mean Poisson deviance ") == 2
+    assert done.stdout.count("served: mean Poisson deviance ") == 2
     assert done.stdout.count("the best batch model, ") == 2
 
 
