@@ -8,12 +8,11 @@ a year, where nearly every event passes a landmark. And CDNOW, folded as `offlin
 
 import itertools
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
-from benchmarks.learning import cdnow
+from benchmarks.logs import cdnow
 from models.customers import NOTED, Table
 from models.events import Batch
 from models.kinds import CART, PURCHASE, RETURN, VIEW
@@ -81,15 +80,6 @@ def measure(days: int, n: int = EVENTS, customers: int = CUSTOMERS) -> Speed:
     return Speed(speed, located, chunked, landmarks)
 
 
-def history() -> tuple[pd.DataFrame, int]:
-    """CDNOW as the offline fold takes it, and the day after its last."""
-    events = cdnow()
-    number = [str(i) for i in events.index.tolist()]
-    columns: dict[str, Any] = {"event_id": number, "kind": events.kind, "customer_id": events.customer_id}
-    frame = pd.DataFrame(columns | {"occurred_at": events.t, "order_id": number, "amount": events.amount})
-    return frame, int(events.t[-1]) // DAY + 1
-
-
 def main() -> None:
     print(f"{EVENTS:,} synthetic events of {CUSTOMERS:,} customers, million events/s on one core, best of {RUNS}")
     for days in (30, 365):
@@ -97,13 +87,14 @@ def main() -> None:
         print(f"  {days:3} days, {speed.landmarks:9,} landmarks passed: the fold {speed.fold / 1e6:.2f},", end=" ")
         print(f"with rows found by name {speed.located / 1e6:.2f},", end=" ")
         print(f"in chunks of {CHUNK:,} with daily sweeps {speed.chunked / 1e6:.2f}")
-    frame, day = history()
+    log = cdnow()
     begun = time.process_time()
-    folded = offline.fold(frame, day)
+    folded = offline.fold(log.frame, log.end)
     seconds = time.process_time() - begun
     landmarks = sum(len(entries) for _, _, entries in folded.days)
     print(
-        f"CDNOW: {len(frame):,} purchases, {len(folded.table):,} customers, {landmarks:,} landmarks in {seconds:.2f} s"
+        f"CDNOW: {len(log.frame):,} purchases, {len(folded.table):,} customers,",
+        f"{landmarks:,} landmarks in {seconds:.2f} s",
     )
 
 

@@ -1,20 +1,19 @@
-"""How well the models learn online: CDNOW event by event, fitted on its first 12 months, then learning daily for 6.
+"""How well the models learn online: logs event by event, fitted on their history, then learning daily.
 
     python -m benchmarks.learning
 
-Every example is judged by the prediction served when it opened, by the model of the day before. Boosting or a monthly
-refit is not run here; the baselines are zero, last period, own rate, the 90-day decayed rate and the model left frozen.
+Every example is judged by the prediction served when it opened, by the model of the day before. CDNOW first, in detail,
+as `fit_history` leaves it; then CDNOW, the Complete Journey and ten generated logs as `offline fit` does, and whether
+what was promised to each customer came true (figures.py). Boosting or a monthly refit is not run here.
 """
 
-import importlib.metadata
 import itertools
+import json
 import time
 from collections.abc import Iterator
-from datetime import date
-from decimal import Decimal
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
+import click
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -22,20 +21,18 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import brier_score_loss, roc_auc_score
 from threadpoolctl import threadpool_limits
 
+from benchmarks import figures
+from benchmarks.logs import LOGS, SEED, Log, cdnow
+from benchmarks.served import BASELINES, baselines, fitted, served
 from models.customers import NOTED, Table
 from models.events import Batch
-from models.features import INPUTS, UNIT, inputs_many, log_rfm_many
-from models.kinds import PURCHASE
+from models.features import UNIT, log_rfm_many
 from models.model import Model, fit_history
 from models.rows import DAY, ENTRY
 from models.segments import Segments
 from offline.demand.metrics import compare
 
 K = 4
-EPOCH = date(1970, 1, 1)
-CUT, END = (date(1998, 1, 1) - EPOCH).days, (date(1998, 7, 1) - EPOCH).days
-OWN, R90 = INPUTS.index("own"), INPUTS.index("r90")
-BASELINES = ("zero", "last period", "own rate", "90-day rate", "frozen")
 Array = NDArray[Any]
 
 
@@ -46,25 +43,6 @@ class Day(NamedTuple):
     customer_ids: list[str]
     entries: Array
     table: Table
-
-
-def cdnow() -> Batch:
-    """CDNOW (PyPI `lifetimes`, 69,659 purchases) as events in time order; each row is its own order."""
-    files = importlib.metadata.files("lifetimes") or []
-    path = Path(str(next(f for f in files if f.name == "CDNOW_master.txt").locate()))
-    rows = [line.split() for line in path.read_text().splitlines()[1:] if line.strip()]
-    day = {d: (date(int(d[:4]), int(d[4:6]), int(d[6:])) - EPOCH).days for _, d, _, _ in rows}
-    rows.sort(key=lambda row: row[1])
-    number = np.arange(1, len(rows) + 1)
-    return Batch(
-        index=number - 1,
-        customer_id=[row[0] for row in rows],
-        t=np.array([day[row[1]] * DAY for row in rows]),
-        kind=np.full(len(rows), PURCHASE, np.int8),
-        amount=np.array([int(Decimal(row[3]) * 10_000) for row in rows]),
-        order=number.astype(np.uint64),
-        event=number.astype(np.uint64),
-    )
 
 
 def daily(events: Batch, end: int) -> Iterator[Day]:
@@ -78,10 +56,10 @@ def daily(events: Batch, end: int) -> Iterator[Day]:
         yield Day(day, [table.names[row] for row in entries["row"].tolist()], entries, table)
 
 
-def clustered(rows: Array) -> KMeans:
+def clustered(rows: Array, k: int = K) -> KMeans:
     """On one thread: of several, those that are done turn in circles until the machine has run the last."""
     with threadpool_limits(limits=1):
-        return KMeans(K, n_init=10, random_state=0).fit(rows)
+        return KMeans(k, n_init=10, random_state=0).fit(rows)
 
 
 def segments(table: Table, day: int) -> Segments:
@@ -92,57 +70,59 @@ def segments(table: Table, day: int) -> Segments:
 
 
 class Judge:
-    """Keeps what was served at each opening until the example closes; k-means is judged at month ends."""
+    """Keeps what was served at each opening until the example closes, and who bore which name at the cut and at the
+    end; k-means is judged at month ends."""
 
     def __init__(self, frozen: Model) -> None:
         self.frozen = frozen
-        self.open: dict[str, tuple[float, ...]] = {}
-        self.rows: list[tuple[float, ...]] = []
+        self.open: dict[str, dict[str, Any]] = {}
+        self.rows: list[dict[str, Any]] = []
         self.inertia: list[tuple[float, ...]] = []
+        self.standing: dict[int, pd.DataFrame] = {}
 
     def close(self, at: Day) -> None:
         """Joins the closing examples with what was served for them."""
         spent, bought = (at.entries["label"] / UNIT).tolist(), at.entries["orders"].tolist()
         outcome = zip(at.customer_ids, spent, bought, strict=True)
-        self.rows += [(*self.open.pop(name), y, n) for name, y, n in outcome if name in self.open]
+        self.rows += [self.open.pop(name) | {"y": y, "n": n} for name, y, n in outcome if name in self.open]
 
     def serve(self, at: Day, model: Model) -> None:
         """Predictions for the examples that open, by `model` and by the baselines."""
-        raw, frozen = at.entries["now"], self.frozen
-        x, served = inputs_many(raw, model.horizon, model.usual), model.predict_many(raw)
-        columns = (
-            np.full(len(raw), at.day),
-            np.zeros(len(raw)),
-            np.maximum(0, raw["window"]) / UNIT,
-            x[:, OWN],
-            x[:, R90],
-            frozen.predict_many(raw).demand,
-            *(served.demand, served.high, served.orders, served.p_buy),
-        )
-        self.open.update(zip(at.customer_ids, zip(*(c.tolist() for c in columns), strict=True), strict=True))
+        raw, rows = at.entries["now"], at.table.rows[at.entries["row"]]
+        told = baselines(self.frozen, raw) | served(model, rows, raw, at.day)
+        said: Any = pd.DataFrame({"who": at.customer_ids, "opened": at.day} | told).to_dict("records")
+        self.open.update(zip(at.customer_ids, said, strict=True))
 
     def served(self) -> pd.DataFrame:
-        """One row a judged example: the day it opened, what was served for it, and what came (y spent, n orders)."""
-        return pd.DataFrame(self.rows, columns=["opened", *BASELINES, "online", "high", "orders", "p_buy", "y", "n"])
+        """One row a judged example: who, the day it opened, what was served, and what came (y spent, n orders)."""
+        return pd.DataFrame(self.rows)
+
+    def look(self, at: Day, model: Model) -> None:
+        """What everybody is called."""
+        raw = at.table.observe(np.arange(len(at.table)), at.day)
+        called = served(model, at.table.rows, raw, at.day)["segment"]
+        self.standing[at.day] = pd.DataFrame({"who": at.table.names, "segment": called})
 
     def cluster(self, at: Day, model: Model) -> None:
         """Inertia of the learning and of the frozen centres over a batch refit's, and the smallest cluster's share."""
         z = (log_rfm_many(at.table.observe(np.arange(len(at.table)), at.day)) - model.segments.mean) / model.segments.sd
-        refit = clustered(z).inertia_
+        k = len(model.segments.clusters)
+        refit = clustered(z, k).inertia_
         distance = [((z[:, None] - m.segments.centres) ** 2).sum(2) for m in (model, self.frozen)]
-        share = np.bincount(distance[0].argmin(1), minlength=K).min() / len(z)
+        share = np.bincount(distance[0].argmin(1), minlength=k).min() / len(z)
         self.inertia.append((*(float(d.min(1).sum() / refit) for d in distance), float(share)))
 
 
-def simulate(days: Iterator[Day], cut: int) -> tuple[Model, Judge, Table]:
-    """Fits at the cut, then serves and learns daily."""
+def simulate(days: Iterator[Day], cut: int, model: Model | None = None) -> tuple[Model, Judge, Table]:
+    """From the cut on serves and learns daily. model: the one of the cut, by default what `fit_history` gives there."""
     history = []
     for at in days:
         history.append((at.day, at.customer_ids, at.entries))
         if at.day == cut:
             break
-    model = fit_history(history, cut, segments(at.table, cut))
+    model = model or fit_history(history, cut, segments(at.table, cut))
     judge = Judge(Model.restore(model.snapshot()))
+    judge.look(at, model)
     judge.serve(at, model)
     for at in days:
         judge.close(at)
@@ -150,20 +130,22 @@ def simulate(days: Iterator[Day], cut: int) -> tuple[Model, Judge, Table]:
         model.learn_day(at.day, at.customer_ids, at.entries)
         if (at.day - cut) % 30 == 0:
             judge.cluster(at, model)
+    judge.look(at, model)
     return model, judge, at.table
 
 
+# ---- CDNOW in detail -------------------------------------------------------------------------------------------------
 def covered(served: pd.DataFrame) -> Array:
     """(10,) P(label <= high) by decile of the prediction."""
     decile = pd.qcut(served.online.rank(method="first"), 10, labels=False)
     return np.array([(served.y <= served.high)[decile == k].mean() for k in range(10)])
 
 
-def report(judge: Judge, floor: float) -> None:
+def report(judge: Judge, cut: int) -> None:
     """Prints the figures beside the baselines."""
     served = judge.served()
-    table = compare(served.y, {name: served[name] for name in (*BASELINES, "online")}, floor)
-    month, bought = served.groupby((served.opened - CUT) // 30), served.n > 0
+    table = compare(served.y, {name: served[name] for name in (*BASELINES, "online")}, judge.frozen.floor)
+    month, bought = served.groupby((served.opened - cut) // 30), served.n > 0
     print(f"{len(served)} examples judged, mean label {served.y.mean():.3f}, P(label = 0) {(served.y == 0).mean():.3f}")
     print(table[["ngini", "mae", "deviance", "bias", "top_share", "spearman"]].round(4).to_string())
     print("total bias by month", (month.online.sum() / month.y.sum()).round(2).tolist())
@@ -188,12 +170,63 @@ def speed(model: Model, raw: Array) -> None:
     print(f"predict_many {1 / (scored - started):.2f} M rows/s, learn_day of 1,000 {1000 * (learned - scored):.0f} ms")
 
 
-def main() -> None:
-    started = time.process_time()
-    model, judge, table = simulate(daily(cdnow(), END), CUT)
-    report(judge, judge.frozen.floor)
+def detail() -> None:
+    started, log = time.process_time(), cdnow()
+    model, judge, table = simulate(daily(log.batch, log.end), log.cut)
+    report(judge, log.cut)
     print(f"model of day {model.day}: {model.examples} examples learned, {time.process_time() - started:.1f} s of CPU")
-    speed(model, table.observe(np.arange(len(table)), END))
+    speed(model, table.observe(np.arange(len(table)), log.end))
+
+
+# ---- all logs, as `offline fit` fits them ----------------------------------------------------------------------------
+def judged(log: Log) -> dict[str, figures.Figures]:
+    """The figures of one log, by table."""
+    model, _ = fitted(log, log.cut)
+    _, judge, _ = simulate(daily(log.batch, log.end), log.cut, model)
+    seen = judge.served()
+    found = {
+        "demand": figures.demand(seen, log, judge.frozen.floor),
+        "bound": figures.bound(seen),
+        "chances": figures.chances(seen, log),
+        "names": figures.names(judge.standing, log),
+    }
+    if cut := figures.valued(log):
+        model, folded = fitted(log, cut)
+        predicted = served(model, folded.table.rows, folded.raw, cut)["value"]
+        found["value"] = figures.value(folded.table.names, predicted, log, cut)
+    return found
+
+
+def chosen(_: Any, __: Any, text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := [name for name in names if name not in LOGS]:
+        raise click.BadParameter(f"there is no log {unknown[0]!r}; there are {', '.join(LOGS)}")
+    return names
+
+
+@click.command()
+@click.option("--logs", default=",".join(LOGS), callback=chosen, show_default=True, help="Which, with commas between.")
+@click.option("--seed", default=SEED, show_default=True, help="Of the generated logs.")
+@click.option("--json", "out", type=click.File("w", lazy=False), help="File to write the figures to as well.")
+def main(logs: list[str], seed: int, out: TextIO | None) -> None:
+    """Judge the served models on real and generated logs, and print what came of their promises.
+
+    All logs take a quarter of an hour; progress goes to stderr.
+
+    \b
+    Example:
+      python -m benchmarks.learning --logs shop,giant --seed 11 --json build/learning.json
+    """
+    found = {}
+    if "cdnow" in logs:
+        detail()
+    for number, name in enumerate(logs, 1):
+        click.echo(f"log {number} of {len(logs)}: {name}", err=True)
+        found[name] = judged(LOGS[name](seed))
+    click.echo(figures.shown(found))
+    if out:
+        json.dump({"seed": seed, "logs": found}, out, indent=1)
+    click.echo(f"\n{time.process_time():.0f} s of CPU")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from benchmarks import learning
+from benchmarks.logs import cdnow
 from models import cadence
 from models.bound import QUANTILE, RATIOS, Upper
 from models.cadence import Cadence
@@ -545,7 +546,8 @@ def test_a_large_block_is_scored_like_small_ones() -> None:
 # ---- figures to reach ------------------------------------------------------------------------------------------------
 def test_cdnow_is_learned_as_well_as_was_measured() -> None:
     """The bars stand in docs/models.md; `python -m benchmarks.learning` prints all figures."""
-    _, judge, _ = learning.simulate(learning.daily(learning.cdnow(), learning.END), learning.CUT)
+    log = cdnow()
+    _, judge, _ = learning.simulate(learning.daily(log.batch, log.end), log.cut)
     served = judge.served()
     table = compare(served.y, {"online": served.online, "r90": served["90-day rate"]}, judge.frozen.floor)
     online, r90 = table.loc["online"], table.loc["r90"]

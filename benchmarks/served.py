@@ -1,0 +1,53 @@
+"""What the product serves, and what it might have: the one place where the benchmark of learning asks the models.
+
+Rule: through the entry points that `offline fit` and a worker use, so what changes within the models changes nothing
+else of the benchmark. What the served demand is made of (today: two that it can be no better than by luck) are EXPERTS.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmarks.logs import Log
+from models import scores
+from models.features import INPUTS, UNIT, inputs_many
+from models.model import Model
+from models.rows import DAY
+from offline.demand import fit
+from offline.history.fold import Folded, fold
+
+OWN, R90 = INPUTS.index("own"), INPUTS.index("r90")
+BASELINES = ("zero", "last period", "own rate", "90-day rate", "frozen")
+EXPERTS = ("90-day rate", "frozen")
+Array = NDArray[Any]
+
+
+def fitted(log: Log, day: int) -> tuple[Model, Folded]:
+    """What `offline fit` makes of the log before midnight `day`, and everybody as of there."""
+    folded = fold(log.before(day), day)
+    return fit.run(folded).model, folded
+
+
+def baselines(frozen: Model, raw: Array) -> dict[str, Array]:
+    """Of customers (n,) of RAW: the demand by each of BASELINES, major units. frozen: the model as it was fitted."""
+    x = inputs_many(raw, frozen.horizon, 1.0)  # what is taken of them does not hang on a usual purchase day
+    demand = np.zeros(len(raw)), np.maximum(0, raw["window"]) / UNIT, x[:, OWN], x[:, R90]
+    return dict(zip(BASELINES, (*demand, frozen.predict_many(raw).demand), strict=True))
+
+
+def served(model: Model, rows: Array, raw: Array, day: int) -> dict[str, Array]:
+    """What a CRM reads of customers, `rows` (n,) of ROW, at midnight `day`, where a model sees them as `raw` (n,).
+
+    online, high, orders, p_buy as they are predicted; wait: days until the next order is expected (inf: beyond a
+    year), value: of 12 months, major units, and segment: the business name, out of the texts of the hash.
+    """
+    predicted, segments = model.predict_many(raw), dict(zip(model.segments.clusters, model.segments.names, strict=True))
+    texts = scores.texts(rows, predicted, segments, model.offers, model.horizon, day, "history")
+    hashes = pd.DataFrame(texts, columns=list(scores.FIELDS[: -len(scores.COMMON)]))
+    due = hashes["expected_next_order_at"].str.removesuffix("Z").to_numpy(str).astype("datetime64[us]")
+    wait = (due.astype(np.int64) - scores.moment(rows, day)) / DAY
+    numbers = {"online": predicted.demand, "high": predicted.high, "orders": predicted.orders, "p_buy": predicted.p_buy}
+    told = {"value": hashes["customer_value"].to_numpy(np.float64), "segment": hashes["segment"].to_numpy(object)}
+    return numbers | {"wait": np.where(np.isnat(due), np.inf, wait)} | told
