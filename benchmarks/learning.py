@@ -211,7 +211,7 @@ def chosen(_: Any, __: Any, text: str) -> list[str]:
 def main(logs: list[str], seed: int, out: TextIO | None) -> None:
     """Judge the served models on real and generated logs, and print what came of their promises.
 
-    All logs take a quarter of an hour; progress goes to stderr.
+    All logs take some ten minutes of one core; progress goes to stderr.
 
     \b
     Example:

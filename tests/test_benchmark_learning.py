@@ -1,6 +1,7 @@
 """The yardstick of learning: its logs are what they are named after, and its figures find what was planted."""
 
 import json
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import figures, learning, logs
+from benchmarks import served as asked
 from benchmarks.logs import CHANGE, END, LOGS, SEED, YEAR, Log, Shop
 from benchmarks.served import BASELINES
+from models import scores
 from models.rows import DAY
 from offline.segments import kmeans
 
@@ -221,3 +224,20 @@ def test_a_log_that_there_is_not_is_refused_in_one_line() -> None:
     done = CliRunner().invoke(learning.main, ["--logs", "shop,smalltown"])
     assert done.exit_code == 2
     assert "there is no log 'smalltown'; there are cdnow, journey" in done.stderr
+
+
+def test_what_is_judged_is_what_a_crm_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kmeans, "RESAMPLES", 1)
+    log = logs.generated(Shop(days=200, customers=60), SEED, live=60)
+    model, folded = asked.fitted(log, log.cut)
+    rows, raw = folded.table.rows, folded.raw
+    told = asked.served(model, rows, raw, log.cut)
+    names = dict(zip(model.segments.clusters, model.segments.names, strict=True))
+    texts = scores.texts(rows, model.predict_many(raw), names, model.offers, model.horizon, log.cut, "history")
+    at = {"value": "customer_value", "segment": "segment", "wait": "expected_next_order_at"}
+    value, segment, due = ([each[scores.FIELDS.index(name)] for each in texts] for name in at.values())
+    assert told["value"].tolist() == [*map(float, value)]
+    assert told["segment"].tolist() == segment
+    seconds = [datetime.fromisoformat(text).timestamp() - log.cut * 86_400 if text else np.inf for text in due]
+    assert told["wait"] * 86_400 == pytest.approx(np.array(seconds), abs=1)
+    assert np.isfinite(seconds).any()
