@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import figures
 from benchmarks.logs import LOGS, SEED, Log, cdnow
-from benchmarks.served import BASELINES, baselines, fitted, served
+from benchmarks.served import BASELINES, baselines, experts, fitted, served
 from models.customers import NOTED, Table
 from models.events import Batch
 from models.features import UNIT, log_rfm_many
@@ -89,7 +89,7 @@ class Judge:
     def serve(self, at: Day, model: Model) -> None:
         """Predictions for the examples that open, by `model` and by the baselines."""
         raw, rows = at.entries["now"], at.table.rows[at.entries["row"]]
-        told = baselines(self.frozen, raw) | served(model, rows, raw, at.day)
+        told = baselines(self.frozen, raw) | experts(model, raw) | served(model, rows, raw, at.day)
         said: Any = pd.DataFrame({"who": at.customer_ids, "opened": at.day} | told).to_dict("records")
         self.open.update(zip(at.customer_ids, said, strict=True))
 

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.logs import Log
-from models import scores
+from models import mix, scores
 from models.features import INPUTS, UNIT, inputs_many
 from models.model import Model
 from models.rows import DAY
@@ -20,7 +20,7 @@ from offline.history.fold import Folded, fold
 
 OWN, R90 = INPUTS.index("own"), INPUTS.index("r90")
 BASELINES = ("zero", "last period", "own rate", "90-day rate", "frozen")
-EXPERTS = ("90-day rate", "frozen")
+EXPERTS = tuple(f"expert {name}" for name in mix.EXPERTS)
 Array = NDArray[Any]
 
 
@@ -35,6 +35,13 @@ def baselines(frozen: Model, raw: Array) -> dict[str, Array]:
     x = inputs_many(raw, frozen.horizon, 1.0)  # what is taken of them does not hang on a usual purchase day
     demand = np.zeros(len(raw)), np.maximum(0, raw["window"]) / UNIT, x[:, OWN], x[:, R90]
     return dict(zip(BASELINES, (*demand, frozen.predict_many(raw).demand), strict=True))
+
+
+def experts(model: Model, raw: Array) -> dict[str, Array]:
+    """Of customers (n,) of RAW: the demand by each of EXPERTS, major units."""
+    x = inputs_many(raw, model.horizon, model.usual)
+    said = model.spend_mix.experts(x, model.spend.predict_many(x), model.cadence.predict_many(raw, x).spend)
+    return dict(zip(EXPERTS, said.T, strict=True))
 
 
 def served(model: Model, rows: Array, raw: Array, day: int) -> dict[str, Array]:
