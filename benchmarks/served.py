@@ -1,7 +1,7 @@
 """What the product serves, and what it might have: the one place where the benchmark of learning asks the models.
 
 Rule: through the entry points that `offline fit` and a worker use, so what changes within the models changes nothing
-else of the benchmark. EXPERTS: the baselines of which the best one on a whole log is what the served is held against.
+else of the benchmark. EXPERTS: whom the served mixes; the best one on a whole log is what it is held against.
 """
 
 from typing import Any

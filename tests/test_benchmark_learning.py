@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from benchmarks import figures, learning, logs
 from benchmarks import served as asked
 from benchmarks.logs import CHANGE, END, LOGS, SEED, YEAR, Log, Shop
-from benchmarks.served import BASELINES
+from benchmarks.served import BASELINES, EXPERTS
 from models import scores
 from models.rows import DAY
 from offline.segments import kmeans
@@ -136,14 +136,15 @@ def served(customers: int = 1000, **columns: Any) -> pd.DataFrame:
     """Examples of customers c0, c1 ...: all alike but for these columns."""
     rising = np.arange(customers) + 1.0
     blank: dict[str, Any] = {"who": [f"c{i}" for i in range(customers)], "opened": 100}
-    blank |= dict.fromkeys(("online", *BASELINES), rising)
+    blank |= dict.fromkeys(("online", *BASELINES, *EXPERTS), rising)
     blank |= {"high": 50.0, "orders": 1.0, "p_buy": 0.6, "wait": 10.0, "y": rising, "n": 1}
     return pd.DataFrame(blank | columns)
 
 
 def test_the_served_is_measured_against_the_best_expert() -> None:
     rows = served(online=3.0, y=2.0)
-    rows["90-day rate"], rows["frozen"] = 4.0, 2.5
+    rows[[*EXPERTS]] = 4.0
+    rows[EXPERTS[2]] = 2.5
     found = figures.demand(rows, handmade(("c0", 1, 5.0)), 0.01)
     loss = [2 * (2 * np.log(2 / p) - 2 + p) for p in (3.0, 2.5)]
     assert found["served / best expert"] == pytest.approx(loss[0] / loss[1])
