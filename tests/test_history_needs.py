@@ -102,3 +102,14 @@ def test_without_amounts_quantities_say_what_was_given_back() -> None:
     found = baskets(frame)
     assert found.products == ["pot", "tea"]
     assert sorted(found.matrix.toarray().tolist()) == [[True, False], [True, True]]
+
+
+@pytest.mark.parametrize(
+    ("job", "lacking"),
+    [("rules", "order_id=...,product_id=..."), ("stock", "product_id=...,occurred_at=...")],
+)
+def test_a_job_asks_for_no_more_than_it_needs(job: str, lacking: str, tmp_path: Path) -> None:
+    """Of a file in which no column has a name of ours. Mutation caught: all columns of an event are asked for."""
+    (tmp_path / "x.csv").write_text("order;item\n1;a\n1;b\n")
+    said = run(job, "--history", tmp_path / "x.csv", "--out", tmp_path / "out.csv", code=2)
+    assert said.endswith(f"name them with --columns {lacking}\n")

@@ -74,7 +74,7 @@ def look(paths: Sequence[Path], columns: Mapping[str, str], policy: Policy) -> l
     nowhere = [ours for ours in told if not any(ours in file.at for file in files)]
     asks = narrowed(files, policy).needs
     for file in files:
-        needs = asks if TELLING & file.at.keys() else NEEDS
+        needs = asks if nowhere or TELLING & file.at.keys() else NEEDS
         needed = [ours for ours in ("customer_id", "occurred_at") if ours in needs and ours not in file.at]
         # a file with event types may hold views and carts only
         lacks = _no_money(file) if "amount" in needs and "event_type" not in file.at else []
