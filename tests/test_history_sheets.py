@@ -95,3 +95,15 @@ def test_a_workbook_that_is_damaged_is_one_line(file: Path) -> None:
     file.write_bytes(data.replace(b"workbook.xml.rels", b"workbook.xml.relz"))
     with pytest.raises(HistoryError, match="an Excel file that cannot be read"):
         history.read([file], {})
+
+
+@pytest.mark.parametrize("texts", [["0,50", "12,5"], ["0.50", "1,012.5"], ["1.000,25", "7"]])
+@pytest.mark.parametrize("cell", [1.125, -2.5, 1234.5, 3])
+def test_a_number_among_texts_is_the_number_it_is(file: Path, texts: list[str], cell: float) -> None:
+    """Whatever the decimal mark of the texts. Mutation caught: a cell that is written as a text of another locale."""
+    meant = [
+        float(text.replace(".", "").replace(",", ".") if "," in text[-3:] else text.replace(",", "")) for text in texts
+    ]
+    rows: list[list[Any]] = [[f"c{n}", date(2024, 2, 1), each] for n, each in enumerate([*texts, cell])]
+    read = load(file, Orders=[["customer_id", "occurred_at", "amount"], *rows])
+    assert (read.frame["amount"].abs() / 10_000).tolist() == [*meant, abs(cell)]

@@ -29,7 +29,7 @@ from offline.history.containers import PARQUET, Container, container
 from offline.history.csvs import Layout, Uneven
 from offline.history.encodings import encoding_of
 from offline.history.header import bare, head_of
-from offline.history.policy import NEEDS, OURS, Policy
+from offline.history.policy import NEEDS, NUMBERS, OURS, Policy
 from offline.history.words import MISSING
 
 HEAD = 1 << 16  # characters in which the header must stand
@@ -240,7 +240,8 @@ def blocks(
 
 
 def _rows_of_sheet(file: File, missing: Sequence[str]) -> Iterator[tuple[list[pa.Array], int]]:
-    for columns, _ in sheets.blocks(file.path, file.sheet, file.line, len(file.header), missing):
+    mixed = {file.at[ours] for ours in NUMBERS if ours in file.at} - file.typed
+    for columns, _ in sheets.blocks(file.path, file.sheet, file.line, len(file.header), missing, mixed):
         yield columns, file.size
 
 

@@ -95,14 +95,28 @@ def _text(cell: Any) -> str | None:
     return str(cell)
 
 
+def _cell(cell: Any, unmarked: bool) -> str | None:
+    """A cell as text; unmarked: a number without a decimal mark, which a text beside it may write another way.
+
+    >>> _cell(1.125, False), _cell(1.125, True), _cell("1,5", True)
+    ('1.125', '1125e-3', '1,5')
+    """
+    text = _text(cell)
+    if not unmarked or not isinstance(cell, float) or text is None or "." not in text or "e" in text:
+        return text
+    whole, _, part = text.partition(".")
+    return f"{whole}{part}e-{len(part)}"
+
+
 def blocks(
-    path: Path, sheet: str, line: int, width: int, words: Sequence[str] = MISSING
+    path: Path, sheet: str, line: int, width: int, words: Sequence[str] = MISSING, mixed: Collection[int] = ()
 ) -> Iterator[tuple[list[pa.Array], int]]:
-    """The columns of each block below row `line`, as text; null for an empty cell and a word of `words`; rows done."""
+    """The columns of each block below row `line`, as text; null for an empty cell and a word of `words`; rows done.
+    mixed: columns of numbers in which texts stand too, with a decimal mark of theirs."""
     nothing = frozenset(words)
     with _workbook(path) as book:
         rows = book[sheet].iter_rows(min_row=line + 1, max_col=width, values_only=True)
-        texts = (found for row in rows if any(found := [_text(cell) for cell in row]))
+        texts = (found for row in rows if any(found := [_cell(cell, at in mixed) for at, cell in enumerate(row)]))
         done = 0
         while block := list(itertools.islice(texts, ROWS)):
             done += len(block)
