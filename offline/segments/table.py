@@ -144,7 +144,17 @@ def read(path: Path, id_column: str | None = None, policy: Policy | None = None)
     typed = frozenset(file.header[at] for at in file.typed)
     separator = file.layout.delimiter if file.layout else ","
     table = CustomerTable(frame, None, separator, str(path), policy.decimal, gaps, typed, counts)
-    return replace(table, id=_key(table, id_column))
+    key = _key(table, id_column)
+    return table if key is None else _stripped(replace(table, id=key), key, counts)
+
+
+def _stripped(table: CustomerTable, key: str, counts: Counts) -> CustomerTable:
+    """The table without blanks around its ids, as in a history; told how many had some."""
+    ids = table.frame[key].str.strip()
+    if not (changed := int((ids != table.frame[key]).sum())):
+        return table
+    told = Line("ids", key, "changed: blanks around them left", changed)
+    return replace(table, frame=table.frame.assign(**{key: ids}), read=replace(counts, notes=(*counts.notes, told)))
 
 
 def _cells(file: File, uneven: Uneven) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -235,10 +245,11 @@ def _no_key(table: CustomerTable, key: str) -> str | None:
     """Why a column does not name each customer once."""
     if (empty := table.missing(key)).any():
         return f"the id column {key!r} holds nothing in row {_row(empty)}; name another column with --id"
-    rows = table.frame.drop_duplicates()  # copies of a whole row leave later, counted
+    stripped = table.frame.assign(**{key: table.frame[key].str.strip()})
+    rows = stripped.drop_duplicates()  # copies of a whole row leave later, counted
     if (again := rows[key].duplicated().reindex(table.frame.index, fill_value=False)).any():
         return (
-            f"{table.frame[key][again].iloc[0]!r} comes again in row {_row(again)} of the id column {key!r}, and a row "
+            f"{stripped[key][again].iloc[0]!r} comes again in row {_row(again)} of the id column {key!r}, and a row "
             f"must be a customer; name another column with --id, or give a history of events as --history"
         )
     return None
