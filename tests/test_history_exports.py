@@ -3,7 +3,7 @@
 import gzip
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -422,6 +422,25 @@ def test_a_zip_archive_of_one_file_is_read_and_of_more_named(file: Path) -> None
 def test_utf_16_without_a_mark_is_found_and_believed(file: Path, encoding: str, told_so: str | None) -> None:
     file.write_bytes(TEXT.decode().encode(encoding))
     assert history.read([file], {}, policy=Policy(encoding=told_so)).frame["customer_id"].tolist() == ["Zoë"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "last", "cut"),
+    [("utf-8", "ä", 1), ("utf-8", "€", 1), ("utf-8", "😀", 1), ("utf-8-sig", "é", 1), ("utf-16", "é", 1)],
+)
+@pytest.mark.parametrize("encode", [bytes, gzip.compress])
+def test_a_file_that_ends_within_a_character_was_cut_off(
+    file: Path, encoding: str, last: str, cut: int, encode: Callable[[bytes], bytes]
+) -> None:
+    """Mutations caught: bytes that are not UTF-8, of which there are none; another encoding that is asked for."""
+    file.write_bytes(encode(f"{HEAD}\nZoë,2024-01-01,5\nMia,2024-01-02,{last}".encode(encoding)[:-cut]))
+    with pytest.raises(HistoryError, match=r"export: ends within a character of UTF-(8|16).*, so it was cut off"):
+        history.read([file], {})
+
+
+def test_a_last_byte_that_a_western_program_wrote_is_a_letter(file: Path) -> None:
+    file.write_bytes(f"note,{HEAD}\nx,c1,2024-01-01,5\n".encode() + "x,José".encode("latin-1"))
+    assert told(history.read([file], {}), "decode")[0].startswith(": told: export: latin-1")
 
 
 def test_other_encodings_are_read_as_they_are_told(file: Path) -> None:

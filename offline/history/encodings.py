@@ -26,7 +26,7 @@ Open = Callable[[], IO[bytes]]
 def encoding_of(path: Path, opened: Open, told: str | None = None) -> str:
     """The name of a codec: `told`, but for what it leaves open (the order of bytes in UTF-16 without a mark).
 
-    Raises HistoryError for a file with zero bytes, or one that is UTF-8 but for a few damaged bytes.
+    Raises HistoryError for a file with zero bytes, or one that is UTF-8 but for a few damaged bytes or its cut off end.
     """
     with opened() as file:
         start = file.read(1 << 12)
@@ -70,9 +70,18 @@ def _western(path: Path, opened: Open) -> str:
             marks += len(re.findall("[^\0-\x7f]", text))
             wrong += len(re.findall("[\udc80-\udcff]", text))
             windows |= bool(re.search("[\udc80-\udc9f]", text))
+    begun = len(decoder.getstate()[0])  # bytes of a character that the end cuts; a single one may be Latin-1's last
+    if not wrong and (marks or begun > 1):
+        raise cut_off(path, "UTF-8")
     if 2 * wrong < marks:
         raise HistoryError(f"{path}: not UTF-8 in {wrong:,} bytes, but in most others; repair it, or say --encoding")
     return "cp1252" if windows else "latin-1"
+
+
+def cut_off(path: Path, encoding: str) -> HistoryError:
+    """A file that was not written or copied to its end."""
+    what = f"ends within a character of {encoding}, so it was cut off"
+    return HistoryError(f"{path}: {what}: fetch it again, or say another --encoding")
 
 
 def _no_zeros(path: Path, text: str) -> None:

@@ -27,11 +27,12 @@ from offline.errors import HistoryError, closest, nearest
 from offline.history import csvs, guess, sheets
 from offline.history.containers import PARQUET, Container, container
 from offline.history.csvs import Layout, Uneven
-from offline.history.encodings import encoding_of
+from offline.history.encodings import cut_off, encoding_of
 from offline.history.header import bare, head_of
 from offline.history.policy import NEEDS, NUMBERS, OURS, Policy
 from offline.history.words import MISSING
 
+ENDS = ("unexpected end of data", "truncated data")  # what codecs say of a character that the end of a file cuts
 HEAD = 1 << 16  # characters in which the header must stand
 TELLING = {"customer_id", "product_id", "amount", "unit_price"}  # a file without any of them says nothing to any job
 
@@ -212,6 +213,8 @@ def readable(path: Path) -> Iterator[None]:
     try:
         yield
     except UnicodeError as error:
+        if getattr(error, "reason", "") in ENDS:
+            raise cut_off(path, error.encoding.upper()) from None  # type: ignore[attr-defined]
         raise HistoryError(
             f"{path}: not {getattr(error, 'encoding', 'that encoding')}; say another --encoding"
         ) from None
