@@ -90,6 +90,39 @@ def test_codes_and_keys_are_no_numbers_and_nothing_is_asked_about_them(file: Pat
     assert table.numbers("x")[1] == "a"
 
 
+def workbook(path: Path, *rows: Sequence[object]) -> Path:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.active.append(row)
+    path = path.with_suffix(".xlsx")
+    book.save(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["Spent", "amount"])  # a column of histories is none of a table's
+@pytest.mark.parametrize("cell", [1.125, 12.5, -1234.5])
+@pytest.mark.parametrize(
+    ("texts", "meant"), [(["0,50", "12,5"], [0.5, 12.5]), (["1.5"], [1.5]), (["1.000,25"], [1000.25])]
+)
+def test_a_number_cell_among_texts_is_the_number_it_holds(
+    file: Path, texts: list[str], meant: list[float], cell: float, name: str
+) -> None:
+    """And is written again as it stood there. Mutation caught: 1125 of a cell that holds 1.125."""
+    path = workbook(file, ["id", name], *([f"k{n}", each] for n, each in enumerate([*texts, cell])))
+    table = customer_table.read(path)
+    values, bad = table.numbers(name)
+    assert (values.tolist(), bad) == ([*meant, cell], None)
+    assert table.frame[name].tolist() == [*texts, str(cell)]
+
+
+@pytest.mark.parametrize("text", ["0,50", "1.234,5"])
+def test_number_cells_stay_so_in_rows_that_leave(file: Path, text: str) -> None:
+    path = workbook(file, ["id", "x"], ["a", 9.125], [None, None], ["Total", 99.5], ["b", text], ["c", 1.125])
+    values, _ = customer_table.read(path).numbers("x")
+    assert values.tolist() == [9.125, {"0,50": 0.5, "1.234,5": 1234.5}[text], 1.125]
+
+
 @pytest.mark.parametrize("text", ["unknown", "inf", "n.b.", "ca. 5", "12-13"])
 def test_a_number_column_stays_one_though_a_few_cells_are_not(file: Path, text: str) -> None:
     table = column(file, *map(str, range(3, 30)), text, "#N/A", "")

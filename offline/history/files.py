@@ -228,22 +228,29 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def blocks(
-    file: File, uneven: Uneven | None = None, missing: Sequence[str] = MISSING
+    file: File,
+    uneven: Uneven | None = None,
+    missing: Sequence[str] = MISSING,
+    unmarked: Collection[int] | None = None,
 ) -> Iterator[tuple[list[pa.Array], int]]:
     """The columns of each block as text, and how many bytes of the file are done. uneven: gets what rows of a CSV file
-    are of another length. missing: words for nothing, null unless quoted.
+    are of another length. missing: words for nothing, null unless quoted. unmarked: columns of an Excel file whose
+    number cells are written without a decimal mark (1125e-3), so that any format reads them; None: NUMBERS.
     """
     with readable(file.path):
         if file.layout:
             found = csvs.blocks(file.layout, uneven or Uneven(), missing)
         else:
-            found = _rows_of_sheet(file, missing) if file.sheet else _parquet(file)
+            found = _rows_of_sheet(file, missing, unmarked) if file.sheet else _parquet(file)
         for columns, position in found:
             yield [_text(column) for column in columns], min(position, file.size)
 
 
-def _rows_of_sheet(file: File, missing: Sequence[str]) -> Iterator[tuple[list[pa.Array], int]]:
-    mixed = {file.at[ours] for ours in NUMBERS if ours in file.at} - file.typed
+def _rows_of_sheet(
+    file: File, missing: Sequence[str], unmarked: Collection[int] | None
+) -> Iterator[tuple[list[pa.Array], int]]:
+    numbers = {file.at[ours] for ours in NUMBERS if ours in file.at} if unmarked is None else {*unmarked}
+    mixed = numbers - file.typed
     for columns, _ in sheets.blocks(file.path, file.sheet, file.line, len(file.header), missing, mixed):
         yield columns, file.size
 

@@ -7,7 +7,7 @@ are made of that text in one place, `numbers`. Errors are one line: what, where,
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -52,7 +52,7 @@ class Repeated(TableError):
 class CustomerTable:
     """frame: a row a customer, every column text; id: its column. gaps: where a cell holds nothing, like frame; None:
     where it is blank or a word for nothing. decimal: told, not found out. typed: columns whose values were no text.
-    read: what became of the rows, with notes.
+    read: what became of the rows, with notes. exact: like frame, what numbers are read from; None: from frame itself.
     """
 
     frame: pd.DataFrame
@@ -63,6 +63,7 @@ class CustomerTable:
     gaps: pd.DataFrame | None = None
     typed: frozenset[str] = frozenset()
     read: Counts | None = None
+    exact: pd.DataFrame | None = None
 
     def missing(self, column: str) -> pd.Series:
         """Which cells hold nothing."""
@@ -80,14 +81,17 @@ class CustomerTable:
         """(float64, NaN where there is nothing or no number; the first text that is no number, None where MOSTLY of the
         cells that hold something are numbers). Raises OfflineError where a number can be read in two ways.
         """
-        text, gaps = self.frame[column], self.missing(column)
+        text, gaps = self._exactly(column), self.missing(column)
         plain = self._formats.get(column, Numbers(".")).plain(_arrow(text.mask(gaps)))
         values = pd.to_numeric(pd.Series(plain.to_pandas().to_numpy(), text.index), errors="coerce").astype(np.float64)
         values = values.where(values.abs() < LARGEST)
         bad = values.isna() & ~gaps
         if bad.sum() <= (1 - MOSTLY) * (~gaps).sum():
             return values, None
-        return values, str(text[bad].iloc[0]).strip()
+        return values, str(self.frame[column][bad].iloc[0]).strip()
+
+    def _exactly(self, column: str) -> pd.Series:
+        return (self.frame if self.exact is None else self.exact.loc[self.frame.index])[column]
 
     @cached_property
     def _formats(self) -> dict[str, Numbers]:
@@ -95,7 +99,7 @@ class CustomerTable:
         votes = {}
         for column in self.columns:
             if column != self.id and column not in self.typed and not ID.fullmatch(column):
-                text = _arrow(self.frame[column][~self.missing(column)])
+                text = _arrow(self._exactly(column)[~self.missing(column)])
                 found = Votes(named=False)
                 found.count(text)
                 if share(text, found) >= MOSTLY:
@@ -135,15 +139,15 @@ def read(path: Path, id_column: str | None = None, policy: Policy | None = None)
     if again is not None:
         raise TableError(f"{path}: column {again!r} stands there more than once; rename one")
     uneven = Uneven()
-    frame, gaps = _cells(file, uneven)
+    frame, gaps, exact = _cells(file, uneven)
     noise = _noise(frame, gaps, id_column)
     counts = _counted(file, uneven, noise, len(frame))
     _check(path, counts, policy)
     customers = ~np.any([*noise.values()], axis=0)
-    frame, gaps = (each[customers].reset_index(drop=True) for each in (frame, gaps))
+    frame, gaps, exact = (each[customers].reset_index(drop=True) for each in (frame, gaps, exact))
     typed = frozenset(file.header[at] for at in file.typed)
     separator = file.layout.delimiter if file.layout else ","
-    table = CustomerTable(frame, None, separator, str(path), policy.decimal, gaps, typed, counts)
+    table = CustomerTable(frame, None, separator, str(path), policy.decimal, gaps, typed, counts, exact)
     key = _key(table, id_column)
     return table if key is None else _stripped(replace(table, id=key), key, counts)
 
@@ -157,23 +161,25 @@ def _stripped(table: CustomerTable, key: str, counts: Counts) -> CustomerTable:
     return replace(table, frame=table.frame.assign(**{key: ids}), read=replace(counts, notes=(*counts.notes, told)))
 
 
-def _cells(file: File, uneven: Uneven) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(every cell as it stands there, where they hold nothing). Of a CSV file only a second reading tells a word for
-    nothing from the same word in quotes. A last column without name and content is the end of the lines."""
-    texts = _columns(file, uneven, ())
-    nulls = _columns(file, Uneven(), MISSING) if file.layout or file.sheet else texts
+def _cells(file: File, uneven: Uneven) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """(every cell as it stands there, where they hold nothing, what numbers are read from). Of a CSV file only a second
+    reading tells a word for nothing from the same word in quotes, and of an Excel file a number from a text that looks
+    like it. A last column without name and content is the end of the lines."""
+    texts = _columns(file, uneven, (), ())
+    nulls = _columns(file, Uneven(), MISSING, range(len(file.header))) if file.layout or file.sheet else texts
     width = len(file.header) - (not file.header[-1] and all(map(_nothing, nulls[-1])))
     frame = {name: texts[at].fill_null("").to_pandas() for at, name in enumerate(file.header[:width])}
     gaps = {name: _gap(nulls[at]) for at, name in enumerate(file.header[:width])}
-    return pd.DataFrame(frame, dtype="str"), pd.DataFrame(gaps, dtype=bool)
+    exact = {name: nulls[at].fill_null("").to_pandas() for at, name in enumerate([*frame])} if file.sheet else frame
+    return pd.DataFrame(frame, dtype="str"), pd.DataFrame(gaps, dtype=bool), pd.DataFrame(exact, dtype="str")
 
 
 def _nothing(cell: pa.Scalar) -> bool:
     return not (cell.as_py() or "").strip()
 
 
-def _columns(file: File, uneven: Uneven, missing: Sequence[str]) -> list[pa.ChunkedArray]:
-    found = [columns for columns, _ in files.blocks(file, uneven, missing)]
+def _columns(file: File, uneven: Uneven, missing: Sequence[str], unmarked: Collection[int]) -> list[pa.ChunkedArray]:
+    found = [columns for columns, _ in files.blocks(file, uneven, missing, unmarked)]
     chunks = zip(*found, strict=True) if found else ([] for _ in file.header)
     return [pa.chunked_array(each, pa.large_string()) for each in chunks]
 
