@@ -161,6 +161,51 @@ def test_a_total_is_one_in_the_id_or_at_the_end_alone(file: Path) -> None:
     assert len(read(file, "brand,x", "Shell,2", "Sum,2").frame) == 1
 
 
+@pytest.mark.parametrize(
+    ("empty", "name"), [("", "CustomerID"), (" ", "Kunden-ID"), ("NULL", "client no"), ("-", "id")]
+)
+@pytest.mark.parametrize("at", [(0,), (7, 8, 59)])
+def test_few_rows_without_an_id_leave_and_are_told(file: Path, empty: str, name: str, at: Sequence[int]) -> None:
+    """Their neighbours keep their own cells. Mutations caught: a table that is refused; rows that leave in silence."""
+    rows = [f"{empty if n in at else f'K{n}'},{n},{'' if n == 20 else 'x'}" for n in range(60)]
+    table = read(file, f"{name},Age,Note", *rows)
+    kept = [n for n in range(60) if n not in at]
+    assert (table.id, table.frame[name].tolist()) == (name, [f"K{n}" for n in kept])
+    assert table.numbers("Age")[0].tolist() == kept
+    assert table.missing("Note").tolist() == [n == 20 for n in kept]
+    assert f"missing {name}: dropped: without an id {len(at)}" in told(table)
+    assert table.read is not None
+    assert (table.read.read, table.read.kept, table.read.without_customer) == (60, len(kept), len(at))
+
+
+@pytest.mark.parametrize("name", ["Kunden-Nr.", "E-Mail", "client", "Kundennummer", "buyer_email"])
+def test_a_table_has_an_id_by_every_name_of_a_customer(file: Path, name: str) -> None:
+    """Mutation caught: a customer's number as a number of which clusters are made."""
+    assert read(file, f"Age,{name}", *(f"{n % 9},{1000 + n}" for n in range(30))).id == name
+
+
+@pytest.mark.parametrize("name", ["customer", "Kunde", "member_id_card"])
+def test_a_word_for_customers_that_names_nobody_is_no_id(file: Path, name: str) -> None:
+    assert read(file, f"Age,{name}", *(f"{n % 9},{'yes' if n % 2 else 'no'}" for n in range(30))).id is None
+
+
+def test_a_key_that_is_whole_goes_before_one_that_is_not(file: Path) -> None:
+    rows = [f"{f'a{n}' if n else ''},b{n},{n}" for n in range(30)]
+    assert read(file, "user id,account id,x", *rows).id == "account id"
+
+
+@pytest.mark.parametrize("empty", [4, 30, 60])
+def test_many_rows_without_an_id_are_refused(file: Path, empty: int) -> None:
+    rows = [f"{'' if n < empty else f'K{n}'},{n}" for n in range(60)]
+    with pytest.raises(TableError, match=f"holds nothing in row 1, in {empty} of 60 rows: more than 5%"):
+        read(file, "id,x", *rows)
+
+
+def test_an_id_that_comes_again_is_named_beside_rows_without_one(file: Path) -> None:
+    with pytest.raises(TableError, match="'K5' comes again in row 61 of the id column 'id'"):
+        read(file, "id,x", *(f"{f'K{n}' if n else ''},{n}" for n in range(60)), "K5,7")
+
+
 def test_rows_of_another_length_are_lost_up_to_a_half(file: Path) -> None:
     with pytest.raises(TableError, match=r"line 3 has 3 fields, the header 2 .*; quote texts .*, or say --allow-loss"):
         read(file, "id,x", "1,2", "2,3,4", "3")

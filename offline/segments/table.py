@@ -131,7 +131,7 @@ def read(path: Path, id_column: str | None = None, policy: Policy | None = None)
     """The table in `path`; `id_column` is its key, by default the first column named like one. policy: encoding,
     delimiter, decimal and allow_loss. Raises OfflineError.
 
-    A key is whole and unique: a file that repeats it is a history, not a table of customers.
+    A key is unique: a file that repeats it is a history, not a table of customers. Of rows without it 5 % may leave.
     """
     policy = policy or Policy()
     file = files.look_into(path, policy, () if id_column is None else (id_column,))
@@ -149,7 +149,22 @@ def read(path: Path, id_column: str | None = None, policy: Policy | None = None)
     separator = file.layout.delimiter if file.layout else ","
     table = CustomerTable(frame, None, separator, str(path), policy.decimal, gaps, typed, counts, exact)
     key = _key(table, id_column)
-    return table if key is None else _stripped(replace(table, id=key), key, counts)
+    return table if key is None else _stripped(*_named(replace(table, id=key), key, counts))
+
+
+def _named(table: CustomerTable, key: str, counts: Counts) -> tuple[CustomerTable, str, Counts]:
+    """(the table without its rows that name nobody, its key, the counts with these); told how many there were."""
+    nobody = table.missing(key)
+    if not (n := int(nobody.sum())):
+        return table, key, counts
+    told = Line("missing", key, "dropped: without an id", n)
+    counts = replace(counts, kept=counts.kept - n, without_customer=n, notes=(*counts.notes, told))
+    frame, gaps, exact = (
+        None if each is None else each[~nobody].reset_index(drop=True)
+        for each in (table.frame, table.gaps, table.exact)
+    )
+    assert frame is not None
+    return replace(table, frame=frame, gaps=gaps, exact=exact, read=counts), key, counts
 
 
 def _stripped(table: CustomerTable, key: str, counts: Counts) -> CustomerTable:
@@ -231,11 +246,19 @@ def _key(table: CustomerTable, named: str | None) -> str | None:
     header = table.frame.columns.tolist()
     if named is not None and named not in header:
         raise TableError(f"{table.where}: no column {named!r}; {nearest(named, header)}; name it with --id ...")
-    keys = [named] if named is not None else [name for name in header if ID.fullmatch(name.strip())] or _who(table)
+    keys = [named] if named is not None else _called(table) or _who(table)
     wrong = [_no_key(table, key) for key in keys]
     if wrong and all(wrong):
         raise Repeated(f"{table.where}: {wrong[0]}", table, keys[0])
-    return keys[wrong.index(None)] if keys else None
+    sound = [key for key, why in zip(keys, wrong, strict=True) if why is None]
+    return min(sound, key=lambda key: table.missing(key).sum(), default=None)
+
+
+def _called(table: CustomerTable) -> list[str]:
+    """The columns that are named as ids; where none is, those named as a customer is (Kunde, Email) that are one."""
+    ids = [name for name in table.columns if ID.fullmatch(name.strip())]
+    words = guess.NAMES["customer_id"].split()
+    return ids or [name for name in table.columns if guess.bare(name) in words and _no_key(table, name) is None]
 
 
 def _who(table: CustomerTable) -> list[str]:
@@ -249,10 +272,13 @@ def _who(table: CustomerTable) -> list[str]:
 
 def _no_key(table: CustomerTable, key: str) -> str | None:
     """Why a column does not name each customer once."""
-    if (empty := table.missing(key)).any():
-        return f"the id column {key!r} holds nothing in row {_row(empty)}; name another column with --id"
+    if (n := (empty := table.missing(key)).sum()) > losses.SAID * len(empty):
+        return (
+            f"the id column {key!r} holds nothing in row {_row(empty)}, in {n:,} of {len(empty):,} rows: more than "
+            f"{losses.SAID:.0%} do not leave; fill them in, or name another column with --id"
+        )
     stripped = table.frame.assign(**{key: table.frame[key].str.strip()})
-    rows = stripped.drop_duplicates()  # copies of a whole row leave later, counted
+    rows = stripped[~empty].drop_duplicates()  # copies of a whole row leave later, counted
     if (again := rows[key].duplicated().reindex(table.frame.index, fill_value=False)).any():
         return (
             f"{stripped[key][again].iloc[0]!r} comes again in row {_row(again)} of the id column {key!r}, and a row "
