@@ -250,6 +250,38 @@ def test_a_header_that_names_nothing_is_said_to_be_where_it_seems_to_be(file: Pa
     assert " of 'who', 'when', 'what'; nor 'occurred_at' (nearest is " in said
 
 
+BARE = {
+    "events": lambda n: [f"c{n % 20}", f"2024-01-{n % 28 + 1:02}", f"{n}.5"],
+    "tills": lambda n: ["Ann" if n % 2 else "Bob", f"{n % 28 + 1}.01.2024 10:05", f"{n}"],
+    "mails": lambda n: [f"k{n}@shop.example", f"{n * 3}", f"{n % 7}"],
+    "numbers": lambda n: [f"{n + 100}", f"{n * 3}", f"{n}"],
+}
+
+
+@pytest.mark.parametrize("rows", BARE.values(), ids=BARE)
+@pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("say", [False, True])
+def test_a_file_without_a_header_is_said_to_have_none(
+    tmp_path: Path, file: Path, rows: Callable[[int], list[str]], mark: str, say: bool
+) -> None:
+    """By every command, whether its delimiter is told or not. Mutation caught: a first row that is lost as names."""
+    file.write_text("".join(f"{mark.join(rows(n))}\n" for n in range(60)))
+    delimiter = ["--delimiter", mark] if say else []
+    for job in ("clean", "look", "segment"):
+        said = one_line(tmp_path / "out", job, file, "--out", tmp_path / "out", *delimiter)
+        assert "export: there seems to be no header: line 1 holds values (" in said
+        assert said.endswith("where names should be; write a line of names above it")
+
+
+@pytest.mark.parametrize(
+    "head", ["shop,2022,2023,2024", "2022,2023,2024,2025", "Region,2024-01-01,2024-02-01,x", "Q1,Q2,Q3,Q4", "r,1,2,3"]
+)
+def test_a_header_of_years_months_and_codes_is_one(file: Path, head: str) -> None:
+    said = refused(file, *(f"{n},{n + 5},{n * 2},{n}.5" for n in range(20)), head=head)
+    assert "no column 'customer_id'" in said
+    assert "no header" not in said
+
+
 @pytest.mark.parametrize(
     "name", [" Customer ID ", "\ufeffCustomer ID", '"Customer ID"', '"Customer\nID"', "Customer\u00a0ID"]
 )

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from models.handover import CLEANED
 from models.kinds import NUMBER_OF
 from offline.errors import HistoryError, closest, nearest
-from offline.history import csvs, guess, sheets
+from offline.history import csvs, guess, headless, sheets
 from offline.history.containers import PARQUET, Container, container
 from offline.history.csvs import Layout, Uneven
 from offline.history.encodings import cut_off, encoding_of
@@ -196,6 +196,8 @@ def _no_money(file: File) -> list[str]:
 
 def _no_column(file: File, lacking: Mapping[str, str], why: str = "") -> HistoryError:
     """lacking: our name -> the one that is not there; why: of the last."""
+    if unnamed := no_header(file):
+        return unnamed
     if len(file.header) == 1 and (found := re.search("[,;\t|]", file.header[0])):
         return HistoryError(f"{file.path}: columns look separated by {found[0]!r}; say so with --delimiter")
     (first, *others), names = lacking.values(), ",".join(f"{ours}=..." for ours in lacking)
@@ -205,6 +207,17 @@ def _no_column(file: File, lacking: Mapping[str, str], why: str = "") -> History
     name = f"name {'them' if others else 'it'} with --columns {names}"
     why = "" if others else why
     return HistoryError(f"{file.path}: no column {first!r}{why}{here}; {nearest(first, file.header)}{also}; {name}")
+
+
+def no_header(file: File) -> HistoryError | None:
+    """What to say of a CSV or Excel file whose first row holds values where names should be."""
+    if file.at or not (file.layout or file.sheet):
+        return None
+    first = next((columns for columns, _ in blocks(file)), [])
+    if not (found := first and headless.values(file.header, first)):
+        return None
+    holds = f"line {file.line} holds values ({', '.join(map(repr, found[:3]))}) where names should be"
+    return HistoryError(f"{file.path}: there seems to be no header: {holds}; write a line of names above it")
 
 
 @contextlib.contextmanager

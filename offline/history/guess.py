@@ -83,7 +83,7 @@ def columns(header: Sequence[str], block: Sequence[pa.Array]) -> dict[str, str]:
         if (theirs := next((name for name in _alike(ours, left) if _may(ours, left[name])), None)) is not None:
             found[ours] = theirs
             del left[theirs]
-    if "occurred_at" not in found and (dated := next((n for n in left if _written(left[n])), None)):
+    if "occurred_at" not in found and (dated := next((n for n in left if written(left[n])), None)):
         found["occurred_at"] = dated
     if "unit_price" in found and not {"quantity", "amount"} & found.keys():  # a price of no quantity is what was paid
         found["amount"] = found.pop("unit_price")
@@ -130,18 +130,25 @@ def _may(ours: str, column: pa.Array) -> bool:
     if ours == "order_id":  # a person's name, a word for how far it came or for its kind is none
         return (pc.sum(pc.match_substring_regex(text, r"\d")).as_py() or 0) >= MOSTLY * len(text)
 
-    from offline.history.numerals import Votes, known
+    from offline.history.numerals import known
 
     if ours in ("quantity", "unit_price", "amount"):
-        votes = Votes()
-        votes.count(text)
-        return votes.numbers >= MOSTLY * votes.seen
+        return numbers(text)
     if ours == "currency":
         return all(known(word.strip().upper()) for word in text.unique().to_pylist())
     return True
 
 
-def _written(column: pa.Array) -> bool:
+def numbers(text: pa.Array) -> bool:
+    """Are most of its different values numbers? text: without nulls."""
+    from offline.history.numerals import Votes
+
+    votes = Votes()
+    votes.count(text)
+    return votes.numbers >= MOSTLY * votes.seen
+
+
+def written(column: pa.Array) -> bool:
     """Is it one of times, whatever its name? A code of digits may be one by its size alone; what is written as a time
     has something between its digits."""
     text = column.drop_null()

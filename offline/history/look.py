@@ -46,6 +46,8 @@ class Looked:
 def look(path: Path, policy: Policy) -> Looked:
     """Looks into a file. Raises HistoryError for what is no table."""
     file = _opened(path, policy)
+    if unnamed := files.no_header(file):
+        raise unnamed
     block = _first(file)
     columns = guess.columns(file.header, block)
     file = replace(file, at={ours: file.header.index(theirs) for ours, theirs in columns.items()})

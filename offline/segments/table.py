@@ -135,6 +135,8 @@ def read(path: Path, id_column: str | None = None, policy: Policy | None = None)
     """
     policy = policy or Policy()
     file = files.look_into(path, policy, () if id_column is None else (id_column,))
+    if unnamed := files.no_header(file):
+        raise unnamed
     again = next((name for name in file.header if name and file.header.count(name) > 1), None)
     if again is not None:
         raise TableError(f"{path}: column {again!r} stands there more than once; rename one")
