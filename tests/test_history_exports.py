@@ -250,6 +250,29 @@ def test_a_header_that_names_nothing_is_said_to_be_where_it_seems_to_be(file: Pa
     assert " of 'who', 'when', 'what'; nor 'occurred_at' (nearest is " in said
 
 
+@pytest.mark.parametrize(
+    ("head", "row", "mark"),
+    [
+        ("Name,Note", "A{n},x;y;z", ","),
+        ("Name;Note", "A{n};b, c, d", ";"),
+        ("Shop|Tags|Note", "A{n}|x;y;z;a|b,c,d,e,f", "|"),
+        ("Name;Umsatz;Alter", "A{n}, B;{n},5;0", ";"),
+        ("Firma\tPreis", "A, B, C{n}\t1,5", "\t"),
+    ],
+)
+def test_a_first_line_that_every_row_fits_is_the_header(file: Path, head: str, row: str, mark: str) -> None:
+    """Whatever else stands in the cells. Mutation caught: a longer header below it, of another delimiter."""
+    said = refused(file, *(row.format(n=n) for n in range(60)), head=head)
+    assert "the header seems to be" not in said
+    assert f" of {', '.join(map(repr, head.split(mark)))};" in said
+
+
+def test_a_title_with_another_delimiter_is_no_header(file: Path) -> None:
+    said = refused(file, "Name;Umsatz;Alter", *(f"A{n};{n},5;{n}" for n in range(60)), head="Bericht, Mai")
+    assert "the header seems to be line 2" in said
+    assert " of 'Name', 'Umsatz', 'Alter';" in said
+
+
 BARE = {
     "events": lambda n: [f"c{n % 20}", f"2024-01-{n % 28 + 1:02}", f"{n}.5"],
     "tills": lambda n: ["Ann" if n % 2 else "Bob", f"{n % 28 + 1}.01.2024 10:05", f"{n}"],

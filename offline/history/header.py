@@ -9,7 +9,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 DELIMITERS = ",;\t|"
 LINES = 200  # that are looked at
@@ -20,13 +20,15 @@ _NUMBER = re.compile(r"[-+(]?[\d.,' ]*\d[\d.,' ]*\)?%?")
 @dataclass(frozen=True)
 class Head:
     """names: of the columns. line: that holds them, counted from 1 (0: there is none); above: lines with text above it;
-    asked: how many of the names that were asked for are among them; first: the first line's own fields."""
+    asked: how many of the names that were asked for are among them; even: is it the first line, of several names, and
+    has every row as many fields?"""
 
     delimiter: str
     names: list[str]
     line: int
     above: int
     asked: int
+    even: bool = field(default=False, repr=False)
 
     @property
     def sure(self) -> bool:
@@ -55,7 +57,9 @@ def head_of(start: str, asked: Collection[str] = (), told: str | None = None) ->
     text = start[said.end() :] if said else start
     marks = told or (said[1] if said else DELIMITERS)
     heads = [_head(lines_of(text, mark), mark, asked, skipped) for mark in marks]
-    return max(heads, key=lambda head: (head.asked, _words(head.names), sum(map(bool, head.names)), -head.above))
+    return max(
+        heads, key=lambda head: (head.asked, _words(head.names), head.even, sum(map(bool, head.names)), -head.above)
+    )
 
 
 def lines_of(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
@@ -104,7 +108,8 @@ def _head(rows: list[tuple[int, list[str]]], mark: str, asked: Collection[str], 
     usual = Counter(map(len, below)).most_common(1)[0][0] if below else len(names)
     if not (any(names[usual:]) or any(any(map(bare, row[len(names) :])) for row in below)):
         names = (names + [""] * usual)[:usual]  # either the header or the rows end in a delimiter
-    return Head(mark, names, line + skipped, at, hits)
+    even = at == 0 and len(names) > 1 and all(len(row) == len(rows[0][1]) for row in below)
+    return Head(mark, names, line + skipped, at, hits, even)
 
 
 def _words(names: list[str]) -> bool:
