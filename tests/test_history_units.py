@@ -51,16 +51,47 @@ def test_a_rate_or_an_amount_is_no_currency_column(head: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("column", "one", "other"),
-    [("amount", "150 ct", "900 €"), ("amount", "1.5 TEUR", "900 EUR"), ("quantity", "500 g", "2 kg")],
+    [
+        ("amount", "150 ct", "900 €"),
+        ("quantity", "500 g", "2 kg"),
+        ("amount", "150 ct", "900"),
+        ("unit_price", "900", "150 cents"),
+        ("quantity", "500 g", "2 pcs"),
+    ],
 )
 def test_units_that_differ_between_files_are_refused(column: str, one: str, other: str, tmp_path: Path) -> None:
-    head = f"customer_id,occurred_at,{column}" + ",unit_price" * (column == "quantity")
-    price = ",1" * (column == "quantity")
+    """Mutation caught: a unit in one file and none in the other are added up."""
+    beside = {"amount": "", "quantity": ",unit_price", "unit_price": ",quantity"}[column]
+    head, price = f"customer_id,occurred_at,{column}{beside}", ",1" * bool(beside)
     files = [
         store(tmp_path / f"{n}.csv", f"a,2024-01-0{n},{text}{price}", head=head) for n, text in ((1, one), (2, other))
     ]
     said = run("clean", *files, "--out", tmp_path / "out.parquet", code=2)
-    assert f"{column} has several units, " in said or "several currencies" in said
+    assert f"{column} has several units, " in said
+
+
+def test_pieces_are_no_unit(tmp_path: Path) -> None:
+    head = "customer_id,occurred_at,quantity,unit_price"
+    files = [
+        store(tmp_path / f"{n}.csv", f"a,2024-01-0{n},{n} {unit},3", head=head) for n, unit in ((1, "pcs"), (2, ""))
+    ]
+    assert amounts(tmp_path, *files) == [3, 6]
+
+
+MULTIPLIED = ["$1.5M", "1.5k€", "1.5 T€", "1.5 TEUR", "1.5 kUSD", "USD 1.5M", "$2bn", "1.5 Mkr", "₹2 Cr", "5万", "£3k"]
+
+
+@pytest.mark.parametrize("text", MULTIPLIED)
+def test_a_multiplier_beside_a_currency_is_not_read(text: str, tmp_path: Path) -> None:
+    """Mutation caught: 1.5, in a currency $M."""
+    file = store(tmp_path / "x.csv", f"a,2024-01-01,{text}", f"b,2024-01-02,{text}")
+    assert "2 bad number" in run("clean", file, "--out", tmp_path / "out.parquet", code=2)
+
+
+@pytest.mark.parametrize("text", ["R$5", "B$5", "5 kr", "5 TRY", "5 Kč", "MXN 5", "5 tl", "C$5", "5 ct"])
+def test_a_currency_with_such_letters_is_one(text: str, tmp_path: Path) -> None:
+    file = store(tmp_path / "x.csv", f"a,2024-01-01,{text}", f"b,2024-01-02,{text}")
+    assert amounts(tmp_path, file) == [5, 5]
 
 
 @pytest.mark.parametrize("word", ["#N/D", "#VALEUR!", "#ЗНАЧ!", "undefined", "(none)", "(leer)", "(vide)", "k.A."])

@@ -19,7 +19,7 @@ from offline.history.files import File
 from offline.history.numerals import Numbers, Parts, known
 from offline.history.policy import Policy
 from offline.history.quality import Note
-from offline.history.units import bare, code
+from offline.history.units import PIECES, bare, code
 from offline.history.values import Bools, Ints, matches
 from offline.history.words import nothing
 
@@ -117,10 +117,10 @@ def check(files: Sequence[File], met: Iterable[Mapping[str, int]], policy: Polic
 
 def check_units(files: Sequence[File], written: Mapping[int, Mapping[str, Numbers]]) -> None:
     """written: of each file, by its number, how it writes its columns. Raises HistoryError where units that are no
-    currencies differ between files."""
+    currencies differ between files; none is one too, and what counts pieces is none."""
     for ours in ("amount", "unit_price", "quantity"):
         units = {file.path: written[file.number][ours].currency for file in files if ours in written[file.number]}
-        some = {path: unit for path, unit in units.items() if unit}
-        if len({*map(bare, some.values())}) > 1 and not all(map(known, some.values())):
-            where = "; ".join(f"{path}: {unit}" for path, unit in some.items())
+        units = {path: "" if bare(unit) in PIECES else unit for path, unit in units.items()}
+        if len({*map(bare, units.values())}) > 1 and not all(unit == "" or known(unit) for unit in units.values()):
+            where = "; ".join(f"{path}: {unit or 'none'}" for path, unit in units.items())
             raise HistoryError(f"{ours} has several units, {where}: make them one unit in the files")

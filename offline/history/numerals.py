@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline.errors import HistoryError
-from offline.history.units import CURRENCIES, bare, code, same
+from offline.history.units import CURRENCIES, bare, code, same, scaled
 from offline.history.values import matches
 
 NO_TEXT = pa.scalar("", pa.large_string())
@@ -35,8 +35,6 @@ _IN_BRACKETS = r"^([^\d()]*)\(([^()]*\d[^()]*)\)([^\d()]*)$"
 _NO_CENTS = r"(\d)([.,])-{1,2}"  # 100,- and 5.--
 
 _CURRENCY = r"(\p{Sc}|^[A-Z]{3}$)"
-# 2.5k and 3 Mio. are other numbers than 2.5 and 3, and 5 CR is one of which the sign is not known.
-_NO_UNIT = {"k", "m", "b", "t", "mio", "mln", "mrd", "bn", "tsd", "lakh", "cr", "dr"}
 
 
 @dataclass(frozen=True)
@@ -145,8 +143,8 @@ class Votes:
     def currencies(self) -> Counter[str]:
         """Units that are currencies, and any other word that stands beside nine in ten numbers."""
         units = {unit: n for unit, n in self.units.items() if known(unit) or n >= AGREE * self.numbers}
-        codes = _NO_UNIT if self.named else {*_NO_UNIT, *(bare(unit) for unit in self.before if not known(unit))}
-        return Counter({unit: n for unit, n in units.items() if bare(unit) not in codes})
+        codes = set() if self.named else {bare(unit) for unit in self.before if not known(unit)}
+        return Counter({unit: n for unit, n in units.items() if bare(unit) not in codes and not scaled(unit)})
 
     def count(self, column: pa.Array) -> None:
         """Adds the different values of a block's column."""
