@@ -33,6 +33,14 @@ def amounts(tmp_path: Path, *args: object) -> list[float]:
         ("Invoice Currency", "5,EUR", "7,USD", "USD=2"),
         ("presentment_currency", "5,EUR", "7,GBP", "GBP=2"),
         ("WKZ", "5,EUR", "7,CHF", "CHF=2"),
+        ("Transaction Ccy", "5,EUR", "7,CHF", "CHF=2"),
+        ("Curr.", "5,eur", "7,sek", "SEK=2"),
+        ("Price Currency", "5,EUR", "7,USD", "USD=2"),
+        ("Corporate currency", "5,USDC", "7,USDT", "USDT=2"),
+        ("Währung (ISO)", "5,978", "7,36", "AUD=2"),
+        ("Currency", "5,EUR.", "7,U.S. Dollar", "USD=2"),
+        ("Currency", "5,EUR - Euro", "7,Pound Sterling (GBP)", "GBP=2"),
+        ("Currency", "5,Norwegian Krone", "7,Swedish Krona", "SEK=2"),
     ],
 )
 def test_what_a_currency_column_says_counts(head: str, one: str, other: str, rate: str, tmp_path: Path) -> None:
@@ -106,6 +114,18 @@ def test_a_word_for_nothing_may_be_unwanted(tmp_path: Path) -> None:
     assert amounts(tmp_path, file, "--except", "St=N/A") == [7]
     assert amounts(tmp_path, file, "--only", "St=n/a") == [5, 6]
     assert amounts(tmp_path, file, "--except", "St=ok") == [5, 6]
+
+
+@pytest.mark.parametrize("name", ["Currency rate", "Currency note", "Total in currency"])
+def test_of_several_columns_the_first_that_holds_currencies(name: str, tmp_path: Path) -> None:
+    """Mutation caught: the first by its name."""
+    values = {"Currency rate": ("1.0", "1.1"), "Currency note": ("as paid", "by card"), "Total in currency": ("5", "7")}
+    rows = [f"{who},2024-01-01,5,{v},{of}" for who, v, of in zip("ab", values[name], ("EUR", "USD"), strict=True)]
+    file = store(tmp_path / "x.csv", *rows, head=f"{HEAD},{name},Invoice Currency")
+    said = run("clean", file, "--out", tmp_path / "out.parquet", code=2)
+    assert "1 rows in EUR, 1 rows in USD" in said
+    alone = store(tmp_path / "y.csv", *(row.rsplit(",", 1)[0] for row in rows), head=f"{HEAD},{name}")
+    assert amounts(tmp_path, alone) == [5, 5]
 
 
 # ---- tables ----------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from models.events import EXACT, MOST, whole
 from offline.errors import HistoryError
+from offline.history import units
 from offline.history.files import File
 from offline.history.numerals import Numbers, Parts, known
 from offline.history.policy import Policy
@@ -23,7 +24,7 @@ from offline.history.units import PIECES, bare, code
 from offline.history.values import Bools, Ints, matches
 from offline.history.words import nothing
 
-WORD = r"^(?:\d{3}|[^\d.,;:]{1,30})$"  # of a currency column; rates are none
+WORD = r"^\d{1,3}$|[\p{L}\p{Sc}]"  # of a currency column; rates are none
 
 
 def column(file: File) -> str:
@@ -41,10 +42,10 @@ def apart(text: pa.Array, policy: Policy) -> tuple[pa.Array, pa.Array]:
     text, found = text.cast(pa.large_string()), pa.nulls(len(text), pa.large_string())
     if not policy.rates:
         return text, found
-    units = Parts(text).unit
-    for unit in filter(None, units.unique().to_pylist()):
+    beside = Parts(text).unit
+    for unit in filter(None, beside.unique().to_pylist()):
         if code(unit) in policy.rates:
-            here = pc.equal(units, unit).fill_null(False)
+            here = pc.equal(beside, unit).fill_null(False)
             text = pc.if_else(here, pc.utf8_trim_whitespace(pc.replace_substring(text, unit, "")), text)
             found = pc.if_else(here, code(unit), found)
     return text, found
@@ -64,13 +65,15 @@ def named(column: pa.Array) -> pa.Array:
     """What a currency column says of each row: a code, or a word that is none known but never another one's; null where
     nothing, or no word, stands there.
 
-    >>> named(pa.array(["Euro", " eur", "840", "USDT", "1.08", None])).to_pylist()
-    ['EUR', 'EUR', 'USD', 'USDT', None, None]
+    >>> named(pa.array(["Euro", " eur", "840", "U.S. Dollar", "USDT", "1.08", None])).to_pylist()
+    ['EUR', 'EUR', 'USD', 'USD', 'USDT', None, None]
     """
     texts = pc.dictionary_encode(pc.utf8_trim_whitespace(column.cast(pa.large_string())))
     words = matches(texts.dictionary, WORD) & ~nothing(texts.dictionary).fill_null(True).to_numpy(zero_copy_only=False)
     pairs = zip(texts.dictionary.to_pylist(), words.tolist(), strict=True)
-    return pa.array([code(word) if is_word else None for word, is_word in pairs], pa.large_string()).take(texts.indices)
+    return pa.array([units.named(word) if is_word else None for word, is_word in pairs], pa.large_string()).take(
+        texts.indices
+    )
 
 
 def codes(units: pa.Array) -> pa.Array:
@@ -119,8 +122,8 @@ def check_units(files: Sequence[File], written: Mapping[int, Mapping[str, Number
     """written: of each file, by its number, how it writes its columns. Raises HistoryError where units that are no
     currencies differ between files; none is one too, and what counts pieces is none."""
     for ours in ("amount", "unit_price", "quantity"):
-        units = {file.path: written[file.number][ours].currency for file in files if ours in written[file.number]}
-        units = {path: "" if bare(unit) in PIECES else unit for path, unit in units.items()}
-        if len({*map(bare, units.values())}) > 1 and not all(unit == "" or known(unit) for unit in units.values()):
-            where = "; ".join(f"{path}: {unit or 'none'}" for path, unit in units.items())
+        met = {file.path: written[file.number][ours].currency for file in files if ours in written[file.number]}
+        met = {path: "" if bare(unit) in PIECES else unit for path, unit in met.items()}
+        if len({*map(bare, met.values())}) > 1 and not all(unit == "" or known(unit) for unit in met.values()):
+            where = "; ".join(f"{path}: {unit or 'none'}" for path, unit in met.items())
             raise HistoryError(f"{ours} has several units, {where}: make them one unit in the files")

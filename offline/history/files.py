@@ -106,8 +106,8 @@ def look_into(
     """What a file is and names its columns. asked: names that are looked for. Raises HistoryError."""
     columns = columns or {}
     with readable(path):
-        with path.open("rb") as file:
-            parquet = file.read(4) == PARQUET
+        with path.open("rb") as start:
+            parquet = start.read(4) == PARQUET
         inside = Container(path) if parquet else container(path)
         if parquet:
             found = _parquet_file(path)
@@ -118,12 +118,19 @@ def look_into(
     if not any(header):
         raise HistoryError(f"{path}: the file is empty; the first line must name the columns")
     at = {ours: header.index(theirs) for ours in OURS if (theirs := columns.get(ours, ours)) in header}
-    if "currency" not in at and (place := guess.currency(header)) is not None:
+    file = File(number=number, path=path, size=size, at=at, **found)
+    if "currency" not in at and (place := guess.currency(header, lambda: _first(file))) is not None:
         at["currency"] = place
     for position in at.values():
         if header.count(header[position]) > 1:
             raise HistoryError(f"{path}: column {header[position]!r} stands there more than once; rename one")
-    return File(number=number, path=path, size=size, at=at, **found)
+    return file
+
+
+def _first(file: File) -> list[pa.Array]:
+    """Its first block; none of a file without rows."""
+    block, _ = next(blocks(file), ([], 0))
+    return block
 
 
 def _parquet_file(path: Path) -> dict[str, Any]:

@@ -6,10 +6,12 @@ Names are looked at before any file is read: what reads values is imported where
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from offline.history.units import is_currency
 
 # Whole names that exports have, without case, accents and what stands between the words; the likeliest first.
 NAMES = {
@@ -31,7 +33,8 @@ NAMES = {
     "amount": "amount total totalprice linetotal lineamount salesvalue sales revenue value turnover betrag umsatz"
     " summe gesamtbetrag gesamt brutto bruttobetrag importe montant paid spend price",
     "event_type": "eventtype event type transactiontype action belegart vorgang buchungsart art kind doctype",
-    "currency": "currency currencycode waehrung wahrung devise moneda valuta valuuta waluta moeda wkz ccy",
+    "currency": "currency currencycode waehrung wahrung devise moneda valuta valuuta waluta moeda wkz ccy cur"
+    " curr wahr divisa monnaie",
     "event_id": "eventid lineid rowid lineitemid transactionlineid",
 }
 ORDER = (  # in which they are guessed
@@ -39,7 +42,6 @@ ORDER = (  # in which they are guessed
     *("quantity", "unit_price", "amount", "currency", "event_type", "event_id"),
 )
 STATUS = ("status", "state", "stato", "estado", "statut", "etat")  # ends of names of what may leave rows out
-AMOUNT = re.compile("rate|kurs|amount|betrag|value|total|price|preis|factor")  # beside which a currency is named
 PART = re.compile("tax|discount|shipping|freight|cost|refund|rabatt|steuer|mwst|versand")  # of an amount
 LONG = 5  # letters of a word with which a longer name may begin
 MOSTLY = 0.8
@@ -60,17 +62,31 @@ def is_one(name: str) -> bool:
     return any(bare(name) in words.split() for words in NAMES.values())
 
 
-def currency(header: Sequence[str]) -> int | None:
-    """The place of the column that names currencies: two of them must not be added up, whether mapped or not."""
+def currency(header: Sequence[str], first: Callable[[], Sequence[pa.Array]]) -> int | None:
+    """The place of the column that names currencies: two of them must not be added up, whether mapped or not.
+
+    first: the first block; it is asked for where a name alone does not tell (Price Currency, Currency Rate).
+    """
     words = NAMES["currency"].split()
-    names = {place: bare(name) for place, name in enumerate(header)}
-    found = [place for place, name in names.items() if name in words]
-    found += [
-        p
-        for p, name in names.items()
-        if any(word in name for word in words if len(word) >= LONG) and not AMOUNT.search(name)
-    ]
-    return next(iter(found), None)
+    same = [place for place, name in enumerate(header) if bare(name) in words]
+    longer = [place for place, name in enumerate(header) if place not in same and _of_currency(name, words)]
+    if not longer:
+        return next(iter(same), None)
+    block = first()
+    found = [place for place in (*same, *longer) if not block or _currencies(block[place])]
+    return next(iter((*found, *same)), None)
+
+
+def _of_currency(name: str, words: Sequence[str]) -> bool:
+    """Does a name hold a long word for it, or begin or end with a short one?"""
+    ends = [bare(word) for word in re.findall(r"[^\W_]+", name)]
+    return any(word in bare(name) if len(word) >= LONG else word in (ends[:1] + ends[-1:]) for word in words)
+
+
+def _currencies(column: pa.Array) -> bool:
+    """Are the values of a column currencies? One without values may be one of them."""
+    texts = pc.utf8_trim_whitespace(column.cast(pa.large_string()).drop_null()).unique().to_pylist()
+    return sum(map(is_currency, texts)) >= MOSTLY * len(texts)
 
 
 def columns(header: Sequence[str], block: Sequence[pa.Array]) -> dict[str, str]:

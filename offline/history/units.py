@@ -1,5 +1,7 @@
 """Currencies as people write them: signs, codes and words, and which of them are the same."""
 
+import re
+
 CURRENCIES = {
     *("kr", "zł", "zl", "kč", "fr", "sfr", "rs", "lei", "leu", "ft", "din", "rm", "rp", "s/", "b/", "bs", "tl", "ksh"),
     *("руб", "р", "грн", "лв", "тг", "円", "元", "원", "dh", "dhs", "lek"),  # noqa: RUF001
@@ -19,17 +21,30 @@ CODES = {  # ISO 4217, of signs and words that mean one; a bare "$" is taken for
     **dict.fromkeys(("₩", "원"), "KRW"),
     **dict.fromkeys(("₴", "грн"), "UAH"),
     **dict.fromkeys(("₺", "tl"), "TRY"),
-    **dict.fromkeys(("us dollar", "us-dollar", "u.s. dollar", "840"), "USD"),
-    **dict.fromkeys(("pound sterling", "british pound", "826"), "GBP"),
-    **dict.fromkeys(("swiss franc", "756"), "CHF"),
+    **dict.fromkeys(("us dollar", "us-dollar", "u.s. dollar", "american dollar", "840"), "USD"),
+    **dict.fromkeys(("pound sterling", "british pound", "sterling", "826"), "GBP"),
+    **dict.fromkeys(("swiss franc", "franken", "schweizer franken", "756"), "CHF"),
     **dict.fromkeys(("yen", "japanese yen", "392"), "JPY"),
+    **dict.fromkeys(("yuan", "renminbi", "rmb", "156"), "CNY"),
     **dict.fromkeys(("canadian dollar", "124"), "CAD"),
     **dict.fromkeys(("australian dollar", "036"), "AUD"),
-    "978": "EUR", "752": "SEK", "578": "NOK", "208": "DKK", "985": "PLN", "203": "CZK", "348": "HUF",
+    **dict.fromkeys(("swedish krona", "752"), "SEK"),
+    **dict.fromkeys(("norwegian krone", "578"), "NOK"),
+    **dict.fromkeys(("danish krone", "208"), "DKK"),
+    **dict.fromkeys(("zloty", "złoty", "polish zloty", "985"), "PLN"),
+    **dict.fromkeys(("czech koruna", "koruna", "203"), "CZK"),
+    **dict.fromkeys(("forint", "hungarian forint", "348"), "HUF"),
+    **dict.fromkeys(("indian rupee", "356"), "INR"),
+    **dict.fromkeys(("brazilian real", "986"), "BRL"),
+    **dict.fromkeys(("turkish lira", "949"), "TRY"),
+    **dict.fromkeys(("russian ruble", "ruble", "643"), "RUB"),
+    **dict.fromkeys(("mexican peso", "484"), "MXN"),
+    "978": "EUR", "554": "NZD", "702": "SGD", "344": "HKD", "710": "ZAR", "410": "KRW", "946": "RON", "376": "ILS",
+    "784": "AED", "682": "SAR", "980": "UAH", "764": "THB",
     "kč": "CZK", "ft": "HUF", "r$": "BRL", "a$": "AUD", "c$": "CAD", "₪": "ILS", "лв": "BGN", "₫": "VND", "฿": "THB",
 }  # fmt: skip
 
-ISO = {*(name.lower() for name in CODES.values()), *("sek", "nok", "dkk", "mxn", "sgd", "hkd", "nzd", "zar")}
+ISO = {name.lower() for name in CODES.values()}
 # 2.5k and 3 Mio. are other numbers than 2.5 and 3, and 5 CR is one of which the sign is not known.
 MULTIPLIERS = {
     *("k", "m", "b", "t", "mio", "mln", "mrd", "mn", "bn", "tsd", "tys", "lakh", "cr", "dr"),
@@ -51,6 +66,30 @@ def code(unit: str) -> str:
     ('EUR', 'USD', 'EUR', 'KR')
     """
     return CODES.get(bare(unit), bare(unit).upper())
+
+
+def named(word: str) -> str:
+    """The currency that a word of a currency column means; one that is not known is its own.
+
+    >>> named("Pound Sterling"), named("36"), named("EUR - Euro"), named("US Dollar (USD)"), named("USDT")
+    ('GBP', 'AUD', 'EUR', 'USD', 'USDT')
+    """
+    if (whole := code(word.zfill(3) if word.isdigit() else word)) != bare(word).upper():
+        return whole
+    among = ISO & {*re.findall(r"\w+", word.lower())}
+    return among.pop().upper() if len(among) == 1 else whole
+
+
+def is_currency(word: str) -> bool:
+    """Does it look like one of a currency column?
+
+    >>> is_currency("Euro"), is_currency("eur"), is_currency("USDT"), is_currency("840"), is_currency("$")
+    (True, True, True, True, True)
+    >>> is_currency("paid"), is_currency("1.08"), is_currency("5"), is_currency("hello there")
+    (False, False, False, False)
+    """
+    known = named(word).lower() in ISO or bare(word) in CURRENCIES
+    return known or re.fullmatch(r"[A-Z]{3,5}", word) is not None
 
 
 def same(unit: str) -> set[str]:
