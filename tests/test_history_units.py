@@ -128,6 +128,43 @@ def test_of_several_columns_the_first_that_holds_currencies(name: str, tmp_path:
     assert amounts(tmp_path, alone) == [5, 5]
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--except", "St=cancelled", "--except: no row of 'St' has 'cancelled'"),
+        ("--except", "St=refused", "--except: no row of 'St' has 'refused'"),
+        ("--types", "purchase=Sale,return=Refund", "--types: no row has 'refund'"),
+        ("--types", "purchase=Sale,view=Click", "--types: no row has 'click'"),
+        ("--rate", "EUR=1.08", "--rate: no row has 'EUR'"),
+        ("--rate", "CAD=.75", "--rate: no row has 'CAD'"),
+    ],
+)
+def test_what_is_named_and_stands_nowhere_is_told_once(option: str, value: str, told: str, tmp_path: Path) -> None:
+    """Mutation caught: a line for each file, one of which has it or not."""
+    head = f"{HEAD},St,event_type"
+    files = [
+        store(tmp_path / f"{n}.csv", f"a,2024-01-0{n},5,{word},sale", f"b,2024-01-0{n},6,ok,SALE", head=head)
+        for n, word in ((1, "test"), (2, "N/A"))
+    ]
+    types = () if option == "--types" else ("--types", "purchase=sale")
+    for more in ((), ("--except", "St=test"), ("--except", "St=none")):
+        said = run("clean", *files, option, value, *types, *more, "--out", tmp_path / "out.parquet")
+        assert [line for line in said.splitlines() if "no row" in line and told in line] == [
+            line for line in said.splitlines() if "no row" in line
+        ]
+        assert said.count("told: " + told) == 1
+
+
+@pytest.mark.parametrize("values", [("St=ok", "St=paid"), ("St=paid", "St=ok"), ("St=OK ", "St=PAID")])
+def test_one_of_several_wanted_values_may_stand_nowhere(values: tuple[str, str], tmp_path: Path) -> None:
+    rows = ("a,2024-01-01,5,ok", "b,2024-01-02,6,open")
+    file = store(tmp_path / "x.csv", *rows, head=f"{HEAD},St")
+    options = [word for value in values for word in ("--only", value)]
+    said = run("clean", file, *options, "--out", tmp_path / "out.parquet")
+    assert said.count("told: --only: no row of 'St' has") == 1
+    assert "paid" in said.lower()
+
+
 # ---- tables ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("codes", ["A{}X", "AB{}CD", "W{}L", "Str. {} b", "Müller{}. Anna"])
 def test_codes_are_no_numbers_with_a_unit(codes: str, tmp_path: Path) -> None:

@@ -96,8 +96,13 @@ def convert(amount: Ints, of: pa.Array, rates: Mapping[str, Decimal], notes: Cou
         worth = [whole(EXACT.multiply(rate, Decimal(each))) for each in different.tolist()]
         fits = [worth_ if abs(worth_) <= MOST else MOST + 1 for worth_ in worth]
         amount[here] = np.array(fits, np.int64)[place]
-        notes["numbers", "amount", f"changed: {name} times {rate}"] += len(place)
+        notes["numbers", "amount", converted(name, rate)] += len(place)
     return amount, np.abs(amount) <= MOST
+
+
+def converted(name: str, rate: Decimal) -> str:
+    """What the table says of amounts that were."""
+    return f"changed: {name} times {rate}"
 
 
 def check(files: Sequence[File], met: Iterable[Mapping[str, int]], policy: Policy) -> None:

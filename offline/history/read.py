@@ -152,8 +152,8 @@ def clean(
 @dataclass(frozen=True)
 class _Met:
     """Of a file, when all of it was read: rows and money by the reason for which they leave ("" where they are usable),
-    examples of what was not read, event types that are none of ours, rows by currency, what to tell, and what its steps
-    over many rows need."""
+    examples of what was not read, event types that are none of ours, rows by currency, what to tell, what was named by
+    the person and does not stand there, and what its steps over many rows need."""
 
     what: Counter[str]
     money: Counter[str]
@@ -161,6 +161,7 @@ class _Met:
     words: Counter[str]
     currencies: Counter[str]
     notes: list[Line]
+    absent: set[wanted.Named]
     told: Told
 
 
@@ -212,8 +213,10 @@ def _file(
     what, money, strange, of = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     examples, notes = dict[str, str](), Counter[Note]()
     whole, uneven, down = set(IDS) & file.at.keys(), Uneven(), wanted.FillDown(file, plan.policy)
+    absent = {*wanted.named(plan.policy)}
     for block, position in files.blocks(file, uneven):
         block = down(block)
+        absent -= {each for each in absent if each.stands(file, block)}
         found = judge.judge(file, written, plan, before, block)
         usable.add(one(found.usable, notes) if ANY_CASE in plan.policy.ids else found.usable)
         whole = {name for name in whole if steps.floats(ids.present(block[file.at[name]])[0])}
@@ -228,6 +231,10 @@ def _file(
         if "occurred_at" in file.at:
             days.add(times, found.usable["place"].to_numpy())
         progress(position)
+    rates = plan.policy.rates.items()
+    absent -= {
+        wanted.Named("--rate", "", n) for n, rate in rates if notes["numbers", "amount", currencies.converted(n, rate)]
+    }
     lines = [Line("decode", "", f"told: {file.path.name}: {file.told}", before), *written.notes(before)]
     if uneven.others and file.layout:
         examples["uneven"] = csvs.where(file.layout)
@@ -241,7 +248,8 @@ def _file(
         for word, n in strange.most_common(kinds.WORDS)
     ]
     lines += [Line(*note, n) for note, n in (+notes).items()]
-    return _Met(what, money, examples, strange, of, lines, Told(file.cleaned, timed, stamped, last, frozenset(whole)))
+    end = Told(file.cleaned, timed, stamped, last, frozenset(whole))
+    return _Met(what, money, examples, strange, of, lines, absent, end)
 
 
 def _names(opened: Sequence[File]) -> str:
@@ -285,6 +293,7 @@ def _history(
     known = [part.ids for part in done]
     notes = (
         *(line for of in met for line in of.notes),
+        *wanted.nowhere(policy, [of.absent for of in met]),
         *steps.lost_zeros(known),
         *ids.told(known, _names(opened), policy.ids),
     )

@@ -1,10 +1,12 @@
-"""Which rows the person wants (`--only`, `--except`), and fields that stand on the first line of an order only.
+"""Which rows the person wants (`--only`, `--except`), which of the values that they name stand nowhere, and fields that
+stand on the first line of an order only.
 
-Rule: both look at columns under the names that the file gives them, before any value is read. A line without an order
+Rule: all look at columns under the names that the file gives them, before any value is read. A line without an order
 belongs to the one above it if it says nothing of an order itself, and is neither blank nor a total.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,9 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline.errors import HistoryError, nearest
+from offline.history import ids
 from offline.history.files import File
 from offline.history.header import bare
 from offline.history.policy import Policy
+from offline.history.quality import Line
 from offline.history.values import Bools, matches
 from offline.history.words import TOTAL, nothing
 
@@ -102,3 +106,44 @@ def _is(file: File, block: list[pa.Array], column: str, values: set[str]) -> Boo
         values = values | {""}  # where a word for nothing stood, unquoted
     found: Bools = pc.is_in(text, pa.array(sorted(values), text.type)).to_numpy(zero_copy_only=False)
     return found
+
+
+class Named(NamedTuple):
+    """A value of the files that an option names. column: of theirs, "" where the option tells."""
+
+    option: str
+    column: str
+    value: str
+
+    def stands(self, file: File, block: list[pa.Array]) -> bool:
+        """Is it in a row of the block? Currencies are found where they are converted."""
+        if self.option in ("--only", "--except"):
+            return bool(_is(file, block, bare(self.column), {self.value.strip().lower()}).any())
+        if self.option == "--rate" or "event_type" not in file.at:
+            return False
+        words = pc.utf8_lower(ids.present(block[file.at["event_type"]])[0])
+        return bool(pc.any(pc.equal(words, self.value)).as_py())
+
+
+def named(policy: Policy) -> list[Named]:
+    """All that a policy names, in the order of the table."""
+    rows = [
+        Named(option, column, value)
+        for option, pairs in (("--only", policy.only), ("--except", policy.without))
+        for column, value in dict.fromkeys(pairs)
+    ]
+    types = [Named("--types", "", word) for word in policy.types]
+    return [*rows, *types, *(Named("--rate", "", name) for name in policy.rates)]
+
+
+def nowhere(policy: Policy, absent: Sequence[set[Named]]) -> list[Line]:
+    """absent: of each file, what does not stand there. Perhaps a slip of the pen: each is told once."""
+    lines = []
+    for each in named(policy):
+        if all(each in missed for missed in absent):
+            step, column = {"--types": ("types", "event_type"), "--rate": ("numbers", "amount")}.get(
+                each.option, ("rows", "")
+            )
+            where = f" of {each.column!r}" if each.column else ""
+            lines.append(Line(step, column, f"told: {each.option}: no row{where} has {each.value!r}", 0))
+    return lines
