@@ -102,9 +102,22 @@ def test_a_currency_with_such_letters_is_one(text: str, tmp_path: Path) -> None:
     assert amounts(tmp_path, file) == [5, 5]
 
 
-@pytest.mark.parametrize("word", ["#N/D", "#VALEUR!", "#ЗНАЧ!", "undefined", "(none)", "(leer)", "(vide)", "k.A."])
+NOTHING = [
+    *("#N/D", "#VALEUR!", "#ЗНАЧ!", "#NOMBRE!", "#¡NUM!", "#GETAL!", "#ARG!", "#ИМЯ?", "#DEĞER!", "#VÆRDI!", "#Н/Д"),  # noqa: RUF001
+    *("undefined", "(none)", "(leer)", "(vide)", "(vacío)", "(vuoto)", "(Vazio)", "k.A.", "n.v."),
+]
+
+
+@pytest.mark.parametrize("word", NOTHING)
 def test_words_for_nothing_of_other_languages_are_nobody(word: str, tmp_path: Path) -> None:
     file = store(tmp_path / "x.csv", f"{word},2024-01-01,5", "c1,2024-01-02,5", "c2,2024-01-02,5")
+    assert len(amounts(tmp_path, file)) == 2
+
+
+@pytest.mark.parametrize("word", ["#N/D", "(leer)", "k.A.", "(blank)"])
+def test_what_a_person_quoted_is_a_customer(word: str, tmp_path: Path) -> None:
+    """Mutation caught: quoted ones are nobody, too."""
+    file = store(tmp_path / "x.csv", f'"{word}",2024-01-01,5', '"c1",2024-01-02,5')
     assert len(amounts(tmp_path, file)) == 2
 
 

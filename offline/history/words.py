@@ -7,7 +7,7 @@ value (NA is a country). A total is one only in a row that has no time.
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# pandas' list, Excel's errors in English and German, databases' and R's words, and what people type.
+# pandas' list, Excel's errors in the languages it is most used in, databases' and R's words, and what people type.
 NOTHING = (
     *(
         "",
@@ -30,8 +30,28 @@ NOTHING = (
     *("1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN", "(NULL)", "<NULL>", "[NULL]", "(BLANK)", "(EMPTY)", "N.A.", "?"),
     *("#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NV", "#WERT!", "#BEZUG!", "#ZAHL!"),
     *("#N/D", "#ND", "#VALEUR!", "#VALOR!", "#¡VALOR!", "#¡REF!", "#VALORE!", "#RIF!", "#NOM?", "#NOME?", "#¿NOMBRE?"),
-    *("#Н/Д", "#ЗНАЧ!", "#ССЫЛКА!", "#WAARDE!", "#N/B", "#SPILL!", "#CALC!"),  # noqa: RUF001
-    *("UNDEFINED", "(NONE)", "(NULL)", "(LEER)", "(VIDE)", "(VACÍO)", "(VACÍAS)", "(VUOTO)", "(N/A)", "K.A.", "N.V."),
+    *("#¡DIV/0!", "#¡NUM!", "#¡NULO!", "#NOMBRE!", "#NUL!", "#NULO!", "#DIV/0", "#SPILL!", "#CALC!", "#FIELD!"),
+    *("#GETAL!", "#NAAM?", "#VERW!", "#DEEL/0!", "#LEEG!", "#WAARDE!", "#N/B", "#ÜBERLAUF!", "#PROPAGATION!"),
+    *("#ARG!", "#ADR!", "#DZIEL/0!", "#LICZBA!", "#NAZWA?", "#HODNOTA!", "#ODKAZ!", "#NÁZEV?", "#ČÍSLO!"),
+    *("#ÉRTÉK!", "#HIÁNYZIK", "#HIV!", "#NÉV?", "#SZÁM!", "#ZÉRÓOSZTÓ!", "#DEĞER!", "#YOK", "#BAŞV!", "#SAYI!", "#AD?"),
+    *("#VÆRDI!", "#NAVN?", "#I/T", "#REFERENCE!", "#VÄRDEFEL!", "#REFERENS!", "#NAMN?", "#SAKNAS!", "#VERDI!"),
+    *("#ARVO!", "#PUUTTUU!", "#VIITTAUS!", "#NIMI?", "#LUKU!", "#ΤΙΜΗ!", "#Δ/Υ"),  # noqa: RUF001
+    *("#Н/Д", "#ЗНАЧ!", "#ССЫЛКА!", "#ИМЯ?", "#ЧИСЛО!", "#ДЕЛ/0!", "#ПУСТО!"),  # noqa: RUF001
+    *(
+        "UNDEFINED",
+        "(NONE)",
+        "(LEER)",
+        "(VIDE)",
+        "(VACÍO)",
+        "(VACÍAS)",
+        "(VUOTO)",
+        "(VAZIO)",
+        "(LEEG)",
+        "(PUSTE)",
+        "(N/A)",
+        "K.A.",
+        "N.V.",
+    ),
 )
 CASES = (str, str.lower, str.title, str.capitalize)
 # As Arrow compares them, to the letter; what has blanks around it, `nothing` finds.
