@@ -96,6 +96,24 @@ def test_a_multiplier_beside_a_currency_is_not_read(text: str, tmp_path: Path) -
     assert "2 bad number" in run("clean", file, "--out", tmp_path / "out.parquet", code=2)
 
 
+@pytest.mark.parametrize("text", ["A12X", "AB12CD", "W32L", "€5 USD"])
+def test_a_unit_on_both_sides_is_none(text: str, tmp_path: Path) -> None:
+    file = store(tmp_path / "x.csv", f"a,2024-01-01,{text}", f"b,2024-01-02,{text}")
+    assert "2 bad number" in run("clean", file, "--out", tmp_path / "out.parquet", code=2)
+
+
+@pytest.mark.parametrize(("one", "other"), [("$5 USD", "$7 CAD"), ("kr 5 SEK", "kr 7 NOK"), ("5 EUR", "€7 EUR")])
+def test_a_code_beside_a_sign_tells_the_currency(one: str, other: str, tmp_path: Path) -> None:
+    """Mutation caught: a currency $USD, for which no rate can be said."""
+    file = store(tmp_path / "x.csv", f"a,2024-01-01,{one}", f"b,2024-01-02,{other}")
+    last = other[-3:]
+    if one[-3:] != last:
+        run("clean", file, "--out", tmp_path / "out.parquet", code=2)
+    else:
+        assert amounts(tmp_path, file) == [5, 7]
+    assert amounts(tmp_path, file, "--rate", f"{last}=2") == ([5, 14] if one[-3:] != last else [10, 14])
+
+
 @pytest.mark.parametrize("text", ["R$5", "B$5", "5 kr", "5 TRY", "5 Kč", "MXN 5", "5 tl", "C$5", "5 ct"])
 def test_a_currency_with_such_letters_is_one(text: str, tmp_path: Path) -> None:
     file = store(tmp_path / "x.csv", f"a,2024-01-01,{text}", f"b,2024-01-02,{text}")

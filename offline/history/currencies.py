@@ -42,12 +42,13 @@ def apart(text: pa.Array, policy: Policy) -> tuple[pa.Array, pa.Array]:
     text, found = text.cast(pa.large_string()), pa.nulls(len(text), pa.large_string())
     if not policy.rates:
         return text, found
-    beside = Parts(text).unit
-    for unit in filter(None, beside.unique().to_pylist()):
+    parts = Parts(text)
+    sign = pc.if_else(parts.negative, "-", "").cast(text.type)
+    plain = pc.binary_join_element_wise(sign, parts.body, pa.scalar("", text.type))
+    for unit in filter(None, parts.unit.unique().to_pylist()):
         if code(unit) in policy.rates:
-            here = pc.equal(beside, unit).fill_null(False)
-            text = pc.if_else(here, pc.utf8_trim_whitespace(pc.replace_substring(text, unit, "")), text)
-            found = pc.if_else(here, code(unit), found)
+            here = pc.and_(pc.equal(parts.unit, unit), plain.is_valid()).fill_null(False)
+            text, found = pc.if_else(here, plain, text), pc.if_else(here, code(unit), found)
     return text, found
 
 

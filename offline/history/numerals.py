@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline.errors import HistoryError
-from offline.history.units import CURRENCIES, bare, code, same, scaled
+from offline.history.units import CURRENCIES, bare, code, one_currency, same, scaled
 from offline.history.values import matches
 
 NO_TEXT = pa.scalar("", pa.large_string())
@@ -97,7 +97,8 @@ def _written(decimal: str, sign: str = "") -> str:
 
 class Parts:
     """Of the texts of a column. body: digits and marks, null where a text is no number; unit: what stands beside them
-    (`before`, or behind); negative: is it below 0?
+    (`before`, or behind); negative: is it below 0? What stands on both sides is a unit where it is one currency
+    ($5 CAD); else the text is a code (A12X).
     """
 
     def __init__(self, text: pa.Array) -> None:
@@ -108,10 +109,24 @@ class Parts:
         part = {name: pc.struct_field(found, name) for name in ("a", "before", "b", "body", "c", "after", "d")}
         signs = pc.binary_join_element_wise(part["a"], part["b"], part["c"], part["d"], NO_TEXT)
         one = pc.less_equal(pc.binary_length(signs), 1)
-        self.body = pc.if_else(one, pc.utf8_trim_whitespace(part["body"]), None)
+        both = pc.and_(pc.not_equal(part["before"], ""), pc.not_equal(part["after"], ""))
+        unit = pc.binary_join_element_wise(part["before"], part["after"], NO_TEXT)
+        if pc.any(both).as_py():
+            unit = pc.if_else(both, _both(part["before"], part["after"]), unit)
+        self.unit = unit
+        self.body = pc.if_else(pc.and_(one, unit.is_valid()), pc.utf8_trim_whitespace(part["body"]), None)
         self.before = part["before"]
-        self.unit = pc.binary_join_element_wise(part["before"], part["after"], NO_TEXT)
         self.negative = pc.equal(signs, "-")
+
+
+def _both(before: pa.Array, after: pa.Array) -> pa.Array:
+    """The one currency that two texts mean, null where they mean none; a code tells which of several a sign is.
+
+    >>> _both(pa.array(["$", "$", "kr", "EUR", "A", "€"]), pa.array(["USD", "CAD", "SEK", "€", "X", "USD"])).to_pylist()
+    ['USD', 'CAD', 'SEK', 'EUR', None, None]
+    """
+    pairs = zip(before.to_pylist(), after.to_pylist(), strict=True)
+    return pa.array([one_currency(*pair) if all(pair) else None for pair in pairs], pa.large_string())
 
 
 @dataclass
@@ -157,8 +172,6 @@ class Votes:
             return
         parts = Parts(text.filter(pa.array(~plain)))
         number = _either(parts.body)
-        if not self.named:  # A12X and Müller7, Anna are codes and texts
-            number = pc.and_(number, pc.or_(pc.equal(parts.before, ""), pc.equal(parts.before, parts.unit)))
         self.numbers += pc.sum(number).as_py() or 0
         self.before |= set(parts.before.filter(number).to_pylist())
         beside = parts.unit.filter(pc.and_(number, pc.not_equal(parts.unit, "")))

@@ -45,6 +45,7 @@ CODES = {  # ISO 4217, of signs and words that mean one; a bare "$" is taken for
 }  # fmt: skip
 
 ISO = {name.lower() for name in CODES.values()}
+SEVERAL = {"$", "dollar", "dollars", "kr", "rs", "¥", "fr", "£", "pound", "pounds", "元"}  # countries' of one name
 # 2.5k and 3 Mio. are other numbers than 2.5 and 3, and 5 CR is one of which the sign is not known.
 MULTIPLIERS = {
     *("k", "m", "b", "t", "mio", "mln", "mrd", "mn", "bn", "tsd", "tys", "lakh", "cr", "dr"),
@@ -90,6 +91,20 @@ def is_currency(word: str) -> bool:
     """
     known = named(word).lower() in ISO or bare(word) in CURRENCIES
     return known or re.fullmatch(r"[A-Z]{3,5}", word) is not None
+
+
+def one_currency(one: str, other: str) -> str | None:
+    """The currency that both mean; None where they mean two, or none.
+
+    >>> one_currency("$", "CAD"), one_currency("EUR", "€"), one_currency("€", "USD"), one_currency("$", "M")
+    ('CAD', 'EUR', None, None)
+    """
+    codes = {unit: code(unit) for unit in (one, other) if bare(unit) in CURRENCIES | CODES.keys() | ISO}
+    if len(codes) < len({one, other}):
+        return None
+    sure = {name for unit, name in codes.items() if bare(unit) not in SEVERAL}
+    found = sure or {*codes.values()}
+    return found.pop() if len(found) == 1 else None
 
 
 def same(unit: str) -> set[str]:
