@@ -87,10 +87,11 @@ def landmark(r: Any, horizon: int, out: Any) -> None:
     """Passes landmark r.due: the open example closes into `out`, and the next one opens."""
     out.then, out.label, out.day, out.orders, out.open = r.raw, max(0, r.window), r.due, r.window_orders, r.open
     out.open_version, out.open_demand = r.open_version, r.open_demand
+    out.open_high, out.open_p_buy = r.open_high, r.open_p_buy
     look(r, r.due, r.raw)
     out.now = r.raw
     r.window, r.window_orders, r.open, r.due = 0, 0, 1, r.due + horizon
-    r.open_version, r.open_demand = 0, 0.0  # set when the score of this landmark is served
+    r.open_version, r.open_demand, r.open_high, r.open_p_buy = 0, 0.0, -1.0, 0.0  # set when its score is served
 
 
 @njit

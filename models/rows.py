@@ -19,8 +19,8 @@ LARGEST = 2**63 - 1  # that a sum of money can hold, either way, in 1/10,000
 # How far back ids are recognised: of purchases and returns, of what is only browsed, of orders.
 TRADED_IDS, BROWSED_IDS, ORDERS = 64, 16, 8
 RING = 16  # purchases of offered products that are remembered
-SCHEMA = 3  # of a row
-EXAMPLE_SCHEMA = 0  # of a stored example
+SCHEMA = 4  # of a row
+EXAMPLE_SCHEMA = 1  # of a stored example
 
 Array = npt.NDArray[Any]
 
@@ -49,12 +49,16 @@ FOLDED = [
     *[("browsed_low", "u4", BROWSED_IDS), ("browsed_high", "u2", BROWSED_IDS)],
     ("order_ids", "u8", ORDERS),
 ]
-# What was last published, when the open example opened, and the last purchases of products with a code in the offers
+# What was last published (the segment, the one before it and the day since when), what was promised when the open
+# example opened (a high below 0: nothing was), and the last purchases of products with a code in the offers
 # (models/offers.py; their days modulo 2**16). It depends on when a model arrived: no part of the promise.
+_OPENED = [("open_demand", "f4"), ("open_high", "f4"), ("open_p_buy", "f4"), ("open_version", "u4")]
+_OFFERED = [("offered", "u4", RING), ("offered_day", "u2", RING), ("offered_slot", "u1")]
 SERVED = [
-    *[("cluster", "i2"), ("rfm", "u2"), ("demand", "f4"), ("version", "u4")],
-    *[("open_demand", "f4"), ("open_version", "u4")],
-    *[("offered", "u4", RING), ("offered_day", "u2", RING), ("offered_slot", "u1")],
+    *[("cluster", "i2"), ("rfm", "u2"), ("segment", "i1"), ("segment_before", "i1"), ("segment_since", "i4")],
+    *[("demand", "f4"), ("value", "f4"), ("version", "u4")],
+    *_OPENED,
+    *_OFFERED,
 ]
 # The rings: the fields of each, and where its next entry goes. They are filled from the first entry on, and no id or
 # code is 0: a ring is full if its last entry is there, else it holds as many as its slot says.
@@ -69,17 +73,16 @@ ROW = np.dtype([*FOLDED, *SERVED])
 PROMISED = np.dtype(FOLDED).itemsize  # the leading bytes of a row that every replay reproduces
 
 # One a landmark: the example that closes there (`open` = 1) and the raw sums that open the next.
-_EXAMPLE = [
-    ("now", RAW),
-    ("then", RAW),
-    *_fields("i8", "label"),
-    *_fields("i4", "row day orders open"),
-    *_fields("u4", "open_version"),
-    *_fields("f4", "open_demand"),
-]
-ENTRY = np.dtype(_EXAMPLE)
-# As it is stored, by customer: the number of its form stands where memory has the number of the row.
-EXAMPLE = np.dtype([("schema" if name == "row" else name, kind) for name, kind in _EXAMPLE])
+_CLOSED = [("now", RAW), ("then", RAW), *_fields("i8", "label"), *_fields("i4", "row day orders open")]
+
+
+def _as_stored(entry: list[tuple[str, Any]]) -> np.dtype[Any]:
+    """By customer: the number of its form stands where memory has the number of the row."""
+    return np.dtype([("schema" if name == "row" else name, kind) for name, kind in entry])
+
+
+ENTRY = np.dtype([*_CLOSED, *_OPENED])
+EXAMPLE = _as_stored([*_CLOSED, *_OPENED])
 
 # What stands before a row of form 3 and later: minus its form, where the forms before have `seen`, which is never
 # negative; and how many entries of each ring are there.
@@ -101,18 +104,26 @@ _SERVED_1 = [
     *[("cluster", "i2"), ("demand", "f4"), ("version", "u4")],
     *[("open_demand", "f4"), ("open_version", "u4")],
 ]
-_SERVED_2 = [
+_SERVED_TO_3 = [
     *[("cluster", "i2"), ("rfm", "u2"), ("demand", "f4"), ("version", "u4")],
     *[("open_demand", "f4"), ("open_version", "u4")],
     *[("offered", "u4", 16), ("offered_day", "u2", 16), ("offered_slot", "u1")],
 ]
 # Every form that may be stored, by its number; those up to 2 stand there whole and without a head.
-ROWS = {1: np.dtype([*_FOLDED_TO_2, *_SERVED_1]), 2: np.dtype([*_FOLDED_TO_2, *_SERVED_2]), SCHEMA: ROW}
-EXAMPLES = {EXAMPLE_SCHEMA: EXAMPLE}
+ROWS = {
+    1: np.dtype([*_FOLDED_TO_2, *_SERVED_1]),
+    2: np.dtype([*_FOLDED_TO_2, *_SERVED_TO_3]),
+    3: np.dtype([*FOLDED, *_SERVED_TO_3]),
+    SCHEMA: ROW,
+}
+EXAMPLES = {0: _as_stored([*_CLOSED, ("open_version", "u4"), ("open_demand", "f4")]), EXAMPLE_SCHEMA: EXAMPLE}
 
 BLANK = np.zeros((), ROW)
-for _name, _value in {"first": NONE, "last": NONE, "at": NONE, "due": NEVER, "cluster": -1}.items():
+for _name, _value in {"first": NONE, "last": NONE, "at": NONE, "due": NEVER}.items():
     BLANK[_name] = _value
+BLANK["cluster"] = BLANK["segment"] = BLANK["segment_before"] = BLANK["open_high"] = -1  # none
+_UNPROMISED = np.zeros((), EXAMPLE)
+_UNPROMISED["open_high"] = -1
 
 
 class UnknownForm(ValueError):
@@ -166,21 +177,37 @@ def load_rows(packed: Sequence[bytes]) -> Array:
 
 def _headed(packed: Sequence[bytes]) -> Array:
     """Rows that stand behind a HEAD."""
-    from models import packing
-
-    layout, together = packing.Layout.of(ROW, RINGS), np.frombuffer(b"".join(packed), np.uint8)
-    sizes = np.array([*map(len, packed)], np.int64)
+    together, sizes = np.frombuffer(b"".join(packed), np.uint8), np.array([*map(len, packed)], np.int64)
     starts = np.cumsum(sizes) - sizes
     if (sizes < HEAD.itemsize).any():
         raise UnknownForm(_no_form("customer states", int(sizes.min())))
     heads = together[starts[:, None] + np.arange(HEAD.itemsize)].reshape(-1).view(HEAD)
-    if others := set((-heads["form"]).tolist()) - {SCHEMA}:
+    forms = set((-heads["form"]).tolist())
+    if others := forms - {number for number in ROWS if number > 2}:
         raise UnknownForm(f"customer states say that they are of form {min(others)}")
-    counts = _counts(heads)
+    if forms == {SCHEMA}:  # as nearly always: nothing is copied
+        return _unpacked(together, starts, sizes, heads, ROW)
+    from numpy.lib import recfunctions
+
+    found = np.full(len(packed), BLANK)
+    for form in forms:
+        here = heads["form"] == -form
+        newer = np.full(int(here.sum()), BLANK)
+        older = _unpacked(together, starts[here], sizes[here], heads[here], ROWS[form])
+        recfunctions.assign_fields_by_name(newer, older, zero_unassigned=False)
+        whole(found)[here] = whole(newer)
+    return found
+
+
+def _unpacked(together: Array, starts: Array, sizes: Array, heads: Array, form: np.dtype[Any]) -> Array:
+    """Rows of one form, (n,), whose heads begin at these places."""
+    from models import packing
+
+    counts, layout = _counts(heads), packing.Layout.of(form, RINGS)
     wrong = (counts > layout.rooms).any(axis=1) | (sizes != HEAD.itemsize + layout.sizes(counts))
     if wrong.any():
         raise UnknownForm(_no_form("customer states", int(sizes[wrong].min())))
-    return packing.unpack(together, starts + HEAD.itemsize, counts, ROW, layout)
+    return packing.unpack(together, starts + HEAD.itemsize, counts, form, layout)
 
 
 def _headless(packed: Sequence[bytes]) -> Array:
@@ -210,7 +237,7 @@ def _oldest_first(ring: Array, slot: Array) -> tuple[Array, Array]:
 # ---- examples --------------------------------------------------------------------------------------------------------
 def load_examples(packed: Sequence[bytes]) -> Array:
     """(n,) of ENTRY from stored examples of any known form; their `row` is 0. Raises UnknownForm."""
-    found = _load(packed, EXAMPLES, np.zeros((), EXAMPLE), "training examples").copy()
+    found = _load(packed, EXAMPLES, _UNPROMISED, "training examples").copy()
     found["schema"] = 0
     return found.view(ENTRY)
 

@@ -85,9 +85,11 @@ def compose(
 
 
 def opened(table: Table, serving: Serving, rows: Array) -> None:
-    """Notes the prediction from the features with which these rows' examples opened."""
+    """Notes what is promised from the features with which these rows' examples opened."""
     if len(rows):
-        table.rows["open_demand"][rows] = serving.model.predict_many(table.rows["raw"][rows]).demand
+        promised = serving.model.predict_many(table.rows["raw"][rows])
+        for column in ("demand", "high", "p_buy"):
+            table.rows[f"open_{column}"][rows] = getattr(promised, column)
         table.rows["open_version"][rows] = serving.number
 
 

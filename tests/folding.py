@@ -18,6 +18,8 @@ from models.customers import NOTED, Table
 from models.kinds import CART, ERASE, PURCHASE, RETURN, VIEW
 from models.rows import DAY, PROMISED, load_rows, packed_rows
 
+OPENED = ("open_version", "open_demand", "open_high", "open_p_buy")  # depends on when a model arrived
+
 Array = NDArray[Any]
 HOUR = DAY // 24
 NEVER = 10**6 * DAY  # a grace that asks for no sweep
@@ -164,7 +166,7 @@ class Worker:
         """Blocks of rows with their entries; what a model serves changes at every write. Rule 3 holds throughout."""
         assert (entries["day"] > self.disk.swept_to).all()
         assert (self.table.rows["due"] > swept_to).all()
-        for name in ("cluster", "demand", "version", "open_demand", "open_version"):
+        for name in ("cluster", "demand", "value", "version", *OPENED):
             self.table.rows[name][rows] = self.disk.writes
         for k in range(0, max(len(rows), 1), self.block):
             mine, last = rows[k : k + self.block], k + self.block >= len(rows)
@@ -179,7 +181,9 @@ def named(table: Table, entries: Array) -> Entries:
     found: Entries = {}
     for entry in entries.copy():
         key = int(entry["day"]), table.names[entry["row"]]
-        entry["row"] = entry["open_version"] = entry["open_demand"] = 0
+        entry["row"] = 0
+        for name in OPENED:
+            entry[name] = 0
         found[key] = entry.tobytes()
     return found
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from folding import OPENED
 
 from models import artefact
 from models.customers import NOTED, Table
@@ -18,8 +19,6 @@ from streams import kafka, trainer
 from streams.deployment import GRACE
 from streams.partitioner import partitioner
 from streams.settings import Settings
-
-SERVED = ("open_version", "open_demand")  # depends on when a model arrived
 
 
 @dataclass
@@ -57,7 +56,7 @@ def promised(entry: Any) -> bytes:
     """An entry's bytes without what depends on when a model arrived."""
     copy = np.array(entry, ENTRY)
     copy["row"] = 0
-    for name in SERVED:
+    for name in OPENED:
         copy[name] = 0
     return copy.tobytes()
 

