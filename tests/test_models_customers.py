@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import zlib
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -21,7 +20,7 @@ from models import customers
 from models import rows as layouts
 from models.customers import NOTED, Table
 from models.kinds import CART, ERASE, PURCHASE, RETURN, VIEW
-from models.rows import DAY, ENTRY, PROMISED, RAW, ROW, UnknownForm
+from models.rows import DAY, ENTRY, RAW, UnknownForm
 from offline.history import fold as offline
 from streams.recount import COMPARED, recount
 
@@ -613,9 +612,3 @@ def test_a_history_folded_offline_goes_on_in_the_stream(log: Log, past: int, siz
     truth.sweep(max(rest.end, cut_off))
     assert differing(disk.promised, truth.rows()) == {}
     assert disk.entries == truth.entries
-
-
-def test_the_layout_is_that_of_schema_3() -> None:
-    """Another layout needs another SCHEMA: rows and entries stand in the Redis of every deployment."""
-    assert (ROW.itemsize, PROMISED, ENTRY.itemsize, RAW.itemsize) == (868, 733, 144, 56)
-    assert (layouts.SCHEMA, zlib.crc32(repr((ROW.descr, ENTRY.descr)).encode())) == (3, 4164971092)
