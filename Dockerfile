@@ -23,13 +23,13 @@ from models.events import decode_many, encode_event; \
 from models.model import Model; \
 from models.offers import Offers; \
 from models.rows import load_rows, packed_rows; \
+from models.clusters import Clusters; \
 from models.segments import Segments; \
 batch = decode_many([b'c'], [encode_event('e', 'purchase', 'c', 1, quantity=1, unit_price='1')], [1])[0]; \
 table = Table(); rows = table.locate(batch); \
 table.fold(batch, rows, batch.index, 0, np.zeros(2, np.int64)); table.sweep(99); \
 kept = load_rows(packed_rows(table.rows[rows])); Offers({'a': ['b']}).texts(kept, np.zeros(1, np.int64)); \
-segments = Segments(np.zeros((1, 3)), np.zeros(3), np.ones(3), [0], ['all']); \
-Model.create(99, np.empty(0), np.empty(0), 1.0, segments).predict_many(table.observe(rows, 99))"
+Model.create(99, np.empty(0), np.empty(0), 1.0, Segments(), Clusters.one()).predict_many(table.observe(rows, 99))"
 
 # Writable where the rest is not, and filled with what was compiled.
 VOLUME $NUMBA_CACHE_DIR

@@ -24,12 +24,13 @@ from threadpoolctl import threadpool_limits
 from benchmarks import figures
 from benchmarks.logs import LOGS, SEED, Log, cdnow
 from benchmarks.served import BASELINES, baselines, experts, fitted, served
+from models.clusters import Clusters
 from models.customers import NOTED, Table
 from models.events import Batch
-from models.features import UNIT, log_rfm_many
+from models.features import UNIT, standing_many
 from models.model import Model, fit_history
 from models.rows import DAY, ENTRY
-from models.segments import Segments
+from models.segments import USUAL, Segments
 from offline.demand.metrics import compare
 
 K = 4
@@ -62,11 +63,11 @@ def clustered(rows: Array, k: int = K) -> KMeans:
         return KMeans(k, n_init=10, random_state=0).fit(rows)
 
 
-def segments(table: Table, day: int) -> Segments:
+def clusters(table: Table, day: int) -> Clusters:
     """scikit-learn's centres of the customers as of `day`, under a scaler frozen there."""
-    rfm = log_rfm_many(table.observe(np.arange(len(table)), day))
-    mean, sd = rfm.mean(0), rfm.std(0)
-    return Segments(clustered((rfm - mean) / sd).cluster_centers_, mean, sd, range(K), [str(k) for k in range(K)])
+    x = standing_many(table.observe(np.arange(len(table)), day), USUAL)
+    mean, sd = x.mean(0), x.std(0)
+    return Clusters(clustered((x - mean) / sd).cluster_centers_, mean, sd, USUAL, range(K), [""] * K, [0] * K)
 
 
 class Judge:
@@ -105,10 +106,11 @@ class Judge:
 
     def cluster(self, at: Day, model: Model) -> None:
         """Inertia of the learning and of the frozen centres over a batch refit's, and the smallest cluster's share."""
-        z = (log_rfm_many(at.table.observe(np.arange(len(at.table)), at.day)) - model.segments.mean) / model.segments.sd
-        k = len(model.segments.clusters)
+        ours = model.clusters
+        z = (standing_many(at.table.observe(np.arange(len(at.table)), at.day), ours.gap) - ours.mean) / ours.sd
+        k = len(ours.numbers)
         refit = clustered(z, k).inertia_
-        distance = [((z[:, None] - m.segments.centres) ** 2).sum(2) for m in (model, self.frozen)]
+        distance = [((z[:, None] - m.clusters.centres) ** 2).sum(2) for m in (model, self.frozen)]
         share = np.bincount(distance[0].argmin(1), minlength=k).min() / len(z)
         self.inertia.append((*(float(d.min(1).sum() / refit) for d in distance), float(share)))
 
@@ -120,7 +122,7 @@ def simulate(days: Iterator[Day], cut: int, model: Model | None = None) -> tuple
         history.append((at.day, at.customer_ids, at.entries))
         if at.day == cut:
             break
-    model = model or fit_history(history, cut, segments(at.table, cut))
+    model = model or fit_history(history, cut, Segments(), clusters(at.table, cut))
     judge = Judge(Model.restore(model.snapshot()))
     judge.look(at, model)
     judge.serve(at, model)

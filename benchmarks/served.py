@@ -50,8 +50,8 @@ def served(model: Model, rows: Array, raw: Array, day: int) -> dict[str, Array]:
     online, high, orders, p_buy as they are predicted; wait: days until the next order is expected (inf: beyond a
     year), value: of 12 months, major units, and segment: the business name, out of the texts of the hash.
     """
-    predicted, segments = model.predict_many(raw), dict(zip(model.segments.clusters, model.segments.names, strict=True))
-    texts = scores.texts(rows, predicted, segments, model.offers, model.horizon, day, "history")
+    predicted = model.predict_many(raw)
+    texts = scores.texts(rows, predicted, model.segments.names, model.offers, model.horizon, day, "history")
     hashes = pd.DataFrame(texts, columns=list(scores.FIELDS[: -len(scores.COMMON)]))
     due = hashes["expected_next_order_at"].str.removesuffix("Z").to_numpy(str).astype("datetime64[us]")
     wait = (due.astype(np.int64) - scores.moment(rows, day)) / DAY

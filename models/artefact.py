@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self
 
 import msgspec
 
+from models.clusters import Clusters
 from models.model import Model
 from models.segments import Segments
 
@@ -68,6 +69,26 @@ class Artefact(msgspec.Struct, frozen=True):
             return Segments.restore(self.model["segments"])
         except (KeyError, TypeError, ValueError) as error:
             raise ArtefactError(f"artefact: its segments cannot be read ({error})") from None
+
+    @property
+    def clusters(self) -> Clusters:
+        """Its clusters, likewise."""
+        try:
+            return Clusters.restore(self.model["clusters"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtefactError(f"artefact: its clusters cannot be read ({error})") from None
+
+    def numbered(self, clusters: Clusters) -> Clusters:
+        """These clusters under the numbers of its own that they continue, whatever the rest of it was learned on.
+
+        Clusters of before segments were a rule stand elsewhere: none is continued, and their numbers stay theirs.
+        """
+        try:
+            if "clusters" in self.model:
+                return clusters.continuing(self.clusters)
+            return clusters.after(int(self.model["segments"]["unused"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtefactError(f"artefact: its clusters cannot be read ({error})") from None
 
     def restored(self) -> Model:
         """The model, bit for bit; ArtefactError for what it lacks, or for inputs that are not computed."""

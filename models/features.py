@@ -1,7 +1,7 @@
 """From a customer's raw sums (RAW of models.customers) to what the models see: expectations in the target's own unit.
 
 The formulae stand once, in plain Python on scalars, and are compiled for blocks; arithmetic gives the same bits either
-way. exp and log1p may differ in the last bits when compiled (a test holds them to 1e-12 relative), so what is
+way. exp, log1p and log2 may differ in the last bits when compiled (a test holds them to 1e-12 relative), so what is
 learned takes them from `math`, which gives the same bits in every process of one machine; only serving compiles them.
 Bounds: every input is finite and >= 0 for any finite RAW; counts, days and sums below 0 are taken as 0.
 """
@@ -73,18 +73,30 @@ def fading(recency: int) -> float:
     return math.exp(-max(0, recency) / 90)
 
 
-def recency_frequency_money(spend: int, orders: int, recency: int) -> tuple[float, float, float]:
-    """Log-RFM, unscaled: log(1 + days since the last purchase), log(1 + orders), log(1 + net spend in major units)."""
-    return math.log1p(max(0, recency)), math.log1p(max(0, orders)), math.log1p(max(0.0, spend / UNIT))
+def silence(days: int, tenure: int, recency: int, gap: float) -> float:
+    """Days since the last purchase in the customer's own usual gaps: the mean of the gaps between their purchase days
+    and of one of the shop's, `gap` days; a day at the least.
 
-
-def log_rfm_one(raw: Raw) -> tuple[float, float, float]:
-    """Log-RFM of one customer, unscaled.
-
-    >>> [round(x, 3) for x in log_rfm_one((1_200_000, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 4, 4, 120, 9))]
-    [2.303, 1.609, 4.796]
+    >>> silence(4, 120, 9, 30.0), silence(1, 15, 15, 30.0)
+    (0.2553191489361702, 0.5)
     """
-    return recency_frequency_money(raw[0], raw[8], raw[11])
+    return max(0, recency) / max(1.0, (gap + max(0, tenure - recency)) / max(1, days))
+
+
+def standing(silent: float, spend: int, orders: int) -> tuple[float, float, float]:
+    """How a customer stands: log2 of the silence in usual gaps (1/4 to 16 of them), log(1 + orders), log(1 + net spend
+    in major units)."""
+    rhythm = min(4.0, max(-2.0, math.log2(max(0.25, silent))))
+    return rhythm, math.log1p(max(0, orders)), math.log1p(max(0.0, spend / UNIT))
+
+
+def standing_one(raw: Raw, gap: float) -> tuple[float, float, float]:
+    """The standing of one customer. gap: the shop's usual one, days.
+
+    >>> [round(x, 3) for x in standing_one((1_200_000, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 4, 4, 120, 9), 30.0)]
+    [-1.97, 1.609, 4.796]
+    """
+    return standing(silence(raw[9], raw[10], raw[11], gap), raw[0], raw[8])
 
 
 def inputs_exact(raw: NDArray[np.void], horizon: int, usual: float) -> NDArray[np.float64]:
@@ -109,10 +121,17 @@ def inputs_many(raw: NDArray[np.void], horizon: int, usual: float) -> NDArray[np
     return out
 
 
-def log_rfm_many(raw: NDArray[np.void]) -> NDArray[np.float64]:
-    """(n, 3) log-RFM, unscaled, by the compiled formula."""
+def silence_many(raw: NDArray[np.void], gap: float) -> NDArray[np.float64]:
+    """(n,) silence in usual gaps, by the compiled formula: the same bits as `silence`."""
+    out = np.empty(len(raw))
+    _fill_silence(_laid_out(raw), float(gap), out)
+    return out
+
+
+def standing_many(raw: NDArray[np.void], gap: float) -> NDArray[np.float64]:
+    """(n, 3) standing, by the compiled formula."""
     out = np.empty((len(raw), 3))
-    _fill_log_rfm(_laid_out(raw), out)
+    _fill_standing(_laid_out(raw), float(gap), out)
     return out
 
 
@@ -123,7 +142,8 @@ def _laid_out(raw: NDArray[np.void]) -> NDArray[np.void]:
 
 _fading = njit(fading)
 _expectations = njit(expectations)
-_recency_frequency_money = njit(recency_frequency_money)
+_silence = njit(silence)
+_standing = njit(standing)
 
 
 @njit
@@ -158,7 +178,14 @@ def _fill_inputs(raw: Any, horizon: int, usual: float, out: Any) -> None:
 
 
 @njit
-def _fill_log_rfm(raw: Any, out: Any) -> None:
+def _fill_silence(raw: Any, gap: float, out: Any) -> None:
+    for i in range(len(raw)):
+        out[i] = _silence(raw[i].days, raw[i].tenure, raw[i].recency, gap)
+
+
+@njit
+def _fill_standing(raw: Any, gap: float, out: Any) -> None:
     for i in range(len(raw)):
         r = raw[i]
-        out[i, 0], out[i, 1], out[i, 2] = _recency_frequency_money(r.spend, r.orders, r.recency)
+        silent = _silence(r.days, r.tenure, r.recency, gap)
+        out[i, 0], out[i, 1], out[i, 2] = _standing(silent, r.spend, r.orders)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from models.bound import Upper
 from models.cadence import Cadence
+from models.clusters import Clusters
 from models.features import UNIT, inputs_exact, inputs_many
 from models.handover import HORIZON
 from models.mix import BuyMix, Mix
@@ -34,9 +35,10 @@ NOTHING = np.empty(0, ENTRY)
 
 
 class Predictions(NamedTuple):
-    """(n,) each: demand (expected spend over the horizon) and high (its bound) in major units, high >= demand; cluster
-    a stable number, rfm three digits, orders expected, p_buy P(any order) <= 1; all finite and >= 0."""
+    """(n,) each: demand (expected spend over the horizon) and high (its bound) in major units, high >= demand; segment
+    and cluster stable numbers, rfm three digits, orders expected, p_buy P(any order) <= 1; all finite and >= 0."""
 
+    segment: NDArray[np.int64]
     cluster: NDArray[np.int64]
     rfm: NDArray[np.int64]
     demand: Floats
@@ -89,7 +91,8 @@ class Model:
     horizon: int
     usual: float
     # A part a line: Role(restore, sees, gives, learns).
-    segments: Annotated[Segments, Role(Segments.restore, ("raw",), ("cluster",), ("standing",))]
+    segments: Annotated[Segments, Role(Segments.restore, ("raw",), ("segment",))]
+    clusters: Annotated[Clusters, Role(Clusters.restore, ("raw",), ("cluster",), ("standing",))]
     spend: Annotated[Ridge, Role(partial(Ridge.restore, SPEND), ("inputs",), ("spend_ridge",), ("inputs", "spent"))]
     orders: Annotated[
         Ridge, Role(partial(Ridge.restore, ORDERS), ("inputs",), ("orders_ridge",), ("inputs", "ordered"))
@@ -112,7 +115,14 @@ class Model:
 
     @classmethod
     def create(
-        cls, day: int, spent: Floats, ordered: Floats, usual: float, segments: Segments, horizon: int = HORIZON
+        cls,
+        day: int,
+        spent: Floats,
+        ordered: Floats,
+        usual: float,
+        segments: Segments,
+        clusters: Clusters,
+        horizon: int = HORIZON,
     ) -> Self:
         """A model as of `day` that has learned nothing; labels of matured examples, (n,) each, give only its scales.
         usual: spend on a purchase day, > 0."""
@@ -122,6 +132,7 @@ class Model:
             horizon=horizon,
             usual=usual,
             segments=segments,
+            clusters=clusters,
             spend=Ridge(SPEND, *money),
             orders=Ridge(ORDERS, *counts),
             cadence=Cadence(horizon, usual, money.cap, counts.cap),
@@ -216,20 +227,24 @@ NEEDED = [each.name for each in fields(Model) if each.default is MISSING and eac
 
 
 def fit_history(
-    days: Iterable[tuple[int, Sequence[str], Entries]], through: int, segments: Segments, horizon: int = HORIZON
+    days: Iterable[tuple[int, Sequence[str], Entries]],
+    through: int,
+    segments: Segments,
+    clusters: Clusters,
+    horizon: int = HORIZON,
 ) -> Model:
     """The model of a whole history: scales from all that matured, then the same daily learning, in order.
 
     days: (day, customer_ids, entries), ascending; days left out are days without landmarks. through: the day to have
     learned through (the cut-off). The bound's bins need what was said of all examples, so it learns when that is known;
-    segments are taken as they are, for their centres were fitted on the customers as of the cut-off.
+    segments and clusters are taken as they are, for they were fitted as of the cut-off.
     """
     history = list(days)
     by_day = {day: (customer_ids, entries) for day, customer_ids, entries in history}
     if sorted(by_day) != [day for day, _, _ in history] or (history and through < history[-1][0]):
         raise ValueError("fit_history: days must ascend and none may be later than the day to learn through")
     every_day = range(history[0][0], through + 1) if history else range(0)
-    model = Model.create(through, *_labels_of(history), _usual(history), segments, horizon)
+    model = Model.create(through, *_labels_of(history), _usual(history), segments, clusters, horizon)
     said = []
     for day in every_day:
         told = model.told(_closed(_ordered(day, *by_day.get(day, ([], NOTHING)))))

@@ -1,6 +1,7 @@
 """The record that a CRM reads: every field a text, formatted here and nowhere else (docs/redis-contract.md)."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,19 +15,29 @@ Array = npt.NDArray[Any]
 
 # The fields of a customer's hash, in the order of the columns; the COMMON ones are the same for a whole block.
 FIELDS = (
-    "cluster", "segment", "rfm", "predicted_demand", "predicted_demand_high", "predicted_orders", "p_buy",
-    "customer_value", "orders", "spend", "first_purchase_at", "last_purchase_at", "last_event_at",
-    "mean_days_between_orders", "expected_next_order_at", "next_offers", "source", "demand_horizon_days", "scored_at",
-    "model_version", "schema",
+    "segment", "segment_id", "previous_segment", "segment_since", "cluster", "rfm", "predicted_demand",
+    "predicted_demand_high", "predicted_orders", "p_buy", "customer_value", "orders", "spend", "first_purchase_at",
+    "last_purchase_at", "last_event_at", "mean_days_between_orders", "expected_next_order_at", "next_offers", "source",
+    "demand_horizon_days", "scored_at", "model_version", "schema",
 )  # fmt: skip
 COMMON = FIELDS[-4:]
-SCHEMA = 1  # of the contract with a CRM: another one where a field goes or says something else
-FORM = 1  # of a hash: one more with every field that comes, and workers write everybody's hash anew
+SCHEMA = 2  # of the contract with a CRM: another one where a field goes or says something else
+FORM = 2  # of a hash: one more with every field that comes, and workers write everybody's hash anew
 YEAR = 365 * DAY
 LIKELY, KEEPS = 0.5, 1.25  # chance of an order, and silence in own mean gaps, of who is expected back in rhythm
 MINUTES = [f"{minute // 60:02}:{minute % 60:02}:" for minute in range(1440)]
 SECONDS = [f"{second:02}Z" for second in range(60)]
 RFM = {int(f"{r}{f}{m}"): f"{r}-{f}-{m}" for r, f, m in itertools.product(range(1, 6), repeat=3)}
+
+
+def dates(days: Array) -> list[str]:
+    """ISO 8601 of days since the epoch.
+
+    >>> dates(np.array([0, 14_288]))
+    ['1970-01-01', '2009-02-13']
+    """
+    texts = {day: str(np.datetime64(day, "D")) for day in set(days.tolist())}  # few; numpy formats 1 us a text
+    return [texts[day] for day in days.tolist()]
 
 
 def iso(t: Array) -> list[str]:
@@ -37,9 +48,8 @@ def iso(t: Array) -> list[str]:
     """
     minutes, seconds = np.divmod(t // 1_000_000, 60)
     days, minutes = np.divmod(minutes, 1440)
-    dates = {day: f"{np.datetime64(day, 'D')}T" for day in set(days.tolist())}  # few; numpy formats 1 us a text
-    parts = zip(days.tolist(), minutes.tolist(), seconds.tolist(), strict=True)
-    return [f"{dates[day]}{MINUTES[minute]}{SECONDS[second]}" for day, minute, second in parts]
+    parts = zip(dates(days), minutes.tolist(), seconds.tolist(), strict=True)
+    return [f"{date}T{MINUTES[minute]}{SECONDS[second]}" for date, minute, second in parts]
 
 
 def money(amount: Array) -> list[str]:
@@ -93,11 +103,20 @@ def sources(rows: Array, place: str) -> list[str]:
 
 
 def texts(
-    rows: Array, predicted: Any, segments: dict[int, str], offers: Offers, horizon: int, swept_to: int, place: str
+    rows: Array, predicted: Any, segments: Sequence[str], offers: Offers, horizon: int, swept_to: int, place: str
 ) -> list[Any]:
-    """One tuple of FIELDS without COMMON for each row; `predicted` has the columns of a model's predictions."""
+    """One tuple of FIELDS without COMMON for each row; `predicted` has the columns of a model's predictions, `segments`
+    the names by number."""
     at = moment(rows, swept_to)
-    who = zip(predicted.cluster.tolist(), predicted.rfm.tolist(), strict=True)
+    names = [*segments, ""]  # -1: none
+    who = zip(
+        predicted.segment.tolist(),
+        rows["segment_before"].tolist(),
+        dates(rows["segment_since"]),
+        predicted.cluster.tolist(),
+        predicted.rfm.tolist(),
+        strict=True,
+    )
     numbers = (predicted.demand, predicted.high, predicted.orders, predicted.p_buy)
     value = customer_value(predicted.demand, horizon)
     predictions = map("%.2f|%.2f|%.3f|%.4f|%.2f".__mod__, zip(*(c.tolist() for c in (*numbers, value)), strict=True))
@@ -113,6 +132,6 @@ def texts(
         sources(rows, place),
     )
     return [
-        (str(c), segments[c], RFM[rfm], *prediction.split("|"), *rest)
-        for (c, rfm), prediction, *rest in zip(who, predictions, *columns, strict=True)
+        (names[s], str(s), names[before], since, str(c), RFM[rfm], *prediction.split("|"), *rest)
+        for (s, before, since, c, rfm), prediction, *rest in zip(who, predictions, *columns, strict=True)
     ]

@@ -1,122 +1,110 @@
-"""Segments: river's KMeans on log-RFM under a frozen scaler, started from scikit-learn's centres.
+"""Segments: a rule on three facts of a customer, true of each who bears a segment's name.
 
-Rules: an event only predicts; the model learns each customer once per landmark, in the order given. Centres are plain
-dicts with integer names, so that neither a hash seed nor an unseen feature can matter. Clusters carry stable numbers,
-ascending: ties go to the lower one. A number means one segment for ever: it is never given a second time.
-Why a rate of 0.005 (river calls it `halflife`): inertia within 1.01 of a batch refit; river's default 0.5 gives 1.34.
+The facts: on how many days they bought, how long they have been silent in their own usual gaps, what they spent. A fit
+finds three numbers, which stand until the next publish: so a customer moves only by what they do or do not do. A
+number means one segment for ever; its name may be another language's. Nobody is late before the own mean gap has
+passed: some pay yearly.
 """
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from river import cluster
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
+from numpy.typing import NDArray
 
 from models.compiled import njit
-from models.features import Raw, log_rfm_many, log_rfm_one
+from models.features import UNIT, silence_many
 
-RATE = 0.005
+NAMES = ("Champions", "Loyal", "Promising", "New", "At risk", "One-time", "Lost")
+CHAMPIONS, LOYAL, PROMISING, NEW, AT_RISK, ONE_TIME, LOST = range(len(NAMES))
+FRESH, LONG = 14, 90  # days: whose first purchase is newer is new, whose last is newer is not lost, whatever their gaps
+USUAL, LATE = 90.0, 2.0  # of a shop where nobody came back yet
 
 
 class Segments:
-    """k centres in scaled log-RFM.
+    """The rule with the numbers of a shop.
 
-    centres: (k, 3) in scaled units; mean, sd: (3,) of the frozen scaler (an sd of 0 counts as 1);
-    clusters: k stable numbers, ascending; names: k business names; unused: above every number ever given (None: one
-    more than the last of `clusters`). ValueError where these do not fit together.
+    gap: the shop's usual gap between two purchase days, days, > 0; late: usual gaps of silence beyond which a customer
+    is late, > 0; top: spend of a champion, 1/10,000 of the major unit; names: of the segments, by number; sizes:
+    customers of each when it was fitted. ValueError where they do not fit together.
     """
 
     def __init__(
         self,
-        centres: ArrayLike,
-        mean: ArrayLike,
-        sd: ArrayLike,
-        clusters: Sequence[int],
-        names: Sequence[str],
-        unused: int | None = None,
+        gap: float = USUAL,
+        late: float = LATE,
+        top: int = 1,
+        names: Sequence[str] = NAMES,
+        sizes: Sequence[int] = (0,) * len(NAMES),
     ) -> None:
-        start = np.asarray(centres, np.float64)
-        self.mean, self.sd = np.asarray(mean, np.float64), np.asarray(sd, np.float64)
-        self.sd = np.where(self.sd > 0, self.sd, 1.0)
-        self.clusters, self.names = [int(c) for c in clusters], list(names)
-        if start.shape != (len(self.clusters), 3) or self.mean.shape != (3,) or self.sd.shape != (3,):
-            raise ValueError(f"segments: centres must be ({len(self.clusters)}, 3), mean and sd (3,)")
-        if not self.clusters or self.clusters != sorted(set(self.clusters)) or len(self.names) != len(self.clusters):
-            raise ValueError("segments: clusters must be distinct ascending numbers, with one name each")
-        self.unused = self.clusters[-1] + 1 if unused is None else unused
-        if self.unused <= self.clusters[-1]:
-            raise ValueError(f"segments: {self.unused} cannot be unused, {self.clusters[-1]} is the last cluster")
-        self.model: Any = cluster.KMeans(n_clusters=len(start), halflife=RATE)
-        plain: Any = {c: dict(enumerate(row)) for c, row in zip(self.clusters, start.tolist(), strict=True)}
-        self.model.centers = plain
-
-    @property
-    def centres(self) -> NDArray[np.float64]:
-        """(k, 3) in scaled units, in the order of `clusters`."""
-        return np.array([[self.model.centers[c][j] for j in range(3)] for c in self.clusters])
-
-    def name(self, number: int) -> str:
-        """The business name of a cluster."""
-        return self.names[self.clusters.index(number)]
-
-    def continuing(self, old: "Segments") -> "Segments":
-        """These segments under the numbers of the old ones that they continue; what is new gets one never given before.
-
-        One-to-one assignment at least total squared distance in unscaled log-RFM, for every fit has its own scaler.
-        """
-        ours, theirs = self.centres * self.sd + self.mean, old.centres * old.sd + old.mean
-        kept = {
-            i: old.clusters[j] for j, i in zip(*linear_sum_assignment(cdist(theirs, ours, "sqeuclidean")), strict=True)
-        }
-        fresh = itertools.count(old.unused)
-        numbers = [kept[i] if i in kept else next(fresh) for i in range(len(ours))]
-        order = np.argsort(numbers)
-        names = [self.names[i] for i in order]
-        ascending, unused = [numbers[i] for i in order], next(fresh)
-        return Segments(self.centres[order], self.mean, self.sd, ascending, names, unused)
+        self.gap, self.late, self.top = float(gap), float(late), int(top)
+        self.names, self.sizes = list(names), [int(n) for n in sizes]
+        if not (0 < self.gap < np.inf and 0 < self.late < np.inf):
+            raise ValueError(f"segments: a usual gap of {gap} days and {late} of them are no numbers above 0")
+        if len(set(self.names)) != len(NAMES) or len(self.sizes) != len(NAMES):
+            raise ValueError(f"segments: there are {len(NAMES)}, each with a name of its own and a size")
 
     def predict_many(self, raw: NDArray[np.void]) -> NDArray[np.int64]:
-        """(n,) stable numbers of the nearest centres, for (n,) of RAW."""
+        """(n,) numbers of the segments of (n,) RAW."""
         out = np.empty(len(raw), np.int64)
-        _nearest(log_rfm_many(raw), self.mean, self.sd, self.centres, np.array(self.clusters), out)
+        days, tenure, recency, spend = (np.ascontiguousarray(raw[of]) for of in ("days", "tenure", "recency", "spend"))
+        _numbers(days, tenure, recency, spend, silence_many(raw, self.gap), self.late, self.top, out)
         return out
 
-    def learn_many(self, raw: NDArray[np.void]) -> None:
-        """Shows the model these customers one by one, in this order."""
-        for each in raw.tolist():
-            self.model.learn_one(self._scaled(each))
+    def definitions(self) -> list[str]:
+        """What is true of everybody in a segment, by number, in words and with the numbers of the shop."""
+        late, lost, new = f"{self.late:.2f}", f"{2 * self.late:.2f}", max(FRESH, int(self.gap))
+        often, spent = "bought on 3 days or more", f"{self.top / UNIT:,.2f}"
+        in_time = f"silent for at most {late} usual gaps, or for no longer than the own mean gap"
+        usual = f"usual gap: the mean of the own gaps between purchase days and one of the shop's {self.gap:.1f} days"
+        return [
+            f"{often}, {in_time}, spent {spent} or more ({usual})",
+            f"{often}, {in_time}, spent less than {spent} ({usual})",
+            f"bought on 2 days, {in_time} ({usual})",
+            f"bought on one day, at most {new} days ago",
+            f"bought on 2 days or more, silent for more than {late} usual gaps and the own mean gap ({usual})",
+            f"bought on one day, more than {new} days ago",
+            f"silent for more than {lost} usual gaps, {LONG} days and the own mean gap ({usual})",
+        ]
 
     def snapshot(self) -> dict[str, Any]:
         """All that it knows, in plain numbers and names."""
-        parts = {"centres": self.centres, "mean": self.mean, "sd": self.sd}
-        return {name: part.tolist() for name, part in parts.items()} | {
-            "clusters": list(self.clusters),
+        return {name: getattr(self, name) for name in ("gap", "late", "top")} | {
             "names": list(self.names),
-            "unused": self.unused,
+            "sizes": list(self.sizes),
         }
 
     @classmethod
     def restore(cls, state: Mapping[str, Any]) -> Self:
-        """The model that gave this snapshot, bit for bit."""
-        return cls(**{name: state[name] for name in ("centres", "mean", "sd", "clusters", "names", "unused")})
+        """The rule that gave this snapshot."""
+        return cls(**{name: state[name] for name in ("gap", "late", "top", "names", "sizes")})
 
-    def _scaled(self, raw: Raw) -> dict[int, float]:
-        pairs = zip(log_rfm_one(raw), self.mean.tolist(), self.sd.tolist(), strict=True)
-        return {j: (x - mean) / sd for j, (x, mean, sd) in enumerate(pairs)}
+
+def number(days: int, tenure: int, recency: int, spend: int, silent: float, late: float, top: int) -> int:
+    """The segment of one customer. days on which they bought; tenure, recency: days since the first and the last
+    purchase; silent: usual gaps since the last; the others as `Segments` has them.
+
+    >>> NAMES[number(5, 200, 10, 900_000, 0.3, 2.0, 500_000)], NAMES[number(1, 10, 10, 900_000, 5.0, 2.0, 500_000)]
+    ('Champions', 'New')
+    """
+    overdue = recency > max(0, tenure - recency) / max(1, days - 1)  # longer than the own mean gap
+    if silent > 2 * late and recency > LONG and overdue:
+        return LOST
+    if days < 2:
+        return NEW if silent <= 1 or recency <= FRESH else ONE_TIME
+    if silent > late and overdue:
+        return AT_RISK
+    if days < 3:
+        return PROMISING
+    return CHAMPIONS if spend >= top else LOYAL
+
+
+_number = njit(number)
 
 
 @njit
-def _nearest(x: Any, mean: Any, sd: Any, centres: Any, clusters: Any, out: Any) -> None:
-    for i in range(len(x)):
-        best, least = 0, np.inf
-        for k in range(len(centres)):
-            distance = 0.0
-            for j in range(3):
-                distance += ((x[i, j] - mean[j]) / sd[j] - centres[k, j]) ** 2
-            if distance < least:
-                best, least = k, distance
-        out[i] = clusters[best]
+def _numbers(
+    days: Any, tenure: Any, recency: Any, spend: Any, silent: Any, late: float, top: int, out: Any
+) -> None:  # fmt: skip
+    for i in range(len(out)):
+        out[i] = _number(days[i], tenure[i], recency[i], spend[i], silent[i], late, top)

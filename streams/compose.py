@@ -3,9 +3,9 @@
 The rule: what is laid out is noted in the rows, so that rows and Redis agree; nothing else of the caller's is changed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +13,14 @@ import numpy.typing as npt
 from models import scores
 from models.customers import Table
 from models.model import Predictions
-from models.rows import EXAMPLE, pack_rows, stored
+from models.rows import DAY, EXAMPLE, pack_rows, stored
+from streams.keys import Keys
 from streams.serving import Serving
 from streams.store import Block, Change
 
 Array = npt.NDArray[Any]
 VALUE = scores.FIELDS.index("customer_value")
-ERASED = "erased"  # what a change says in place of the cluster come to
+ERASED = "erased"  # what a change says in place of the segment come to
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,14 @@ class Gone:
 
 
 NOBODY = Gone((), np.empty(0, np.int64))
+
+
+class Move(NamedTuple):
+    """A customer's change of segment; left: the set in which they stood, "" for none."""
+
+    change: Change
+    left: str
+    announced: bool
 
 
 def compose(
@@ -75,11 +84,15 @@ def compose(
         common=serving.common(),
         states=states,
         sizes=sizes,
-        segments=_by_cluster(predicted.cluster, names, values),
+        left=_by_set((move.left, (move.change[0],)) for move in (*farewells, *moves.values())),
+        sets=_by_set(
+            (Keys.members_of(segment), (value[VALUE], name))
+            for segment, name, value in zip(predicted.segment.tolist(), names, values, strict=True)
+        ),
         entries=list(zip(entries["day"].tolist(), (table.names[r] for r in entries["row"].tolist()), strict=True)),
         packed=stored(entries),
         entry_size=EXAMPLE.itemsize,
-        changes=[*farewells, *moves.values()],
+        changes=[move.change for move in (*farewells, *moves.values()) if move.announced],
         erased=[(each.customer_id, each.hashed, _when(each)) for each in gone.erasures],
     )
 
@@ -95,35 +108,50 @@ def opened(table: Table, serving: Serving, rows: Array) -> None:
 
 def _scored(
     table: Table, serving: Serving, rows: Array, swept_to: int, place: str, quiet: int
-) -> tuple[Predictions, Array, dict[int, Change]]:
-    """The predictions, noted in the rows; copies of these; the change of segment of each row that moved."""
+) -> tuple[Predictions, Array, dict[int, Move]]:
+    """The predictions, noted in the rows; copies of these; the move of each row whose segment changed."""
     predicted = serving.model.predict_many(table.observe(rows, swept_to))
-    before = table.rows["cluster"][rows]
-    for column in ("cluster", "rfm", "demand"):
-        table.rows[column][rows] = getattr(predicted, column)
-    table.rows["version"][rows] = serving.number
-    state = table.rows.take(rows)  # `rows[...]` copies field by field, 15 times slower
-    moved = np.flatnonzero(before != predicted.cluster)
-    columns = (
+    kept = table.rows
+    before, clusters = kept["segment"][rows], kept["cluster"][rows]
+    moved = np.flatnonzero(before != predicted.segment)
+    at = scores.moment(kept.take(rows[moved]), swept_to)
+    kept["segment_before"][rows[moved]], kept["segment_since"][rows[moved]] = before[moved], at // DAY
+    for column in ("segment", "cluster", "rfm", "demand"):
+        kept[column][rows] = getattr(predicted, column)
+    kept["version"][rows] = serving.number
+    state = kept.take(rows)  # `rows[...]` copies field by field, 15 times slower
+    changes = zip(
         [table.names[row] for row in rows[moved].tolist()],
-        [str(cluster) if cluster >= 0 else "" for cluster in before[moved].tolist()],
-        map(str, predicted.cluster[moved].tolist()),
-        scores.iso(scores.moment(state[moved], swept_to)),
+        [str(number) if number >= 0 else "" for number in before[moved].tolist()],
+        map(str, predicted.segment[moved].tolist()),
+        scores.iso(at),
         scores.sources(state[moved], place),
-        (state["seen"][moved] > quiet).tolist(),
+        strict=True,
     )
-    return predicted, state, dict(zip(rows[moved].tolist(), zip(*columns, strict=True), strict=True))
+    sets = map(_stood, before[moved].tolist(), clusters[moved].tolist())
+    # Whom a program of before published had a cluster only: to have a segment is no move of theirs.
+    announced = (state["seen"][moved] > quiet) & ((before[moved] >= 0) | (clusters[moved] < 0))
+    moves = map(Move, changes, sets, announced.tolist())
+    return predicted, state, dict(zip(rows[moved].tolist(), moves, strict=True))
 
 
-def _farewells(table: Table, gone: Gone, moves: dict[int, Change], place: str, quiet: int) -> Iterator[Change]:
+def _stood(segment: int, cluster: int) -> str:
+    """The set of a customer with this published segment, or with a cluster alone, as a program of before published."""
+    if segment >= 0:
+        return Keys.members_of(segment)
+    return f"segment:{cluster}" if cluster >= 0 else ""
+
+
+def _farewells(table: Table, gone: Gone, moves: dict[int, Move], place: str, quiet: int) -> Iterator[Move]:
     """Of each known customer who is erased: the last move of that life, then that it is erased."""
     for each in gone.erasures:
         if each.row >= 0:
             if each.row in moves:
                 yield moves[each.row]
-            cluster, at = str(table.rows["cluster"][each.row]), each.at * 1000
-            when = scores.iso(np.array([at]))[0] if at >= 0 else ""
-            yield each.customer_id, cluster, ERASED, when, f"{place}:{each.offset}", each.offset >= quiet
+            row, at = table.rows[each.row], each.at * 1000
+            segment, when = int(row["segment"]), scores.iso(np.array([at]))[0] if at >= 0 else ""
+            change = each.customer_id, str(segment) if segment >= 0 else "", ERASED, when, f"{place}:{each.offset}"
+            yield Move(change, _stood(segment, int(row["cluster"])), each.offset >= quiet)
 
 
 def _when(each: Erasure) -> str:
@@ -131,9 +159,9 @@ def _when(each: Erasure) -> str:
     return f"{each.offset} {each.at}" if each.at >= 0 else str(each.offset)
 
 
-def _by_cluster(clusters: Array, names: list[str], values: list[Any]) -> list[tuple[int, list[str | float]]]:
-    """(cluster, [value, customer, ...]) as ZADD takes them."""
-    sets: dict[int, list[str | float]] = {}
-    for cluster, name, value in zip(clusters.tolist(), names, values, strict=True):
-        sets.setdefault(cluster, []).extend((value[VALUE], name))
-    return list(sets.items())
+def _by_set(members: Iterable[tuple[str, tuple[Any, ...]]]) -> list[tuple[str, list[Any]]]:
+    """(set, [what is said of its members, one behind the other]), as ZADD and ZREM take them; "" is no set."""
+    sets: dict[str, list[Any]] = {}
+    for name, told in members:
+        sets.setdefault(name, []).extend(told)
+    return [(name, told) for name, told in sets.items() if name]

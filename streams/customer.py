@@ -17,7 +17,7 @@ from streams.deployment import Deployment
 from streams.kafka import Topic
 from streams.refusal import Refusal
 from streams.settings import Settings
-from streams.store import Store
+from streams.store import SETS, Store
 
 PAGE = 5_000  # changes read at once: Redis answers nobody else meanwhile
 Change = tuple[bytes, dict[str, str]]  # its id in the stream, its fields
@@ -105,11 +105,15 @@ class Customer:
         found: bytes | None = await self._redis.hget(self._keys.state(self.partition), self.id)
         return found
 
-    async def segments(self) -> dict[int, float]:
-        """The customer_value by cluster, of each segment set that holds the customer."""
-        clusters = sorted(int(name.partition(":")[0]) for name in await self._of_partition("segment", first=False))
-        scores = [await self._redis.zscore(self._keys.segment(c, self.partition), self.id) for c in clusters]
-        return {c: score for c, score in zip(clusters, scores, strict=True) if score is not None}
+    async def sets(self) -> dict[str, float]:
+        """The customer_value by set (Keys.set), of each segment set that holds the customer."""
+        found: dict[str, float] = {}
+        for kind in SETS:
+            for name in sorted(await self._of_partition(kind, first=False)):
+                each = f"{kind}:{name.partition(':')[0]}"
+                value = await self._redis.zscore(self._keys.set(each, self.partition), self.id)
+                found |= {} if value is None else {each: value}
+        return found
 
     async def examples(self) -> dict[int, bytes]:
         """The packed examples by day."""

@@ -168,7 +168,7 @@ async def _passed(store: Store, place: str, tombstone: Tombstone, progress: Prog
 async def _held(customer: Customer) -> dict[str, int]:
     """How many records stand in each kind of key that a worker cleans."""
     hashed, state = await customer.hash(), await customer.state()
-    return {"customer": int(bool(hashed)), "state": int(state is not None), "segment": len(await customer.segments())}
+    return {"customer": int(bool(hashed)), "state": int(state is not None), "set": len(await customer.sets())}
 
 
 async def _since(customer: Customer, tombstone: Tombstone) -> bool:

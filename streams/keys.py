@@ -9,6 +9,7 @@ class Keys:
         self.everything = f"{prefix}:*"
         self.meta, self.model = f"{prefix}:meta", f"{prefix}:model"
         self.versions, self.pinned = f"{prefix}:models", f"{prefix}:models:pinned"
+        self.segments, self.clusters = f"{prefix}:segments", f"{prefix}:clusters"
 
     def customer(self, customer_id: str) -> str:
         return f"{self.prefix}:customer:{customer_id}"
@@ -28,8 +29,9 @@ class Keys:
     def erased(self, partition: int) -> str:
         return f"{self.prefix}:erased:{partition}"
 
-    def segment(self, cluster: int, partition: int) -> str:
-        return f"{self.prefix}:segment:{cluster}:{partition}"
+    def set(self, name: str, partition: int) -> str:
+        """Of a segment's customers, by what `members_of` calls it, or of schema 1: `segment:<cluster>`."""
+        return f"{self.prefix}:{name}:{partition}"
 
     def training(self, partition: int, day: int) -> str:
         return f"{self.prefix}:training:{partition}:{day}"
@@ -37,10 +39,14 @@ class Keys:
     def version(self, version: str) -> str:
         return f"{self.prefix}:model:{version}"
 
+    @staticmethod
+    def members_of(segment: int) -> str:
+        return f"members:{segment}"
+
     def of_kind(self, kind: str) -> str:
         """A pattern for SCAN.
 
-        >>> Keys().of_kind("segment")
-        'crm:segment:*'
+        >>> Keys().of_kind("members")
+        'crm:members:*'
         """
         return f"{self.prefix}:{kind}:*"

@@ -1,7 +1,7 @@
 -- Writes the model version of a day, only if the stored version and its token are the ones it was learned from.
--- KEYS 1 model  2 versions (list, oldest first)  3 pinned (set)  4 document of the new version
+-- KEYS 1 model  2 versions (list, oldest first)  3 pinned (set)  4 document of the new version  5 segments  6 clusters
 -- ARGV 1 version held  2 token held  3 new version  4 new token  5 day  6 document  7 metrics  8 versions kept  9 training_days
---      10 prefix  11 partitions
+--      10 prefix  11 partitions  12 {what KEYS 5 and 6 hold from now on: fields and texts}, or '' where they stay
 local stored = redis.call('HMGET', KEYS[1], 'version', 'token')
 if (stored[1] or '') ~= ARGV[1] or (stored[2] or '') ~= ARGV[2] then return 0 end
 redis.call('SET', KEYS[4], ARGV[6])
@@ -16,6 +16,12 @@ local oldest = tonumber(ARGV[5]) - tonumber(ARGV[9])
 local before = (tonumber(redis.call('HGET', KEYS[1], 'day')) or oldest) - tonumber(ARGV[9])
 for day = math.min(before, oldest - 1) + 1, oldest do
   for p = 0, tonumber(ARGV[11]) - 1 do redis.call('DEL', ARGV[10] .. ':training:' .. p .. ':' .. day) end
+end
+if ARGV[12] ~= '' then
+  for i, fields in ipairs(cmsgpack.unpack(ARGV[12])) do
+    redis.call('DEL', KEYS[4 + i])
+    redis.call('HSET', KEYS[4 + i], unpack(fields))
+  end
 end
 redis.call('HSET', KEYS[1], 'version', ARGV[3], 'token', ARGV[4], 'day', ARGV[5], 'metrics', ARGV[7])
 return 1

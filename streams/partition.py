@@ -429,7 +429,7 @@ class Partition:
         rows, predicted = self.table.rows[alive], self.serving.model.predict_many(self.table.observe(alive, day))
         moved = np.abs(predicted.demand - rows["demand"])
         told = (moved > MOVED * rows["demand"]) & (scores.customer_value(moved, self.deployment.horizon) > 0.01)
-        others = (predicted.cluster != rows["cluster"]) | (predicted.rfm != rows["rfm"])
+        others = (predicted.segment != rows["segment"]) | (predicted.rfm != rows["rfm"])
         changed: Array = alive[told | others | self._of_old_publish(rows)]
         return changed
 

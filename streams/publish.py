@@ -17,13 +17,14 @@ from models import artefact, scores
 from models.artefact import Artefact, Version
 from models.customers import Table
 from models.rows import DAY, ENTRY
+from models.scores import dates
 from streams import answers
 from streams.compose import compose, opened
 from streams.deployment import GRACE, Deployment
 from streams.kafka import Topic
 from streams.kept import Kept
 from streams.refusal import Refusal
-from streams.serving import Serving, segments_of
+from streams.serving import Serving, numbered
 from streams.settings import Settings
 from streams.store import SLOWEST, Block, Position, Store, patience, pauses, token
 
@@ -157,8 +158,24 @@ async def _store_model(
 ) -> None:
     metrics = json.dumps(what.figures)
     fresh, day = uuid.uuid4().hex, what.trained_through
-    if not await store.learned(held, version, fresh, day, document, metrics, partitions):
+    if not await store.learned(held, version, fresh, day, document, metrics, partitions, described(what)):
         raise PublishError(f"{store.keys.model} was changed by somebody else meanwhile: publish again")
+
+
+def described(what: Artefact) -> list[list[str]]:
+    """Of segments and of clusters, what they mean, by number: a field and a JSON text, one behind the other."""
+    segments, clusters = what.segments, what.clusters
+    names = zip(range(len(segments.names)), segments.names, segments.definitions(), segments.sizes, strict=True)
+    told = zip(clusters.numbers, clusters.told, clusters.sizes, strict=True)
+    as_of = dates(np.array([what.trained_through]))[0]
+    texts: list[list[tuple[int, dict[str, str | int]]]] = [
+        [(n, {"name": name, "definition": text, "size": size}) for n, name, text, size in names],
+        [(n, {"description": text, "size": size}) for n, text, size in told],
+    ]
+    return [
+        [text for n, fields in each for text in (str(n), json.dumps(fields | {"as_of": as_of}, ensure_ascii=False))]
+        for each in texts
+    ]
 
 
 async def _swap(store: Store, deployment: Deployment, kept: Kept) -> str:
@@ -178,7 +195,7 @@ async def _swap(store: Store, deployment: Deployment, kept: Kept) -> str:
             f"the artefact's horizon is {new.horizon} days, the deployment's {deployment.horizon}: fit again"
         )
     model = kept.model()
-    model.segments = model.segments.continuing(segments_of(document, store.keys.version(stored["version"])))
+    model.clusters = numbered(model.clusters, document, store.keys.version(stored["version"]))
     what = Artefact.of(model, new.metrics, new.metrics_cut)
     document = artefact.encode(what)
     version = str(Version.of(Version.parse(stored["version"]).n + 1, what.trained_through, document))

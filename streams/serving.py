@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from models import artefact, scores
 from models.artefact import Version
+from models.clusters import Clusters
 from models.handover import HORIZON
 from models.model import Model
 from models.segments import Segments
@@ -20,7 +21,7 @@ class Serving:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.version, self.number, self.horizon = "", 0, HORIZON
-        self.segments: dict[int, str] = {}
+        self.segments: list[str] = []  # names by number
         self.model: Model
 
     async def use(self, version: str) -> bool:
@@ -39,7 +40,7 @@ class Serving:
         """Serves this model."""
         self.version, self.model, self.horizon = version, model, model.horizon
         self.number = Version.parse(version).number
-        self.segments = dict(zip(model.segments.clusters, model.segments.names, strict=True))
+        self.segments = model.segments.names
 
     def common(self) -> tuple[str, ...]:
         """The fields that all customers of a write share, in the order of scores.COMMON."""
@@ -51,6 +52,12 @@ def segments_of(document: bytes, key: str) -> Segments:
     """Those of the model in the document that stands at `key`, whatever else of it this program cannot serve."""
     with _refused(key):
         return artefact.decode(document).segments
+
+
+def numbered(clusters: Clusters, document: bytes, key: str) -> Clusters:
+    """These under the numbers of those in the document that stands at `key`, likewise."""
+    with _refused(key):
+        return artefact.decode(document).numbered(clusters)
 
 
 @contextlib.contextmanager

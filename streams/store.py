@@ -27,8 +27,9 @@ from streams.keys import Keys
 from streams.settings import Settings
 
 PAGE = 2_000  # rows or examples a page
+SETS = ("members", "segment")  # kinds of keys that hold a segment's customers: those of now, and of schema 1
 SLOWEST = 2.0  # seconds between two tries at most
-Change = tuple[str, str, str, str, str, bool]  # customer, from, to, at, source, announced
+Change = tuple[str, str, str, str, str]  # customer, from, to, at, source
 _pack = msgspec.msgpack.Encoder().encode
 
 
@@ -45,11 +46,12 @@ class Block:
     common: Sequence[str] = ()  # to all customers
     states: bytes = b""  # packed, one behind the other
     sizes: Sequence[int] = ()  # bytes of each
-    segments: Sequence[tuple[int, list[str | float]]] = ()  # cluster, [value, customer, value, customer, ...]
+    left: Sequence[tuple[str, list[str]]] = ()  # set (Keys.set), [customer, ...]: whoever moved or is erased
+    sets: Sequence[tuple[str, list[str]]] = ()  # set, [value, customer, value, customer, ...]
     entries: Sequence[tuple[int, str]] = ()  # day, customer
     packed: bytes = b""  # an example for each, likewise
     entry_size: int = 0
-    changes: Sequence[Change] = ()  # whoever moved or is erased leaves the set of `from`
+    changes: Sequence[Change] = ()  # what is announced
     erased: Sequence[tuple[str, str, str]] = ()  # customer, keyed hash, what is kept under it
     counts: Sequence[tuple[str, int]] = field(default_factory=list)  # reason, rejects
 
@@ -244,7 +246,8 @@ class Store:
                 "names": block.names,
                 "values": block.values,
                 "sizes": block.sizes,
-                "segments": block.segments,
+                "left": block.left,
+                "sets": block.sets,
                 "entries": block.entries,
                 "entry_size": block.entry_size,
                 "changes": block.changes,
@@ -295,9 +298,20 @@ class Store:
         return await self._pages(lambda cursor: self._examples(keys=keys, args=[day, version, cursor, PAGE]))
 
     async def learned(
-        self, held: tuple[str, str], version: str, token: str, day: int, document: bytes, metrics: str, partitions: int
+        self,
+        held: tuple[str, str],
+        version: str,
+        token: str,
+        day: int,
+        document: bytes,
+        metrics: str,
+        partitions: int,
+        described: Sequence[Sequence[str]] = (),
     ) -> bool:
-        """Writes the model version of `day` if (version, token) held still stand; False otherwise."""
+        """Writes the model version of `day` if (version, token) held still stand; False otherwise.
+
+        described: of segments and of clusters the fields and their texts, one behind the other; a publish has them.
+        """
         k, s = self.keys, self.settings
         args: list[Any] = [
             *held,
@@ -310,8 +324,9 @@ class Store:
             s.training_days,
             k.prefix,
             partitions,
+            _pack(described) if described else "",
         ]
-        keys = [k.model, k.versions, k.pinned, k.version(version)]
+        keys = [k.model, k.versions, k.pinned, k.version(version), k.segments, k.clusters]
         return bool(await self._learn(keys=keys, args=args))
 
     # ---- all of it ---------------------------------------------------------------------------------------------------
@@ -322,7 +337,7 @@ class Store:
 
     async def drop_scores(self) -> None:
         """States, customers' hashes, segment sets and reject counts; the counts are made again with the rejects."""
-        for kind in ("state", "customer", "segment", "rejected"):
+        for kind in ("state", "customer", *SETS, "rejected"):
             await self._drop(self.keys.of_kind(kind))
 
     async def close(self) -> None:
@@ -364,26 +379,26 @@ class Store:
         found = {key async for key in self.redis.scan_iter(pattern, count=PAGE)}
         return [key.decode(errors="surrogateescape").removeprefix(pattern[:-1]) for key in found]
 
-    async def names(self, partition: int, clusters: Iterable[int]) -> set[str]:
+    async def names(self, partition: int, sets: Iterable[str]) -> set[str]:
         """Who has a state in the partition or stands in one of these segment sets of it; decoded as by `scan`."""
         found = {name async for name, _ in self.redis.hscan_iter(self.keys.state(partition), count=PAGE)}
-        for cluster in clusters:
-            key = self.keys.segment(cluster, partition)
+        for each in sets:
+            key = self.keys.set(each, partition)
             found |= {name async for name, _ in self.redis.zscan_iter(key, count=PAGE)}
         return {name.decode(errors="surrogateescape") for name in found}
 
     async def look(
-        self, partition: int, names: Sequence[str], fields: Sequence[str], clusters: Sequence[int]
+        self, partition: int, names: Sequence[str], fields: Sequence[str], sets: Sequence[str]
     ) -> tuple[Guard | None, list[bytes | None], list[list[bytes | None]], list[list[float | None]]]:
         """As of one moment: the guard, and of each of these customers the packed state, these fields of the hash, and
-        the scores in the segment sets (a list a cluster)."""
+        the scores in these segment sets (a list a set)."""
         k = self.keys
         async with self.redis.pipeline(transaction=True) as pipe:
             pipe.hgetall(k.guard(partition)).hmget(k.state(partition), names)
             for name in names:
                 pipe.hmget(k.customer(name), fields)
-            for cluster in clusters:
-                pipe.zmscore(k.segment(cluster, partition), names)
+            for each in sets:
+                pipe.zmscore(k.set(each, partition), names)
             guard, states, *rest = await pipe.execute()
         found = Guard.read(guard, k.guard(partition)) if guard else None
         return found, states, rest[: len(names)], rest[len(names) :]

@@ -19,18 +19,22 @@ from redis import exceptions
 
 from models.artefact import ArtefactError, Version
 from models.rows import BLANK, DAY, UnknownForm, joined, load_rows, packed_rows
+from models.scores import FORM, dates
 from streams import kafka
 from streams.deployment import Deployment, DeploymentError, Guard, GuardState
 from streams.kafka import Topic
+from streams.keys import Keys
 from streams.recount import COMPARED, EPOCH, log, recount
 from streams.serving import segments_of
 from streams.settings import Settings
-from streams.store import Store
+from streams.store import SETS, Store
 
 PAGE = 500  # customers read at once: Redis answers nobody else meanwhile
 DATES = {"first_purchase_at": "first", "last_purchase_at": "last", "last_event_at": "at"}
-SHOWN = ("orders", "spend", *DATES, "cluster", "segment", "customer_value", "model_version")  # of a customer's hash
-Names = dict[int, dict[int, str]]  # publish -> cluster -> business name: only a publish changes them
+STATED = ("segment", "segment_before", "segment_since", "cluster")  # of its state
+SEGMENT = ("segment", "segment_id", "previous_segment", "segment_since", "cluster")
+SHOWN = ("orders", "spend", *DATES, *SEGMENT, "customer_value", "model_version")  # of a customer's hash
+Names = dict[int, dict[int, str]]  # publish -> the segments' names by number: only a publish changes them
 Difference = tuple[str, str, Any, Any]  # customer_id, what, in Redis, as it should be
 
 
@@ -76,7 +80,7 @@ class _Run:
         self.past = past[past["occurred_at"] < deployment.cut_off * DAY].assign(offset=-1)
         self.homes = self.past["customer_id"].map(deployment.home)
         self.hashes: dict[int, list[str]] = {}  # by partition: whose hash there is
-        self.clusters: dict[int, set[int]] = {}  # by partition: which segment sets there are
+        self.sets: dict[int, set[str]] = {}  # by partition: which segment sets there are, as Keys.set names them
         self.names: Names = {}
         self.unknown: list[str] = []  # a line for each partition whose log is not whole any more
 
@@ -91,9 +95,10 @@ class _Run:
         """Notes which hashes and segment sets there are; answers with the hashes that can be nobody's."""
         for name in await self.store.scan("customer"):
             self.hashes.setdefault(self.home(name), []).append(name)
-        for name in await self.store.scan("segment"):
-            if found := re.fullmatch(r"(\d+):(\d+)", name):
-                self.clusters.setdefault(int(found[2]), set()).add(int(found[1]))
+        for kind in SETS:
+            for name in await self.store.scan(kind):
+                if found := re.fullmatch(r"(\d+):(\d+)", name):
+                    self.sets.setdefault(int(found[2]), set()).add(f"{kind}:{found[1]}")
         return [(_printable(name), "hash", "present", "absent") for name in self.hashes.pop(-1, [])]
 
     async def partition(self, p: int) -> tuple[int, list[Difference]]:
@@ -109,7 +114,7 @@ class _Run:
                 " are missing or the topic is another; restore it, or run `python -m streams rebuild`"
             )
         past, live = self.past[self.homes == p], self._log(p, low, offset)
-        stored = await self.store.names(p, self.clusters.get(p, ()))
+        stored = await self.store.names(p, self.sets.get(p, ()))
         strays = {name for name in stored if self.home(name) != p}
         wrong: list[Difference] = [(_printable(name), f"partition {p}", "present", "absent") for name in strays]
         everybody = stored - strays | {*self.hashes.get(p, ()), *past["customer_id"], *live["customer_id"]}
@@ -138,6 +143,11 @@ class _Run:
             raise DeploymentError(f"{key} is missing: restore Redis, or run `python -m streams rebuild`")
         if guard.state != GuardState.READY:
             raise DeploymentError(f"{key} is {guard.state}: wait for it to be ready")
+        if guard.hashes < FORM:
+            raise DeploymentError(
+                f"{key}: some customers have no segment yet, for an older program wrote them: verify again when its"
+                f" field `hashes` says {FORM}, which a worker does"
+            )
         return guard.offset
 
     async def _read(self, p: int, names: list[str]) -> pd.DataFrame:
@@ -149,14 +159,14 @@ class _Run:
 
     async def _page(self, p: int, names: list[str]) -> pd.DataFrame:
         """Asks again where a state names a segment set that was not asked for: it had no member before."""
-        clusters = self.clusters.setdefault(p, set())
+        sets = self.sets.setdefault(p, set())
         while True:
-            asked = sorted(clusters)
-            guard, packed, hashes, scores = await self.store.look(p, names, SHOWN, asked)
+            asked = sorted(sets)
+            guard, packed, hashes, values = await self.store.look(p, names, SHOWN, asked)
             upto = self._offset(p, guard)
-            clusters.update(cluster for cluster in _rows(packed)["cluster"].tolist() if cluster >= 0)
-            if len(clusters) == len(asked):
-                return table(names, upto, packed, hashes, dict(zip(asked, scores, strict=True)))
+            sets.update(Keys.members_of(segment) for segment in _rows(packed)["segment"].tolist() if segment >= 0)
+            if len(sets) == len(asked):
+                return table(names, upto, packed, hashes, dict(zip(asked, values, strict=True)))
 
     async def _learn_names(self, versions: Iterable[str]) -> None:
         """What the segments are called under the publishes of these versions, if Redis keeps any model of theirs."""
@@ -164,7 +174,7 @@ class _Run:
         for version in filter(None, map(_version, sorted({*versions, serving}, reverse=True))):
             if version.n not in self.names and (document := await self.store.document(str(version))) is not None:
                 segments = segments_of(document, self.store.keys.version(str(version)))
-                self.names[version.n] = dict(zip(segments.clusters, segments.names, strict=True))
+                self.names[version.n] = dict(enumerate(segments.names))
 
 
 # ---- what was found, beside what must be -----------------------------------------------------------------------------
@@ -173,20 +183,21 @@ def table(
     upto: int,
     packed: Sequence[bytes | None],
     hashes: Sequence[Sequence[bytes | None]],
-    sets: dict[int, Sequence[float | None]],
+    sets: dict[str, Sequence[float | None]],
 ) -> pd.DataFrame:
     """A line a customer: figures of the state, texts of the hash, which sets it is in and with what value."""
     rows = _rows(packed)
-    found = pd.DataFrame({name: rows[name] for name in (*COMPARED, "cluster", "version")}, index=names)
+    found = pd.DataFrame({name: rows[name] for name in (*COMPARED, *STATED, "version")}, index=names)
     found["upto"] = np.maximum(rows["seen"], upto)
     found["state"] = [state is not None for state in packed]
     found["hash"] = [any(text is not None for text in mine) for mine in hashes]
     for name, texts in zip(SHOWN, zip(*hashes, strict=True), strict=True):
         found[f"hash: {name}"] = [(text or b"").decode(errors="replace") for text in texts]
-    scores = [{c: sets[c][i] for c in sets if sets[c][i] is not None} for i in range(len(names))]
-    found["sets"] = [", ".join(map(str, mine)) or "none" for mine in scores]
-    own = zip(rows["cluster"].tolist(), scores, strict=True)
-    found["value"] = [f"{mine[c]:.2f}" if c in mine else "" for c, mine in own]
+    values = [{each: sets[each][i] for each in sets if sets[each][i] is not None} for i in range(len(names))]
+    found["sets"] = [", ".join(mine) or "none" for mine in values]
+    found["set"] = [Keys.members_of(segment) for segment in rows["segment"].tolist()]
+    own = zip(found["set"], values, strict=True)
+    found["value"] = [f"{mine[each]:.2f}" if each in mine else "" for each, mine in own]
     return found
 
 
@@ -211,7 +222,7 @@ def differences(found: pd.DataFrame, counted: pd.DataFrame | None, names: Names)
     wrong = [
         *_unequal("state", found.index, _there(state), _there(real)),
         *_unequal("hash", found.index, _there(shown), _there(real)),
-        *_unequal("segment sets", found.index, found["sets"], found["cluster"].astype(str).where(state, "none")),
+        *_unequal("segment sets", found.index, found["sets"], found["set"].where(state, "none")),
     ]
     held, read, scored = found[state & real], found[shown & real], found[state & shown]
     figures = held if counted is None else counted
@@ -244,15 +255,18 @@ def _recounted(counted: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def _served(scored: pd.DataFrame, names: Names) -> dict[str, list[str]]:
-    """What the hash must say by the state: number, name and model of its segment."""
-    columns = ("cluster", "version", "hash: segment", "hash: model_version")
-    clusters, segments, versions = [], [], []
-    for cluster, number, segment, text in zip(*(scored[name].tolist() for name in columns), strict=True):
-        version, publish = _version(text), Version.publish_of(number)
-        clusters.append(str(cluster))
-        segments.append(names[publish].get(cluster, "") if publish in names else segment)  # no model of it is kept
-        versions.append(text if version is not None and version.number == number else f"one of number {number}")
-    return {"cluster": clusters, "segment": segments, "model_version": versions}
+    """What the hash must say by the state: segment, the one before it, cluster and model."""
+    columns = (*STATED, "version", "hash: segment", "hash: previous_segment", "hash: model_version")
+    said = []
+    for now, before, since, cluster, number, *texts in zip(*(scored[name].tolist() for name in columns), strict=True):
+        version, publish = _version(texts[-1]), Version.publish_of(number)
+        called = texts[:2]
+        if publish in names:  # else no model of it is kept
+            called = [names[publish].get(each, "") for each in (now, before)]
+        model = texts[-1] if version is not None and version.number == number else f"one of number {number}"
+        said.append((*called, str(now), dates(np.array([since]))[0], str(cluster), model))
+    served = ("segment", "previous_segment", "segment_id", "segment_since", "cluster", "model_version")
+    return dict(zip(served, map(list, zip(*said, strict=True)), strict=True)) if said else {}
 
 
 def _version(text: str) -> Version | None:

@@ -2,7 +2,7 @@
 -- the number of states is not the one that the guard was written with, {stored token, serving version, counted, held}.
 -- KEYS  1 guard  2 state  3 changes  4 rejected  5 model
 -- ARGV  1 token expected  2 new token  3 guard: the fields that this write gives it  4 block (below)  5 states  6 entries  7 prefix
--- The block is a map: partition, sizes, fields, common, names, values, segments, entries, entry_size, changes, erased, counts,
+-- The block is a map: partition, sizes, fields, common, names, values, left, sets, entries, entry_size, changes, erased, counts,
 -- training_days, changes_kept (streams/store.py, class Block, says what each holds).
 -- Redis does not roll back, so the order of effects is such that a write that broke inside is mended whole by the next one:
 --  1. All is asked that can be: token, types, rights, sizes, number of states. Nothing has changed yet.
@@ -19,11 +19,9 @@ local uses = {
   [KEYS[1]] = {'hash', 'HSET'}, [KEYS[2]] = {'hash', 'HDEL', 'HSET'}, [KEYS[3]] = {'stream', 'XADD'},
   [KEYS[4]] = {'hash', 'HINCRBY'}, [KEYS[5]] = {'hash'}, [prefix .. ':customer:'] = {'none', 'HSET', 'DEL'},
 }
-for _, set in ipairs(block.segments) do uses[prefix .. ':segment:' .. set[1] .. ':' .. p] = {'zset', 'ZADD', 'ZREM'} end
+for _, set in ipairs(block.left) do uses[prefix .. ':' .. set[1] .. ':' .. p] = {'zset', 'ZREM'} end
+for _, set in ipairs(block.sets) do uses[prefix .. ':' .. set[1] .. ':' .. p] = {'zset', 'ZADD', 'ZREM'} end
 for _, entry in ipairs(block.entries) do uses[prefix .. ':training:' .. p .. ':' .. entry[1]] = {'hash', 'HSET'} end
-for _, change in ipairs(block.changes) do
-  if change[2] ~= '' then uses[prefix .. ':segment:' .. change[2] .. ':' .. p] = {'zset', 'ZADD', 'ZREM'} end
-end
 if #block.erased > 0 then uses[prefix .. ':erased:' .. p] = {'hash', 'HGET', 'HSET'} end
 for key, use in pairs(uses) do
   local found = redis.call('TYPE', key).ok
@@ -65,10 +63,8 @@ for i, name in ipairs(names) do
   at = at + sizes[i]
 end
 for _, change in ipairs(block.changes) do
-  if change[6] then
-    redis.call('XADD', KEYS[3], 'MAXLEN', '~', block.changes_kept, '*', 'customer', change[1],
-      'from', change[2], 'to', change[3], 'at', change[4], 'source', change[5])
-  end
+  redis.call('XADD', KEYS[3], 'MAXLEN', '~', block.changes_kept, '*', 'customer', change[1],
+    'from', change[2], 'to', change[3], 'at', change[4], 'source', change[5])
 end
 
 -- Examples, but for those that already fell out of the kept window.
@@ -89,12 +85,8 @@ for _, erased in ipairs(block.erased) do
 end
 
 -- Segment sets by customer_value: whoever moved or is erased leaves the old one, before anybody comes to a new one.
-for _, change in ipairs(block.changes) do
-  if change[2] ~= '' then redis.call('ZREM', prefix .. ':segment:' .. change[2] .. ':' .. p, change[1]) end
-end
-for _, set in ipairs(block.segments) do
-  redis.call('ZADD', prefix .. ':segment:' .. set[1] .. ':' .. p, unpack(set[2]))
-end
+for _, set in ipairs(block.left) do redis.call('ZREM', prefix .. ':' .. set[1] .. ':' .. p, unpack(set[2])) end
+for _, set in ipairs(block.sets) do redis.call('ZADD', prefix .. ':' .. set[1] .. ':' .. p, unpack(set[2])) end
 
 for _, count in ipairs(block.counts) do redis.call('HINCRBY', KEYS[4], count[1], count[2]) end
 for _, erased in ipairs(block.erased) do redis.call('HDEL', KEYS[2], erased[1]) end

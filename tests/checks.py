@@ -22,6 +22,7 @@ import plain
 from numpy.typing import NDArray
 
 from models.bound import Upper
+from models.clusters import Clusters
 from models.features import INPUTS, UNIT, inputs_exact, inputs_many
 from models.model import PARTS, Model, Predictions, Role
 from models.offers import Offers
@@ -86,9 +87,14 @@ def extremes(n: int = 3000) -> Array:
 
 
 def segments() -> Segments:
-    """Four segments whose numbers have a gap, as after a retrain."""
+    return Segments(21.5, 1.75, 2_000_000, sizes=[3, 1, 4, 1, 5, 9, 2])
+
+
+def clusters() -> Clusters:
+    """Four whose numbers have a gap, as after a retrain."""
     centres = [[-1.0, 1.0, 1.2], [0.8, -0.7, -0.9], [0.3, 0.5, 0.4], [-0.6, -0.5, 0.1]]
-    return Segments(centres, [4.2, 1.1, 4.1], [1.3, 0.5, 1.0], [0, 1, 2, 5], ["Champions", "Lost", "Loyal", "New"])
+    told = ["the best", "gone", "often here", "just come"]
+    return Clusters(centres, [0.4, 1.1, 4.1], [1.3, 0.5, 1.0], 21.5, [0, 1, 2, 5], told, [1, 2, 3, 4])
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,7 @@ def untaught(closed: Array | None = None) -> Model:
     """A model as of FIRST with scales, bins, quintiles and offers that has learned nothing."""
     closed = _closed(-1) if closed is None else closed
     spent, orders = closed["label"] / UNIT, closed["orders"].astype(np.float64)
-    made = Model.create(FIRST, spent, orders, USUAL, segments(), HORIZON)
+    made = Model.create(FIRST, spent, orders, USUAL, segments(), clusters(), HORIZON)
     made.upper = Upper.create(inputs_exact(raws(1000), HORIZON, USUAL)[:, R90])
     made.rfm, made.offers = Quintiles.fit(raws(1000)), Offers({"tea": ["pot", "cup"], "pot": []})
     return made

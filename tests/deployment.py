@@ -129,6 +129,10 @@ class World:
     def customer(self, name: str) -> dict[str, str]:
         return {k.decode(): v.decode() for k, v in self.redis.hgetall(self.store.keys.customer(name)).items()}
 
+    def members(self, segment: int, partition: int = 0) -> str:
+        """The key of a segment's set."""
+        return self.store.keys.set(self.store.keys.members_of(segment), partition)
+
     def rows(self, partition: int = 0) -> dict[str, bytes]:
         """The promised bytes of every customer's state."""
         found = self.redis.hgetall(self.store.keys.state(partition))
@@ -229,12 +233,15 @@ def assert_agree(world: World, part: Partition) -> None:
     assert {name.decode() for name in states} == part.table.index.keys()
     for name, packed in states.items():
         row, found = load_rows([packed]), world.customer(name.decode())
-        assert found["cluster"] == str(row["cluster"][0])
-        assert found["segment"] == part.serving.segments[int(row["cluster"][0])]
+        segment, before = int(row["segment"][0]), int(row["segment_before"][0])
+        assert (found["cluster"], found["segment_id"]) == (str(row["cluster"][0]), str(segment))
+        assert found["segment"] == part.serving.segments[segment]
+        assert found["previous_segment"] == (part.serving.segments[before] if before >= 0 else "")
+        assert [found["segment_since"]] == scores.dates(row["segment_since"])
         assert (found["orders"], [found["spend"]]) == (str(row["orders"][0]), scores.money(row["spend"]))
         times = [found[f"{name}_at"] for name in ("first_purchase", "last_purchase", "last_event")]
         assert times == [scores.iso(row[name])[0] for name in ("first", "last", "at")]
         assert [found["mean_days_between_orders"]] == scores.gaps(row)
         assert [found["source"]] == scores.sources(row, "t:0")
-        sets = {c: world.redis.zscore(world.store.keys.segment(c, 0), name) for c in part.serving.segments}
-        assert sets == {c: float(found["customer_value"]) if c == row["cluster"] else None for c in sets}
+        sets = {n: world.redis.zscore(world.members(n), name) for n in range(len(part.serving.segments))}
+        assert sets == {n: float(found["customer_value"]) if n == segment else None for n in sets}

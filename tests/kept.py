@@ -124,9 +124,9 @@ class Taken:
         return found
 
     def members(self) -> dict[str, int]:
-        """The cluster in whose set each customer stands; a customer in two sets is an error."""
+        """The segment in whose set each customer stands; a customer in two sets is an error."""
         found: dict[str, int] = {}
-        for key in self.redis.scan_iter("crm:segment:*"):
+        for key in self.redis.scan_iter("crm:members:*"):
             for name in self.redis.zrange(key, 0, -1):
                 assert name.decode() not in found, f"{name} stands in two sets"
                 found[name.decode()] = int(key.split(b":")[2])

@@ -11,13 +11,25 @@ from typing import Any
 
 from models.bound import Upper
 from models.cadence import BOUGHT, COUNT, GAPS, MONEY, ONCE, ORDERED, PRIOR, SINCE, SPENT, Cadence
+from models.clusters import Clusters
 from models.features import INPUTS, UNIT, Raw, expectations, fading
 from models.mix import BuyMix, Mix
 from models.model import PARTS, Model
 from models.offers import Offers, code
 from models.rfm import Quintiles
 from models.ridge import ROOT_PRIOR, Ridge
-from models.segments import Segments
+from models.segments import (
+    AT_RISK,
+    CHAMPIONS,
+    FRESH,
+    LONG,
+    LOST,
+    LOYAL,
+    NEW,
+    ONE_TIME,
+    PROMISING,
+    Segments,
+)
 
 
 def inputs(raw: Raw, horizon: int, usual: float) -> tuple[float, ...]:
@@ -27,16 +39,36 @@ def inputs(raw: Raw, horizon: int, usual: float) -> tuple[float, ...]:
     return expectations(spend, s30, s90, n30, n90, v7, c7, orders, days, tenure, e90, horizon, usual)
 
 
-def log_rfm(raw: Raw) -> tuple[float, ...]:
-    """What the segments see of one customer, unscaled."""
-    spend, orders, recency = raw[0], raw[8], raw[11]
-    return tuple(math.log1p(max(0, value)) for value in (recency, orders, spend / UNIT))
+def standing(raw: Raw, gap: float) -> tuple[float, ...]:
+    """What the clusters see of one customer, unscaled."""
+    spend, orders, days, tenure, recency = raw[0], *raw[8:12]
+    usual = max(1.0, (gap + max(0, tenure - recency)) / max(1, days))
+    silent = math.log2(min(16.0, max(0.25, max(0, recency) / usual)))
+    return silent, math.log1p(max(0, orders)), math.log1p(max(0, spend / UNIT))
 
 
-def cluster(part: Segments, raw: Raw) -> int:
+def segment(part: Segments, raw: Raw) -> int:
+    """The first segment, of the gravest to the best, whose sentence is true."""
+    spend, days, tenure, recency = raw[0], *raw[9:12]
+    since, span = max(0, recency), max(0, tenure - recency)
+    silent, overdue = since / max(1.0, (part.gap + span) / max(1, days)), recency > span / max(1, days - 1)
+    fresh = silent <= 1 or recency <= FRESH
+    first_true = [
+        (LOST, silent > 2 * part.late and recency > LONG and overdue),
+        (NEW, days < 2 and fresh),
+        (ONE_TIME, days < 2),
+        (AT_RISK, silent > part.late and overdue),
+        (PROMISING, days < 3),
+        (CHAMPIONS, spend >= part.top),
+        (LOYAL, True),
+    ]
+    return next(number for number, true in first_true if true)
+
+
+def cluster(part: Clusters, raw: Raw) -> int:
     """The number of the nearest centre, by river."""
-    scaled = [(x - mean) / sd for x, mean, sd in zip(log_rfm(raw), part.mean.tolist(), part.sd.tolist(), strict=True)]
-    return int(part.model.predict_one(dict(enumerate(scaled))))
+    parts = zip(standing(raw, part.gap), part.mean.tolist(), part.sd.tolist(), strict=True)
+    return int(part.model.predict_one(dict(enumerate((x - mean) / sd for x, mean, sd in parts))))
 
 
 def corrected(part: Ridge, x: Sequence[float]) -> float:
@@ -106,7 +138,8 @@ def known(part: Offers, product: str) -> int:
 
 
 ONE: dict[str, Callable[..., Any]] = {
-    "segments": cluster,
+    "segments": segment,
+    "clusters": cluster,
     "spend": corrected,
     "orders": corrected,
     "cadence": followed,

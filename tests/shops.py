@@ -7,25 +7,28 @@ import numpy as np
 import pandas as pd
 
 from models import artefact
-from models.features import log_rfm_many
+from models.clusters import Clusters
+from models.features import standing_many
 from models.handover import HISTORY
 from models.kinds import PURCHASE
 from models.model import Model, fit_history
 from models.offers import Offers
 from models.rfm import Quintiles
 from models.rows import DAY, ENTRY
-from models.segments import Segments
+from models.segments import USUAL, Segments
 from offline.history.fold import Folded, fold, write_states
 from offline.history.read import write_parquet
+from offline.segments import rule
 
 T0 = 19_700  # the cut-off: 2023-12-09
-NAMES = ["Champions", "Lost", "Regulars"]
+TOLD = ["the best", "gone", "regulars"]
 
 
 def nobody(directory: Path) -> Path:
     """The artefact of a shop that never sold anything, with RFM edges and offers from elsewhere."""
-    segments = Segments(np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]), np.zeros(3), np.ones(3), [0, 1], NAMES[:2])
-    model = Model.create(T0, np.empty(0), np.empty(0), 10.0, segments)
+    centres = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+    clusters = Clusters(centres, np.zeros(3), np.ones(3), USUAL, [0, 1], TOLD[:2], [0, 0])
+    model = Model.create(T0, np.empty(0), np.empty(0), 10.0, Segments(top=2_000_000), clusters)
     model.rfm = Quintiles((7, 30, 90, 365), (1, 2, 3, 5), (250_000, 500_000, 1_000_000, 2_000_000))
     model.offers = Offers({"P-1": ["P-7", "P-2", "P-9"], "P-2": ["P-1"]})
     return _left(directory, model, fold(history(0, T0), T0), history(0, T0))
@@ -39,12 +42,14 @@ def shop(
     order: tuple[int, ...] = (0, 1, 2),
     offers: Offers | None = None,
 ) -> Path:
-    """A small history up to `day`, folded and fitted; its three segments stand in this order."""
+    """A small history up to `day`, folded and fitted; its three clusters stand in this order."""
     folded = fold(history(customers, day), day, horizon)
-    features = log_rfm_many(folded.table.observe(np.arange(customers), day))
+    segments = rule.fit(folded)
+    x = standing_many(folded.table.observe(np.arange(customers), day), segments.gap)
     centres = np.array([[-1.0, 1.0, 1.0], [1.0, -1.0, -1.0], [0.0, 0.0, 0.0]])[[*order]]
-    segments = Segments(centres, features.mean(0), features.std(0), [0, 1, 2], [NAMES[i] for i in order])
-    model = fit_history(folded.days, day, segments, horizon)
+    told = [TOLD[i] for i in order]
+    clusters = Clusters(centres, x.mean(0), x.std(0), segments.gap, [0, 1, 2], told, [0, 0, 0])
+    model = fit_history(folded.days, day, segments, clusters, horizon)
     model.rfm, model.offers = Quintiles.fit(folded.table.observe(np.arange(customers), day)), offers or model.offers
     return _left(directory, model, folded, history(customers, day))
 

@@ -233,7 +233,7 @@ def test_what_is_judged_is_what_a_crm_reads(monkeypatch: pytest.MonkeyPatch) -> 
     model, folded = asked.fitted(log, log.cut)
     rows, raw = folded.table.rows, folded.raw
     told = asked.served(model, rows, raw, log.cut)
-    names = dict(zip(model.segments.clusters, model.segments.names, strict=True))
+    names = model.segments.names
     texts = scores.texts(rows, model.predict_many(raw), names, model.offers, model.horizon, log.cut, "history")
     at = {"value": "customer_value", "segment": "segment", "wait": "expected_next_order_at"}
     value, segment, due = ([each[scores.FIELDS.index(name)] for each in texts] for name in at.values())

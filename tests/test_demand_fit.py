@@ -127,7 +127,7 @@ def test_later_examples_are_not_looked_at(folded: Folded, honest: pd.DataFrame) 
 
 def test_the_served_model_is_the_streams(folded: Folded) -> None:
     """Each example is predicted by the model that had learned through the day on which it opened."""
-    model = fit_history([day for day in folded.days if day[0] <= CUT], CUT, EVERYBODY, HORIZON)
+    model = fit_history([day for day in folded.days if day[0] <= CUT], CUT, *EVERYBODY, HORIZON)
     predicted, expected = stream(folded.days, CUT, HORIZON).predictions["orders"], []
     by_day = {day: (names, entries) for day, names, entries in folded.days}
     for opening in range(CUT, CUT + HORIZON):
@@ -202,7 +202,7 @@ def test_a_sample_is_half_buyers_and_its_total_is_put_right(folded: Folded, monk
 
 def test_a_short_history_is_fitted_but_not_judged(folded: Folded) -> None:
     early = [day for day in folded.days if day[0] <= START + 2 * HORIZON]
-    fitted = job.run(Folded(START + 2 * HORIZON, folded.table, early, {}), HORIZON)
+    fitted = job.run(Folded(START + 2 * HORIZON, folded.table, early, {}, folded.pauses), HORIZON)
     assert fitted.judged == {}
     assert fitted.model.examples > 0
 

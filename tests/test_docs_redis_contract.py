@@ -15,8 +15,11 @@ from streams.keys import Keys
 
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "redis-contract.md").read_text()
 RECORD = {  # HGETALL crm:customer:c-17, but for scored_at and the hash of the model
+    b"segment": b"Promising",
+    b"segment_id": b"2",
+    b"previous_segment": b"New",
+    b"segment_since": b"2023-12-21",
     b"cluster": b"0",
-    b"segment": b"Champions",
     b"rfm": b"5-2-4",
     b"predicted_demand": b"43.08",
     b"predicted_demand_high": b"43.08",
@@ -33,17 +36,18 @@ RECORD = {  # HGETALL crm:customer:c-17, but for scored_at and the hash of the m
     b"next_offers": b'["P-7","P-9"]',  # P-2, bought twelve days before, is left out
     b"source": b"crm.events:0:4",
     b"demand_horizon_days": b"30",
-    b"schema": b"1",
+    b"schema": b"2",
 }
 GUARD = {b"token", b"state", b"offset", b"swept_to", b"hashes", b"quiet_until", b"start", b"mark"}
 GUARD |= {b"customers", b"counted"}
 CHANGE = {
     b"customer": b"c-17",
     b"from": b"",
-    b"to": b"0",
+    b"to": b"3",
     b"at": b"2023-12-09T12:00:00Z",
     b"source": b"crm.events:0:1",
 }
+MOVE = CHANGE | {b"from": b"3", b"to": b"2", b"at": b"2023-12-21T00:00:00Z", b"source": b"crm.events:0:3"}
 
 
 def table(heading: str) -> dict[str, str]:
@@ -82,8 +86,11 @@ def test_the_document_names_every_key() -> None:
         assert key == f"crm:{kind}:7"
         assert f"`crm:{kind}:<p" in DOCUMENT
     assert "`crm:training:<p>:<day>`" in DOCUMENT
-    assert "`crm:segment:<cluster>:<partition>`" in DOCUMENT
-    assert (keys.training(7, 19_700), keys.segment(2, 7)) == ("crm:training:7:19700", "crm:segment:2:7")
+    assert "`crm:members:<segment>:<partition>`" in DOCUMENT
+    assert (keys.training(7, 19_700), keys.set(keys.members_of(2), 7)) == ("crm:training:7:19700", "crm:members:2:7")
+    assert (keys.segments, keys.clusters) == ("crm:segments", "crm:clusters")
+    assert "`crm:segments`" in DOCUMENT
+    assert "`crm:clusters`" in DOCUMENT
 
 
 # ---- what stands there -----------------------------------------------------------------------------------------------
@@ -108,11 +115,12 @@ def test_a_scripted_customer_byte_by_byte(play: Play) -> None:
         assert re.fullmatch(rb"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", found.pop(b"scored_at"))
         assert re.fullmatch(rb"1-20231209-[0-9a-f]{8}", found.pop(b"model_version"))
         assert found == RECORD
-        assert [fields for _, fields in world.redis.xrange(f"{prefix}:changes:0")] == [CHANGE]
-        assert world.redis.zrange(f"{prefix}:segment:0:0", 0, -1, withscores=True) == [(b"c-17", 524.13)]
+        assert [fields for _, fields in world.redis.xrange(f"{prefix}:changes:0")] == [CHANGE, MOVE]
+        assert world.redis.zrange(f"{prefix}:members:2:0", 0, -1, withscores=True) == [(b"c-17", 524.13)]
         keys = {key.decode().removeprefix(f"{prefix}:") for key in world.redis.scan_iter(f"{prefix}:*")}
-        internal = {"state:0", "guard:0", "meta", "model", "models", f"model:{world.version}", "training:0:19702"}
-        assert keys == {"customer:c-17", "changes:0", "segment:0:0", *internal}
+        internal = {"state:0", "guard:0", "meta", "model", "models", "segments", "clusters"}
+        internal |= {f"model:{world.version}", "training:0:19702"}
+        assert keys == {"customer:c-17", "changes:0", "members:2:0", *internal}
         assert {*world.redis.hkeys(f"{prefix}:guard:0")} == GUARD
 
     play(scenario, events_topic="crm.events")
@@ -126,14 +134,14 @@ def test_the_user_that_the_document_makes_reads_what_it_needs_and_nothing_else(
     with redis.Redis.from_url(server.url) as admin:
         for key, made in (("customer:a", "hset"), ("state:0", "hset")):
             getattr(admin, made)(f"crm:{key}", "orders", "1")
-        admin.zadd("crm:segment:0:0", {"a": 1})
+        admin.zadd("crm:members:2:0", {"a": 1})
         admin.xadd("crm:changes:0", {"customer": "a"})
         line = next(line for line in DOCUMENT.splitlines() if "ACL SETUSER" in line)
         admin.execute_command(*line.split())
     crm: Any = redis.Redis(port=server.port, username="the-crm", password="password")
     assert crm.ping()
     assert crm.hgetall("crm:customer:a") == {b"orders": b"1"}
-    assert crm.zrevrange("crm:segment:0:0", 0, 9, withscores=True) == [(b"a", 1.0)]
+    assert crm.zrevrange("crm:members:2:0", 0, 9, withscores=True) == [(b"a", 1.0)]
     assert len(crm.xread({"crm:changes:0": "0"})) == 1
     for forbidden in (
         ("HGETALL", "crm:state:0"),

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from checks import FIRST, entries, names, raws, segments
+from checks import FIRST, clusters, entries, names, raws, segments
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,7 +35,7 @@ DOCUMENT = b'{"schema":1,"sha256":"' + hashlib.sha256(PAYLOAD).hexdigest().encod
 
 def fitted() -> Model:
     days = [(day, names(), entries(day)) for day in range(FIRST + 1, FIRST + 13)]
-    return fit_history(days, FIRST + 12, segments())
+    return fit_history(days, FIRST + 12, segments(), clusters())
 
 
 def sealed(payload: dict[str, Any]) -> bytes:
@@ -129,13 +129,16 @@ def test_a_model_of_another_program_is_refused_in_one_line() -> None:
 
 
 # ---- what other forms of this program wrote --------------------------------------------------------------------------
-def test_a_document_of_3ee150a_is_read_for_its_segments_and_refused_as_a_model() -> None:
-    """A publish goes on with its numbers; what serves must be fitted anew."""
+def test_a_document_of_3ee150a_is_read_for_its_numbers_and_refused_as_a_model() -> None:
+    """A publish gives none of its clusters' numbers again; what serves must be fitted anew."""
     payload = json.loads(KEPT.read_bytes())["payload"]
     artefact = decode(KEPT.read_bytes())
     assert msgspec.structs.asdict(artefact) == {name: payload[name] for name in msgspec.structs.asdict(artefact)}
-    assert artefact.segments.snapshot() == payload["model"]["segments"]
-    with pytest.raises(ArtefactError, match=r"another program \(it lacks usual, cadence, .*; run `offline fit` again$"):
+    unused = payload["model"]["segments"]["unused"]
+    assert artefact.numbered(clusters()).numbers == [*range(unused, unused + 4)]
+    with pytest.raises(
+        ArtefactError, match=r"another program \(it lacks usual, clusters, cadence, .*; run `offline fit` again$"
+    ):
         artefact.restored()
 
 
@@ -158,7 +161,17 @@ def test_what_was_added_later_has_its_default() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [*NEEDED, "segments.unused", "spend.names", "orders.eta", "cadence.sums", "buy_mix.regret", "rfm.spend"]
+    "name",
+    [
+        *NEEDED,
+        "segments.late",
+        "clusters.unused",
+        "spend.names",
+        "orders.eta",
+        "cadence.sums",
+        "buy_mix.regret",
+        "rfm.spend",
+    ],
 )
 def test_a_model_that_lacks_something_is_refused_with_its_name(name: str) -> None:
     state = fitted().snapshot()

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import plain
 import pytest
-from checks import CASES, CHECKS, FIRST, HORIZON, USUAL, Case, entries, names, raws, segments, untaught
+from checks import CASES, CHECKS, FIRST, HORIZON, USUAL, Case, clusters, entries, names, raws, segments, untaught
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -17,15 +17,15 @@ from benchmarks.logs import cdnow
 from models import cadence
 from models.bound import QUANTILE, RATIOS, Upper
 from models.cadence import Cadence
+from models.clusters import RATE, Clusters
 from models.events import Batch
-from models.features import INPUTS, UNIT, inputs_exact, inputs_many, log_rfm_many
+from models.features import INPUTS, UNIT, inputs_exact, inputs_many, standing_many
 from models.kinds import CART, PURCHASE, VIEW
 from models.mix import EXPERTS, Mix, Weights
 from models.model import PARTS, Model, Predictions, fit_history
 from models.ridge import DECAY, ORDERS, SPEND, Ridge
 from models.rows import DAY, ENTRY, RAW
 from models.scales import FEW, scales, usual_day
-from models.segments import RATE, Segments
 from offline.demand.metrics import compare, poisson_deviance
 
 Array = NDArray[Any]
@@ -56,7 +56,9 @@ def test_the_compiled_inputs_equal_the_scalar_ones(rows: list[Any], horizon: int
     assert np.isfinite(exact).all()
     assert exact.min() >= 0
     np.testing.assert_allclose(inputs_many(raw, horizon, usual), exact, rtol=1e-12, atol=0)
-    np.testing.assert_allclose(log_rfm_many(raw), [plain.log_rfm(each) for each in raw.tolist()], rtol=1e-12, atol=0)
+    np.testing.assert_allclose(
+        standing_many(raw, 21.5), [plain.standing(each, 21.5) for each in raw.tolist()], rtol=1e-12, atol=0
+    )
 
 
 def test_learning_takes_exponentials_from_math() -> None:
@@ -93,17 +95,16 @@ def test_any_memory_layout_is_scored_alike() -> None:
     np.testing.assert_array_equal(inputs_many(stored, 30, 36.0), inputs_many(day["now"].copy(), 30, 36.0))
 
 
-# ---- segments --------------------------------------------------------------------------------------------------------
+# ---- clusters --------------------------------------------------------------------------------------------------------
 def test_ties_go_to_the_lower_number() -> None:
-    model = Segments([[1.0, 2, 3]] * 3, [0.0] * 3, [1.0] * 3, [2, 4, 7], ["a", "b", "c"])
+    model = Clusters([[1.0, 2, 3]] * 3, [0.0] * 3, [1.0] * 3, 30.0, [2, 4, 7], ["a", "b", "c"], [0] * 3)
     assert {plain.cluster(model, raw) for raw in raws(50).tolist()} == {2}
     assert set(model.predict_many(raws(50)).tolist()) == {2}
-    assert model.name(4) == "b"
 
 
 def test_learning_moves_the_nearest_centre_by_the_rate() -> None:
-    model, raw = segments(), raws(300)
-    centres, scaled = model.centres, (log_rfm_many(raw) - model.mean) / model.sd
+    model, raw = clusters(), raws(300)
+    centres, scaled = model.centres, (standing_many(raw, model.gap) - model.mean) / model.sd
     for z in scaled:
         nearest = ((centres - z) ** 2).sum(1).argmin()
         centres[nearest] += RATE * (z - centres[nearest])
@@ -112,18 +113,18 @@ def test_learning_moves_the_nearest_centre_by_the_rate() -> None:
 
 
 def test_a_constant_feature_does_no_harm() -> None:
-    model = Segments(np.eye(3), [1.0, 2, 3], [0.0, 1, 1], [0, 1, 2], list("abc"))
+    model = Clusters(np.eye(3), [1.0, 2, 3], [0.0, 1, 1], 30.0, [0, 1, 2], list("abc"), [0] * 3)
     model.learn_many(raws(100))
     assert np.isfinite(model.centres).all()
 
 
 @pytest.mark.parametrize(
-    ("centres", "clusters", "name"),
+    ("centres", "numbers", "told"),
     [([[0, 0, 0]], [0, 1], "ab"), ([[0, 0]], [0], "a"), (np.eye(3), [0, 2, 1], "abc"), (np.eye(3), [0, 1, 2], "ab")],
 )
-def test_segments_that_do_not_fit_together_are_refused(centres: Any, clusters: list[int], name: str) -> None:
-    with pytest.raises(ValueError, match=r"^segments: "):
-        Segments(centres, [0, 0, 0], [1, 1, 1], clusters, list(name))
+def test_clusters_that_do_not_fit_together_are_refused(centres: Any, numbers: list[int], told: str) -> None:
+    with pytest.raises(ValueError, match=r"^clusters: "):
+        Clusters(centres, [0, 0, 0], [1, 1, 1], 30.0, numbers, list(told), [0] * len(told))
 
 
 # ---- demand ----------------------------------------------------------------------------------------------------------
@@ -406,7 +407,7 @@ def test_each_column_has_one_part_and_whoever_can_learn_is_taught() -> None:
 
 
 def cold() -> Model:
-    return Model.create(FIRST, np.empty(0), np.empty(0), USUAL, segments(), HORIZON)
+    return Model.create(FIRST, np.empty(0), np.empty(0), USUAL, segments(), clusters(), HORIZON)
 
 
 def history(days: int, skip: tuple[int, ...] = ()) -> list[tuple[int, list[str], Array]]:
@@ -445,20 +446,20 @@ def test_what_was_served_and_where_a_row_stood_are_not_learned() -> None:
     assert other.snapshot() == model.snapshot()
 
 
-def test_a_first_landmark_teaches_the_segments_only() -> None:
+def test_a_first_landmark_teaches_the_clusters_only() -> None:
     model, day = cold(), entries(FIRST + 1)
     day["open"] = 0
     idle = cold()
     idle.learn_day(FIRST + 1, [], entries(FIRST + 1, 0))
     model.learn_day(FIRST + 1, names(), day)
     ours, theirs = model.snapshot(), idle.snapshot()
-    assert ours.pop("segments") != theirs.pop("segments")
+    assert ours.pop("clusters") != theirs.pop("clusters")
     assert ours == theirs
 
 
 def test_a_day_teaches_each_part_its_own_label() -> None:
     """And to whoever learns from what is said what the model of the day before says."""
-    model = fit_history(history(12), FIRST + 12, segments())
+    model = fit_history(history(12), FIRST + 12, segments(), clusters())
     before, day = Model.restore(model.snapshot()), entries(FIRST + 13)
     model.learn_day(FIRST + 13, names(), day)
     everybody = day[sorted(range(len(day)), key=names().__getitem__)]
@@ -477,7 +478,7 @@ def test_a_day_teaches_each_part_its_own_label() -> None:
     before.cadence.learn_many(raw, spent, ordered)
     before.spend.learn_many(x, spent)
     before.orders.learn_many(x, ordered)
-    before.segments.learn_many(everybody["now"])
+    before.clusters.learn_many(everybody["now"])
     for name, taught in before.snapshot().items():
         assert name == "day" or model.snapshot()[name] == taught, name
 
@@ -501,7 +502,7 @@ def test_what_is_not_the_next_day_is_refused_and_teaches_nothing(day: int, ids: 
 
 @pytest.mark.parametrize("days", [0, 1, 3, 12])
 def test_a_young_shop_is_served_from_the_first_day(days: int) -> None:
-    model = fit_history(history(days), FIRST + 20, segments())
+    model = fit_history(history(days), FIRST + 20, segments(), clusters())
     served = model.predict_many(raws(500))
     assert model.day == FIRST + 20
     assert all(np.isfinite(column).all() and column.min() >= 0 for column in served)
@@ -515,16 +516,16 @@ def test_a_young_shop_is_served_from_the_first_day(days: int) -> None:
 
 def test_a_history_is_learned_as_the_stream_would_learn_it() -> None:
     days = history(14, skip=(FIRST + 5,))
-    model = fit_history(days, FIRST + 16, segments())
+    model = fit_history(days, FIRST + 16, segments(), clusters())
     closed = np.concatenate([rows[rows["open"] == 1] for _, _, rows in days])
-    live = Model.create(FIRST, closed["label"] / UNIT, closed["orders"] * 1.0, model.usual, segments())
+    live = Model.create(FIRST, closed["label"] / UNIT, closed["orders"] * 1.0, model.usual, segments(), clusters())
     live.upper = Upper(model.upper.edges.tolist())
     by_day = {day: (ids, rows) for day, ids, rows in days}
     for day in range(FIRST + 1, FIRST + 17):
         live.learn_day(day, *by_day.get(day, ([], np.empty(0, ENTRY))))
-    for part in PARTS.keys() - {"segments"}:
+    for part in PARTS.keys() - {"clusters"}:
         assert getattr(model, part).snapshot() == getattr(live, part).snapshot()
-    assert model.segments.snapshot() == segments().snapshot()
+    assert model.clusters.snapshot() == clusters().snapshot()
     last = days[-1][2]["now"]
     assert model.usual == pytest.approx(usual_day(last["spend"] / UNIT, last["days"]))
 
@@ -532,11 +533,11 @@ def test_a_history_is_learned_as_the_stream_would_learn_it() -> None:
 @pytest.mark.parametrize(("days", "through"), [(history(3)[::-1], FIRST + 3), (history(3), FIRST + 2)])
 def test_a_history_out_of_order_is_refused(days: Any, through: int) -> None:
     with pytest.raises(ValueError, match="days must ascend"):
-        fit_history(days, through, segments())
+        fit_history(days, through, segments(), clusters())
 
 
 def test_a_large_block_is_scored_like_small_ones() -> None:
-    model = fit_history(history(12), FIRST + 12, segments())
+    model = fit_history(history(12), FIRST + 12, segments(), clusters())
     raw = raws(20_000)
     whole, parts = model.predict_many(raw), [model.predict_many(raw[i : i + 999]) for i in range(0, len(raw), 999)]
     for column, pieces in zip(whole, zip(*parts, strict=True), strict=True):

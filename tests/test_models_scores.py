@@ -40,17 +40,17 @@ def predictions(n: int, **columns: Sequence[float]) -> Predictions:
     """Of n customers: these columns, all else 0 but rfm."""
     found: dict[str, Any] = {name: np.zeros(n) for name in Predictions._fields} | {"rfm": np.full(n, 111)}
     found |= {name: np.array(column) for name, column in columns.items()}
-    return Predictions(**found | {name: found[name].astype(np.int64) for name in ("cluster", "rfm")})
+    return Predictions(**found | {name: found[name].astype(np.int64) for name in ("segment", "cluster", "rfm")})
 
 
 FIRST = {
-    "orders": 3, "spend": 12_345_650, "seen": 42,
+    "orders": 3, "spend": 12_345_650, "seen": 42, "segment_before": 0, "segment_since": 19_783,
     "first": us("2024-02-28T23:59:59.999999+00:00"),
     "last": us("2024-03-09T12:00:00.999999+00:00"),
     "at": us("2024-03-10T08:30:15+01:00"),
 }  # fmt: skip
 SECOND = {
-    "orders": 1, "spend": -150,
+    "orders": 1, "spend": -150, "segment_since": 47_540,
     "first": us("2100-02-28T00:00:00+00:00"),
     "last": us("2100-02-28T00:00:00+00:00"),
     "at": us("2100-03-01T00:00:00+00:00"),
@@ -59,17 +59,20 @@ SECOND = {
 
 def test_each_field_is_written_in_its_own_form() -> None:
     predicted = predictions(
-        2, cluster=[2, 0], rfm=[543, 115], demand=[12.345, 0.0], high=[99.999, 0.005], orders=[0.6321, 1.0005],
-        p_buy=[0.5, 0.00004],
+        2, segment=[2, 0], cluster=[7, 3], rfm=[543, 115], demand=[12.345, 0.0], high=[99.999, 0.005],
+        orders=[0.6321, 1.0005], p_buy=[0.5, 0.00004],
     )  # fmt: skip
     swept_to = us("2024-03-09T00:00:00+00:00") // DAY
     made = scores.texts(
-        rows(FIRST, SECOND), predicted, {2: "loyal", 0: "asleep"}, NO_OFFERS, 30, swept_to, "crm.events:3"
+        rows(FIRST, SECOND), predicted, ["asleep", "", "loyal"], NO_OFFERS, 30, swept_to, "crm.events:3"
     )
     first, second = (dict(zip(scores.FIELDS, (*record, "", "", "", ""), strict=True)) for record in made)
     expected = {
-        "cluster": "2",
         "segment": "loyal",
+        "segment_id": "2",
+        "previous_segment": "asleep",
+        "segment_since": "2024-03-01",
+        "cluster": "7",
         "rfm": "5-4-3",
         "predicted_demand": "12.35",
         "predicted_demand_high": "100.00",
@@ -88,8 +91,11 @@ def test_each_field_is_written_in_its_own_form() -> None:
     }
     assert {name: first[name] for name in expected} == expected
     expected = {
-        "cluster": "0",
         "segment": "asleep",
+        "segment_id": "0",
+        "previous_segment": "",
+        "segment_since": "2100-02-28",
+        "cluster": "3",
         "rfm": "1-1-5",
         "predicted_demand": "0.00",
         "predicted_demand_high": "0.01",
@@ -113,7 +119,7 @@ def test_offers_are_a_json_array_the_latest_purchase_first() -> None:
     today = us("2024-03-10T00:00:00+00:00") // DAY
     bought = {"offered": [code("tea"), code("pot"), *[0] * (RING - 2)], "offered_day": today - 91, "offered_slot": 2}
     offers = Offers({"tea": ['"blue" pot', "pot"], "pot": ["tasse à thé"]})
-    (record,) = scores.texts(rows(FIRST | bought), predictions(1), {0: "s"}, offers, 30, today, "t:0")
+    (record,) = scores.texts(rows(FIRST | bought), predictions(1), ["s"], offers, 30, today, "t:0")
     assert record[scores.FIELDS.index("next_offers")] == r'["tasse à thé","\"blue\" pot","pot"]'
 
 
@@ -123,7 +129,7 @@ def test_what_a_write_has_in_common_comes_last() -> None:
 
 
 def test_no_customers_make_no_records() -> None:
-    assert scores.texts(rows(), predictions(0), {}, NO_OFFERS, 30, 0, "t:0") == []
+    assert scores.texts(rows(), predictions(0), [], NO_OFFERS, 30, 0, "t:0") == []
 
 
 @pytest.mark.parametrize(
@@ -226,7 +232,7 @@ def test_every_field_can_be_read_back(predicted: list[tuple[float, ...]]) -> Non
     demand, high, orders, p_buy = [list(column) for column in zip(*predicted, strict=True)] or [[]] * 4
     made = predictions(n, demand=demand, high=high, orders=orders, p_buy=p_buy)
     places = {"predicted_demand": 2, "predicted_demand_high": 2, "predicted_orders": 3, "p_buy": 4, "customer_value": 2}
-    records = scores.texts(rows(*[FIRST] * n), made, {0: "s"}, NO_OFFERS, 30, 0, "t:0")
+    records = scores.texts(rows(*[FIRST] * n), made, ["s"], NO_OFFERS, 30, 0, "t:0")
     for record, numbers in zip(records, predicted, strict=True):
         found = dict(zip(scores.FIELDS, record, strict=False))
         for (name, digits), number in zip(places.items(), (*numbers, numbers[0] * (365 / 30)), strict=True):

@@ -1,103 +1,148 @@
-"""Cluster numbers through retrains: kept where a segment goes on, and never given twice (`Segments.continuing`)."""
+"""Segments say what is true of each customer who bears their name, by the sentences that a marketer reads."""
 
-import itertools
 import json
-from collections.abc import Sequence
+import re
+from typing import Any
 
 import numpy as np
+import plain
 import pytest
+from checks import extremes, raws, segments
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from models.segments import Segments
+from models.features import UNIT
+from models.rows import RAW
+from models.segments import (
+    AT_RISK,
+    CHAMPIONS,
+    FRESH,
+    LONG,
+    LOST,
+    LOYAL,
+    NAMES,
+    NEW,
+    ONE_TIME,
+    PROMISING,
+    Segments,
+)
 
-Floats = NDArray[np.float64]
-
-FIVE = np.array([[-2, 2, 2], [-2, -1, -1], [0, 0.5, 0.5], [2, -2, -2], [2, 2, 2]], float)
-LETTERS = "abcdefghij"
-
-
-def fitted(unscaled: Floats, clusters: Sequence[int] | None = None, mean: float = 0.0, sd: float = 1.0) -> Segments:
-    """Segments at these unscaled centres, under a scaler of their own; names follow the centres."""
-    given = range(len(unscaled)) if clusters is None else clusters
-    return Segments((unscaled - mean) / sd, [mean] * 3, [sd] * 3, given, LETTERS[: len(unscaled)])
-
-
-def places(segments: Segments) -> dict[int, tuple[float, ...]]:
-    """Where each number stands, unscaled."""
-    unscaled = segments.centres * segments.sd + segments.mean
-    return dict(zip(segments.clusters, map(tuple, unscaled.round(6).tolist()), strict=True))
-
-
-def test_a_shuffled_and_slightly_moved_refit_keeps_its_numbers_whatever_its_scaler() -> None:
-    old = fitted(FIVE, [0, 1, 3, 7, 9])
-    for order in itertools.permutations(range(5)):
-        new = fitted(FIVE[list(order)] + 0.1, mean=3.0, sd=5.0).continuing(old)
-        assert new.clusters == [0, 1, 3, 7, 9]
-        assert places(new) == {n: tuple(centre + 0.1) for n, centre in zip(old.clusters, FIVE, strict=True)}
-        assert [LETTERS[order.index(i)] for i in range(5)] == new.names
-
-
-def test_a_larger_k_takes_unused_numbers() -> None:
-    new = fitted(FIVE[::-1]).continuing(fitted(FIVE[:3]))
-    assert new.clusters == [0, 1, 2, 3, 4]
-    assert places(new) == places(fitted(FIVE[[0, 1, 2, 4, 3]]))
-
-
-def test_a_number_that_was_retired_never_comes_back() -> None:
-    """Five segments, then two, then five again: the three that vanished keep their numbers to themselves."""
-    two = fitted(FIVE[[4, 1]]).continuing(fitted(FIVE))
-    assert two.clusters == [1, 4]
-    five = fitted(FIVE).continuing(two)
-    assert set(five.clusters) == {1, 4, 5, 6, 7}
-    assert {n: places(five)[n] for n in (1, 4)} == {1: tuple(FIVE[1]), 4: tuple(FIVE[4])}
-    one = fitted(FIVE[[1]]).continuing(five)
-    assert fitted(FIVE[:2]).continuing(one).clusters == [1, 8]
-
-
-def test_what_was_given_is_remembered_through_learning_and_redis() -> None:
-    """The last number vanishes; the trainer's versions since then are all that the next publish sees."""
-    kept = fitted(FIVE[:4]).continuing(fitted(FIVE))
-    restored = Segments.restore(json.loads(json.dumps(kept.snapshot())))
-    assert (restored.clusters, restored.unused) == ([0, 1, 2, 3], 5)
-    assert fitted(FIVE).continuing(restored).clusters == [0, 1, 2, 3, 5]
-
-
-def test_continuing_changes_neither_the_old_nor_the_new() -> None:
-    old, new = fitted(FIVE), fitted(FIVE[::-1][:3])
-    before = old.snapshot(), new.snapshot()
-    new.continuing(old)
-    assert (old.snapshot(), new.snapshot()) == before
-
-
-def test_unused_must_be_above_every_number() -> None:
-    with pytest.raises(ValueError, match="4 cannot be unused, 4 is the last cluster"):
-        Segments(FIVE, [0] * 3, [1] * 3, range(5), LETTERS[:5], 4)
-
-
-distinct = st.lists(st.tuples(*[st.integers(0, 40).map(lambda n: n / 4)] * 3), min_size=1, max_size=8, unique=True).map(
-    lambda rows: np.array(rows, float)
+facts = st.tuples(
+    st.integers(1, 60), st.integers(0, 3000), st.integers(0, 3000), st.integers(-(10**9), 10**9)
+)  # days, days from the first to the last purchase, since the last, spend
+rules = st.builds(
+    Segments,
+    st.floats(0.2, 400, allow_nan=False),
+    st.floats(1.25, 3, allow_nan=False),
+    st.integers(1, 10**8),
 )
 
 
-@given(st.lists(distinct, min_size=2, max_size=6))
-def test_whatever_retrains_come_numbers_are_distinct_and_never_given_twice(fits: list[Floats]) -> None:
-    current, ever = fitted(fits[0]), set(range(len(fits[0])))
-    for centres in fits[1:]:
-        new = fitted(centres).continuing(current)
-        kept = set(new.clusters) & set(current.clusters)
-        assert len(kept) == min(len(new.clusters), len(current.clusters))
-        assert not (set(new.clusters) - kept) & ever
-        ever |= set(new.clusters)
-        current = new
+def customers(*each: tuple[int, int, int, int]) -> Any:
+    """(n,) RAW of (days, days from first to last, since the last, spend)."""
+    raw = np.zeros(len(each), RAW)
+    for row, (days, span, recency, spend) in zip(raw, each, strict=True):
+        row["days"], row["tenure"], row["recency"], row["spend"] = days, span + recency, recency, spend
+    return raw
 
 
-@given(distinct, distinct)
-def test_old_and_new_are_matched_at_least_total_squared_distance(old: Floats, new: Floats) -> None:
-    before, after = places(fitted(old)), places(fitted(new).continuing(fitted(old)))
-    total = sum(np.subtract(before[n], after[n]) @ np.subtract(before[n], after[n]) for n in before.keys() & after)
-    if max(len(old), len(new)) <= 5:
-        long, short = (old, new) if len(old) >= len(new) else (new, old)
-        best = min(((long[list(p)] - short) ** 2).sum() for p in itertools.permutations(range(len(long)), len(short)))
-        assert total == pytest.approx(best)
+def sentence(name: str, text: str, days: int, span: int, recency: int, spend: int) -> bool:
+    """Is the sentence of a segment true of a customer? It is read as a person reads it, numbers and all."""
+    numbers = {
+        word: float(n.replace(",", "")) for n, word in re.findall(r"([\d,.]+) (usual gaps|days ago|or more)", text)
+    }
+    shop = re.search(r"one of the shop's ([\d.]+) days", text)
+    usual = max(1.0, (float(shop[1]) + span) / days) if shop else np.nan
+    own = span / (days - 1) if days > 1 else 0.0
+    in_time = recency <= numbers.get("usual gaps", np.inf) * usual * 1.005 or recency <= own
+    late = recency > numbers.get("usual gaps", 0) * usual * 0.995 and recency > own
+    spent = re.search(r"spent (?:less than )?([\d,.]+)", text)
+    top = float(spent[1].replace(",", "")) * UNIT if spent else 0
+    return {
+        "Champions": days >= 3 and in_time and spend >= top - UNIT / 100,
+        "Loyal": days >= 3 and in_time and spend < top + UNIT / 100,
+        "Promising": days == 2 and in_time,
+        "New": days == 1 and recency <= numbers.get("days ago", 0),
+        "At risk": days >= 2 and late,
+        "One-time": days == 1 and recency > numbers.get("days ago", 0),
+        "Lost": late and recency > LONG,
+    }[name]
+
+
+@given(rules, st.lists(facts, min_size=1, max_size=20))
+def test_what_a_name_says_is_true_of_everybody_who_bears_it(
+    rule: Segments, some: list[tuple[int, int, int, int]]
+) -> None:
+    """Mutations caught: a bound of another segment's; a gap that is not the customer's."""
+    rule = Segments(round(rule.gap, 1), round(rule.late, 2), rule.top)  # as the words round them
+    some = [(days, span if days > 1 else 0, recency, spend) for days, span, recency, spend in some]
+    for each, found in zip(some, rule.predict_many(customers(*some)).tolist(), strict=True):
+        assert sentence(NAMES[found], rule.definitions()[found], *each), (NAMES[found], each)
+
+
+@given(rules, st.lists(facts, min_size=1, max_size=20))
+def test_the_compiled_rule_is_the_plain_one(rule: Segments, some: list[tuple[int, int, int, int]]) -> None:
+    raw = customers(*some)
+    assert rule.predict_many(raw).tolist() == [plain.segment(rule, each) for each in raw.tolist()]
+
+
+@given(rules, st.integers(0, FRESH), st.integers(-(10**9), 10**9))
+def test_who_bought_once_in_the_last_two_weeks_is_new(rule: Segments, recency: int, spend: int) -> None:
+    assert rule.predict_many(customers((1, 0, recency, spend))).tolist() == [NEW]
+
+
+@given(rules, st.integers(2, 60), st.integers(1, 3000), st.integers(0, 10**9), st.data())
+def test_nobody_is_at_risk_or_lost_before_the_own_mean_gap_has_passed(
+    rule: Segments, days: int, span: int, spend: int, data: st.DataObject
+) -> None:
+    """Who pays yearly is not late after two months. Mutation caught: `overdue` left out."""
+    recency = data.draw(st.integers(0, span // (days - 1)))
+    assert rule.predict_many(customers((days, span, recency, spend)))[0] not in (AT_RISK, LOST)
+
+
+def test_a_customer_walks_through_the_segments_by_what_they_do() -> None:
+    rule = Segments(30.0, 2.0, 5_000_000)
+    walk = [
+        ((1, 0, 1, 120_000), NEW),
+        ((1, 0, 30, 120_000), NEW),
+        ((1, 0, 31, 120_000), ONE_TIME),
+        ((1, 0, 121, 120_000), LOST),
+        ((2, 31, 0, 300_000), PROMISING),
+        ((2, 31, 61, 300_000), PROMISING),
+        ((2, 31, 62, 300_000), AT_RISK),
+        ((3, 60, 10, 4_999_999), LOYAL),
+        ((3, 60, 10, 5_000_000), CHAMPIONS),
+        ((3, 60, 61, 5_000_000), AT_RISK),
+        ((3, 60, 121, 5_000_000), LOST),
+        ((12, 4015, 366, 5_000_000), AT_RISK),
+        ((12, 4015, 365, 5_000_000), CHAMPIONS),
+    ]
+    found = rule.predict_many(customers(*(each for each, _ in walk))).tolist()
+    assert [NAMES[n] for n in found] == [NAMES[n] for _, n in walk]
+
+
+def test_any_numbers_have_a_segment() -> None:
+    for raw in (raws(2000), extremes()):
+        assert set(segments().predict_many(raw).tolist()) <= {*range(len(NAMES))}
+
+
+def test_a_rule_comes_back_from_its_snapshot() -> None:
+    mine = Segments(12.25, 1.5, 700, ["a", "b", "c", "d", "e", "f", "g"], [7, 6, 5, 4, 3, 2, 1])
+    state = json.loads(json.dumps(mine.snapshot()))
+    assert Segments.restore(state).snapshot() == mine.snapshot()
+
+
+@pytest.mark.parametrize(
+    "given_",
+    [
+        {"gap": 0},
+        {"late": float("nan")},
+        {"gap": float("inf")},
+        {"names": ["a"] * 7},
+        {"names": list("abc")},
+        {"sizes": [1]},
+    ],
+)
+def test_what_does_not_fit_together_is_refused(given_: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"^segments: "):
+        Segments(**given_)

@@ -288,7 +288,7 @@ def bounds(shop: Shop, cut: int) -> Iterator[Any]:
     """predicted_demand_high as the stream says it: by the whole model of each opening day."""
     days: dict[int, Any] = {day: ([], np.empty(0, ENTRY)) for day in range(cut, cut + 60)}
     days |= {day: (names, entries) for day, names, entries in shop.folded.days}
-    model = fit_history([day for day in shop.folded.days if day[0] <= cut], cut, served.EVERYBODY)
+    model = fit_history([day for day in shop.folded.days if day[0] <= cut], cut, *served.EVERYBODY)
     for opening in range(cut, cut + 30):
         if opening > cut:
             model.learn_day(opening, *days[opening])

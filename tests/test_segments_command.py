@@ -229,7 +229,7 @@ def test_a_history_becomes_a_row_for_each_customer(tmp_path: Path) -> None:
     printed = run(*options, "--until", "2024-01-31", "--clusters", "2", "--out", tmp_path / "r.csv")
     assert re.search(r"^- bad time +1$", printed, re.MULTILINE)
     found = pd.read_csv(tmp_path / "r.csv", index_col="customer_id")
-    names = ["recency_days", "orders", "spend", "views", "carts", "cluster", "distance", "silhouette"]
+    names = ["recency_days", "orders", "spend", "views", "carts", "segment", "cluster", "distance", "silhouette"]
     assert list(found) == names
     assert sorted(found.index) == sorted(f"c{n}" for n in range(12))
     assert found["orders"].to_dict() == {f"c{n}": 1 + n % 4 for n in range(12)}

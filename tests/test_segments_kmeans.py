@@ -1,15 +1,12 @@
-"""The choice of k by its rule, names by position."""
+"""The choice of k by its rule, and who is in no cluster."""
 
 from collections import Counter
 from collections.abc import Callable
-from random import Random
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import silhouette_score
 
@@ -18,7 +15,6 @@ from offline.segments import kmeans
 Floats = NDArray[np.float64]
 
 FIVE = np.array([[-2, 2, 2], [-2, -1, -1], [0, 0.5, 0.5], [2, -2, -2], [2, 2, 2]], float)
-ALL_NAMES = [name for name, *_ in kmeans.PROTOTYPES]
 
 
 def blobs(centres: Floats, n: int, spread: float, seed: int = 3) -> Floats:
@@ -128,62 +124,6 @@ def test_which_rule_decides(rows: list[tuple[int, float, float, float]], k: int,
     assert chosen == k
     assert said in reason
     assert "\n" not in reason
-
-
-# ---- names -----------------------------------------------------------------------------------------------------------
-
-
-def rfm(*rows: tuple[float, float, float]) -> Floats:
-    """log1p of (days of silence, orders, spend)."""
-    logs: Floats = np.log1p(np.array(rows, float))
-    return logs
-
-
-@pytest.mark.parametrize(
-    ("centres", "expected"),
-    [
-        (rfm((20, 14, 600), (500, 1, 15)), ["Champions", "Lost"]),
-        (rfm((500, 1, 15), (20, 14, 600), (150, 3, 100)), ["Lost", "Champions", "Needs attention"]),
-        (rfm((15, 12, 900), (10, 1, 20), (400, 1, 15)), ["Champions", "New", "Lost"]),
-        (rfm((10, 10, 600), (200, 9, 500), (300, 1, 20)), ["Champions", "At risk", "Lost"]),
-        # the centres of CDNOW with k = 5
-        (
-            rfm((30, 12.6, 482), (193, 4.3, 149), (27, 4, 104), (409, 1.6, 54), (499, 1, 16)),
-            ["Champions", "Needs attention", "Loyal", "Hibernating", "Lost"],
-        ),
-    ],
-)
-def test_names_of_obvious_cases(centres: Floats, expected: list[str]) -> None:
-    assert kmeans.names(centres) == expected
-
-
-def test_each_prototype_standing_for_itself_gets_its_name() -> None:
-    assert kmeans.names([position for _, *position in kmeans.PROTOTYPES]) == ALL_NAMES
-
-
-distinct = st.lists(st.tuples(*[st.integers(0, 40).map(lambda n: n / 4)] * 3), min_size=1, max_size=8, unique=True).map(
-    lambda rows: np.array(rows, float)
-)
-
-
-@given(distinct, st.randoms(use_true_random=False))
-def test_names_are_different_and_follow_their_centres(centres: Floats, random: Random) -> None:
-    order = list(range(len(centres)))
-    random.shuffle(order)
-    names = kmeans.names(centres)
-    assert len(set(names)) == len(names)
-    assert set(names) <= set(ALL_NAMES)
-    assert kmeans.names(centres[order]) == [names[i] for i in order]
-
-
-def test_names_have_bounds() -> None:
-    assert len(kmeans.names([[1, 2, 3]])) == 1
-    assert len(set(kmeans.names(np.ones((8, 3))))) == 8
-    for centres in (np.zeros((0, 3)), np.zeros((11, 3))):
-        with pytest.raises(ValueError, match="names exist for 1 to 10"):
-            kmeans.names(centres)
-    with pytest.raises(ValueError, match="finite matrix"):
-        kmeans.names([[1, 2, np.nan]])
 
 
 # ---- outliers --------------------------------------------------------------------------------------------------------

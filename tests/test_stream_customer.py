@@ -121,7 +121,7 @@ def test_a_customer_is_exported_erased_and_never_comes_back(shop_running: Shop, 
     told = json.loads(deployment.call("export", GONE, "--log"))
     assert told["hash"]["orders"] == str(told["state"]["orders"])
     assert told["state"]["last"] == "2024-01-20T12:00:00.000000Z"
-    assert [each["cluster"] for each in told["segment_sets"]] == [told["state"]["cluster"]]
+    assert [each["set"] for each in told["segment_sets"]] == [f"members:{told['state']['segment']}"]
     assert len(told["examples"]) >= 1
     assert {change["customer"] for change in told["changes"]} <= {GONE}
     assert [each["reason"] for each in told["rejected"]] == ["wrong_field", "wrong_key"]

@@ -134,14 +134,14 @@ def test_each_life_is_announced_and_each_erasure_of_somebody_known(play: Play) -
         world.log.erase("ann", T0 + 3)
         world.log.buy("ann", T0 + 3.5)
         await world.catch_up(part)
-        cluster = world.customer("ann")["cluster"]
+        segment = world.customer("ann")["segment_id"]
         told = [tuple(change.values()) for change in world.changes()]
         assert told == [
-            ("ann", "", cluster, "2023-12-09T00:00:00Z", "t:0:0"),
-            ("ann", cluster, "erased", "2023-12-10T12:00:00Z", "t:0:2"),
-            ("ann", "", cluster, "2023-12-11T00:00:00Z", "t:0:3"),
-            ("ann", cluster, "erased", "2023-12-12T00:00:00Z", "t:0:4"),
-            ("ann", "", cluster, "2023-12-12T12:00:00Z", "t:0:6"),
+            ("ann", "", segment, "2023-12-09T00:00:00Z", "t:0:0"),
+            ("ann", segment, "erased", "2023-12-10T12:00:00Z", "t:0:2"),
+            ("ann", "", segment, "2023-12-11T00:00:00Z", "t:0:3"),
+            ("ann", segment, "erased", "2023-12-12T00:00:00Z", "t:0:4"),
+            ("ann", "", segment, "2023-12-12T12:00:00Z", "t:0:6"),
         ]
         kept = await world.store.erased(0)
         assert kept[world.deployment.erasure("ann")] == (5, (T0 + 3) * 86_400_000)

@@ -10,7 +10,7 @@ import pytest
 import shops
 from deployment import UNSURE, Crash, Play, Stopped, World, assert_agree, crash, run
 from logs import busy
-from shops import T0, learned
+from shops import T0, TOLD, learned
 
 from models import artefact
 from models.rows import PROMISED
@@ -141,17 +141,18 @@ async def grown(world: World, days: int = 10) -> Partition:
 def test_a_new_artefact_is_swapped_in_and_everybody_is_scored_under_stable_numbers(
     play: Play, shop: Path, later: Path
 ) -> None:
-    """Mutations caught: the new artefact's segments under their own numbers; `idle` not looking for rows of an older
+    """Mutations caught: the new artefact's clusters under their own numbers; `idle` not looking for rows of an older
     publish."""
 
     async def scenario(world: World) -> None:
         part = await grown(world)
-        before, segments = {name: world.customer(name) for name in part.table.index}, part.serving.segments
+        before, numbers = {name: world.customer(name) for name in part.table.index}, part.serving.model.clusters.numbers
         version = await world.publish(later)
         assert version.startswith("2-20231214-")  # as of its own day
         await part.idle()
         await world.settled(part)
-        assert part.serving.segments == segments == {0: "Champions", 1: "Lost", 2: "Regulars"}
+        clusters = part.serving.model.clusters
+        assert (clusters.numbers, clusters.told) == (numbers, TOLD)
         after = {name: world.customer(name) for name in before}
         assert {found["model_version"] for found in after.values()} == {version}
         assert all(before[n]["model_version"].startswith("1-") for n in before)
@@ -183,7 +184,7 @@ def test_the_days_since_a_new_artefact_are_learned_from_the_kept_examples(play: 
 
 
 def test_a_model_that_learned_on_other_inputs_is_replaced_by_a_publish(play: Play, shop: Path, later: Path) -> None:
-    """Mutation caught: the whole old model restored for its segments' sake: nothing could be published any more."""
+    """Mutation caught: the whole old model restored for its clusters' sake: nothing could be published any more."""
 
     async def scenario(world: World) -> None:
         await grown(world)
@@ -200,7 +201,7 @@ def test_a_model_that_learned_on_other_inputs_is_replaced_by_a_publish(play: Pla
         await part.idle()
         await world.settled(part)
         assert {world.customer(name)["model_version"][:2] for name in part.table.names} == {"2-"}
-        assert sorted(part.serving.segments) == was.segments.clusters, "the numbers stay"
+        assert part.serving.model.clusters.numbers == was.clusters.numbers, "the numbers stay"
 
     play(scenario, shop)
 

@@ -14,7 +14,7 @@ from streams.store import Store
 USER = "the-worker"
 WRITES = [  # (command, kind of key) of each right that changes something in a write
     *[("HSET", kind) for kind in ("guard", "state", "customer", "training", "erased")],
-    *[("HDEL", "state"), ("DEL", "customer"), ("ZADD", "segment"), ("ZREM", "segment")],
+    *[("HDEL", "state"), ("DEL", "customer"), ("ZADD", "members"), ("ZREM", "members")],
     *[("XADD", "changes"), ("HINCRBY", "rejected")],
 ]
 TRUTHS: dict[str, dict[str, Any]] = {}  # by server

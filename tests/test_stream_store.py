@@ -69,11 +69,11 @@ def test_the_segment_that_a_customer_leaves_is_checked_too(play: Play) -> None:
         part = await world.located()
         await world.catch_up(part)
         token, keys = part.token, world.store.keys
-        world.redis.delete(keys.segment(7, 0))
-        world.redis.set(keys.segment(7, 0), "text")
+        world.redis.set(keys.set("members:5", 0), "text")
         before = world.contents()
-        moved = Block(segments=[(1, ["1.00", "ann"])], changes=[("ann", "7", "1", "at", "source", True)])
-        with pytest.raises(exceptions.ResponseError, match="segment:7:0 is no zset"):
+        changes = [("ann", "5", "1", "at", "source")]
+        moved = Block(left=[("members:5", ["ann"])], sets=[("members:1", ["1.00", "ann"])], changes=changes)
+        with pytest.raises(exceptions.ResponseError, match="members:5:0 is no zset"):
             await world.store.write(0, token, b"new", Position(1, T0, 1), moved)
         assert world.contents() == before
 
@@ -278,13 +278,13 @@ def test_a_look_at_many_customers_is_of_one_moment(play: Play) -> None:
                     return
                 with world.redis.pipeline(transaction=True) as pipe:
                     pipe.hset(keys.guard(0), "offset", n).hset(keys.state(0), names[-1], n)
-                    pipe.hset(keys.customer(names[-1]), "orders", n).zadd(keys.segment(0, 0), {names[-1]: n})
+                    pipe.hset(keys.customer(names[-1]), "orders", n).zadd(keys.set("members:0", 0), {names[-1]: n})
                     pipe.execute()
 
         writing, offsets = asyncio.create_task(asyncio.to_thread(write)), set()
         try:
             for _ in range(50):
-                guard, packed, hashes, scores = await world.store.look(0, names, ["orders"], [0])
+                guard, packed, hashes, scores = await world.store.look(0, names, ["orders"], ["members:0"])
                 if guard is not None and guard.offset:
                     assert packed[-1] == hashes[-1][0] == b"%d" % guard.offset
                     assert scores[0][-1] == guard.offset

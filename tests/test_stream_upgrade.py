@@ -31,9 +31,10 @@ def ended(worker: "subprocess.Popen[str]") -> None:
 
 
 def check(taken: kept.Taken) -> None:
-    """Everybody recounted, and each in the set of the cluster that the state names."""
+    """Everybody recounted, and each in the set of the segment that the state names, and of schema 1 nothing is left."""
     assert "wrong: 0" in taken.command("verify", "--history", str(taken.fit))
-    assert taken.members() == {name: int(row["cluster"]) for name, row in taken.states().items()}
+    assert taken.members() == {name: int(row["segment"]) for name, row in taken.states().items()}
+    assert [*taken.redis.scan_iter("crm:segment:*")] == []
 
 
 def refitted(taken: kept.Taken, out: Path) -> None:

@@ -127,13 +127,10 @@ def figure(name: str) -> Tamper:
     return state_says(lambda row: row.__setitem__(name, row[name] + 1))
 
 
-def cluster(world: World, name: str) -> int:
-    return int(world.customer(name)["cluster"])
-
-
 def its_set(world: World, name: str, other: int = 0) -> str:
     """The customer's segment set, or another one of the partition."""
-    return world.store.keys.segment((cluster(world, name) + other) % 3, home(name))
+    segment = (int(world.customer(name)["segment_id"]) + other) % 7
+    return world.members(segment, home(name))
 
 
 def no_hash(world: World, name: str) -> None:
@@ -160,7 +157,7 @@ def next_publish(row: Any) -> None:
 
 
 BLANK_FIGURES = [f"state: {name}" for name in recount.COMPARED if name != "returned"]  # 0 is right
-STATE_OF_A_CLUSTER = ["segment sets", "hash: cluster", "hash: segment"]
+STATE_OF_A_SEGMENT = ["segment sets", "hash: segment", "hash: segment_id"]
 WRONG: dict[str, tuple[Tamper, list[str]]] = {  # what was done to one customer -> what is found of it
     **{f"state: {name}": (figure(name), [f"state: {name}"]) for name in recount.COMPARED},
     "hash: orders": (hash_says("orders", "99"), ["hash: orders"]),
@@ -168,18 +165,21 @@ WRONG: dict[str, tuple[Tamper, list[str]]] = {  # what was done to one customer 
     **{f"hash: {name}": (hash_says(name, "2023-01-01T00:00:00Z"), [f"hash: {name}"]) for name in verify.DATES},
     "hash: cluster": (hash_says("cluster", "7"), ["hash: cluster"]),
     "hash: segment": (hash_says("segment", "Nobodies"), ["hash: segment"]),
+    "hash: segment_id": (hash_says("segment_id", "9"), ["hash: segment_id"]),
+    "hash: previous_segment": (hash_says("previous_segment", "Nobodies"), ["hash: previous_segment"]),
+    "hash: segment_since": (hash_says("segment_since", "2020-01-01"), ["hash: segment_since"]),
     "hash: model_version": (hash_says("model_version", "1-20230101-0badcafe"), ["hash: model_version"]),
     "hash: customer_value": (hash_says("customer_value", "0.01"), ["value in its segment set"]),
     "hash: not text": (hash_says("spend", NOT_UTF8), ["hash: spend"]),  # type: ignore[arg-type]
-    "state: cluster": (state_says(lambda row: row.__setitem__("cluster", 7)), STATE_OF_A_CLUSTER),
+    "state: cluster": (state_says(lambda row: row.__setitem__("cluster", 7)), ["hash: cluster"]),
+    "state: segment": (state_says(lambda row: row.__setitem__("segment", 101)), STATE_OF_A_SEGMENT),
     "state: version": (state_says(next_publish), ["hash: model_version"]),
     "state: half of it": (
         lambda w, name: w.redis.hset(w.store.keys.state(home(name)), name, b"half"),
         [
             "segment sets",
             *(f"state: {n}" for n in recount.COMPARED if n != "returned"),
-            "hash: cluster",
-            "hash: model_version",
+            *(f"hash: {n}" for n in ("segment_id", "segment_since", "cluster", "model_version")),
         ],
     ),
     "no hash": (no_hash, ["hash"]),
@@ -192,7 +192,7 @@ WRONG: dict[str, tuple[Tamper, list[str]]] = {  # what was done to one customer 
     ),
     "in no set": (lambda w, name: w.redis.zrem(its_set(w, name), name), ["segment sets"]),
     "in a set that fell away": (
-        lambda w, name: w.redis.zadd(w.store.keys.segment(9, home(name)), {name: 1}),
+        lambda w, name: w.redis.zadd(w.members(9, home(name)), {name: 1}),
         ["segment sets"],
     ),
     "its score in the set": (
@@ -201,7 +201,7 @@ WRONG: dict[str, tuple[Tamper, list[str]]] = {  # what was done to one customer 
     ),
     "state in another partition": (stray_state, ["partition"]),
     "set of another partition": (
-        lambda w, name: w.redis.zadd(w.store.keys.segment(0, 1 - home(name)), {name: 1}),
+        lambda w, name: w.redis.zadd(w.members(0, 1 - home(name)), {name: 1}),
         ["partition"],
     ),
 }
@@ -216,8 +216,8 @@ def traces_of_nobody(world: World) -> dict[str, list[str]]:
     world.redis.zadd(its_set(world, "h59"), {twin: float(world.customer("h59")["customer_value"])})
     world.redis.hset(keys.customer("hash"), "orders", "1")
     world.redis.hset(keys.state(home("state")), "state", *packed_rows(np.zeros(1, ROW)))
-    world.redis.zadd(keys.segment(0, home("member")), {"member": 1})
-    world.redis.zadd(keys.segment(0, 0), {NOT_UTF8: 1})
+    world.redis.zadd(world.members(0, home("member")), {"member": 1})
+    world.redis.zadd(world.members(0), {NOT_UTF8: 1})
     world.redis.hset(keys.state(1), NOT_UTF8, b"state")
     world.redis.hset(keys.customer("").encode() + NOT_UTF8, "orders", "1")
     return {
@@ -308,7 +308,7 @@ def test_the_document_says_of_every_field_whether_it_is_compared() -> None:
         set(re.findall(r"`(\w+)`", part)) & {*scores.FIELDS} for part in section.split("What it does not:")
     )
     assert compared == {*verify.SHOWN}
-    assert others - {"customer_value", "segment"} == {*scores.FIELDS} - compared
+    assert others - {"customer_value", "segment", "previous_segment"} == {*scores.FIELDS} - compared
 
 
 # ---- while workers write ---------------------------------------------------------------------------------------------
@@ -370,7 +370,7 @@ def test_a_segment_set_that_comes_into_being_meanwhile_is_read(play: Play, kept:
 
     class Early(Store):
         async def scan(self, kind: str) -> list[str]:
-            return [] if kind == "segment" else await super().scan(kind)
+            return [] if kind == "members" else await super().scan(kind)
 
     async def scenario(world: World) -> None:
         store = Early(connect(world.settings), world.settings)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from models.handover import ARTEFACT, HISTORY, STATES
+from offline import writing
 from offline.commands.common import bar, date_of, one_line, readable, scratch, source, sourced
 from offline.history import elsewhere
 
@@ -20,20 +21,34 @@ if TYPE_CHECKING:
 @source
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory to write.")
 @click.option("--offers", type=click.Path(path_type=Path), help="What `rules --offers` wrote, to go live too.")
+@click.option("--clusters", type=click.IntRange(2), help="How many; default: chosen of 3 to 8, with the reason.")
+@click.option(
+    "--names", type=click.Path(path_type=Path), help="YAML with other names of the segments, `Lost: Verloren`."
+)
+@click.option("--customers", type=click.Path(path_type=Path), help="CSV to write: everybody with all their scores.")
 @click.option("--dask", help="Scheduler of a Dask cluster that cleans and folds a history of more than a million rows.")
-def fit(out: Path, offers: Path | None, dask: str | None, **options: Any) -> None:
-    """Clean the history, choose segments, fit and judge the demand models, and leave an artefact in --out.
+def fit(
+    out: Path, offers: Path | None, clusters: int | None, names: Path | None, customers: Path | None,
+    dask: str | None, **options: Any,
+) -> None:  # fmt: skip
+    """Clean the history, fit segments, clusters and the demand models, judge them, and leave an artefact in --out.
 
     \b
-    Example:
+    Examples:
       python -m offline fit --history orders.csv --columns customer_id=Customer,amount=Total --out build/fit
+      python -m offline fit --history orders.csv --customers customers.csv --names german.yml --out build/fit
     """
     with one_line(out):
         given = sourced(**options)
+        if customers:
+            writing.writable(customers, "--customers")
+        if names:
+            readable(names, option="--names")
         out.mkdir(parents=True, exist_ok=True)  # a directory that cannot be written shows now, not after the fit
         with scratch(out) as parts:
             given.check()
             beside = _beside(offers) if offers else None
+            called = _named(names) if names else None
             with bar() as steps, elsewhere.each(dask) as each:
                 read = given.read(steps, parts, each)
 
@@ -46,16 +61,17 @@ def fit(out: Path, offers: Path | None, dask: str | None, **options: Any) -> Non
 
                 from offline.demand import fit as job
 
-                fitted = job.run(folded, given.horizon, steps.step, beside)
+                fitted = job.run(folded, given.horizon, steps.step, beside, called, clusters)
             click.echo(read.counts.table())
             landmarks = sum(len(entries) for _, _, entries in folded.days)
             click.echo(f"\nfolded: {len(folded.table):,} customers, {landmarks:,} landmarks")
             click.echo(f"cut-off: {date_of(folded.day)} (midnight, UTC): from there on events are the topic's")
-            click.echo(f"\nsegments\n{fitted.choice}")
-            click.echo(f"\n{fitted.profiles.round(2).to_string()}")
+            _segments(folded, fitted)
             _live(fitted)
             _figures(fitted)
             _write(out, parts / HISTORY, folded, fitted)
+            if customers:
+                _everybody(customers, folded, fitted)
     click.echo(f"\nwritten: {out}/{ARTEFACT}, {HISTORY}, {STATES}; next: python -m streams publish {out}")
 
 
@@ -65,6 +81,28 @@ def _beside(path: Path) -> "Offers":
     from offline.rules import offers
 
     return offers.read(path)
+
+
+def _named(path: Path) -> tuple[str, ...]:
+    from offline.segments import rule
+
+    return rule.named(path)
+
+
+def _segments(folded: "Folded", fitted: "Fit") -> None:
+    segments, clusters = fitted.model.segments, fitted.model.clusters
+    meant = zip(segments.names, segments.definitions(), strict=True)
+    click.echo("\nsegments\n" + "\n".join(f"{name}: {text}" for name, text in meant))
+    click.echo(f"\n{fitted.profiles(folded).round(2).to_string()}")
+    told = zip(clusters.numbers, clusters.told, strict=True)
+    click.echo(f"\nclusters\n{fitted.choice}\n" + "\n".join(f"{number}: {text}" for number, text in told))
+
+
+def _everybody(path: Path, folded: "Folded", fitted: "Fit") -> None:
+    from offline.demand import everybody
+
+    everybody.write(path, folded, fitted.model, fitted.predicted)
+    click.echo(f"\nwritten: {path} ({len(folded.table):,} customers)")
 
 
 def _live(fitted: "Fit") -> None:

@@ -13,6 +13,7 @@ from offline.errors import OfflineError
 from offline.segments.treatments import asked
 
 if TYPE_CHECKING:
+    from offline.history.fold import Folded
     from offline.segments.segment import Segmentation
     from offline.segments.table import CustomerTable
 
@@ -46,6 +47,9 @@ def segment(
 ) -> None:  # fmt: skip
     """Segment the customers of TABLE (CSV, Excel or Parquet, a row each), or of a history of their events.
 
+    Customers of a history have the segment and the cluster that the stream serves; with --treat or --method dbscan
+    another clustering.
+
     \b
     Examples:
       python -m offline segment customer_data.csv --clusters 3 --out cluster_result.csv
@@ -59,10 +63,19 @@ def segment(
         with bar() as steps:
             read = _folded(given, steps) if table is None else _read(table, id_column, given, steps, out, history)
 
+            from offline.history.fold import Folded
             from offline.segments import segment as job
 
-            asked_for = (treatments, method, clusters, eps, min_samples, seed)
-            found = job.run(read.customers, *asked_for, steps.step, keyed=not read.folded)
+            by_table = partial(
+                job.run, treat=treatments, method=method, k=clusters, eps=eps, min_samples=min_samples, seed=seed,
+                progress=steps.step,
+            )  # fmt: skip
+            if isinstance(read.customers, Folded):
+                served = method == "kmeans" and not treat
+                other = None if served else partial(by_table, keyed=False)
+                found = job.history(read.customers, other, clusters, seed, steps.step)
+            else:
+                found = by_table(read.customers)
         click.echo(read.told, nl=False)
         _tell(found, seed)
         _write(out, found)
@@ -94,11 +107,10 @@ def _only(history: dict[str, Any]) -> None:
 
 
 class Read(NamedTuple):
-    """customers; told: what is said of the file, in lines; folded: are they those of a history?"""
+    """customers: of a table, or of a history; told: what is said of the file, in lines."""
 
-    customers: "CustomerTable"
+    customers: "CustomerTable | Folded"
     told: str
-    folded: bool
 
 
 def _read(table: Path, id_column: str | None, given: Source, steps: Bar, out: Path, history: dict[str, Any]) -> Read:
@@ -117,7 +129,7 @@ def _read(table: Path, id_column: str | None, given: Source, steps: Bar, out: Pa
         _only(history)
         if read.read and (lost := losses.line(read.read)):
             at_end(f"lost: {lost}")
-        return Read(read, "".join(f"{line}\n" for line in read.notes()), folded=False)
+        return Read(read, "".join(f"{line}\n" for line in read.notes()))
     said = ",".join(map("=".join, columns.items()))
     of_events = _folded(sourced(**history | {"files": (table,), "columns": said}), steps)
     return of_events._replace(told=f"{why}: read as --history {table} --columns {said!r}\n{of_events.told}")
@@ -125,11 +137,7 @@ def _read(table: Path, id_column: str | None, given: Source, steps: Bar, out: Pa
 
 def _folded(given: Source, steps: Bar) -> Read:
     read = given.read(steps)
-    folded = given.fold(read, steps)
-
-    from offline.segments import rfm
-
-    return Read(rfm.table(folded), f"{read.counts.table()}\n\n", folded=True)
+    return Read(given.fold(read, steps), f"{read.counts.table()}\n\n")
 
 
 def _fits(method: str, clusters: int | None, eps: float | None, min_samples: int | None) -> None:
@@ -149,7 +157,7 @@ def _tell(result: "Segmentation", seed: int) -> None:
     click.echo(f"read: {len(customers.frame):,} customers of {customers.where}, {key}")
     if result.copies:
         click.echo(f"left out: {result.copies:,} rows, exact copies of rows before them")
-    click.echo(f"\n{result.plan}\n\n{result.told}")
+    click.echo(f"\n{result.told}")
     if result.found.sampled:
         mean = np.nanmean(result.found.silhouette)
         click.echo(f"silhouette of each: {result.found.sampled:,} customers (seed {seed}), mean {mean:.3f}")

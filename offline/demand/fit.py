@@ -1,71 +1,73 @@
-"""`offline fit`: a cleaned history becomes segments and demand models, judged on later time, then refitted on all.
+"""`offline fit`: a cleaned history becomes segments, clusters and demand models, judged on later time, then refitted.
 
 The figures of `evaluate` say how good it is; they decide nothing, for what serves weighs its experts by itself.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
-from models.features import UNIT, log_rfm_many
+from models.features import UNIT
 from models.handover import HORIZON
-from models.model import Model, fit_history
+from models.model import Model, Predictions, fit_history
 from models.offers import Offers
 from models.rfm import Quintiles
-from models.segments import Segments
+from models.segments import NAMES
 from offline.demand.evaluate import Evaluation, evaluate
 from offline.demand.examples import TARGETS, Target, cuts_of, learnable
 from offline.demand.served import stream
-from offline.errors import OfflineError
 from offline.history.fold import Folded
-from offline.segments.kmeans import Choice, choose_k, names
+from offline.segments import rule, standing
+from offline.segments.kmeans import Choice
 
 CUTS = 3
-
-
-class FitError(OfflineError):
-    """The history does not allow a fit; one line for the user."""
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
     """model: of the whole history. choice: of k. judged: each target's figures on later time ({}: too short).
-
-    profiles: a row a segment (index `segment`, the highest spend first), as its customers stand at the cut-off: means
-    of days since last purchase, orders, spend and predicted demand (major units), and how many customers.
-    """
+    predicted: what the model says of everybody at the cut-off, in the order of the folded table."""
 
     model: Model
     choice: Choice
     judged: dict[Target, Evaluation]
-    profiles: pd.DataFrame
+    predicted: Predictions
 
-
-def segments(folded: Folded) -> tuple[Segments, Choice]:
-    """k-means on frozen-scaled log-RFM of everybody at the cut-off, with business names."""
-    features = log_rfm_many(folded.raw)
-    mean, sd = features.mean(0), features.std(0)
-    sd = np.where(sd > 0, sd, 1.0)
-    try:
-        choice = choose_k((features - mean) / sd)
-    except ValueError as error:
-        raise FitError(str(error)) from None
-    unscaled = choice.centres * sd + mean
-    return Segments(choice.centres, mean, sd, range(choice.k), names(unscaled)), choice
+    def profiles(self, folded: Folded) -> pd.DataFrame:
+        """A row a segment (index `segment`, by number) as its customers stand at the cut-off: how many, and their means
+        of days since last purchase, orders, spend and predicted demand (major units)."""
+        raw, names = folded.raw, dict(enumerate(self.model.segments.names))
+        frame = pd.DataFrame(
+            {
+                "days since last purchase": raw["recency"],
+                "orders": raw["orders"],
+                "spend": raw["spend"] / UNIT,
+                "predicted demand": self.predicted.demand,
+            }
+        ).groupby(self.predicted.segment)
+        table = frame.mean()
+        table.insert(0, "customers", frame.size())
+        return table.rename(index=names).rename_axis("segment")
 
 
 def run(
-    folded: Folded, horizon: int = HORIZON, progress: Callable[[str], object] = len, offers: Offers | None = None
+    folded: Folded,
+    horizon: int = HORIZON,
+    progress: Callable[[str], object] = len,
+    offers: Offers | None = None,
+    names: Sequence[str] | None = None,
+    k: int | None = None,
 ) -> Fit:
-    """Chooses segments, judges at the last cuts that leave a full horizon of later time, refits on everything.
+    """Fits segments and clusters, judges at the last cuts that leave a full horizon of later time, refits on all.
 
-    offers: go into the model as they are; `folded` was folded with the same. Raises OfflineError.
+    offers: go into the model as they are; `folded` was folded with the same; names: of the segments, by number (None:
+    ours); k: how many clusters (None: chosen). Raises OfflineError.
     """
     learnable(folded, horizon)
     progress("segments")
-    frozen, choice = segments(folded)
+    segments = rule.fit(folded, names or NAMES)
+    clusters, choice = standing.fit(folded, segments.gap, k)
     at = cuts_of(folded, horizon, CUTS)
     streams = []
     for cut in at:
@@ -73,23 +75,9 @@ def run(
         streams.append(stream(folded.days, cut, horizon))
     judged = {target: evaluate(folded.days, streams, target, horizon, ()) for target in TARGETS if streams}
     progress("fitting on everything")
-    model = fit_history(folded.days, folded.day, frozen, horizon)
+    model = fit_history(folded.days, folded.day, segments, clusters, horizon)
     model.rfm = Quintiles.fit(folded.raw)
     model.offers = offers or model.offers
-    return Fit(model, choice, judged, _profiles(folded, model))
-
-
-def _profiles(folded: Folded, model: Model) -> pd.DataFrame:
-    raw = folded.raw
-    predicted = model.predict_many(raw)
-    frame = pd.DataFrame(
-        {
-            "segment": [model.segments.name(cluster) for cluster in predicted.cluster.tolist()],
-            "days since last purchase": raw["recency"],
-            "orders": raw["orders"],
-            "spend": raw["spend"] / UNIT,
-            "predicted demand": predicted.demand,
-        }
-    )
-    table = frame.groupby("segment").mean().assign(customers=frame["segment"].value_counts())
-    return table.sort_values("spend", ascending=False)
+    predicted = model.predict_many(folded.raw)
+    standing.describe(model.clusters, folded.raw, predicted.demand, horizon)
+    return Fit(model, choice, judged, predicted)

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from models.clusters import Clusters
 from models.model import fit_history
 from models.rows import ENTRY
 from models.segments import Segments
 from offline.demand.examples import Floats, Target
 from offline.history.fold import Day, Folded
 
-EVERYBODY = Segments(np.zeros((1, 3)), np.zeros(3), np.ones(3), [0], ["everybody"])  # demand does not look at segments
+EVERYBODY = Segments(), Clusters.one()  # demand does not look at them
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ class Stream:
 
 def stream(days: Sequence[Day], cut: int, horizon: int) -> Stream:
     """The model as of the cut learns on, a day at a time; each example is predicted by the model of its opening day."""
-    model = fit_history([day for day in days if day[0] <= cut], cut, EVERYBODY, horizon)
+    model = fit_history([day for day in days if day[0] <= cut], cut, *EVERYBODY, horizon)
     by_day = {day: (names, entries) for day, names, entries in days}
     none: tuple[list[str], Any] = ([], np.empty(0, ENTRY))
     spend, orders, high = [], [], []
@@ -51,6 +52,6 @@ def stream(days: Sequence[Day], cut: int, horizon: int) -> Stream:
 
 def demand(folded: Folded, horizon: int) -> tuple[pd.Series, float]:
     """(the served demand by customer_id, the least of it that a deviance is computed with), major units."""
-    model = fit_history(folded.days, folded.day, EVERYBODY, horizon)
+    model = fit_history(folded.days, folded.day, *EVERYBODY, horizon)
     predicted = model.predict_many(folded.raw)
     return pd.Series(predicted.demand, folded.table.names), model.floor

@@ -24,6 +24,7 @@ from models.kinds import PURCHASE
 from models.offers import Offers
 from models.rows import ENTRY, ROW, joined, packed_rows, whole
 from offline.history import spill
+from offline.history.pauses import pauses
 from offline.history.spill import Each
 
 Array = npt.NDArray[Any]
@@ -35,12 +36,14 @@ Day = tuple[int, list[str], Array]  # day, customer_ids, entries
 
 @dataclass(frozen=True, eq=False)
 class Folded:
-    """table: everybody at the cut-off, midnight `day`; days: (day, customer_ids, entries) ascending, none empty."""
+    """table: everybody at the cut-off, midnight `day`; days: (day, customer_ids, entries) ascending, none empty;
+    pauses: between purchase days, `offline.history.pauses`."""
 
     day: int
     table: Table
     days: list[Day]
     noted: dict[str, int]
+    pauses: Array
 
     @cached_property
     def raw(self) -> Array:
@@ -65,6 +68,9 @@ class Part:
     def entries(self) -> Array:
         return np.fromfile(self.path.with_suffix(".entries"), ENTRY)
 
+    def pauses(self) -> Array:
+        return np.fromfile(self.path.with_suffix(".pauses"), np.int32).reshape(-1, 3)
+
 
 def batch(frame: pd.DataFrame) -> Batch:
     """The canonical history frame as the fold takes it, but for the customers, who are located by `_located`."""
@@ -80,17 +86,18 @@ def fold(frame: pd.DataFrame, day: int, horizon: int = HORIZON, offers: Offers |
 
     offers: whose products the rows shall remember.
     """
-    table, entries, noted, _ = _fold(frame, day, horizon, offers)
-    return Folded(day, table, _days(table.names, [np.arange(len(table))], [lambda: entries]), noted)
+    table, entries, noted, _, paused = _fold(frame, day, horizon, offers)
+    return Folded(day, table, _days(table.names, [np.arange(len(table))], [lambda: entries]), noted, paused)
 
 
 def fold_file(path: Path, day: int, horizon: int, offers: Offers | None) -> Part:
     """The same of the events of one part, which lie in its file."""
     frame = spill.load(path).to_pandas()
-    table, entries, noted, first = _fold(frame, day, horizon, offers)
+    table, entries, noted, first, paused = _fold(frame, day, horizon, offers)
     part = Part(path, table.names, frame[["occurred_at", "place"]].to_numpy()[first], noted)
     table.rows.tofile(path.with_suffix(".rows"))
     entries.tofile(path.with_suffix(".entries"))
+    paused.tofile(path.with_suffix(".pauses"))
     return part
 
 
@@ -105,20 +112,24 @@ def fold_parts(
     table = Table(horizon)
     table.take([names[i] for i in order.tolist()], _gathered(ROW, numbers, [part.rows for part in parts]))
     noted = {name: sum(part.noted[name] for part in parts) for name in NOTED}
-    return Folded(day, table, _days(table.names, numbers, [part.entries for part in parts]), noted)
+    days = _days(table.names, numbers, [part.entries for part in parts])
+    return Folded(day, table, days, noted, np.concatenate([part.pauses() for part in parts]))
 
 
 def _fold(
     frame: pd.DataFrame, day: int, horizon: int, offers: Offers | None
-) -> tuple[Table, Array, dict[str, int], Array]:
-    """(table, entries in any order, events that were passed over, the place of each customer's first purchase)."""
+) -> tuple[Table, Array, dict[str, int], Array, Array]:
+    """(table, entries in any order, events that were passed over, the place of each customer's first purchase, the
+    pauses between purchase days)."""
     table, events, noted = Table(horizon), batch(frame), np.zeros(len(NOTED), np.int64)
     codes = offers.codes(frame["product_id"].tolist()) if offers else None
     rows, first = _located(table, frame)
     passed = table.fold(events, rows, events.index, -1, noted, codes)
     entries = joined([passed, table.sweep(day)])
     table.rows["seen"] = 0  # offsets of the topic start anew
-    return table, entries, dict(zip(NOTED, noted.tolist(), strict=True)), first
+    bought = events.kind == PURCHASE
+    paused = pauses(rows[bought], events.t[bought], day)
+    return table, entries, dict(zip(NOTED, noted.tolist(), strict=True)), first, paused
 
 
 def _located(table: Table, frame: pd.DataFrame) -> tuple[Array, Array]:

@@ -54,7 +54,9 @@ def card(shop: Shop) -> Shown:
     )
     html += heading("Models") + items(
         [
-            "Segments: k-means on log-RFM (10 k-means++ starts, seed 0), k by the rule there; DBSCAN for outliers.",
+            "Segments: a rule on purchase days, silence in the customer's own usual gaps and spend.",
+            "Clusters: k-means on the logarithms of that silence, orders and spend (10 k-means++ starts, seed 0), k by"
+            " the rule there; DBSCAN for outliers.",
             f"Demand, orders and the chance to buy in {shop.horizon} days: four experts (90- and 30-day rates, a ridge"
             " correction, a table of rhythms), mixed by what each would have cost, learning daily. Beside:"
             f" {', '.join(MODELS[shop.models])}.",

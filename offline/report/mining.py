@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
-from models.features import UNIT, log_rfm_many
+from models.features import UNIT, standing_many
 from offline.demand import evaluate, fit, served
 from offline.demand.evaluate import MODELS, Evaluation
 from offline.demand.examples import Target
@@ -28,7 +28,7 @@ from offline.report import cohorts
 from offline.report.cohorts import Cohorts
 from offline.rules import rules as rules_job
 from offline.rules.rules import Mined
-from offline.segments import profiles, rfm
+from offline.segments import profiles, rfm, rule, standing
 from offline.segments.clusters import OUTLIER
 from offline.segments.dbscan import Density, dbscan
 from offline.segments.kmeans import Choice, draw
@@ -123,30 +123,36 @@ class Map:
 
 @dataclass(frozen=True, eq=False)
 class Segmented:
-    """table: a row a segment (index: its name), the highest mean spend first; words: what sets each apart; choice: of
-    k; density: DBSCAN on the same features, or why there is none."""
+    """table: a row a segment (index: its name), by number; words: what is true of its members and what sets them apart;
+    clusters: a line each; choice: of k; density: DBSCAN on the same features, or why there is none."""
 
     table: pd.DataFrame
     words: list[str]
+    clusters: list[str]
     choice: Choice
     density: Density | OfflineError
     map: Map
 
 
 def segments(shop: Shop, progress: Progress) -> Segmented:
-    """The segments that `offline fit` would publish. Raises OfflineError."""
+    """The segments and clusters that `offline fit` would publish. Raises OfflineError."""
     progress("segments")
-    frozen, choice = fit.segments(shop.folded)
-    names = [frozen.name(number) for number in frozen.predict_many(shop.folded.raw).tolist()]
-    z = (log_rfm_many(shop.folded.raw) - frozen.mean) / frozen.sd
+    fitted, raw = rule.fit(shop.folded), shop.folded.raw
+    clusters, choice = standing.fit(shop.folded, fitted.gap)
+    standing.describe(clusters, raw, shop.demand.to_numpy(), shop.horizon)
+    numbers = fitted.predict_many(raw)
+    names = [fitted.names[number] for number in numbers.tolist()]
+    z = (standing_many(raw, fitted.gap) - clusters.mean) / clusters.sd
     progress("DBSCAN")
     density = _density(z)
     outlier = density.labels == OUTLIER if isinstance(density, Density) else np.zeros(len(z), np.bool_)
     values = rfm.table(shop.folded).frame.drop(columns="customer_id").astype(float)
     values = values.rename(columns={"recency_days": "days since last purchase"})
-    table = _table(values, names, shop.demand, outlier)
-    words = [f"{name}: {profiles.apart(values, np.array(names) == name)}" for name in table.index]
-    return Segmented(table, words, choice, density, _map(z, names, outlier))
+    table = _table(values, numbers, shop.demand, outlier).rename(index=dict(enumerate(fitted.names)))
+    meant = dict(zip(fitted.names, fitted.definitions(), strict=True))
+    words = [f"{name}: {meant[name]}; {profiles.apart(values, np.array(names) == name)}" for name in table.index]
+    told = [f"cluster {number}: {text}" for number, text in zip(clusters.numbers, clusters.told, strict=True)]
+    return Segmented(table, words, told, choice, density, _map(z, names, outlier))
 
 
 def _density(z: Floats) -> Density | OfflineError:
@@ -156,14 +162,16 @@ def _density(z: Floats) -> Density | OfflineError:
         return error
 
 
-def _table(values: pd.DataFrame, names: list[str], demand: pd.Series, outlier: NDArray[np.bool_]) -> pd.DataFrame:
-    groups = values.assign(demand=demand.to_numpy(), outliers=outlier).groupby(np.array(names))
+def _table(
+    values: pd.DataFrame, numbers: NDArray[np.int64], demand: pd.Series, outlier: NDArray[np.bool_]
+) -> pd.DataFrame:
+    groups = values.assign(demand=demand.to_numpy(), outliers=outlier).groupby(numbers)
     table = groups[["days since last purchase", "orders", "spend", "demand"]].mean()
     table.insert(0, "customers", groups.size())
     table.insert(1, "share", groups.size() / len(values))
     table.insert(2, "share of spend", groups["spend"].sum() / max(values["spend"].sum(), 1 / UNIT))
     table["outliers"] = groups["outliers"].sum()
-    return table.rename_axis("segment").sort_values("spend", ascending=False, kind="stable")
+    return table.rename_axis("segment")
 
 
 def _map(z: Floats, names: list[str], outlier: NDArray[np.bool_]) -> Map:

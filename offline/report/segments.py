@@ -9,8 +9,8 @@ from offline.segments.dbscan import Density
 def segments(found: Segmented) -> Shown:
     by_segment, choice = found.table, found.choice
     html = paragraph(
-        "k-means on the logarithms of recency, orders and spend, standardised: what the stream serves as segment."
-        " What sets each apart from everybody:"
+        "A rule on three facts of each customer, with the numbers of this shop: what the stream serves as segment. What"
+        " is true of everybody in it, and what sets them apart:"
     )
     html += items(found.words)
     shares, means = ("share", "share of spend"), ("days since last purchase", "orders", "spend", "demand")
@@ -20,7 +20,11 @@ def segments(found: Segmented) -> Shown:
         dict.fromkeys(shares, ".1%") | dict.fromkeys(means, ",.2f"),
     )
     html += figures(_sizes(found), _map(found))
-    html += heading("How many segments") + items([choice.reason]) + _k(found)
+    html += heading("Clusters") + paragraph(
+        "k-means on silence in usual gaps, orders and spend, standardised: what the stream serves as cluster, and"
+        " learns. A cluster promises nothing about one member."
+    )
+    html += items(found.clusters) + items([choice.reason]) + _k(found)
     html += heading("Outliers") + _outliers(found)
     top, share, of_spend = by_segment.index[0], *by_segment[[*shares]].iloc[0]
     return Shown(

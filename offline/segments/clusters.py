@@ -1,7 +1,7 @@
 """Who is in which cluster, whichever method found it: labels by size, distance to the centre, silhouette.
 
-Rules: cluster 0 is the largest, -1 is an outlier and in no cluster; silhouettes stand on a seeded sample of at most
-10,000 customers in clusters, NaN elsewhere. Seeded and single-threaded: a second run gives the same bits.
+Rules: cluster 0 is the largest, unless they have numbers already; -1 is an outlier and in no cluster; silhouettes stand
+on a seeded sample of at most 10,000 customers in clusters, NaN elsewhere. Seeded and single-threaded: a second run gives the same bits.
 """
 
 from dataclasses import dataclass
@@ -22,9 +22,7 @@ OUTLIER = -1
 
 @dataclass(frozen=True, eq=False)
 class Clusters:
-    """labels: (n,), OUTLIER or 0..k-1, the largest first; distance: (n,) Euclidean to the own centre in the space of
-    the features, NaN for outliers; silhouette: (n,) in -1..1, NaN where not sampled; sampled: on how many it stands.
-    """
+    """labels: (n,), OUTLIER or 0..k-1; distance: (n,) Euclidean to the own centre in the space of the features, NaN for outliers; silhouette: (n,) in -1..1, NaN where not sampled; sampled: on how many it stands."""
 
     labels: Ints
     distance: Floats
@@ -47,7 +45,8 @@ def around_means(rows: Floats, labels: Ints, seed: int = 0) -> Clusters:
     return clusters(rows, labels, np.array(means).reshape(-1, rows.shape[1]), seed)
 
 
-def clusters(rows: Floats, labels: Ints, centres: Floats, seed: int) -> Clusters:
+def clusters(rows: Floats, labels: Ints, centres: Floats, seed: int, ranked: bool = True) -> Clusters:
+    """Those with these labels (n,); ranked: numbered by size, else as they are."""
     inside = np.flatnonzero(labels != OUTLIER)
     sizes = np.bincount(labels[inside], minlength=len(centres))
     rank = np.argsort(np.argsort(-sizes, kind="stable"), kind="stable")
@@ -58,5 +57,6 @@ def clusters(rows: Floats, labels: Ints, centres: Floats, seed: int) -> Clusters
         with threadpool_limits(limits=1):
             silhouette[sample] = silhouette_samples(rows[sample], labels[sample])
     ordered = labels.astype(np.int64)
-    ordered[inside] = rank[labels[inside]]
+    if ranked:
+        ordered[inside] = rank[labels[inside]]
     return Clusters(ordered, distance, silhouette, int(np.isfinite(silhouette).sum()))

@@ -1,11 +1,10 @@
-"""Segments: how many (`choose_k`, for scaled columns of any number) and what those of a history are called (`names`).
+"""How many clusters (`choose_k`, for scaled columns of any number), and who is in none (`outliers`).
 
 k is chosen by a rule that is printed with every figure it used: no cluster smaller than 3 % (nobody runs a campaign for
 fewer), stable when the customers are drawn anew (median ARI of 20 bootstrap resamples >= 0.85), then silhouette, where
 ties within 0.03 go to the larger k. Calinski-Harabasz, Davies-Bouldin and inertia are shown beside and decide nothing.
 Where none passes, still no k with a cluster of fewer than 1 % or 5 customers is chosen while another is there.
-Seeded and single-threaded (threads add up in any order): a second run gives the same bits. Features of `names` are
-log-RFM: log1p of recency in days, of orders, of net spend in major units (at least 0).
+Seeded and single-threaded (threads add up in any order): a second run gives the same bits.
 """
 
 import warnings
@@ -15,8 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score, calinski_harabasz_score, davies_bouldin_score, silhouette_score
@@ -38,22 +35,6 @@ SILHOUETTE_ROWS = 5_000
 # Of a million customers k-means takes seconds a k, and mini-batch k-means ends with up to 7 % more inertia.
 MANY, BATCH = 2_000_000, 1 << 16
 
-# Business name, then where it stands among the centres: recency (days of silence), orders, spend, each from -1 (the
-# least of them) to 1 (the most). Two more than the largest k: with 8 prototypes eight centres must take every name, and
-# on CDNOW customers silent for 500 days were called new.
-PROTOTYPES = (
-    ("Champions", -1.0, 1.0, 1.0),
-    ("Loyal", -0.9, 0.3, 0.3),
-    ("Big spenders", 0.0, -0.1, 0.8),
-    ("Promising", -0.9, -0.3, -0.3),
-    ("New", -1.0, -1.0, -1.0),
-    ("Needs attention", 0.1, 0.0, 0.0),
-    ("At risk", 0.5, 0.5, 0.5),
-    ("Occasional", 0.6, -0.5, -0.5),
-    ("Hibernating", 1.0, -0.8, -0.2),
-    ("Lost", 1.0, -1.0, -1.0),
-)
-
 
 class SegmentError(OfflineError):
     """Customers who cannot be segmented; one line for the user."""
@@ -63,7 +44,7 @@ class SegmentError(OfflineError):
 class Choice:
     """The chosen k, its centres (shape (k, columns), scaled as the input was), figures and reasons.
 
-    centres: highest in the last column first (in log-RFM: spend). table: one row per k tried (index `k`): smallest
+    centres: highest in the last column first. table: one row per k tried (index `k`): smallest
     (share of the customers), ari, silhouette, calinski_harabasz, davies_bouldin, inertia, passes. reason: which rule
     decided. samples: on how many customers the figures stand.
     """
@@ -239,34 +220,3 @@ def decide(table: pd.DataFrame, least: float = FEWEST) -> tuple[int, str]:
 
 def _argmax(figures: pd.Series) -> int:
     return int(figures.index.to_numpy()[figures.to_numpy().argmax()])
-
-
-def names(centres: ArrayLike) -> list[str]:
-    """A business name for each centre, each at most once, by where the centres stand to one another.
-
-    centres: shape (k, 3), 1 <= k <= 10, unscaled log-RFM. One-to-one assignment to `PROTOTYPES` of least total squared
-    distance, each feature standardised to -1..1 over the centres; their order does not matter. ValueError otherwise.
-
-    >>> names([[1.0, 3.0, 7.0], [6.0, 0.7, 2.5]])  # bought lately, often and much; once, long ago and little
-    ['Champions', 'Lost']
-    """
-    given = _centres(centres)
-    if not 1 <= len(given) <= len(PROTOTYPES):
-        raise ValueError(f"names exist for 1 to {len(PROTOTYPES)} segments, not {len(given)}")
-    order = np.lexsort(given.T)  # equal costs are settled the same way in whatever order the centres come
-    ordered = given[order]
-    least, span = ordered.min(axis=0), np.ptp(ordered, axis=0)
-    place = np.where(span > 0, 2 * (ordered - least) / np.where(span > 0, span, 1.0) - 1, 0.0)
-    cost = cdist(place, np.array([position for _, *position in PROTOTYPES]), "sqeuclidean")
-    result = [""] * len(given)
-    for centre, prototype in zip(*linear_sum_assignment(cost), strict=True):
-        result[order[centre]] = PROTOTYPES[prototype][0]
-    return result
-
-
-def _centres(centres: ArrayLike) -> Floats:
-    matrix = np.asarray(centres, np.float64)
-    matrix = matrix.reshape(0, 3) if matrix.size == 0 else matrix
-    if matrix.ndim != 2 or matrix.shape[1] != 3 or not np.isfinite(matrix).all():
-        raise ValueError(f"centres must be a finite matrix of 3 columns, not of shape {matrix.shape}")
-    return matrix

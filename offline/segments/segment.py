@@ -1,4 +1,8 @@
-"""`offline segment`: a table of customers is preprocessed, clustered, and everybody gets a cluster."""
+"""`offline segment`: a table of customers is preprocessed, clustered, and everybody gets a cluster.
+
+Customers of a history have what the stream serves: the segment of the rule, and the cluster of k-means on how they
+stand, unless another clustering was asked for.
+"""
 
 import math
 from collections.abc import Callable
@@ -9,12 +13,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from models.features import standing_many
 from offline.errors import OfflineError
-from offline.segments import preprocess
+from offline.history.fold import Folded
+from offline.segments import clusters, preprocess, rfm, rule, standing
 from offline.segments.clusters import Clusters, Floats, around_means, nearest
 from offline.segments.dbscan import dbscan
 from offline.segments.kmeans import choose_k, floor, outliers
-from offline.segments.preprocess import Plan
 from offline.segments.table import CustomerTable
 from offline.segments.treatments import Asked
 
@@ -25,28 +30,29 @@ Progress = Callable[[str], object]
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """customers: who was segmented; copies: rows that stood there again, letter for letter, and left; plan: how each
-    column was treated; values: a row a customer, the used columns in their own units; found: who is in which cluster;
-    told: how the clusters came about, in lines."""
+    """customers: who was segmented; copies: rows that stood there again, letter for letter, and left; values: a row a
+    customer, the used columns in their own units; found: who is in which cluster; told: how each column was treated and
+    the clusters came about, in lines; segments: names, of a history's customers."""
 
     customers: CustomerTable
     copies: int
-    plan: Plan
     values: pd.DataFrame
     found: Clusters
     told: str
+    segments: list[str] | None = None
 
     def added(self) -> dict[str, list[Any]]:
         """The columns that the result has beside the table's, by name: "" where there is no distance or silhouette."""
         texts = ([f"{x:.6f}" if x == x else "" for x in getattr(self.found, name).tolist()] for name in ADDED[1:])
-        return dict(zip(ADDED, [self.found.labels.tolist(), *texts], strict=True))
+        named = {} if self.segments is None else {"segment": self.segments}
+        return named | dict(zip(ADDED, [self.found.labels.tolist(), *texts], strict=True))
 
 
 def run(
     customers: CustomerTable,
     treat: Asked | None = None,
     method: Literal["kmeans", "dbscan"] = "kmeans",
-    clusters: int | None = None,
+    k: int | None = None,
     eps: float | None = None,
     min_samples: int | None = None,
     seed: int = 0,
@@ -55,7 +61,7 @@ def run(
 ) -> Segmentation:
     """Segments everybody in the table, each once: of rows equal in all columns, the id among them, the first is kept.
 
-    treat: treatments of columns, `treatments.asked`. clusters (at least 2): of kmeans; eps (above 0) and min_samples
+    treat: treatments of columns, `treatments.asked`. k (at least 2): of kmeans; eps (above 0) and min_samples
     (at least 2): of dbscan; None: chosen by the rule there. keyed: may columns be keys? Raises OfflineError where a
     column of the result is there already, a treatment does not fit, or customers are too few or too much alike.
     """
@@ -67,10 +73,35 @@ def run(
     plan = preprocess.plan(customers, treat, keyed)
     features = preprocess.features(customers, plan)
     if method == "kmeans":
-        found, told = _kmeans(customers, features, clusters, seed, progress)
+        found, told = _kmeans(customers, features, k, seed, progress)
     else:
         found, told = _dbscan(features, eps, min_samples, seed, progress)
-    return Segmentation(customers, copies, plan, preprocess.values(customers, plan), found, told)
+    return Segmentation(customers, copies, preprocess.values(customers, plan), found, f"{plan}\n\n{told}")
+
+
+def history(
+    folded: Folded, table: Callable[[CustomerTable], Segmentation] | None, k: int | None, seed: int, progress: Progress
+) -> Segmentation:
+    """Segments the customers of a history. table: another clustering of them, as of a table of customers; None: that of
+    the stream, with k clusters (None: chosen). Raises OfflineError."""
+    progress("segments")
+    fitted, customers = rule.fit(folded), rfm.table(folded)
+    found = table(customers) if table else _standing(folded, customers, fitted.gap, k, seed, progress)
+    meant = zip(fitted.names, fitted.definitions(), fitted.sizes, strict=True)
+    told = "\n".join(f"{name} ({size:,} customers): {text}" for name, text, size in meant)
+    names = [fitted.names[number] for number in fitted.predict_many(folded.raw).tolist()]
+    return replace(found, told=f"segments\n{told}\n\n{found.told}", segments=names)
+
+
+def _standing(
+    folded: Folded, customers: CustomerTable, gap: float, k: int | None, seed: int, progress: Progress
+) -> Segmentation:
+    served, choice = standing.fit(folded, gap, k, seed, progress)
+    z = (standing_many(folded.raw, gap) - served.mean) / served.sd
+    progress("silhouettes")
+    found = clusters.clusters(z, served.predict_many(folded.raw), served.centres, seed, ranked=False)
+    values = customers.frame.drop(columns=customers.id or "").astype(float)
+    return Segmentation(customers, 0, values, found, f"clusters: k-means on silence, orders and spend\n{choice}")
 
 
 def once(customers: CustomerTable) -> tuple[CustomerTable, int]:
@@ -82,11 +113,11 @@ def once(customers: CustomerTable) -> tuple[CustomerTable, int]:
 
 
 def _kmeans(
-    customers: CustomerTable, features: Floats, clusters: int | None, seed: int, progress: Progress
+    customers: CustomerTable, features: Floats, k: int | None, seed: int, progress: Progress
 ) -> tuple[Clusters, str]:
     progress("outliers")
-    far = outliers(features, seed) if clusters is None else np.zeros(len(features), np.bool_)
-    choice = choose_k(features[~far], seed, clusters, progress)
+    far = outliers(features, seed) if k is None else np.zeros(len(features), np.bool_)
+    choice = choose_k(features[~far], seed, k, progress)
     progress("silhouettes")
     told = f"k-means ({features.shape[1]} features)\n{choice}{_outside(customers, far)}"
     return nearest(features, choice.centres, seed, far), told

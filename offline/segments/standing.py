@@ -1,0 +1,64 @@
+"""The clusters of a history, as the stream serves them: k-means on how customers stand (`models.clusters`).
+
+Rule: fitted on what the stream will show it, the landmarks of the last year and the first midnight of who came in it; k
+and clusters then stay the same where the cut-off is another day's.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.clusters import Clusters
+from models.features import standing_many
+from offline.history.fold import Folded
+from offline.segments.kmeans import Choice, choose_k, draw
+
+YEAR = 365
+SHOWN = 200_000  # landmarks at most, drawn
+Array = NDArray[Any]
+
+
+def fit(
+    folded: Folded, gap: float, k: int | None = None, seed: int = 0, progress: Callable[[str], object] = len
+) -> tuple[Clusters, Choice]:
+    """gap: the shop's usual one, days; k: None: chosen. Raises SegmentError where customers are too few or alike."""
+    seen = shown(folded)
+    x = standing_many(seen[draw(np.random.default_rng(seed), len(seen), SHOWN)], gap)
+    mean, sd = x.mean(0), x.std(0)
+    sd = np.where(sd > 0, sd, 1.0)
+    choice = choose_k((x - mean) / sd, seed, k, progress)
+    return Clusters(choice.centres, mean, sd, gap, range(choice.k), [""] * choice.k, [0] * choice.k), choice
+
+
+def shown(folded: Folded) -> Array:
+    """(n,) of RAW: everybody at their landmarks of the last year; and, as if each purchase day had been alike, at the
+    midnight after the first one."""
+    landmarks = [entries["now"] for day, _, entries in folded.days if day > folded.day - YEAR]
+    fresh = folded.raw[folded.raw["tenure"] <= YEAR].copy()
+    days = np.maximum(fresh["days"], 1)
+    fresh["spend"] = fresh["spend"] // days
+    fresh["orders"] = np.maximum(fresh["orders"] // days, 1)
+    fresh["days"] = fresh["tenure"] = fresh["recency"] = 1
+    return np.concatenate([*landmarks, fresh])
+
+
+def describe(clusters: Clusters, raw: Array, demand: NDArray[np.float64], horizon: int) -> None:
+    """Notes in them how many of these customers (n,) of RAW are in each, and in words where its centre stands and what
+    is expected of them; demand: (n,) over `horizon` days, major units."""
+    number = clusters.predict_many(raw)
+    clusters.sizes = [int((number == each).sum()) for each in clusters.numbers]
+    rhythm, orders, spend = (clusters.centres * clusters.sd + clusters.mean).T
+    clusters.told = [
+        f"silent for {2**silent:.1f} usual gaps, {np.expm1(ordered):,.1f} orders, spent {np.expm1(spent):,.2f}:"
+        f" {size / max(1, len(raw)):.0%} of the customers, {_mean(demand[number == each]):,.2f} each expected in the"
+        f" next {horizon} days"
+        for each, silent, ordered, spent, size in zip(
+            clusters.numbers, rhythm, orders, spend, clusters.sizes, strict=True
+        )
+    ]
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else 0.0
