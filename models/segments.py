@@ -56,16 +56,19 @@ class Segments:
         late, lost, new = f"{self.late:.2f}", f"{2 * self.late:.2f}", max(FRESH, int(self.gap))
         often, spent = "bought on 3 days or more", f"{self.top / UNIT:,.2f}"
         in_time = f"silent for at most {late} usual gaps, or for no longer than the own mean gap"
-        usual = f"usual gap: the mean of the own gaps between purchase days and one of the shop's {self.gap:.1f} days"
         return [
-            f"{often}, {in_time}, spent {spent} or more ({usual})",
-            f"{often}, {in_time}, spent less than {spent} ({usual})",
-            f"bought on 2 days, {in_time} ({usual})",
+            f"{often}, {in_time}, spent {spent} or more",
+            f"{often}, {in_time}, spent less than {spent}",
+            f"bought on 2 days, {in_time}",
             f"bought on one day, at most {new} days ago",
-            f"bought on 2 days or more, silent for more than {late} usual gaps and the own mean gap ({usual})",
+            f"bought on 2 days or more, silent for more than {late} usual gaps and the own mean gap",
             f"bought on one day, more than {new} days ago",
-            f"silent for more than {lost} usual gaps, {LONG} days and the own mean gap ({usual})",
+            f"silent for more than {lost} usual gaps, {LONG} days and the own mean gap",
         ]
+
+    def usual(self) -> str:
+        """What a usual gap is, in words."""
+        return f"usual gap: the mean of the own gaps between purchase days and one of the shop's {self.gap:.1f} days"
 
     def snapshot(self) -> dict[str, Any]:
         """All that it knows, in plain numbers and names."""

@@ -20,7 +20,7 @@ from streams.kafka import Topic
 from streams.refusal import Refusal
 from streams.rejects import Outgoing
 from streams.settings import Settings
-from streams.store import Store
+from streams.store import SETS, Store
 
 PATIENCE = 120.0  # seconds in which a partition does not move
 AGAIN = "run `streams erase --again` to clean the rest"
@@ -167,8 +167,9 @@ async def _passed(store: Store, place: str, tombstone: Tombstone, progress: Prog
 # ---- Redis -----------------------------------------------------------------------------------------------------------
 async def _held(customer: Customer) -> dict[str, int]:
     """How many records stand in each kind of key that a worker cleans."""
-    hashed, state = await customer.hash(), await customer.state()
-    return {"customer": int(bool(hashed)), "state": int(state is not None), "set": len(await customer.sets())}
+    hashed, state, sets = await customer.hash(), await customer.state(), await customer.sets()
+    kinds = {kind: sum(name.startswith(f"{kind}:") for name in sets) for kind in SETS}
+    return {"customer": int(bool(hashed)), "state": int(state is not None)} | kinds
 
 
 async def _since(customer: Customer, tombstone: Tombstone) -> bool:

@@ -167,9 +167,10 @@ def described(what: Artefact) -> list[list[str]]:
     segments, clusters = what.segments, what.clusters
     names = zip(range(len(segments.names)), segments.names, segments.definitions(), segments.sizes, strict=True)
     told = zip(clusters.numbers, clusters.told, clusters.sizes, strict=True)
+    usual = segments.usual()
     as_of = dates(np.array([what.trained_through]))[0]
     texts: list[list[tuple[int, dict[str, str | int]]]] = [
-        [(n, {"name": name, "definition": text, "size": size}) for n, name, text, size in names],
+        [(n, {"name": name, "definition": text, "usual": usual, "size": size}) for n, name, text, size in names],
         [(n, {"description": text, "size": size}) for n, text, size in told],
     ]
     return [

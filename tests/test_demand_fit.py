@@ -2,8 +2,10 @@
 
 import dataclasses
 import itertools
+import re
 from typing import Any
 
+import checks
 import numpy as np
 import pandas as pd
 import plain
@@ -13,11 +15,11 @@ from models.kinds import PURCHASE
 from models.model import fit_history
 from models.rows import DAY, ENTRY
 from offline.demand import fit as job
-from offline.demand.evaluate import SERVED, _clv, evaluate, mbg_nbd, verdict
+from offline.demand.evaluate import BLIND, SERVED, _clv, evaluate, mbg_nbd, run, verdict
 from offline.demand.examples import COLUMNS, LeakError, Target, check, examples_of, split
 from offline.demand.metrics import poisson_deviance
 from offline.demand.regressors import REGRESSORS, folds, tune
-from offline.demand.served import EVERYBODY, stream
+from offline.demand.served import EVERYBODY, stream, unseen
 from offline.errors import OfflineError
 from offline.history.fold import Day, Folded, fold
 
@@ -146,6 +148,20 @@ def test_orders_are_judged_on_orders(folded: Folded) -> None:
     later = examples.part(split(examples.day, CUT, HORIZON)[1])
     assert figures.mae["zero"] == pytest.approx(later.label.mean())
     assert figures.deviance["linear"] < figures.deviance["zero"]
+
+
+def test_browsing_is_judged_beside_the_same_log_without_it(folded: Folded) -> None:
+    """On examples that follow carts. Mutation caught: a blind log that sees the carts of the openings."""
+    days = [(day, checks.names(), checks.entries(day)) for day in range(CUT - 60, CUT + 2 * HORIZON)]
+    seen, blind = (stream(each, CUT, HORIZON) for each in (days, unseen(days)))
+    judged = evaluate(days, [seen], "orders", HORIZON, (), blind=[blind])
+    assert judged.figures.index[-2:].tolist() == [SERVED, BLIND]
+    assert judged.figures.deviance[SERVED] < 0.98 * judged.figures.deviance[BLIND]
+    assert re.fullmatch(r"browsing: with views and carts the deviance is .*% lower and .*", judged.browsing)
+    (none,) = {each.browsing for each in run(folded, HORIZON, 1, ()).values()}
+    assert none == ""
+    same = {each.browsing for each in run(folded, HORIZON, 1, (), without=True).values()}
+    assert same == {"browsing: with views and carts the served model is as good as without"}
 
 
 def test_cuts_leave_a_full_horizon_of_later_examples(folded: Folded) -> None:

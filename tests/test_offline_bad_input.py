@@ -102,14 +102,14 @@ def test_every_job_explains_itself_by_an_example(name: str) -> None:
 
 # ---- good files of an unusual shop: the work is done, or the line says what is missing -------------------------------
 CANNOT = {
-    ("one customer", "fit"): "cannot segment: different customers by the features: 1; at least 4",
-    ("one customer", "segment"): "no column is left to segment by",
+    ("one customer", "fit"): "cannot segment: different customers: 1; at least 4 are needed",
+    ("one customer", "segment"): "cannot segment: different customers: 1; at least 4 are needed",
     ("one customer", "dbscan"): "no column is left to segment by",
     ("one customer", "value"): "customers who bought on a second day: 1 of 1; at least 2 are needed",
     ("one price of one product", "rules"): "no order holds two different products",
     ("nothing paid", "value"): "customers who came back and paid more than they returned: 0; at least 2",
     ("one row", "fit"): "no customer's history spans a landmark",
-    ("one row", "segment"): "no column is left to segment by",
+    ("one row", "segment"): "cannot segment: different customers: 1; at least 4 are needed",
     ("one row", "dbscan"): "no column is left to segment by",
     ("one row", "evaluate"): "no customer's history spans a landmark",
     ("one row", "demand"): "no customer's history spans a landmark",

@@ -245,7 +245,7 @@ def test_segments_are_those_of_the_fit(shop: Shop, small: Page) -> None:
     assert [row["silhouette"] for row in tried.values()] == [f"{x:.3f}" for x in found.choice.table["silhouette"]]
     assert isinstance(found.density, Density)
     outliers = int((found.density.labels < 0).sum())
-    assert sum(int(row["outliers"]) for row in shown.values()) == outliers > 0
+    assert sum(int(row["outliers"]) for row in shown.values()) == outliers
     assert found.map.outlier.tolist() == [False] * (80 - outliers) + [True] * outliers
     assert f"finds {outliers} customers" in small.sections["segments"]
     assert found.choice.reason in small.sections["segments"]
@@ -413,7 +413,7 @@ FREE = events(*((f"c{i}", f"2024-{1 + (i + j) % 12:02}-02", 0) for i in range(12
         (
             ONE,
             {
-                "segments": "different customers by the features: 1; at least 4 are needed",
+                "segments": "different customers: 1; at least 4 are needed",
                 "demand": "no customer's history spans a landmark: more than 30 days",
                 "customer-value": "customers who bought on a second day: 0 of 1",
                 "bought-together": "no purchase that was kept names a product",

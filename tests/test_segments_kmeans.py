@@ -160,6 +160,19 @@ def test_no_k_with_a_cluster_of_a_few_is_chosen_while_there_is_another() -> None
     assert k == 3
     assert "k = 3 has the best ARI of those without a cluster under 1% (0.60)" in reason
     assert kmeans.decide(table(*rows), 0.05)[0] == 5  # none is large enough: all are asked
+
+
+def test_of_few_customers_three_percent_are_too_few() -> None:
+    """Mutation caught: 2 of 60 are 3 %, and a cluster."""
+    far = 40.0 * np.array([[1, 0, 0], [1, 0.01, 0], [0, 1, 0], [0, 1, 0.01]])
+    z = np.vstack([blobs(FIVE[:3] * 3, 56, 0.4), far])
+    choice = kmeans.choose_k(z)
+    sizes = (choice.table.smallest * len(z)).round()
+    assert not choice.table.passes[sizes < 5].any()
+    assert kmeans.decide(table((3, 0.09, 0.5, 0.4), (4, 0.04, 0.84, 0.9)), 5 / 60)[0] == 3
+
+
+def test_the_least_that_is_a_cluster() -> None:
     assert [kmeans.floor(n) for n in (100, 500, 100_000)] == [0.05, 0.01, 0.01]
 
 

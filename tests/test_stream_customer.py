@@ -134,7 +134,7 @@ def test_a_customer_is_exported_erased_and_never_comes_back(shop_running: Shop, 
     assert f'"{GONE}"' not in file.read_text()
     receipt = json.loads(file.read_text())
     found = places(receipt)
-    assert found[f"{name}:customer:*"] == found[f"{name}:state:*"] == found[f"{name}:segment:*"] == [(1, 1)]
+    assert found[f"{name}:customer:*"] == found[f"{name}:state:*"] == found[f"{name}:members:*"] == [(1, 1)]
     assert found[f"{name}:training:*"] == [(len(told["examples"]),) * 2]
     assert found[f"{name}:changes:*"] == [(len(told["changes"]),) * 2, (1, 0)]
     assert found[f"{name}.rejected"] == [(2, 0)]

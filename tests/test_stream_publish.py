@@ -1,18 +1,20 @@
 """`publish` and `rebuild` on a real Redis, with a log in memory: whole or begun anew, and never beside a worker."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 import shops
 from deployment import UNSURE, Crash, Play, Stopped, World, assert_agree, crash, run
 from logs import busy
 from shops import T0, TOLD, learned
 
-from models import artefact
+from models import artefact, scores
 from models.rows import PROMISED
 from streams.kept import Kept
 from streams.partition import Lost, Partition
@@ -28,7 +30,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def later(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shop's artefact of five days later, with its segments in another order."""
+    """The shop's artefact of five days later, with its clusters in another order."""
     return shops.shop(tmp_path_factory.mktemp("later"), day=T0 + 5, order=(2, 0, 1))
 
 
@@ -162,6 +164,30 @@ def test_a_new_artefact_is_swapped_in_and_everybody_is_scored_under_stable_numbe
         token = part.token
         await part.idle()
         assert part.token == token  # nothing left to write
+
+    play(scenario, shop)
+
+
+def test_what_segments_and_clusters_mean_stands_beside_the_model(play: Play, shop: Path, later: Path) -> None:
+    """Mutations caught: descriptions of a learned version, which has none; a cluster of before left standing."""
+
+    async def scenario(world: World) -> None:
+        await grown(world)
+        for directory, n in ((shop, 0), (later, 1)):
+            if n:
+                await world.publish(later)
+            model = artefact.decode((directory / "artefact.json").read_bytes()).restored()
+            segments, clusters = (
+                {int(number): json.loads(text) for number, text in sorted(world.redis.hgetall(key).items())}
+                for key in (world.store.keys.segments, world.store.keys.clusters)
+            )
+            assert [each["name"] for each in segments.values()] == model.segments.names
+            assert [each["definition"] for each in segments.values()] == model.segments.definitions()
+            assert {each["usual"] for each in segments.values()} == {model.segments.usual()}
+            assert sum(each["size"] for each in segments.values()) == 60
+            assert [*segments] == [*range(7)]
+            assert {number: each["description"] for number, each in clusters.items()} == dict(enumerate(TOLD))
+            assert {each["as_of"] for each in clusters.values()} == {scores.dates(np.array([model.day]))[0]}
 
     play(scenario, shop)
 

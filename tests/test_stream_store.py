@@ -29,8 +29,8 @@ DUE = T0 + 1 + (phase("ann", 30) - T0 - 1) % 30  # ann's first landmark after a 
         "changes:0",
         "rejected:0",
         "model",
-        "segment:0:0",  # that ann leaves
-        "segment:1:0",  # that she comes to
+        "members:3:0",  # that ann leaves
+        "members:5:0",  # that she comes to
         f"training:0:{DUE}",
         "erased:0",
     ],
@@ -50,8 +50,8 @@ def test_a_key_of_another_type_stops_before_anything_is_written(play: Play, key:
         world.redis.set(name, "text")
         world.log.put(b"ann", b"{", T0 * DAY)
         world.log.event("view", "ann", T0)
-        world.log.tick(T0 + 40)
-        world.log.erase("ann", T0 + 40)
+        world.log.tick(T0 + 100)
+        world.log.erase("ann", T0 + 100)
         before = [world.contents()]
         with pytest.raises(Stopped, match=r"partition 0: Redis says: .*WRONGTYPE"):
             await world.catch_up(part)

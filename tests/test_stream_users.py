@@ -104,8 +104,10 @@ def test_the_whole_way(kafka: str, guarded: Guarded, shop: Path, tmp_path: Path)
         until(lambda: run.offset(0) == 3 and day() == T0 + 60, lambda: f"{run.offset(0)} {day()} {run.said}")
         with guarded.user("reader") as reader:
             assert reader.hgetall(f"{run.name}:customer:{customer}")["orders"] == "2"
-            cluster = reader.hget(f"{run.name}:customer:{customer}", "cluster")
-            assert reader.zscore(f"{run.name}:segment:{cluster}:0", customer) is not None
+            segment = reader.hget(f"{run.name}:customer:{customer}", "segment_id")
+            assert reader.zscore(f"{run.name}:members:{segment}:0", customer) is not None
+            assert "definition" in reader.hget(f"{run.name}:segments", segment)
+            assert len(reader.hgetall(f"{run.name}:clusters")) >= 1
             assert reader.xrange(f"{run.name}:changes:0")
             assert refused(reader, "HGETALL", f"{run.name}:state:0")
             assert refused(reader, "HSET", f"{run.name}:customer:{customer}", "orders", 3)

@@ -25,15 +25,19 @@ if TYPE_CHECKING:
     help="Batch models to judge: all adds those that take minutes.",
 )
 @click.option("--cuts", "most", default=3, show_default=True, type=click.IntRange(1, 24), help="Cut dates, at most.")
+@click.option(
+    "--without", "unseen", type=click.Choice(["browsing"]), help="Judge the served model without views and carts, too."
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="CSV of all figures by target, cut, model.")
-def evaluate(out: Path, models: str, most: int, **options: Any) -> None:
+def evaluate(out: Path, models: str, most: int, unseen: str | None, **options: Any) -> None:
     """Judge baselines, batch regressions and the served model on later time, and write the figures to --out.
 
     A model that cannot be fitted to this history says why in its row; the others are judged.
 
     \b
-    Example:
+    Examples:
       python -m offline evaluate --history orders.csv --columns customer_id=Customer,amount=Total --out figures.csv
+      python -m offline evaluate --history events.parquet --without browsing --models quick --out figures.csv
     """
     with one_line(out):
         given = sourced(**options)
@@ -45,10 +49,11 @@ def evaluate(out: Path, models: str, most: int, **options: Any) -> None:
             from offline.demand import evaluate as job
             from offline.demand import regressors
 
-            judged = job.run(folded, given.horizon, most, job.MODELS[models], steps.step)
+            judged = job.run(folded, given.horizon, most, job.MODELS[models], steps.step, unseen is not None)
         for target, each in judged.items():
             click.echo(f"{target}, mean of {len(each.cuts)} cuts (spread: largest less smallest)")
-            click.echo(f"{each.shown().round(3).to_string()}\n{each.verdict}\n{each.gain}\n")
+            told = "\n".join(filter(None, (each.verdict, each.gain, each.browsing)))
+            click.echo(f"{each.shown().round(3).to_string()}\n{told}\n")
         writing.write(_figures(judged), out)
     if "svr" in job.MODELS[models]:
         click.echo(f"svr learned from {regressors.SVR_ROWS:,} examples at most, drawn with seed {regressors.SEED}")

@@ -93,6 +93,7 @@ def _segments(folded: "Folded", fitted: "Fit") -> None:
     segments, clusters = fitted.model.segments, fitted.model.clusters
     meant = zip(segments.names, segments.definitions(), strict=True)
     click.echo("\nsegments\n" + "\n".join(f"{name}: {text}" for name, text in meant))
+    click.echo(segments.usual())
     click.echo(f"\n{fitted.profiles(folded).round(2).to_string()}")
     told = zip(clusters.numbers, clusters.told, strict=True)
     click.echo(f"\nclusters\n{fitted.choice}\n" + "\n".join(f"{number}: {text}" for number, text in told))
@@ -102,7 +103,7 @@ def _everybody(path: Path, folded: "Folded", fitted: "Fit") -> None:
     from offline.demand import everybody
 
     everybody.write(path, folded, fitted.model, fitted.predicted)
-    click.echo(f"\nwritten: {path} ({len(folded.table):,} customers)")
+    click.echo(f"\nwritten: {path} ({len(folded.table):,} rows)")
 
 
 def _live(fitted: "Fit") -> None:

@@ -22,14 +22,14 @@ from offline.demand.buytilldie import ValueModelError
 from offline.demand.examples import COLUMNS, TARGETS, Examples, Floats, Target, check, cuts_of, labels, learnable, split
 from offline.demand.metrics import compare, covered, deciles, least
 from offline.demand.regressors import REGRESSORS, tune
-from offline.demand.served import Stream, stream
+from offline.demand.served import Stream, stream, unseen
 from offline.errors import OfflineError
 from offline.history.fold import Day, Folded
 
-SERVED, MBG_NBD = "served", "mbg_nbd"
+SERVED, MBG_NBD, BLIND = "served", "mbg_nbd", "served_without_browsing"
 BATCH = (MBG_NBD, *REGRESSORS)
 MODELS = {"quick": (MBG_NBD, "linear", "polynomial"), "all": BATCH}  # the others take minutes
-SAME = 0.005  # a relative difference of deviance that means nothing
+SAME, SAME_RANK = 0.005, 0.002  # a relative difference of deviance, and one of nGini, that mean nothing
 RATES = {"spend": ("own", "r90"), "orders": ("own_orders", "n90")}
 
 
@@ -38,7 +38,7 @@ class Evaluation:
     """figures: a row a model (index `model`): mean over the cuts, and `<figure>_spread`, largest less smallest.
 
     by_cut: the figures of each (cut, model); verdict: the served model beside the best baseline; gain: what batch would
-    gain.
+    gain; browsing: what views and carts gave, where that was asked.
     deciles: of each model (`metrics.deciles`), mean over the cuts; covered: of spend, the share of labels up to the
     bound that the stream serves, in the same tenths of its prediction, mean over the cuts (empty for orders). failed:
     why, of each batch model that could not be fitted; its figures are NaN.
@@ -53,6 +53,7 @@ class Evaluation:
     deciles: pd.DataFrame
     covered: pd.Series
     failed: dict[str, str]
+    browsing: str = ""
 
     def shown(self) -> pd.DataFrame:
         """The figures, with the spread of deviance and nGini alone; why, where a model failed."""
@@ -67,15 +68,24 @@ def run(
     most: int,
     batch: Sequence[str] = BATCH,
     progress: Callable[[str], object] = len,
+    without: bool = False,
 ) -> dict[Target, Evaluation]:
-    """`evaluate` of each target at the last cuts of a history, `most` of them at most. Raises OfflineError."""
+    """`evaluate` of each target at the last cuts of a history, `most` of them at most. Raises OfflineError.
+
+    without: the served model is judged too as it would be had nobody seen customers browsing.
+    """
     learnable(folded, horizon)
     cuts = cuts_of(folded, horizon, most)
     if not cuts:
         raise OfflineError(f"nothing to judge on: a history of 4 horizons ({4 * horizon} days) is needed")
     progress("serving as the stream would")
     streams = [stream(folded.days, cut, horizon) for cut in cuts]
-    return {target: evaluate(folded.days, streams, target, horizon, batch, progress) for target in TARGETS}
+    blind = []
+    if without:
+        progress("serving without views and carts")
+        days = unseen(folded.days)
+        blind = [stream(days, cut, horizon) for cut in cuts]
+    return {target: evaluate(folded.days, streams, target, horizon, batch, progress, blind) for target in TARGETS}
 
 
 def evaluate(
@@ -85,11 +95,15 @@ def evaluate(
     horizon: int,
     batch: Sequence[str] = BATCH,
     progress: Callable[[str], object] = len,
+    blind: Sequence[Stream] = (),
 ) -> Evaluation:
-    """Judges the baselines, the served model and these batch models at the cut of each stream (at least one)."""
+    """Judges the baselines, the served model and these batch models at the cut of each stream (at least one).
+
+    blind: the streams of a log without views and carts, at the same cuts, or none.
+    """
     tables, tenths, within, closing = [], [], [], np.array([day for day, _, _ in days])
     failed: dict[str, str] = {}
-    for each in streams:
+    for each, other in itertools.zip_longest(streams, blind):
         teach, judge = (list(itertools.compress(days, side)) for side in split(closing, each.cut, horizon))
         later = Examples.of(judge, target, horizon, each.usual)
         learned = Examples.of(teach if batch else [], target, horizon, each.usual)  # of millions, labels will do
@@ -102,12 +116,14 @@ def evaluate(
             except (ValueModelError, ValueError) as error:
                 failed.setdefault(name, f"cannot be fitted before {np.datetime64(each.cut, 'D')}: {_line(error)}")
         predictions[SERVED] = each.predictions[target]
+        if other:
+            predictions[BLIND] = other.predictions[target]
         tables.append(compare(later.label, predictions, least(labels(teach, target))))
         tenths.append(deciles(later.label, predictions))
         if target == "spend":
             within.append(covered(later.label, predictions[SERVED], each.high))
     cuts = [each.cut for each in streams]
-    order = pd.Index([*baselines(later, target), *batch, SERVED], name="model")
+    order = pd.Index([*baselines(later, target), *batch, SERVED, *([BLIND] if blind else [])], name="model")
     by_cut = pd.concat(
         [table.drop([*failed], errors="ignore").reindex(order) for table in tables], keys=cuts, names=["cut"]
     )
@@ -115,7 +131,8 @@ def evaluate(
     gain = _gain(figures, [model for model in batch if model not in failed])
     deciled = _mean(tenths).drop(columns=[*failed], level=0, errors="ignore")
     beside = verdict(figures.deviance[[*baselines(later, target), SERVED]])
-    return Evaluation(target, cuts, by_cut, figures, beside, gain, deciled, _mean(within), failed)
+    told = browsing(figures.T[SERVED], figures.T[BLIND]) if blind else ""
+    return Evaluation(target, cuts, by_cut, figures, beside, gain, deciled, _mean(within), failed, told)
 
 
 def _predicted(name: str, learned: Examples, later: Examples, target: Target, cut: int, horizon: int) -> Floats:
@@ -172,6 +189,20 @@ def verdict(deviance: pd.Series) -> str:
     less = 1 - served / float(others[best])
     by = f"{abs(less):.1%} {'less' if less > 0 else 'more'} than" if abs(less) > SAME else "as good as"
     return f"{SERVED}: mean Poisson deviance {served:.3f}, {by} {best}, the best that needs no learning"
+
+
+def browsing(seen: pd.Series, unseen: pd.Series) -> str:
+    """What views and carts gave the served model, in a line. seen, unseen: its figures with them and without.
+
+    >>> browsing(pd.Series({"deviance": 9.0, "ngini": 0.75}), pd.Series({"deviance": 10.0, "ngini": 0.74}))
+    'browsing: with views and carts the deviance is 10.0% lower and nGini .010 higher than without'
+    """
+    less, rank = 1 - seen["deviance"] / unseen["deviance"], seen["ngini"] - unseen["ngini"]
+    if abs(less) <= SAME and abs(rank) <= SAME_RANK:
+        return "browsing: with views and carts the served model is as good as without"
+    by = f"{abs(less):.1%} {'lower' if less > 0 else 'higher'}"
+    ranks = f"{abs(rank):.3f}".removeprefix("0") + (" higher" if rank > 0 else " lower")
+    return f"browsing: with views and carts the deviance is {by} and nGini {ranks} than without"
 
 
 def _mean(tables: Sequence[Any]) -> Any:

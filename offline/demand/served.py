@@ -50,6 +50,15 @@ def stream(days: Sequence[Day], cut: int, horizon: int) -> Stream:
     return Stream(cut, model.usual, predictions, np.concatenate(high))
 
 
+def unseen(days: Sequence[Day]) -> list[Day]:
+    """The same days of customers whom nobody saw browsing."""
+    blind = [(day, names, entries.copy()) for day, names, entries in days]
+    for _, _, entries in blind:
+        for side in ("now", "then"):
+            entries[side]["v7"] = entries[side]["c7"] = 0
+    return blind
+
+
 def demand(folded: Folded, horizon: int) -> tuple[pd.Series, float]:
     """(the served demand by customer_id, the least of it that a deviance is computed with), major units."""
     model = fit_history(folded.days, folded.day, *EVERYBODY, horizon)

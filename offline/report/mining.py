@@ -151,6 +151,7 @@ def segments(shop: Shop, progress: Progress) -> Segmented:
     table = _table(values, numbers, shop.demand, outlier).rename(index=dict(enumerate(fitted.names)))
     meant = dict(zip(fitted.names, fitted.definitions(), strict=True))
     words = [f"{name}: {meant[name]}; {profiles.apart(values, np.array(names) == name)}" for name in table.index]
+    words.append(fitted.usual())
     told = [f"cluster {number}: {text}" for number, text in zip(clusters.numbers, clusters.told, strict=True)]
     return Segmented(table, words, told, choice, density, _map(z, names, outlier))
 

@@ -1,7 +1,8 @@
 """Who is in which cluster, whichever method found it: labels by size, distance to the centre, silhouette.
 
 Rules: cluster 0 is the largest, unless they have numbers already; -1 is an outlier and in no cluster; silhouettes stand
-on a seeded sample of at most 10,000 customers in clusters, NaN elsewhere. Seeded and single-threaded: a second run gives the same bits.
+on a seeded sample of at most 10,000 customers in clusters, NaN elsewhere. Seeded and single-threaded: a second run
+gives the same bits.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,9 @@ OUTLIER = -1
 
 @dataclass(frozen=True, eq=False)
 class Clusters:
-    """labels: (n,), OUTLIER or 0..k-1; distance: (n,) Euclidean to the own centre in the space of the features, NaN for outliers; silhouette: (n,) in -1..1, NaN where not sampled; sampled: on how many it stands."""
+    """labels: (n,), OUTLIER or 0..k-1; distance: (n,) Euclidean to the own centre in the space of the features, NaN for
+    outliers; silhouette: (n,) in -1..1, NaN where not sampled; sampled: on how many it stands.
+    """
 
     labels: Ints
     distance: Floats

@@ -1,8 +1,9 @@
 """How many clusters (`choose_k`, for scaled columns of any number), and who is in none (`outliers`).
 
 k is chosen by a rule that is printed with every figure it used: no cluster smaller than 3 % (nobody runs a campaign for
-fewer), stable when the customers are drawn anew (median ARI of 20 bootstrap resamples >= 0.85), then silhouette, where
-ties within 0.03 go to the larger k. Calinski-Harabasz, Davies-Bouldin and inertia are shown beside and decide nothing.
+fewer) or 5 customers, stable when they are drawn anew (median ARI of 20 bootstrap resamples >= 0.85), then silhouette,
+where ties within 0.03 go to the larger k. Calinski-Harabasz, Davies-Bouldin and inertia are shown beside and decide
+nothing.
 Where none passes, still no k with a cluster of fewer than 1 % or 5 customers is chosen while another is there.
 Seeded and single-threaded (threads add up in any order): a second run gives the same bits.
 """
@@ -164,7 +165,7 @@ def _judge(rows: Floats, k: int, fit: KMeans | MiniBatchKMeans, sample: Ints, se
         "calinski_harabasz": float(calinski_harabasz_score(rows, labels)),
         "davies_bouldin": float(davies_bouldin_score(rows, labels)),
         "inertia": float(fit.inertia_),
-        "passes": smallest >= SMALLEST and ari >= STABLE,
+        "passes": smallest >= max(SMALLEST, floor(len(rows))) and ari >= STABLE,
     }
 
 
@@ -194,10 +195,11 @@ def decide(table: pd.DataFrame, least: float = FEWEST) -> tuple[int, str]:
     >>> decide(pd.DataFrame(rows, index=[3, 4]))[0]
     4
     """
-    bars = f"(smallest cluster >= {SMALLEST:.0%}, median ARI >= {STABLE})"
+    large = max(SMALLEST, least)
+    bars = f"(smallest cluster >= {large:.0%}, median ARI >= {STABLE})"
     good = table[table.passes.astype(bool)]
     if good.empty:
-        bar = next((bar for bar in (SMALLEST, least) if (table.smallest >= bar).any()), 0.0)
+        bar = next((bar for bar in (large, least) if (table.smallest >= bar).any()), 0.0)
         among = table[table.smallest >= bar]
         which = "all" if len(among) == len(table) else f"those without a cluster under {bar:.0%}"
         k = _argmax(among.ari)

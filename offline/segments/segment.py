@@ -90,7 +90,7 @@ def history(
     meant = zip(fitted.names, fitted.definitions(), fitted.sizes, strict=True)
     told = "\n".join(f"{name} ({size:,} customers): {text}" for name, text, size in meant)
     names = [fitted.names[number] for number in fitted.predict_many(folded.raw).tolist()]
-    return replace(found, told=f"segments\n{told}\n\n{found.told}", segments=names)
+    return replace(found, told=f"segments\n{told}\n{fitted.usual()}\n\n{found.told}", segments=names)
 
 
 def _standing(
@@ -100,7 +100,8 @@ def _standing(
     z = (standing_many(folded.raw, gap) - served.mean) / served.sd
     progress("silhouettes")
     found = clusters.clusters(z, served.predict_many(folded.raw), served.centres, seed, ranked=False)
-    values = customers.frame.drop(columns=customers.id or "").astype(float)
+    numbers = customers.frame.drop(columns="customer_id").astype(float)
+    values = numbers.loc[:, numbers.nunique() > 1]  # of no browsing there is nothing to say
     return Segmentation(customers, 0, values, found, f"clusters: k-means on silence, orders and spend\n{choice}")
 
 

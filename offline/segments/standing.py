@@ -5,6 +5,7 @@ and clusters then stay the same where the cut-off is another day's.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from numpy.typing import NDArray
 from models.clusters import Clusters
 from models.features import standing_many
 from offline.history.fold import Folded
-from offline.segments.kmeans import Choice, choose_k, draw
+from offline.segments.kmeans import Choice, SegmentError, choose_k, draw
 
 YEAR = 365
+FEWEST = 4  # different customers
 SHOWN = 200_000  # landmarks at most, drawn
 Array = NDArray[Any]
 
@@ -24,11 +26,15 @@ def fit(
     folded: Folded, gap: float, k: int | None = None, seed: int = 0, progress: Callable[[str], object] = len
 ) -> tuple[Clusters, Choice]:
     """gap: the shop's usual one, days; k: None: chosen. Raises SegmentError where customers are too few or alike."""
+    different = len(np.unique(standing_many(folded.raw, gap), axis=0))
+    if different < FEWEST:
+        raise SegmentError(f"cannot segment: different customers: {different}; at least {FEWEST} are needed")
     seen = shown(folded)
     x = standing_many(seen[draw(np.random.default_rng(seed), len(seen), SHOWN)], gap)
     mean, sd = x.mean(0), x.std(0)
     sd = np.where(sd > 0, sd, 1.0)
     choice = choose_k((x - mean) / sd, seed, k, progress)
+    choice = replace(choice, samples=choice.samples.replace(" customers:", " landmarks of the last year:"))
     return Clusters(choice.centres, mean, sd, gap, range(choice.k), [""] * choice.k, [0] * choice.k), choice
 
 
