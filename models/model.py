@@ -45,6 +45,13 @@ class Predictions(NamedTuple):
     p_buy: Floats
 
 
+class Closed(NamedTuple):
+    """The examples that a day closed, (n,) in customer_id order, and what they told: see `Model.told`."""
+
+    entries: Entries
+    told: Told
+
+
 class Part(Protocol):
     """A part of the model: all have a snapshot, the rest where their `Role` says what it takes."""
 
@@ -146,16 +153,20 @@ class Model:
         blocks = [self._predict_block(raw[i : i + BLOCK]) for i in range(0, max(1, len(raw)), BLOCK)]
         return Predictions(*(np.concatenate(columns) for columns in zip(*blocks, strict=True)))
 
-    def learn_day(self, day: int, customer_ids: Sequence[str], entries: Entries) -> None:
-        """Learns all entries of the next day; entries[i] is customer_ids[i]'s; any order, any number.
+    def learn_day(self, day: int, customer_ids: Sequence[str], entries: Entries) -> Closed:
+        """Learns all entries of the next day; entries[i] is customer_ids[i]'s; any order, any number. What closed, as
+        the model of the day before saw it.
 
         ValueError, and nothing learned: a day that is not the next one, an entry of another day, a customer twice.
         """
         if day != self.day + 1:
             raise ValueError(f"model: learned through day {self.day}, so day {self.day + 1} comes next, not {day}")
         entries = _ordered(day, customer_ids, entries)
-        self._learn(self.told(_closed(entries)) | {"standing": entries["now"]})
+        closed = _closed(entries)
+        told = self.told(closed)
+        self._learn(told | {"standing": entries["now"]})
         self.day = day
+        return Closed(closed, told)
 
     def snapshot(self) -> dict[str, Any]:
         """All that it knows, in plain numbers, lists and names: JSON carries it exactly."""

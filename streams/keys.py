@@ -9,6 +9,7 @@ class Keys:
         self.everything = f"{prefix}:*"
         self.meta, self.model = f"{prefix}:meta", f"{prefix}:model"
         self.versions, self.pinned = f"{prefix}:models", f"{prefix}:models:pinned"
+        self.ledger = f"{prefix}:ledger"
 
     def customer(self, customer_id: str) -> str:
         return f"{self.prefix}:customer:{customer_id}"

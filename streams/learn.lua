@@ -1,7 +1,7 @@
 -- Writes the model version of a day, only if the stored version and its token are the ones it was learned from.
--- KEYS 1 model  2 versions (list, oldest first)  3 pinned (set)  4 document of the new version
+-- KEYS 1 model  2 versions (list, oldest first)  3 pinned (set)  4 document of the new version  5 ledger (hash by day)
 -- ARGV 1 version held  2 token held  3 new version  4 new token  5 day  6 document  7 metrics  8 versions kept  9 training_days
---      10 prefix  11 partitions
+--      10 prefix  11 partitions  12 the day's line of the ledger, '' of a publish  13 days that lines are kept
 local stored = redis.call('HMGET', KEYS[1], 'version', 'token')
 if (stored[1] or '') ~= ARGV[1] or (stored[2] or '') ~= ARGV[2] then return 0 end
 redis.call('SET', KEYS[4], ARGV[6])
@@ -11,11 +11,17 @@ while redis.call('LLEN', KEYS[2]) > tonumber(ARGV[8]) do
   local old = redis.call('LPOP', KEYS[2])
   if redis.call('SISMEMBER', KEYS[3], old) == 0 then redis.call('DEL', ARGV[10] .. ':model:' .. old) end
 end
--- Examples that fall out of the kept window; a publish may pass over several days at once.
-local oldest = tonumber(ARGV[5]) - tonumber(ARGV[9])
-local before = (tonumber(redis.call('HGET', KEYS[1], 'day')) or oldest) - tonumber(ARGV[9])
-for day = math.min(before, oldest - 1) + 1, oldest do
-  for p = 0, tonumber(ARGV[11]) - 1 do redis.call('DEL', ARGV[10] .. ':training:' .. p .. ':' .. day) end
+-- Examples and lines that fall out of the kept window; a publish may pass over several days at once.
+local learned = tonumber(ARGV[5])
+local passed = learned - (tonumber(redis.call('HGET', KEYS[1], 'day')) or learned)
+for day = learned - math.max(passed, 1) + 1, learned do
+  for p = 0, tonumber(ARGV[11]) - 1 do
+    redis.call('DEL', ARGV[10] .. ':training:' .. p .. ':' .. (day - tonumber(ARGV[9])))
+  end
+  redis.call('HDEL', KEYS[5], day - tonumber(ARGV[13]))
 end
+-- What the day showed goes with its model, so no day counts twice; a day that is learned again, after a publish or a
+-- rollback to an older model, replaces its line.
+if ARGV[12] ~= '' then redis.call('HSET', KEYS[5], ARGV[5], ARGV[12]) end
 redis.call('HSET', KEYS[1], 'version', ARGV[3], 'token', ARGV[4], 'day', ARGV[5], 'metrics', ARGV[7])
 return 1

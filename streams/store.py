@@ -27,6 +27,7 @@ from streams.keys import Keys
 from streams.settings import Settings
 
 PAGE = 2_000  # rows or examples a page
+LEDGER_DAYS = 400  # that lines of the ledger are kept
 SLOWEST = 2.0  # seconds between two tries at most
 Change = tuple[str, str, str, str, str, bool]  # customer, from, to, at, source, announced
 _pack = msgspec.msgpack.Encoder().encode
@@ -294,10 +295,23 @@ class Store:
         keys = [self.keys.guard(partition), self.keys.model, self.keys.training(partition, day)]
         return await self._pages(lambda cursor: self._examples(keys=keys, args=[day, version, cursor, PAGE]))
 
+    async def ledger(self) -> dict[int, bytes]:
+        """The lines of truth (models/ledger.py) by day."""
+        return {int(day): line for day, line in (await self.redis.hgetall(self.keys.ledger)).items()}
+
     async def learned(
-        self, held: tuple[str, str], version: str, token: str, day: int, document: bytes, metrics: str, partitions: int
+        self,
+        held: tuple[str, str],
+        version: str,
+        token: str,
+        day: int,
+        document: bytes,
+        metrics: str,
+        partitions: int,
+        line: bytes = b"",
     ) -> bool:
-        """Writes the model version of `day` if (version, token) held still stand; False otherwise."""
+        """Writes the model version of `day`, and with it the day's line of the ledger (a publish has none), if
+        (version, token) held still stand; False otherwise."""
         k, s = self.keys, self.settings
         args: list[Any] = [
             *held,
@@ -310,8 +324,10 @@ class Store:
             s.training_days,
             k.prefix,
             partitions,
+            line,
+            LEDGER_DAYS,
         ]
-        keys = [k.model, k.versions, k.pinned, k.version(version)]
+        keys = [k.model, k.versions, k.pinned, k.version(version), k.ledger]
         return bool(await self._learn(keys=keys, args=args))
 
     # ---- all of it ---------------------------------------------------------------------------------------------------
