@@ -7,7 +7,7 @@
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 import numpy as np
@@ -72,7 +72,7 @@ class Truth(msgspec.Struct, frozen=True):
     learned_through: str
     horizon_days: int
     examples: int
-    fit: dict[str, Any]
+    fit: dict[str, dict[str, float]]
     versions: int
     oldest: str
     begins: str | None
@@ -92,15 +92,15 @@ class Truth(msgspec.Struct, frozen=True):
 
         Lines of later days say nothing: an older model was published since, and learns those days again.
         """
-        day, fit = int(stored["day"]), json.loads(stored["metrics"])
+        day, metrics = int(stored["day"]), json.loads(stored["metrics"])
         known = {each: lines[each] for each in sorted(lines) if each <= day}
         return cls(
             form=FORM,
             serving=stored["version"],
             learned_through=iso(day),
             horizon_days=horizon,
-            examples=fit.pop("examples", 0),
-            fit=fit,
+            examples=metrics.get("examples", 0),
+            fit={name: each for name, each in metrics.items() if isinstance(each, dict)},
             versions=len(versions),
             oldest=versions[0] if versions else "",
             begins=iso(next(iter(known))) if known else None,
@@ -123,6 +123,9 @@ class Truth(msgspec.Struct, frozen=True):
             raise TruthError(f"not what `streams model --json` writes ({error})") from None
         if found.form != FORM:
             raise TruthError(f"of form {found.form}, and this program reads form {FORM}: use one version everywhere")
+        for each in found.windows:
+            if SERVED not in each.demand or each.held.keys() != SHARES.keys() or (each.n and each.mean is None):
+                raise TruthError(f"not what `streams model --json` writes (its {each.days} days are not whole)")
         return found
 
     def document(self) -> bytes:

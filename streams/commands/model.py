@@ -46,7 +46,7 @@ def model(days: tuple[int, ...], data: bool) -> None:
         try:
             lines = ledger.decoded(await store.ledger())
         except ledger.LedgerError as error:
-            cannot(f"{store.keys.ledger}: {error}: use the program that wrote it, or restore Redis")
+            cannot(f"{store.keys.ledger}: {error}: use the program that wrote it, or HDEL that field")
         truth = Truth.of(stored, versions, deployment.horizon, lines, days or WINDOWS)
         click.echo(truth.document() if data else shown(truth))
         return 0
@@ -83,18 +83,16 @@ def _standing(expert: "Standing | None", truth: "Truth") -> str:
 
 def _window(window: "Window", truth: "Truth") -> list[str]:
     """What came in a window, a line for each who says a demand; the last one is what the fit promised."""
-    days = f"{window.days} days to {window.last}" + (
-        "" if window.learned == window.days else f", {window.learned} seen"
-    )
-    title = f"{days}: {window.n:,} examples of {truth.horizon_days} days"
-    left_out = f"; {window.left_out:,} opened without a model" if window.left_out else ""
+    seen = "" if window.learned == window.days else f", {window.learned} seen"
+    title = f"{window.days} days to {window.last}{seen}: {window.n:,} examples of {truth.horizon_days} days"
+    more = [f"{window.left_out:,} more had opened without a model: in no figure"] if window.left_out else []
     if not window.n:
-        return [title + left_out]
-    title += f", mean {window.mean:,.2f}, {window.bought:.1%} bought{left_out}"
+        return [title, *more]
+    title += f", mean {window.mean:,.2f}, {window.bought:.1%} bought"
     held = [*(_number(share, ".3f") for share in window.held.values()), _number(window.brier, ".4f")]
     rows = [_row(name, figures, held if name == "served" else []) for name, figures in window.demand.items()]
     promised = [_row("the fit's", truth.promised)] if truth.promised else []
-    return [title, _line("", [name for name, _ in COLUMNS]), *rows, *promised]
+    return [title, *more, _line("", [name for name, _ in COLUMNS]), *rows, *promised]
 
 
 def _row(name: str, figures: "Figures", held: Sequence[str] = ()) -> str:
