@@ -5,7 +5,7 @@ experts of the model of the day before say, the customer's own rate, and nothing
 serving model was promised nothing: it is counted and left out. The same examples in any order give the same bytes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +13,10 @@ from numpy.typing import NDArray
 from models.features import INPUTS, UNIT
 from models.ledger import OWN, SERVED, ZERO, Ints, Line, Said, Steps, sums
 from models.mix import EXPERTS
-from models.model import Closed, Entries, Model, Told
+from models.model import WEIGHED, Closed, Entries, Model, Told, weights
 
 PER_OCTAVE = 8  # steps to each doubling of an amount
 NOTHING = int(np.floor(PER_OCTAVE * np.log2(1 / UNIT))) - 1  # the step of less than the least that money can be
-WEIGHED = {  # by target: the part that mixes, and whom
-    "demand": ("spend_mix", EXPERTS),
-    "orders": ("orders_mix", EXPERTS),
-    "p_buy": ("buy_mix", ("poisson", "cadence")),
-}
 
 Floats = NDArray[np.float64]
 
@@ -47,7 +42,7 @@ def judge(model: Model, closed: Closed) -> Line:
             name: _said(said, spent, model.floor, promised if name == SERVED else None)
             for name, said in predictions.items()
         },
-        weights={target: _weights(model, *mixed) for target, mixed in WEIGHED.items()},
+        weights=weights({part: getattr(model, part).snapshot() for part, _ in WEIGHED.values()}),
     )
 
 
@@ -72,11 +67,6 @@ def _predictions(model: Model, entries: Entries, told: Told) -> dict[str, Floats
         OWN: x[:, INPUTS.index("own")],
         ZERO: np.zeros(len(x)),
     }
-
-
-def _weights(model: Model, part: str, experts: Sequence[str]) -> dict[str, float]:
-    shares = getattr(model, part).weights.shares.tolist()
-    return {name: round(share, 6) for name, share in zip(experts, shares, strict=True)}
 
 
 def _said(said: Floats, spent: Ints, floor: float, promised: Mapping[str, Ints] | None) -> Said:

@@ -19,7 +19,7 @@ from models.bound import Upper
 from models.cadence import Cadence
 from models.features import UNIT, inputs_exact, inputs_many
 from models.handover import HORIZON
-from models.mix import BuyMix, Mix
+from models.mix import EXPERTS, BuyMix, Mix
 from models.offers import Offers
 from models.rfm import Quintiles
 from models.ridge import ORDERS, SPEND, Ridge
@@ -223,6 +223,11 @@ PARTS: dict[str, Role] = {
 }
 _LEARNED = {column for role in PARTS.values() for column in role.learns}
 LEARNED_FROM = [name for name, role in PARTS.items() if _LEARNED & {*role.gives}]  # parts of which another one learns
+WEIGHED = {  # by target: the part that mixes, and whom
+    "demand": ("spend_mix", EXPERTS),
+    "orders": ("orders_mix", EXPERTS),
+    "p_buy": ("buy_mix", ("poisson", "cadence")),
+}
 NEEDED = [each.name for each in fields(Model) if each.default is MISSING and each.default_factory is MISSING]
 
 
@@ -250,6 +255,14 @@ def fit_history(
     for demand, spent in said:
         model.upper.learn_many(demand, spent)
     return model
+
+
+def weights(state: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Of a snapshot: whom each mix follows, by target and expert; shares that add up to 1, rounded."""
+    return {
+        target: {name: round(share, 6) for name, share in zip(experts, state[part]["shares"], strict=True)}
+        for target, (part, experts) in WEIGHED.items()
+    }
 
 
 def _restored(name: str, state: Any) -> Part:

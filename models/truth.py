@@ -93,18 +93,20 @@ class Truth(msgspec.Struct, frozen=True):
         Lines of later days say nothing: an older model was published since, and learns those days again.
         """
         day, metrics = int(stored["day"]), json.loads(stored["metrics"])
+        examples = metrics.pop("examples", 0)
+        now = {day: metrics.pop("weights")} if "weights" in metrics else {}  # the rest is the fit's
         known = {each: lines[each] for each in sorted(lines) if each <= day}
         return cls(
             form=FORM,
             serving=stored["version"],
             learned_through=iso(day),
             horizon_days=horizon,
-            examples=metrics.get("examples", 0),
+            examples=examples,
             fit={name: each for name, each in metrics.items() if isinstance(each, dict)},
             versions=len(versions),
             oldest=versions[0] if versions else "",
             begins=iso(next(iter(known))) if known else None,
-            experts=_experts(known),
+            experts=_experts({**{each: line.weights for each, line in known.items()}, **now}),
             windows=[_window(known, day, days) for days in windows],
         )
 
@@ -208,18 +210,18 @@ def _window(lines: Mapping[int, Line], through: int, days: int) -> Window:
     )
 
 
-def _experts(lines: Mapping[int, Line]) -> dict[str, dict[str, Standing]]:
-    """lines: ascending by day."""
-    if not lines:
+def _experts(by_day: Mapping[int, Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, Standing]]:
+    """by_day: weights by target and expert, the last day's those of now."""
+    if not by_day:
         return {}
-    leaders = {day: {target: _leader(each) for target, each in line.weights.items()} for day, line in lines.items()}
-    newest = lines[max(lines)].weights
+    days = sorted(by_day)
+    leaders = {day: {target: _leader(each) for target, each in by_day[day].items()} for day in days}
     return {
         target: {
-            name: Standing(weight, _last_stretch([(day, led.get(target) == name) for day, led in leaders.items()]))
+            name: Standing(weight, _last_stretch([(day, leaders[day].get(target) == name) for day in days]))
             for name, weight in weights.items()
         }
-        for target, weights in newest.items()
+        for target, weights in by_day[days[-1]].items()
     }
 
 

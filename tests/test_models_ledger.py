@@ -12,6 +12,7 @@ from msgspec import structs
 
 from benchmarks.served import experts
 from models import ledger, truth
+from models.artefact import Artefact
 from models.features import INPUTS, UNIT, inputs_many
 from models.judge import PER_OCTAVE, judge, step_of
 from models.ledger import Line, Steps, added, sums
@@ -93,6 +94,14 @@ def test_what_closed_without_a_promise_is_counted_and_left_out() -> None:
     line = judge(model, model.learn_day(DAY, checks.names(100), entries))
     assert line.left_out == (closed["open_version"] == 0).sum() > 0
     assert line.n + line.left_out == len(closed) < 100
+
+
+def test_a_bound_holds_what_is_spent_up_to_it() -> None:
+    """Mutation caught: < for <=: where nothing is expected and nothing came, no bound would hold."""
+    model, entries = checks.untaught(), np.zeros(4, ENTRY)
+    entries["label"], entries["open_high"], entries["open_version"] = [0, 5_000, 5_001, 0], [0, 0.5, 0.5, -1], 1
+    steps = judge(model, Closed(entries, model.told(entries))).said["served"].steps
+    assert (steps.held, steps.broken) == ([2], [1])
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(-3, 9)), min_size=2, max_size=60))
@@ -235,6 +244,22 @@ def test_who_leads_since_when(weights: list[float], r90: Any, ridge: Any) -> Non
     days = [None if led is None else tuple(truth.iso(DAY + i) for i in led) for led in (r90, ridge)]
     assert [found.experts["demand"][name].led for name in ("r90", "ridge")] == days
     assert found.experts["demand"]["r90"].weight == weights[-1]
+
+
+def test_whom_the_mix_follows_is_what_the_serving_model_says() -> None:
+    """Mutation caught: the weights of a line that a model of before left, though another was published since."""
+    line = ledger.decoded({0: LINE.encode()})[0]
+    metrics = json.dumps({"weights": {"demand": {"r90": 0.3, "ridge": 0.7}}})
+    published = STORED | {"day": str(DAY + 1), "metrics": metrics}
+    found = Truth.of(published, ["1-a"], 30, {day: weighed(line, 0.9) for day in (DAY, DAY + 1)})
+    assert found.fit == {}
+    assert found.experts["demand"] == {
+        "r90": truth.Standing(0.3, (truth.iso(DAY), truth.iso(DAY))),
+        "ridge": truth.Standing(0.7, (truth.iso(DAY + 1), truth.iso(DAY + 1))),
+    }
+    weights = Artefact.of(checks.untaught()).figures["weights"]
+    assert weights["demand"] == dict.fromkeys(("r90", "r30", "ridge", "cadence"), 0.25)
+    assert weights["p_buy"] == {"poisson": 0.5, "cadence": 0.5}
 
 
 def test_without_a_line_nothing_is_said() -> None:

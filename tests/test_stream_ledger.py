@@ -71,20 +71,19 @@ def test_each_day_that_is_learned_has_its_line(play: Play, shop: Path) -> None:
 
 
 def test_a_line_is_written_with_its_model_or_not_at_all(play: Play, shop: Path) -> None:
-    """Mutations caught: the line written by a call of its own, before or after the model's."""
+    """Mutations caught: the line written before version and token are compared, or by a call of its own."""
 
     async def scenario(world: World) -> None:
         async def other() -> None:
             assert await world.learn()
-            assert await world.learn()
-            stood.update(lines(world))
+            world.redis.delete(world.store.keys.ledger)
 
-        stood: dict[int, bytes] = {}
         await folded(world, 3)
         late = Beside(world, other)
         assert not await trainer.step(late, world.count)
-        assert lines(world) == stood
-        assert stood.keys() == {T0 + 1, T0 + 2}
+        assert lines(world) == {}
+        assert await trainer.step(late, world.count)
+        assert lines(world).keys() == {T0 + 2}
 
     play(scenario, shop, partitions=2)
 
@@ -204,6 +203,8 @@ def test_the_screen_line_by_line() -> None:
     fit = {"spend/served": {"ngini": 0.676, "mae": 5.94, "bias": 0.87}}
     names = ("1-19980701-0a1b2c3d", "1998-07-01", 30, 371_633, fit, 182, "1-19980101-ffffffff", "1998-01-02")
     assert shown(Truth(1, *names, experts, [month, quarter])) + "\n" == SCREEN
+    document = (Path(__file__).parent.parent / "docs" / "operations.md").read_text()
+    assert f"    {SCREEN.splitlines()[9]}\n" in document  # what is shown there has these columns
 
 
 def test_before_the_first_line_and_with_a_damaged_one(play: Play) -> None:
@@ -216,7 +217,13 @@ def test_before_the_first_line_and_with_a_damaged_one(play: Play) -> None:
     play(scenario)
     done = CliRunner(env=env).invoke(main, ["model"])
     assert done.exit_code == 0, done.output
-    assert "truth by day from the next on\n\n30 days to 2023-12-09, 0 seen: 0 examples of 30 days\n" in done.output
+    told = done.output.splitlines()
+    assert told[1].endswith("truth by day from the next on")
+    assert [line.split() for line in told[4:9]] == [
+        *[[expert, "0.25", "0.25"] for expert in ("r90", "r30", "ridge")],
+        *[["cadence", "0.25", "0.25", "0.50"], ["poisson", "0.50"]],
+    ]
+    assert told[10] == "30 days to 2023-12-09, 0 seen: 0 examples of 30 days"
     data = CliRunner(env=env).invoke(main, ["model", "--json"])
     assert Truth.read(data.output.encode()).begins is None
     with redis.Redis.from_url(env["CRM_REDIS_URL"]) as store:
