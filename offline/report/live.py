@@ -15,7 +15,7 @@ READING = (
     "Of the examples that closed in these days: what was served when they opened, and what came. served mixes r90, r30"
     " (the customer's own rate, decayed over 90 and 30 days), ridge and cadence; r90, r30, own_rate and zero learn"
     " nothing. bias: total predicted over total spent. held: share up to the upper bound, of all and of those with the"
-    " highest predictions; .87 to .97 is promised. Brier: of the chance to buy."
+    " highest predictions; .9 is promised. Brier: of the chance to buy."
 )
 
 
