@@ -58,5 +58,5 @@ async def step(store: Store, partitions: int) -> bool:
         raise DeploymentError(f"day {day} cannot be learned: {error}: upgrade this worker") from None
     version = str(Version.of(Version.parse(held[0]).n, day, learned.document))
     metrics = json.dumps(learned.artefact.figures)
-    fresh = uuid.uuid4().hex
-    return await store.learned(held, version, fresh, day, learned.document, metrics, partitions, learned.line)
+    fresh, document = uuid.uuid4().hex, learned.document
+    return await store.learned(held, version, fresh, day, document, metrics, partitions, line=learned.line)
