@@ -24,10 +24,12 @@ from threadpoolctl import threadpool_limits
 from benchmarks import figures
 from benchmarks.logs import LOGS, SEED, Log, cdnow
 from benchmarks.served import BASELINES, baselines, experts, fitted, served
+from models import ledger
 from models.clusters import Clusters
 from models.customers import NOTED, Table
 from models.events import Batch
 from models.features import UNIT, standing_many
+from models.judge import judge
 from models.model import Model, fit_history
 from models.rows import DAY, ENTRY
 from models.segments import USUAL, Segments
@@ -160,16 +162,20 @@ def report(judge: Judge, cut: int) -> None:
 
 
 def speed(model: Model, raw: Array) -> None:
-    """Rows scored a second, and a day of 1,000 examples learned, on one core."""
-    entries = np.zeros(1000, ENTRY)
+    """Rows scored a second, and a day of 1,000 examples learned and judged, on one core."""
+    entries, told = np.zeros(1000, ENTRY), model.predict_many(raw[:1000])
     entries["now"], entries["then"], entries["day"], entries["open"] = raw[:1000], raw[:1000], model.day + 1, 1
+    entries["open_demand"], entries["open_high"], entries["open_version"] = told.demand, told.high, 1
     many = np.resize(raw, 1_000_000)
     started = time.process_time()
     model.predict_many(many)
     scored = time.process_time()
-    model.learn_day(model.day + 1, [str(i) for i in range(1000)], entries)
+    closed = model.learn_day(model.day + 1, [str(i) for i in range(1000)], entries)
     learned = time.process_time()
+    line = ledger.encoded(judge(model, closed))
+    judged = time.process_time()
     print(f"predict_many {1 / (scored - started):.2f} M rows/s, learn_day of 1,000 {1000 * (learned - scored):.0f} ms")
+    print(f"their line of the ledger {1000 * (judged - learned):.1f} ms, {len(line):,} bytes")
 
 
 def detail() -> None:

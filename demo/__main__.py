@@ -37,11 +37,12 @@ def step(title: str) -> None:
     console.print(f"\n[bold]{title}[/bold]")
 
 
-def run(env: dict[str, str], *command: str, expect: tuple[int, ...] = (0,)) -> str:
-    """Runs a command as a user would; its progress shows, its output is printed and returned."""
+def run(env: dict[str, str], *command: str, expect: tuple[int, ...] = (0,), shows: bool = True) -> str:
+    """Runs a command as a user would; its progress shows, its output is printed (unless told not to) and returned."""
     console.print(f"[dim]$ python -m {' '.join(command)}[/dim]")
     done = subprocess.run([sys.executable, "-m", *command], env=os.environ | env, stdout=subprocess.PIPE, text=True)
-    console.print(done.stdout.rstrip(), markup=False)
+    if shows:
+        console.print(done.stdout.rstrip(), markup=False)
     if done.returncode not in expect:
         raise DemoError(f"python -m {' '.join(command)} ended with exit code {done.returncode}")
     return done.stdout
@@ -67,31 +68,27 @@ def worker(env: dict[str, str]) -> Iterator[None]:
             process.wait()
 
 
-def report(store: Any, sent: int, seconds: float, wrong: int, count: int) -> None:
-    """Prints what a CRM sees now and how good the live predictions were; writes summary.json."""
+def report(store: Any, env: dict[str, str], sent: int, seconds: float, wrong: int, count: int) -> None:
+    """Prints what a CRM sees now and how good the live predictions were; writes truth.json and summary.json."""
     everybody = figures.customers(store)
-    version = store.hget(figures.KEYS.model, "version").decode()
-    cut_off = int(store.hget(figures.KEYS.meta, "cut_off"))
-    error = figures.live_error(store, version, cut_off)
     step("Segments")
     console.print(figures.segments(everybody).to_string(), markup=False)
     step("Five customers, as a CRM reads them (HGETALL crm:customer:<customer_id>)")
     top = everybody.assign(value=everybody["customer_value"].astype(float)).nlargest(3, "value").index
     console.print(everybody.loc[[*top, *everybody.index[:2]]].T.to_string(), markup=False)
-    step(f"Live error: demand over 30 days as it was served, {len(figures.judged(store, cut_off)):,} examples")
-    console.print(error[list(figures.SHOWN)].round(4).to_string(), markup=False)
-    versions = [v.decode() for v in store.lrange(figures.KEYS.versions, 0, -1)]
-    step(f"Model versions that served: {len(versions)}, {versions[0]} to {versions[-1]}")
-    rows = {str(name): {key: float(row[key]) for key in figures.SHOWN} for name, row in error.iterrows()}
+    truth = live(env, int(store.hget(figures.KEYS.model, "day")) - int(store.hget(figures.KEYS.meta, "cut_off")))
+    window = truth["windows"][-1]
+    others = window["demand"].copy()
     summary = {
         "events": sent,
         "customers": count,
         "wrong": wrong,
         "events_per_second": round(sent / seconds, 1),
-        "examples_learned": json.loads(store.hget(figures.KEYS.model, "metrics"))["examples"],
-        **rows.pop("served"),
-        **rows,
-        "model_versions": len(versions),
+        "examples_learned": truth["examples"],
+        "examples_judged": window["n"],
+        **others.pop("served"),
+        **others,
+        "model_versions": truth["versions"],
     }
     (OUT / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     console.print(f"{sent:,} events in {seconds:.0f} s, each day waiting for its model: {sent / seconds:,.0f} events/s")
@@ -100,12 +97,23 @@ def report(store: Any, sent: int, seconds: float, wrong: int, count: int) -> Non
         raise DemoError(f"{wrong} customers differ from the recount")
 
 
+def live(env: dict[str, str], days: int) -> dict[str, Any]:
+    """Prints how true the promises were in the last month and in all days live; the same as data."""
+    step("How true it was, live: what was served for 30 days beside what came of them")
+    windows = ["--days", "30", "--days", str(days)]
+    run(env, "streams", "model", *windows)
+    document = run(env, "streams", "model", *windows, "--json", shows=False)
+    (OUT / "truth.json").write_text(document)
+    truth: dict[str, Any] = json.loads(document)
+    return truth
+
+
 def demo(keep: bool) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch, services.kafka() as kafka, services.valkey() as valkey:
         csv, live = Path(scratch, "purchases.csv"), Path(scratch, "live.parquet")
         env = {"CRM_KAFKA": kafka.address, "CRM_REDIS_URL": valkey.url}
-        env |= {"CRM_MODELS_KEPT": "400", "CRM_TRAINING_DAYS": "400"}  # all six months, to be counted at the end
+        env |= {"CRM_MODELS_KEPT": "400"}  # all six months, to be counted at the end
         step(f"CDNOW: {cdnow.write_csv(csv):,} purchases, 1997-01-01 to 1998-06-30; history ends at {cdnow.CUT_OFF}")
         history.write_parquet(history.read([csv], COLUMNS).frame, live)
         columns = ",".join(f"{ours}={theirs}" for ours, theirs in COLUMNS.items())
@@ -122,7 +130,7 @@ def demo(keep: bool) -> None:
                 int(n.replace(",", "")) for n in re.findall(r"customers: ([\d,]+); wrong: ([\d,]+)", verdict)[0]
             )
             with Redis.from_url(valkey.url) as store:
-                report(store, sent, seconds, wrong, count)
+                report(store, env, sent, seconds, wrong, count)
             if keep:
                 wait(env)
 

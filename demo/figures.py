@@ -1,42 +1,15 @@
-"""What the demo reads back from Redis: segments, some customers, and the live predictions beside the baselines.
+"""What the demo reads back from Redis: segments, and some customers.
 
 `store` is a redis.Redis that answers in bytes; its type hints are unions that no caller can narrow, hence Any.
 """
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from models import artefact
-from models.features import INPUTS, UNIT, inputs_many
-from models.rows import load_examples
-from offline.demand.metrics import compare
 from streams.keys import Keys
 
 KEYS = Keys()
-SHOWN = ("mae", "deviance", "ngini", "bias")
-
-
-def judged(store: Any, cut_off: int) -> Any:
-    """The closed examples whose prediction was served live."""
-    days = [
-        key for key in store.scan_iter(KEYS.of_kind("training"), count=1000) if int(key.rsplit(b":", 1)[1]) > cut_off
-    ]
-    entries = load_examples([packed for key in days for packed in store.hvals(key)])
-    return entries[(entries["open"] == 1) & (entries["open_version"] > 0)]
-
-
-def live_error(store: Any, version: str, cut_off: int) -> pd.DataFrame:
-    """Figures of the served demand and of the baselines on the same examples."""
-    entries, model = judged(store, cut_off), artefact.decode(store.get(KEYS.version(version)) or b"").restored()
-    x = inputs_many(entries["then"], model.horizon, model.usual)
-    predictions = {
-        "served": entries["open_demand"].astype(np.float64),
-        "own_rate": x[:, INPUTS.index("own")],
-        "decayed_rate": x[:, INPUTS.index("r90")],
-    }
-    return compare(entries["label"] / UNIT, predictions, model.floor)
 
 
 def customers(store: Any) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 import msgspec
 
 from models.clusters import Clusters
-from models.model import Model
+from models.model import Model, weights
 from models.segments import Segments
 
 SCHEMA = 1
@@ -59,8 +59,9 @@ class Artefact(msgspec.Struct, frozen=True):
 
     @property
     def figures(self) -> dict[str, Any]:
-        """What `streams model` shows: the metrics, and how many matured examples were learned."""
-        return {**self.metrics, "examples": self.model["spend"]["examples"]}
+        """What stands beside the version that serves: the metrics, how many matured examples were learned, and whom the
+        mixes follow."""
+        return {**self.metrics, "examples": self.model["spend"]["examples"], "weights": weights(self.model)}
 
     @property
     def segments(self) -> Segments:

@@ -20,7 +20,7 @@ from models.cadence import Cadence
 from models.clusters import Clusters
 from models.features import UNIT, inputs_exact, inputs_many
 from models.handover import HORIZON
-from models.mix import BuyMix, Mix
+from models.mix import EXPERTS, BuyMix, Mix
 from models.offers import Offers
 from models.rfm import Quintiles
 from models.ridge import ORDERS, SPEND, Ridge
@@ -45,6 +45,13 @@ class Predictions(NamedTuple):
     high: Floats
     orders: Floats
     p_buy: Floats
+
+
+class Closed(NamedTuple):
+    """The examples that a day closed, (n,) in customer_id order, and what they told: see `Model.told`."""
+
+    entries: Entries
+    told: Told
 
 
 class Part(Protocol):
@@ -157,16 +164,20 @@ class Model:
         blocks = [self._predict_block(raw[i : i + BLOCK]) for i in range(0, max(1, len(raw)), BLOCK)]
         return Predictions(*(np.concatenate(columns) for columns in zip(*blocks, strict=True)))
 
-    def learn_day(self, day: int, customer_ids: Sequence[str], entries: Entries) -> None:
-        """Learns all entries of the next day; entries[i] is customer_ids[i]'s; any order, any number.
+    def learn_day(self, day: int, customer_ids: Sequence[str], entries: Entries) -> Closed:
+        """Learns all entries of the next day; entries[i] is customer_ids[i]'s; any order, any number. What closed, as
+        the model of the day before saw it.
 
         ValueError, and nothing learned: a day that is not the next one, an entry of another day, a customer twice.
         """
         if day != self.day + 1:
             raise ValueError(f"model: learned through day {self.day}, so day {self.day + 1} comes next, not {day}")
         entries = _ordered(day, customer_ids, entries)
-        self._learn(self.told(_closed(entries)) | {"standing": entries["now"]})
+        closed = _closed(entries)
+        told = self.told(closed)
+        self._learn(told | {"standing": entries["now"]})
         self.day = day
+        return Closed(closed, told)
 
     def snapshot(self) -> dict[str, Any]:
         """All that it knows, in plain numbers, lists and names: JSON carries it exactly."""
@@ -223,6 +234,11 @@ PARTS: dict[str, Role] = {
 }
 _LEARNED = {column for role in PARTS.values() for column in role.learns}
 LEARNED_FROM = [name for name, role in PARTS.items() if _LEARNED & {*role.gives}]  # parts of which another one learns
+WEIGHED = {  # by target: the part that mixes, and whom
+    "demand": ("spend_mix", EXPERTS),
+    "orders": ("orders_mix", EXPERTS),
+    "p_buy": ("buy_mix", ("poisson", "cadence")),
+}
 NEEDED = [each.name for each in fields(Model) if each.default is MISSING and each.default_factory is MISSING]
 
 
@@ -254,6 +270,14 @@ def fit_history(
     for demand, spent in said:
         model.upper.learn_many(demand, spent)
     return model
+
+
+def weights(state: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Of a snapshot: whom each mix follows, by target and expert; shares that add up to 1, rounded."""
+    return {
+        target: {name: round(share, 6) for name, share in zip(experts, state[part]["shares"], strict=True)}
+        for target, (part, experts) in WEIGHED.items()
+    }
 
 
 def _restored(name: str, state: Any) -> Part:

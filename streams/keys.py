@@ -10,6 +10,7 @@ class Keys:
         self.meta, self.model = f"{prefix}:meta", f"{prefix}:model"
         self.versions, self.pinned = f"{prefix}:models", f"{prefix}:models:pinned"
         self.segments, self.clusters = f"{prefix}:segments", f"{prefix}:clusters"
+        self.ledger = f"{prefix}:ledger"
 
     def customer(self, customer_id: str) -> str:
         return f"{self.prefix}:customer:{customer_id}"

@@ -158,7 +158,7 @@ async def _store_model(
 ) -> None:
     metrics = json.dumps(what.figures)
     fresh, day = uuid.uuid4().hex, what.trained_through
-    if not await store.learned(held, version, fresh, day, document, metrics, partitions, described(what)):
+    if not await store.learned(held, version, fresh, day, document, metrics, partitions, described=described(what)):
         raise PublishError(f"{store.keys.model} was changed by somebody else meanwhile: publish again")
 
 

@@ -21,6 +21,7 @@ RIGHTS = {
     "model:<version>": "GET SET DEL",
     "models": "RPUSH LPOP LREM LLEN",
     "models:pinned": "SISMEMBER",
+    "ledger": "HSET HDEL",
 }
 
 
@@ -45,5 +46,6 @@ def commands(keys: Keys, partition: int) -> list[tuple[str, str]]:
         "model:<version>": keys.version("version"),
         "models": keys.versions,
         "models:pinned": keys.pinned,
+        "ledger": keys.ledger,
     }
     return [(name, key[kind]) for kind, names in RIGHTS.items() for name in names.split()]

@@ -28,6 +28,7 @@ from streams.settings import Settings
 
 PAGE = 2_000  # rows or examples a page
 SETS = ("members", "segment")  # kinds of keys that hold a segment's customers: those of now, and of schema 1
+LEDGER_DAYS = 400  # that lines of the ledger are kept
 SLOWEST = 2.0  # seconds between two tries at most
 Change = tuple[str, str, str, str, str]  # customer, from, to, at, source
 _pack = msgspec.msgpack.Encoder().encode
@@ -297,6 +298,10 @@ class Store:
         keys = [self.keys.guard(partition), self.keys.model, self.keys.training(partition, day)]
         return await self._pages(lambda cursor: self._examples(keys=keys, args=[day, version, cursor, PAGE]))
 
+    async def ledger(self) -> dict[int, bytes]:
+        """The lines of truth (models/ledger.py) by day."""
+        return {int(day): line for day, line in (await self.redis.hgetall(self.keys.ledger)).items()}
+
     async def learned(
         self,
         held: tuple[str, str],
@@ -306,11 +311,13 @@ class Store:
         document: bytes,
         metrics: str,
         partitions: int,
+        line: bytes = b"",
         described: Sequence[Sequence[str]] = (),
     ) -> bool:
         """Writes the model version of `day` if (version, token) held still stand; False otherwise.
 
-        described: of segments and of clusters the fields and their texts, one behind the other; a publish has them.
+        line: the day's of the ledger; a publish has none. described: of segments and of clusters the fields and their
+        texts, one behind the other; a publish has them.
         """
         k, s = self.keys, self.settings
         args: list[Any] = [
@@ -324,9 +331,11 @@ class Store:
             s.training_days,
             k.prefix,
             partitions,
+            line,
+            LEDGER_DAYS,
             _pack(described) if described else "",
         ]
-        keys = [k.model, k.versions, k.pinned, k.version(version), k.segments, k.clusters]
+        keys = [k.model, k.versions, k.pinned, k.version(version), k.ledger, k.segments, k.clusters]
         return bool(await self._learn(keys=keys, args=args))
 
     # ---- all of it ---------------------------------------------------------------------------------------------------

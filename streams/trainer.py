@@ -1,29 +1,40 @@
 """The trainer: the model of day d from the model of day d-1 and the examples of day d, once nothing can add to them.
 
 It runs in the worker that holds partition 0. It remembers nothing: each step reads Redis, learns in a thread and writes
-only if the model it read still stands. So two trainers, a crash or a rollback at worst repeat a step, to the same bits.
+only if the model it read still stands, and the day's line of the ledger with it. So two trainers, a crash or a rollback
+at worst repeat a step, to the same bits.
 """
 
 import asyncio
 import json
 import uuid
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from models import artefact
-from models.artefact import Version
+from models import artefact, ledger
+from models.artefact import Artefact, Version
+from models.judge import judge
 from models.rows import UnknownForm, load_examples
 from streams.deployment import DeploymentError
 from streams.store import Store
 
 
-def learn(document: bytes, day: int, examples: Sequence[tuple[str, bytes]]) -> tuple[artefact.Artefact, bytes]:
-    """The artefact of `day` and its document, from that of the day before; examples: (customer_id, packed EXAMPLE)."""
+class Learned(NamedTuple):
+    """A day: its artefact, that one's document, and its line of the ledger."""
+
+    artefact: Artefact
+    document: bytes
+    line: bytes
+
+
+def learn(document: bytes, day: int, examples: Sequence[tuple[str, bytes]]) -> Learned:
+    """`day`, from the document of the day before; examples: (customer_id, packed EXAMPLE)."""
     before = artefact.decode(document)
     model = before.restored()
     names = [name for name, _ in examples]
-    model.learn_day(day, names, load_examples([packed for _, packed in examples]))
+    closed = model.learn_day(day, names, load_examples([packed for _, packed in examples]))
     after = before.after(model)
-    return after, artefact.encode(after)
+    return Learned(after, artefact.encode(after), ledger.encoded(judge(model, closed)))
 
 
 async def step(store: Store, partitions: int) -> bool:
@@ -42,9 +53,10 @@ async def step(store: Store, partitions: int) -> bool:
         raise DeploymentError(f"{store.keys.version(held[0])}, the serving model, is not in Redis: restore it")
     found = [example for page in pages if page is not None for example in page]
     try:
-        after, learned = await asyncio.to_thread(learn, document, day, found)
+        learned = await asyncio.to_thread(learn, document, day, found)
     except (artefact.ArtefactError, UnknownForm) as error:
         raise DeploymentError(f"day {day} cannot be learned: {error}: upgrade this worker") from None
-    version = str(Version.of(Version.parse(held[0]).n, day, learned))
-    metrics = json.dumps(after.figures)
-    return await store.learned(held, version, uuid.uuid4().hex, day, learned, metrics, partitions)
+    version = str(Version.of(Version.parse(held[0]).n, day, learned.document))
+    metrics = json.dumps(learned.artefact.figures)
+    fresh, document = uuid.uuid4().hex, learned.document
+    return await store.learned(held, version, fresh, day, document, metrics, partitions, line=learned.line)

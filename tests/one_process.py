@@ -119,6 +119,6 @@ def versions(entries: dict[tuple[int, int, str], bytes], document: bytes, n: int
         by_day.setdefault(day, []).append((name, entry))
     found = []
     for day in range(artefact.decode(document).trained_through + 1, end + 1):
-        _, document = trainer.learn(document, day, by_day.get(day, []))
+        document = trainer.learn(document, day, by_day.get(day, [])).document
         found.append(str(artefact.Version.of(n, day, document)))
     return found

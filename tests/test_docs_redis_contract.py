@@ -77,6 +77,7 @@ def test_the_document_names_every_key() -> None:
         keys.model,
         keys.versions,
         keys.pinned,
+        keys.ledger,
         keys.version("<version>"),
     ]
     for key in named:

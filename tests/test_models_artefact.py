@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.artefact import SCHEMA, Artefact, ArtefactError, Version, decode, encode
+from models.mix import EXPERTS
 from models.model import NEEDED, Model, fit_history
 from models.offers import Offers
 from models.rfm import Quintiles
@@ -63,7 +64,12 @@ def test_a_model_passes_through_to_the_bit() -> None:
 def test_it_says_what_it_carries() -> None:
     artefact = Artefact.of(fitted(), {"ngini": 0.7}, FIRST)
     assert (artefact.trained_through, artefact.horizon, artefact.metrics_cut) == (FIRST + 12, 30, FIRST)
-    assert artefact.figures == {"ngini": 0.7, "examples": artefact.restored().examples}
+    model, figures = artefact.restored(), artefact.figures
+    weights = figures.pop("weights")
+    assert figures == {"ngini": 0.7, "examples": model.examples}
+    assert list(weights) == ["demand", "orders", "p_buy"]
+    shares = dict(zip(EXPERTS, model.spend_mix.weights.shares.tolist(), strict=True))
+    assert weights["demand"] == pytest.approx(shares, abs=1e-6)
 
 
 def test_what_was_measured_stays_when_the_model_learns_on() -> None:

@@ -24,6 +24,7 @@ from refusal import one_line
 from models.features import INPUTS
 from models.model import fit_history
 from models.rows import ENTRY
+from models.truth import Figures, Standing, Truth, Window
 from offline.__main__ import main
 from offline.demand import served
 from offline.demand.evaluate import MODELS
@@ -34,7 +35,7 @@ from offline.history import read as history
 from offline.history.fold import fold
 from offline.history.policy import NEEDS, Policy
 from offline.report import mining, plots, sections
-from offline.report.card import FEATURES
+from offline.report.card import FEATURES, card
 from offline.report.make import PARTS
 from offline.report.mining import Shop
 from offline.rules.rules import COLUMNS
@@ -48,6 +49,7 @@ UNTIL = str(np.datetime64(START + DAYS, "D"))  # the whole of the shop's history
 OPTIONS = ("--models", "all", "--discount-rate", "0.2", "--min-confidence", "0.5", "--until", UNTIL)
 A4 = 688  # pixels between the margins of style.css
 NAMES = [part.title for part in PARTS]
+NOTHING = Figures(None, None, None, None)
 
 
 class Page(HTMLParser):
@@ -393,6 +395,64 @@ def test_the_card_names_every_input(small: Page) -> None:
     assert {name: row["is"] for name, row in small.table("What the served models see").items()} == FEATURES
     assert list(FEATURES) == list(INPUTS)
     assert "credit, employment" in small.sections["model-card"]
+
+
+def truth_of(**serves: float) -> Truth:
+    """What `streams model --json` says of a shop whose demand was served so, with three experts."""
+    said = {name: Figures(0.5, 2.0, deviance, None) for name, deviance in serves.items()}
+    held = {"all": 0.95, "top_5": 0.9, "top_1": None}
+    window = Window(30, "2024-01-01", "2024-01-30", 28, 1234, 5, 1.5, 0.1, said, held, 0.08)
+    empty = Window(90, "2023-11-02", "2024-01-30", 28, 0, 0, None, None, {"served": NOTHING}, {**held}, None)
+    experts = {"demand": {"r90": Standing(0.25, None), SCRIPT: Standing(0.75, ("2024-01-03", "2024-01-30"))}}
+    fit = {"spend/served": {"ngini": 0.6, "mae": 3.0, "deviance": 12.0, "bias": 1.1, "rmse": 9.0}}
+    return Truth(1, "2-20240130-abcdef01", "2024-01-30", 30, 999, fit, 7, "1-x", "2024-01-03", experts, [window, empty])
+
+
+def test_the_card_shows_how_true_the_serving_model_was(shop: Shop) -> None:
+    """Mutations caught: the promise of the fit left out; a window without examples drawn; ids as markup."""
+    html, says = card(replace(shop, truth=truth_of(served=10.0, r90=12.5, zero=40.0)))
+    page = Page(f"<section id='card'>{html}</section>")
+    figures = page.table("Live, 30 days to 2024-01-30 (28 with truth): 1,234 examples, mean 1.50, 10.0% bought; 5 more")
+    assert figures["served"] == {
+        "nGini": "0.500",
+        "MAE": "2.00",
+        "deviance": "10.00",
+        "bias": "-",
+        "held: all": "0.950",
+        "top 5 %": "0.900",
+        "top 1 %": "-",
+        "Brier": "0.0800",
+    }
+    assert (figures["zero"]["deviance"], figures["zero"]["Brier"]) == ("40.00", "-")
+    assert list(figures["the fit's"].values())[:4] == ["0.600", "3.00", "12.00", "1.10"]
+    assert page.table("Whom the mix follows: demand") == {
+        "r90": {"weight": "0.25", "led from": "-", "to": "-"},
+        SCRIPT: {"weight": "0.75", "led from": "2024-01-03", "to": "2024-01-30"},
+    }
+    assert "Live, 90 days" not in html
+    (said,) = says
+    assert said.endswith(
+        "bound held for 95%; mean Poisson deviance, the least first: served 10.000, r90 12.500, zero 40.000."
+    )
+    assert "Live" not in card(shop).html
+
+
+def test_truth_stands_on_the_page_or_is_refused_in_one_line(tmp_path: Path) -> None:
+    """Before the history is read: there is none."""
+    out, file = tmp_path / "report.html", tmp_path / "truth.json"
+    given = ("report", "--history", write_shop(tmp_path / "shop.csv"), "--out", out, "--truth", file)
+    assert f"--truth {file}: cannot be read: No such file" in one_line(out, *given)
+    for wrong in (b"", b"customer_id,amount\na,1\n", b'{"serving": "1-x"}', b"\xff\xfe{"):
+        file.write_bytes(wrong)
+        assert f"--truth {file}: not what `streams model --json` writes (" in one_line(out, *given)
+    lacking = truth_of(r90=1.0)
+    file.write_bytes(lacking.document())
+    assert "(its 30 days are not whole)" in one_line(out, *given)
+    file.write_bytes(truth_of(served=10.0).document())
+    done = CliRunner().invoke(main, [*map(str, given), "--until", UNTIL])
+    assert done.exit_code == 0, done.output
+    assert "Live, 30 days to 2024-01-30: predicted over spent -, bound held for 95%" in done.output
+    assert "2-20240130-abcdef01" in out.read_text()
 
 
 # ---- small and odd histories -----------------------------------------------------------------------------------------

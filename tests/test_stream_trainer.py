@@ -22,11 +22,11 @@ class Beside(Store):
         world.reached.append(self)
         self.happens = happens
 
-    async def learned(self, *args: Any) -> bool:
+    async def learned(self, *args: Any, **more: Any) -> bool:
         happens, self.happens = self.happens, None
         if happens is not None:
             await happens()
-        return await super().learned(*args)
+        return await super().learned(*args, **more)
 
 
 async def folded(world: World, days: int) -> None:

@@ -61,6 +61,9 @@ def test_a_worker_takes_it_over_and_goes_on_learning(taken: kept.Taken, tmp_path
     assert after.keys() == before.keys() | {"brand-new"}
     assert [after[name]["orders"] - before[name]["orders"] for name in ("c00", "c01", "c02")] == [3, 3, 0]
     assert taken.command("show", "brand-new").count("\n") >= 20
+    assert "truth by day from 2025-07-02 on" in taken.command(
+        "model"
+    )  # which had no ledger: it begins with the next day
 
 
 @pytest.mark.e2e

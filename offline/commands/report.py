@@ -2,15 +2,19 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from offline import writing
-from offline.commands.common import SHARE, bar, one_line, source, sourced
+from offline.commands.common import SHARE, bar, one_line, readable, source, sourced
+from offline.errors import OfflineError
 from offline.history.policy import NEEDS
 from offline.stock.inventory import available
 from offline.writing import replacing
+
+if TYPE_CHECKING:
+    from models.truth import Truth
 
 
 @click.command()
@@ -45,6 +49,12 @@ from offline.writing import replacing
 @click.option(
     "--stock", "held", type=click.Path(path_type=Path), help="CSV of product_id, on_hand, on_order: says what to order."
 )
+@click.option(
+    "--truth",
+    "live",
+    type=click.Path(path_type=Path),
+    help="What `streams model --json` wrote: how true it was live.",
+)
 def report(
     out: Path,
     models: str,
@@ -53,6 +63,7 @@ def report(
     min_confidence: float,
     min_orders: int,
     held: Path | None,
+    live: Path | None,
     **options: Any,
 ) -> None:
     """Run every job on a history and write one self-contained HTML page to --out.
@@ -72,6 +83,7 @@ def report(
         writing.writable(out)
         given.check()
         units = available(held) if held else None
+        truth = _truth(live) if live else None
         with bar() as steps:
             read = given.read(steps)
 
@@ -85,9 +97,21 @@ def report(
             history, others = guests.apart(read)
             del read  # two of it would be held
             folded = given.fold(history, steps, somebody=False)
-            shop = Shop(names, history, folded, given.horizon, *asked, units, cleaned, others)
+            shop = Shop(names, history, folded, given.horizon, *asked, units, cleaned, others, truth)
             made = make(shop, steps.step)
         with replacing(out) as fresh:
             fresh.write_text(made.html, encoding="utf-8")
     click.echo(history.counts.table() + "\n\n" + "\n".join(made.says))
     click.echo(f"\nwritten: {out}")
+
+
+def _truth(path: Path) -> "Truth":
+    """What `streams model --json` wrote there. Raises OfflineError."""
+    readable(path, option="--truth")
+
+    from models.truth import Truth, TruthError
+
+    try:
+        return Truth.read(path.read_bytes())
+    except TruthError as error:
+        raise OfflineError(f"--truth {path}: {error}") from None

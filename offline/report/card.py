@@ -12,6 +12,7 @@ from models.features import INPUTS
 from models.kinds import TRADED
 from models.rows import DAY
 from offline.demand.evaluate import MODELS
+from offline.report.live import live
 from offline.report.mining import Shop
 from offline.report.page import Shown, date, heading, items, paragraph, table
 
@@ -64,6 +65,8 @@ def card(shop: Shop) -> Shown:
             "Judged on later time only: examples whose window holds a cut neither teach nor judge.",
         ]
     )
+    served = live(shop.truth) if shop.truth else Shown("", [])
+    html += served.html
     features = pd.Series({name: FEATURES[name] for name in INPUTS}, name="is").rename_axis("input").to_frame()
     html += table(features, "What the served models see of a customer")
     html += heading("Limits") + items(
@@ -82,4 +85,4 @@ def card(shop: Shop) -> Shown:
         " means and products, but no customer ids."
     )
     html += paragraph(f"Made with Python {platform.python_version()}, {', '.join(versions)}.", "lead")
-    return Shown(html, [])
+    return Shown(html, served.says)

@@ -15,6 +15,7 @@ from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
 from models.features import UNIT, standing_many
+from models.truth import Truth
 from offline.demand import evaluate, fit, served
 from offline.demand.evaluate import MODELS, Evaluation
 from offline.demand.examples import Target
@@ -66,6 +67,7 @@ class Shop:
     available: dict[str, float] | None = None  # units by product, to say what to order
     cleaned: tuple[Cleaning, ...] = ()  # what was done to the files before
     guests: Guests = NOBODY
+    truth: Truth | None = None  # of the serving model, where `streams model` was asked
 
     def __post_init__(self) -> None:
         if not len(self.folded.table) and not self.guests.orders:

@@ -1,0 +1,238 @@
+"""What the ledger says: how good the served demand was lately, beside the experts and what needs no learning.
+
+`streams model --json` writes a `Truth`, `offline report --truth` reads it. Rule: whatever the examples leave undefined
+(none closed, nothing was spent, fewer than one in the top share) is None, never a guess.
+"""
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import msgspec
+import numpy as np
+
+from models.ledger import SERVED, Line, Said, Steps, added
+
+FORM = 1  # of the document
+WINDOWS = (30, 90)  # days
+SHARES = {"all": 1.0, "top_5": 0.05, "top_1": 0.01}  # of the examples, by what was predicted for them
+_NO_STEPS = Steps([], [], [])
+NONE = Line(0, 0, 0, 0, 0.0, _NO_STEPS, {SERVED: Said(0.0, 0.0, 0.0, _NO_STEPS)}, {})
+
+
+class TruthError(ValueError):
+    """It cannot be read; the text says why, in one line."""
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """mae and deviance (mean Poisson deviance) in major units, >= 0; ngini in [-1, 1]; bias: predicted / spent."""
+
+    ngini: float | None
+    mae: float | None
+    deviance: float | None
+    bias: float | None
+
+
+class Window(msgspec.Struct, frozen=True):
+    """first, last: its days (ISO); learned: how many of them have a line; n: examples judged, mean: what each spent,
+    major units, bought: share that ordered, left_out: opened without a serving model. demand: by who says it; held:
+    share of examples up to their bound, of those with the highest predictions (SHARES); brier: of p_buy.
+    """
+
+    days: int
+    first: str
+    last: str
+    learned: int
+    n: int
+    left_out: int
+    mean: float | None
+    bought: float | None
+    demand: dict[str, Figures]
+    held: dict[str, float | None]
+    brier: float | None
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """Of an expert: its weight now, and the last stretch of days (ISO, both in it) in which no other had more; None: it
+    never had the most alone."""
+
+    weight: float
+    led: tuple[str, str] | None
+
+
+class Truth(msgspec.Struct, frozen=True):
+    """serving: the model's version; learned_through, begins: days (ISO), the last one and the ledger's first (None: it
+    is empty); horizon_days: of a demand; fit: the figures that the fit left; versions: how many are kept, from oldest
+    on; experts: by target and name.
+    """
+
+    form: int
+    serving: str
+    learned_through: str
+    horizon_days: int
+    examples: int
+    fit: dict[str, dict[str, float]]
+    versions: int
+    oldest: str
+    begins: str | None
+    experts: dict[str, dict[str, Standing]]
+    windows: list[Window]
+
+    @classmethod
+    def of(
+        cls,
+        stored: Mapping[str, str],
+        versions: Sequence[str],
+        horizon: int,
+        lines: Mapping[int, Line],
+        windows: Sequence[int] = WINDOWS,
+    ) -> Self:
+        """stored: the fields of `crm:model`; lines: by day; windows: days, each from the last one learned backwards.
+
+        Lines of later days say nothing: an older model was published since, and learns those days again.
+        """
+        day, metrics = int(stored["day"]), json.loads(stored["metrics"])
+        examples = metrics.pop("examples", 0)
+        now = {day: metrics.pop("weights")} if "weights" in metrics else {}  # the rest is the fit's
+        known = {each: lines[each] for each in sorted(lines) if each <= day}
+        return cls(
+            form=FORM,
+            serving=stored["version"],
+            learned_through=iso(day),
+            horizon_days=horizon,
+            examples=examples,
+            fit={name: each for name, each in metrics.items() if isinstance(each, dict)},
+            versions=len(versions),
+            oldest=versions[0] if versions else "",
+            begins=iso(next(iter(known))) if known else None,
+            experts=_experts({**{each: line.weights for each, line in known.items()}, **now}),
+            windows=[_window(known, day, days) for days in windows],
+        )
+
+    @property
+    def promised(self) -> Figures | None:
+        """What the fit found of the served demand on later time of its history; None: it could not judge."""
+        found = self.fit.get("spend/served")
+        return Figures(*map(found.get, Figures.__struct_fields__)) if found else None
+
+    @classmethod
+    def read(cls, document: bytes) -> Self:
+        """What `streams model --json` wrote. Raises TruthError."""
+        try:
+            found = msgspec.json.decode(document, type=cls)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise TruthError(f"not what `streams model --json` writes ({error})") from None
+        if found.form != FORM:
+            raise TruthError(f"of form {found.form}, and this program reads form {FORM}: use one version everywhere")
+        for each in found.windows:
+            if SERVED not in each.demand or each.held.keys() != SHARES.keys() or (each.n and each.mean is None):
+                raise TruthError(f"not what `streams model --json` writes (its {each.days} days are not whole)")
+        return found
+
+    def document(self) -> bytes:
+        """JSON, UTF-8: read(document()) is the same."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=1)
+
+
+def iso(day: int) -> str:
+    """The date of a day since the epoch.
+
+    >>> iso(10_227)
+    '1998-01-01'
+    """
+    return str(np.datetime64(day, "D"))
+
+
+def figures(total: Line, name: str) -> Figures:
+    """Of what `name` said of the examples of a line."""
+    said = total.said[name]
+    return Figures(
+        ngini=ngini(said.steps, total.labels),
+        mae=_over(said.error, total.n),
+        deviance=_over(said.deviance, total.n),
+        bias=_over(said.predicted, total.spent),
+    )
+
+
+def ngini(said: Steps, labels: Steps) -> float | None:
+    """Normalised Gini of the same examples by what was said and by what was spent; None where all spent the same.
+
+    Of examples in one step every order is as likely, as among ties.
+
+    >>> ngini(Steps([0, 8], [2, 1], [0, 10_000]), Steps([0, 8], [2, 1], [0, 10_000]))
+    1.0
+    """
+    return _gini(said) / _gini(labels) if len(labels.at) > 1 else None
+
+
+def held(steps: Steps, share: float) -> float | None:
+    """Share of the examples up to their bound, of the `share` with the highest predictions; None where that is less
+    than one.
+
+    Where the last step belongs to it in part, so do those that it held.
+    """
+    stayed, broke = (np.array([0, *each[::-1]], np.float64).cumsum() for each in (steps.held, steps.broken))
+    top = share * float(stayed[-1] + broke[-1])
+    return float(np.interp(top, stayed + broke, stayed)) / top if top >= 1 else None
+
+
+def _gini(steps: Steps) -> float:
+    """Area between the capture curve of the highest steps and the diagonal; 0 where nothing was spent."""
+    n, spent = (np.array(each[::-1], np.float64) for each in (steps.n, steps.spent))
+    if not spent.sum():
+        return 0.0
+    before = spent.cumsum() - spent
+    return float((n * before + spent * (n + 1) / 2).sum() / spent.sum() - (n.sum() + 1) / 2)
+
+
+def _over(total: float, count: float) -> float | None:
+    return total / count if count else None
+
+
+def _window(lines: Mapping[int, Line], through: int, days: int) -> Window:
+    """lines: none later than `through`."""
+    inside = [line for day, line in lines.items() if day > through - days]
+    total = added(inside) if inside else NONE
+    served = total.said[SERVED].steps
+    return Window(
+        days=days,
+        first=iso(through - days + 1),
+        last=iso(through),
+        learned=len(inside),
+        n=total.n,
+        left_out=total.left_out,
+        mean=_over(total.spent, total.n),
+        bought=_over(total.bought, total.n),
+        demand={name: figures(total, name) for name in total.said},
+        held={name: held(served, share) for name, share in SHARES.items()},
+        brier=_over(total.brier, sum(served.held) + sum(served.broken)),
+    )
+
+
+def _experts(by_day: Mapping[int, Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, Standing]]:
+    """by_day: weights by target and expert, the last day's those of now."""
+    if not by_day:
+        return {}
+    days = sorted(by_day)
+    leaders = {day: {target: _leader(each) for target, each in by_day[day].items()} for day in days}
+    return {
+        target: {
+            name: Standing(weight, _last_stretch([(day, leaders[day].get(target) == name) for day in days]))
+            for name, weight in weights.items()
+        }
+        for target, weights in by_day[days[-1]].items()
+    }
+
+
+def _leader(weights: Mapping[str, float]) -> str | None:
+    """Who alone has the most; None at the start, when all have the same."""
+    most = max(weights.values())
+    first, *others = [name for name, weight in weights.items() if weight == most]
+    return None if others else first
+
+
+def _last_stretch(led: Sequence[tuple[int, bool]]) -> tuple[str, str] | None:
+    """The last run of days on which it led; a day without a line ends none."""
+    runs = [[day for day, _ in run] for leads, run in itertools.groupby(led, lambda each: each[1]) if leads]
+    return (iso(runs[-1][0]), iso(runs[-1][-1])) if runs else None
