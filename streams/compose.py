@@ -99,7 +99,7 @@ def _scored(
     """The predictions, noted in the rows; copies of these; the change of segment of each row that moved."""
     predicted = serving.model.predict_many(table.observe(rows, swept_to))
     before = table.rows["cluster"][rows]
-    for column in ("cluster", "rfm", "demand"):
+    for column in ("cluster", "rfm", "demand", "value"):
         table.rows[column][rows] = getattr(predicted, column)
     table.rows["version"][rows] = serving.number
     state = table.rows.take(rows)  # `rows[...]` copies field by field, 15 times slower

@@ -54,6 +54,7 @@ def fit(out: Path, offers: Path | None, dask: str | None, **options: Any) -> Non
             click.echo(f"\nsegments\n{fitted.choice}")
             click.echo(f"\n{fitted.profiles.round(2).to_string()}")
             _live(fitted)
+            click.echo(f"customer_value: {fitted.worth}")
             _figures(fitted)
             _write(out, parts / HISTORY, folded, fitted)
     click.echo(f"\nwritten: {out}/{ARTEFACT}, {HISTORY}, {STATES}; next: python -m streams publish {out}")
@@ -99,5 +100,7 @@ def _write(out: Path, history: Path, folded: "Folded", fitted: "Fit") -> None:
         for target, judged in fitted.judged.items()
         for name, row in judged.figures.iterrows()
     }
+    if fitted.value:
+        figures["customer_value"] = {"bias": fitted.value.bias, "days": float(fitted.value.days)}
     cut = min((cut for judged in fitted.judged.values() for cut in judged.cuts), default=None)
     (out / ARTEFACT).write_bytes(encode(Artefact.of(fitted.model, figures, cut)))

@@ -15,6 +15,8 @@ from models.model import Model, fit_history
 from models.offers import Offers
 from models.rfm import Quintiles
 from models.segments import Segments
+from offline.demand import customer_value
+from offline.demand.customer_value import Judged, Past
 from offline.demand.evaluate import Evaluation, evaluate
 from offline.demand.examples import TARGETS, Target, cuts_of, learnable
 from offline.demand.served import stream
@@ -33,6 +35,8 @@ class FitError(OfflineError):
 class Fit:
     """model: of the whole history. choice: of k. judged: each target's figures on later time ({}: too short).
 
+    value: how the last window of customer_value came out (None: there is none); worth: its total as of the cut-off, in
+    words.
     profiles: a row a segment (index `segment`, the highest spend first), as its customers stand at the cut-off: means
     of days since last purchase, orders, spend and predicted demand (major units), and how many customers.
     """
@@ -40,6 +44,8 @@ class Fit:
     model: Model
     choice: Choice
     judged: dict[Target, Evaluation]
+    value: Judged | None
+    worth: str
     profiles: pd.DataFrame
 
 
@@ -76,7 +82,11 @@ def run(
     model = fit_history(folded.days, folded.day, frozen, horizon)
     model.rfm = Quintiles.fit(folded.raw)
     model.offers = offers or model.offers
-    return Fit(model, choice, judged, _profiles(folded, model))
+    progress("value of 12 months")
+    past = Past(folded.days, horizon, {folded.day: model})
+    model.value, value = customer_value.fit(past, folded.day), customer_value.judge(past, folded.day)
+    worth = customer_value.told(float(model.predict_many(folded.raw).value.sum()), value)
+    return Fit(model, choice, judged, value, worth, _profiles(folded, model))
 
 
 def _profiles(folded: Folded, model: Model) -> pd.DataFrame:
