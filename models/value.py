@@ -26,7 +26,6 @@ REPEATS = np.unique(np.r_[0:9, np.rint(8 * 2 ** (np.arange(1, 19) / 2))])  # nod
 SEEN = np.geomspace(1, 20_001, 32) - 1  # and days since the first, to the last whole one
 SHAPE = (len(REPEATS), len(SEEN))
 LOG_REPEATS, STEP = np.log1p(REPEATS), math.log1p(SEEN[1])
-HUGE = 700.0  # whose exponential is finite
 
 Floats = NDArray[np.float64]
 
@@ -154,7 +153,7 @@ def _fill(
         repeats, seen = float(max(0, row.days - 1)), float(max(0, row.tenure - 1))
         last = min(seen, float(max(0, row.tenure - row.recency))) if repeats > 0 else 0.0
         silence = (r + repeats) * math.log((alpha + seen) / (alpha + last))
-        alive = 1 / (1 + a / (b + repeats) * math.exp(min(silence, HUGE)))
+        alive = 1 / (1 + a / (b + repeats) * math.exp(silence))
         ahead = _between(far, repeats, seen)
         out[i, 0] = demand[i] * min(ahead / _between(near, repeats, seen), horizons)
         out[i, 1] = alive * ahead * money[i]
