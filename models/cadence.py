@@ -53,6 +53,13 @@ def cells(raw: Raw, horizon: int) -> NDArray[np.int64]:
     return found
 
 
+def a_day(raw: Raw, usual: float, cap: float) -> Floats:
+    """(n,) spend on a purchase day of (n,) RAW, shrunk by two usual days and at most `cap`, major units."""
+    spend = np.maximum(raw["spend"] / UNIT, 0.0)
+    money: Floats = np.minimum((2 * usual + spend) / (2 + np.maximum(raw["days"].astype(np.int64), 0)), cap)
+    return money
+
+
 class Cadence:
     """usual: spend on a purchase day; cap, most: the largest spend (major units) and number of orders that are learned
     from; all > 0. horizon: days."""
@@ -63,7 +70,7 @@ class Cadence:
 
     def predict_many(self, raw: Raw, x: Floats) -> Following:
         """For (n,) RAW and their inputs (n, len(INPUTS))."""
-        s, money, n90 = self.sums[cells(raw, self.horizon)], self._money(raw), x[:, N90]
+        s, money, n90 = self.sums[cells(raw, self.horizon)], a_day(raw, self.usual, self.cap), x[:, N90]
         bought, count = self.sums[:, BOUGHT].sum(), self.sums[:, COUNT].sum()
         share = (bought + PRIOR * (n90 / (1 + n90))) / (count + PRIOR)  # of all; without examples that of the own rate
         return Following(
@@ -76,16 +83,10 @@ class Cadence:
         """One day: forgets, then counts what followed n openings; n may be 0."""
         self.sums *= DECAY
         cell, spent, ordered = cells(raw, self.horizon), np.minimum(spent, self.cap), np.minimum(ordered, self.most)
-        for column, values in enumerate((spent, self._money(raw), ordered, ordered > 0, np.ones(len(cell)))):
+        for column, values in enumerate(
+            (spent, a_day(raw, self.usual, self.cap), ordered, ordered > 0, np.ones(len(cell)))
+        ):
             self.sums[:, column] += np.bincount(cell, values, CELLS)
-
-    def _money(self, raw: Raw) -> Floats:
-        """(n,) spend on a purchase day, shrunk by two usual days and capped."""
-        spend = np.maximum(raw["spend"] / UNIT, 0.0)
-        money: Floats = np.minimum(
-            (2 * self.usual + spend) / (2 + np.maximum(raw["days"].astype(np.int64), 0)), self.cap
-        )
-        return money
 
     def snapshot(self) -> dict[str, Any]:
         """All that it knows, in plain numbers."""

@@ -27,6 +27,7 @@ from models.ridge import ORDERS, SPEND, Ridge
 from models.rows import ENTRY
 from models.scales import Floats, scales, usual_day
 from models.segments import Segments
+from models.value import Value
 
 BLOCK = 8192  # rows scored at a time: their inputs stay in the cache
 Entries = NDArray[np.void]  # (n,) of ENTRY
@@ -36,7 +37,8 @@ NOTHING = np.empty(0, ENTRY)
 
 class Predictions(NamedTuple):
     """(n,) each: demand (expected spend over the horizon) and high (its bound) in major units, high >= demand; segment
-    and cluster stable numbers, rfm three digits, orders expected, p_buy P(any order) <= 1; all finite and >= 0."""
+    and cluster stable numbers, rfm three digits, orders expected, p_buy P(any order) <= 1, value the expected spend of
+    12 months; all finite and >= 0."""
 
     segment: NDArray[np.int64]
     cluster: NDArray[np.int64]
@@ -45,6 +47,7 @@ class Predictions(NamedTuple):
     high: Floats
     orders: Floats
     p_buy: Floats
+    value: Floats
 
 
 class Closed(NamedTuple):
@@ -117,6 +120,7 @@ class Model:
     orders_mix: Annotated[Mix, Role(Mix.restore, ORDERS_SAID, ("orders",), (*ORDERS_SAID, "ordered"))]
     buy_mix: Annotated[BuyMix, Role(BuyMix.restore, ("orders", "buyers"), ("p_buy",), ("orders", "buyers", "bought"))]
     upper: Annotated[Upper, Role(Upper.restore, ("demand",), ("high",), ("demand", "spent"))]
+    value: Annotated[Value, Role(Value.restore, ("raw", "demand"), ("value",))]
     rfm: Annotated[Quintiles, Role(Quintiles.restore, ("raw",), ("rfm",))] = field(default_factory=Quintiles)
     offers: Annotated[Offers, Role(Offers)] = field(default_factory=lambda: Offers({}))
 
@@ -132,7 +136,7 @@ class Model:
         horizon: int = HORIZON,
     ) -> Self:
         """A model as of `day` that has learned nothing; labels of matured examples, (n,) each, give only its scales.
-        usual: spend on a purchase day, > 0."""
+        Its value is the demand, as often as twelve months have horizons. usual: spend on a purchase day, > 0."""
         money, counts = scales(spent, usual), scales(ordered, 1.0)
         return cls(
             day=day,
@@ -147,6 +151,7 @@ class Model:
             orders_mix=Mix(*counts, capped=False),
             buy_mix=BuyMix(),
             upper=Upper([]),
+            value=Value(horizon, usual, money.cap),
         )
 
     @property

@@ -71,11 +71,6 @@ def moment(rows: Array, swept_to: int) -> Array:
     return at
 
 
-def customer_value(demand: Array, horizon: int) -> Array:
-    """Expected spend in the next 12 months: the demand of the horizon, extrapolated."""
-    return demand * (365 / horizon)
-
-
 def next_orders(rows: Array, orders: Array, p_buy: Array, at: Array, horizon: int) -> list[str]:
     """When the next order is expected; empty beyond a year.
 
@@ -117,9 +112,8 @@ def texts(
         predicted.rfm.tolist(),
         strict=True,
     )
-    numbers = (predicted.demand, predicted.high, predicted.orders, predicted.p_buy)
-    value = customer_value(predicted.demand, horizon)
-    predictions = map("%.2f|%.2f|%.3f|%.4f|%.2f".__mod__, zip(*(c.tolist() for c in (*numbers, value)), strict=True))
+    numbers = (predicted.demand, predicted.high, predicted.orders, predicted.p_buy, predicted.value)
+    predictions = map("%.2f|%.2f|%.3f|%.4f|%.2f".__mod__, zip(*(c.tolist() for c in numbers), strict=True))
     columns = (
         map(str, rows["orders"].tolist()),
         money(rows["spend"]),

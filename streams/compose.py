@@ -116,7 +116,7 @@ def _scored(
     moved = np.flatnonzero(before != predicted.segment)
     at = scores.moment(kept.take(rows[moved]), swept_to)
     kept["segment_before"][rows[moved]], kept["segment_since"][rows[moved]] = before[moved], at // DAY
-    for column in ("segment", "cluster", "rfm", "demand"):
+    for column in ("segment", "cluster", "rfm", "demand", "value"):
         kept[column][rows] = getattr(predicted, column)
     kept["version"][rows] = serving.number
     state = kept.take(rows)  # `rows[...]` copies field by field, 15 times slower

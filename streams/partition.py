@@ -37,7 +37,7 @@ from streams.store import SLOWEST, Block, Position, Store, patience, pauses, tok
 Array = npt.NDArray[Any]
 T = TypeVar("T")
 CHECKED, TOLERATED = 1_000, 200  # of a partition's first customers, so many may belong to another partition
-MOVED = 0.1  # of the published demand: a sweep publishes what moved so far; a learned day alone moves some 1 %
+MOVED = 0.1  # of the published demand or value: a sweep publishes what moved so far; a learned day alone moves some 1 %
 ELSEWHERE = "the key's partition by the deployment's partitioner is another"
 _NO_ROWS, _NO_ENTRIES = np.empty(0, np.int64), np.empty(0, ENTRY)
 
@@ -421,14 +421,13 @@ class Partition:
         await self._publish(rows.astype(np.int64), entries, self.offset, Counter(), day, scores.FORM)
 
     def _moved(self, day: int) -> Array:
-        """Rows whose score is not the published one, as of `day`: segment, RFM, or demand by MOVED and a cent; all
-        earlier publish; all, where hashes are of an earlier form."""
+        """Rows whose score is not the published one, as of `day`: segment, RFM, or demand or value by MOVED and a cent;
+        all of an earlier publish; all, where hashes are of an earlier form."""
         alive = np.flatnonzero(self.table.rows["first"] != NONE)
         if self.hashes < scores.FORM:
             return alive
         rows, predicted = self.table.rows[alive], self.serving.model.predict_many(self.table.observe(alive, day))
-        moved = np.abs(predicted.demand - rows["demand"])
-        told = (moved > MOVED * rows["demand"]) & (scores.customer_value(moved, self.deployment.horizon) > 0.01)
+        told = _differs(predicted.demand, rows["demand"]) | _differs(predicted.value, rows["value"])
         others = (predicted.segment != rows["segment"]) | (predicted.rfm != rows["rfm"])
         changed: Array = alive[told | others | self._of_old_publish(rows)]
         return changed
@@ -510,6 +509,13 @@ class Partition:
 
 def _marked(record: Record) -> str:
     return marked(record.offset, record.timestamp, record.key, record.value)
+
+
+def _differs(now: Array, published: Array) -> Array:
+    """Of amounts (n,): which have moved by MOVED of what was published, and by a cent?"""
+    moved = np.abs(now - published)
+    told: Array = (moved > MOVED * published) & (moved > 0.01)
+    return told
 
 
 def _blocks(rows: Array, entries: Array, again: Array, lives: Array, size: int) -> Iterator[tuple[Array, Array, bool]]:

@@ -22,6 +22,7 @@ import plain
 from numpy.typing import NDArray
 
 from models.bound import Upper
+from models.cadence import CELLS
 from models.clusters import Clusters
 from models.features import INPUTS, UNIT, inputs_exact, inputs_many
 from models.model import PARTS, Model, Predictions, Role
@@ -29,6 +30,7 @@ from models.offers import Offers
 from models.rfm import Quintiles
 from models.rows import ENTRY, RAW
 from models.segments import Segments
+from models.value import REPEATS, SEEN, YEAR, Buying, Value
 
 Array = NDArray[Any]
 FIRST, PER_DAY, DAYS = 10_000, 120, 12
@@ -130,12 +132,22 @@ def _closed(i: int) -> Array:
     return closed
 
 
+def valued() -> Value:
+    """A value that looks ahead by all of its experts; its tables are of a plausible shop, to two places."""
+    x, seen = np.meshgrid(REPEATS, SEEN, indexing="ij")
+    near, far = (np.log((0.6 + x) * days / (60 + seen + days / 2)).round(2) for days in (HORIZON, YEAR))
+    buying = Buying(0.6, 60.0, 0.6, 1.5, near, far)
+    weights, chain = (0.3, 0.4, 0.3), np.linspace(0.1, 9, CELLS)
+    return Value(HORIZON, USUAL, 700.0, chain=chain, buying=buying, weights=weights, level=0.95)
+
+
 def untaught(closed: Array | None = None) -> Model:
     """A model as of FIRST with scales, bins, quintiles and offers that has learned nothing."""
     closed = _closed(-1) if closed is None else closed
     spent, orders = closed["label"] / UNIT, closed["orders"].astype(np.float64)
     made = Model.create(FIRST, spent, orders, USUAL, segments(), clusters(), HORIZON)
     made.upper = Upper.create(inputs_exact(raws(1000), HORIZON, USUAL)[:, R90])
+    made.value = valued()
     made.rfm, made.offers = Quintiles.fit(raws(1000)), Offers({"tea": ["pot", "cup"], "pot": []})
     return made
 

@@ -9,6 +9,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from models.bound import Upper
 from models.cadence import BOUGHT, COUNT, GAPS, MONEY, ONCE, ORDERED, PRIOR, SINCE, SPENT, Cadence
 from models.clusters import Clusters
@@ -30,6 +32,7 @@ from models.segments import (
     PROMISING,
     Segments,
 )
+from models.value import REPEATS, SEEN, Value
 
 
 def inputs(raw: Raw, horizon: int, usual: float) -> tuple[float, ...]:
@@ -125,6 +128,32 @@ def bound(part: Upper, demand: float) -> float:
     return max(demand, demand * float(part.limits[bisect_right(part.edges.tolist(), demand)]))
 
 
+def worth(part: Value, raw: Raw, demand: float) -> float:
+    """Twelve months: the demand carried on, orders of MBG/NBD times a purchase day, the chain; mixed."""
+    days, tenure, recency = raw[9], raw[10], raw[11]
+    money = min((2 * part.usual + max(raw[0] / UNIT, 0)) / (2 + max(days, 0)), part.cap)
+    most, on_chain = part.window / part.horizon, money * float(part.chain[cell(raw, part.horizon)])
+    if part.buying is None:
+        said = (demand * most, 0.0, on_chain)
+    else:
+        r, alpha, a, b, near, far = part.buying
+        repeats, seen = max(0, days - 1), max(0, tenure - 1)
+        last = min(seen, max(0, tenure - recency)) if repeats else 0
+        silence = (r + repeats) * math.log((alpha + seen) / (alpha + last))
+        alive = 1 / (1 + a / (b + repeats) * math.exp(min(silence, 700.0)))
+        ahead = math.exp(between(far, repeats, seen))
+        growth = min(ahead / math.exp(between(near, repeats, seen)), most)
+        said = (demand * growth, alive * ahead * money, on_chain)
+    return part.level * sum(each * weight for each, weight in zip(said, part.weights, strict=True))
+
+
+def between(table: Any, repeats: int, seen: int) -> float:
+    """Of a table over REPEATS and SEEN, linear in the logarithms, and no farther than its ends."""
+    x, y = math.log1p(min(repeats, REPEATS[-1])), math.log1p(min(seen, SEEN[-1]))
+    columns = [float(np.interp(x, np.log1p(REPEATS), column)) for column in table.T]
+    return float(np.interp(y, np.log1p(SEEN), columns))
+
+
 def rfm(part: Quintiles, raw: Raw) -> int:
     """The three scores as digits: how many edges the customer is above."""
     edges = zip((raw[11], raw[8], raw[0]), (part.recency, part.orders, part.spend), strict=True)
@@ -147,6 +176,7 @@ ONE: dict[str, Callable[..., Any]] = {
     "orders_mix": mixed,
     "buy_mix": chance,
     "upper": bound,
+    "value": worth,
     "rfm": rfm,
     "offers": known,
 }

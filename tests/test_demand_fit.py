@@ -15,7 +15,8 @@ from models.kinds import PURCHASE
 from models.model import fit_history
 from models.rows import DAY, ENTRY
 from offline.demand import fit as job
-from offline.demand.evaluate import BLIND, SERVED, _clv, evaluate, mbg_nbd, run, verdict
+from offline.demand.buytilldie import clv
+from offline.demand.evaluate import BLIND, SERVED, evaluate, mbg_nbd, run, verdict
 from offline.demand.examples import COLUMNS, LeakError, Target, check, examples_of, split
 from offline.demand.metrics import poisson_deviance
 from offline.demand.regressors import REGRESSORS, folds, tune
@@ -234,7 +235,7 @@ def test_nothing_to_learn_from_is_said() -> None:
 def test_mbg_nbd_is_that_of_the_summary(folded: Folded) -> None:
     """The features of the fold say what the value job counts from the history: x, t_x and T of every customer."""
     raw = folded.table.observe(np.arange(len(folded.table)), END)
-    x, last, span = _clv(raw)
+    x, last, span = clv(raw)
     days = [range(START + n % 17, END, 3 + 6 * (n % 7)) for n in range(300)]
     rows = [folded.table.index[f"c{n}"] for n in range(300)]
     assert x[rows].tolist() == [len(d) - 1 for d in days]

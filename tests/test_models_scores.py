@@ -60,7 +60,7 @@ SECOND = {
 def test_each_field_is_written_in_its_own_form() -> None:
     predicted = predictions(
         2, segment=[2, 0], cluster=[7, 3], rfm=[543, 115], demand=[12.345, 0.0], high=[99.999, 0.005],
-        orders=[0.6321, 1.0005], p_buy=[0.5, 0.00004],
+        orders=[0.6321, 1.0005], p_buy=[0.5, 0.00004], value=[150.196, 0.004],
     )  # fmt: skip
     swept_to = us("2024-03-09T00:00:00+00:00") // DAY
     made = scores.texts(
@@ -220,22 +220,17 @@ def test_the_source_is_the_last_event_in_the_log() -> None:
     assert found == ["history", "t:7:0", "t:7:1099511627775"]
 
 
-def test_value_is_the_demand_of_a_year() -> None:
-    assert scores.customer_value(np.array([30.0, 0.0]), 30).tolist() == [365.0, 0.0]
-    assert scores.customer_value(np.array([7.0]), 7).tolist() == [365.0]
-
-
-@given(st.lists(st.tuples(*[st.floats(0, 1e12)] * 3, st.floats(0, 1)), max_size=5))
+@given(st.lists(st.tuples(*[st.floats(0, 1e12)] * 3, st.floats(0, 1), st.floats(0, 1e13)), max_size=5))
 def test_every_field_can_be_read_back(predicted: list[tuple[float, ...]]) -> None:
     """Plain decimal numbers, whatever their size: no exponent, no locale, nothing but the places promised."""
     n = len(predicted)
-    demand, high, orders, p_buy = [list(column) for column in zip(*predicted, strict=True)] or [[]] * 4
-    made = predictions(n, demand=demand, high=high, orders=orders, p_buy=p_buy)
+    demand, high, orders, p_buy, value = [list(column) for column in zip(*predicted, strict=True)] or [[]] * 5
+    made = predictions(n, demand=demand, high=high, orders=orders, p_buy=p_buy, value=value)
     places = {"predicted_demand": 2, "predicted_demand_high": 2, "predicted_orders": 3, "p_buy": 4, "customer_value": 2}
     records = scores.texts(rows(*[FIRST] * n), made, ["s"], NO_OFFERS, 30, 0, "t:0")
     for record, numbers in zip(records, predicted, strict=True):
         found = dict(zip(scores.FIELDS, record, strict=False))
-        for (name, digits), number in zip(places.items(), (*numbers, numbers[0] * (365 / 30)), strict=True):
+        for (name, digits), number in zip(places.items(), numbers, strict=True):
             whole, part = found[name].split(".")
             assert whole.isdigit()
             assert len(part) == digits

@@ -107,6 +107,24 @@ def test_a_sweep_scores_anew_whoever_changed(play: Play, shop: Path) -> None:
     play(scenario, shop)
 
 
+def test_a_sweep_scores_anew_whose_value_alone_moved(play: Play, shop: Path) -> None:
+    """Mutations caught: a value that is not noted in the row; a sweep that looks at the demand only, or at any cent."""
+
+    async def scenario(world: World) -> None:
+        part = await world.located()
+        world.log.tick(T0 + 20)
+        await world.catch_up(part)
+        rows, names = part.table.rows, part.table.names
+        told = [float(world.customer(name)["customer_value"]) for name in names]
+        assert rows["value"].tolist() == pytest.approx(told, abs=0.006)
+        still = np.setdiff1d(np.flatnonzero(rows["value"] > 1), part._moved(part.swept_to))[:2]
+        now = part.serving.model.predict_many(part.table.observe(still, part.swept_to)).value
+        rows["value"][still] = now * [1 / 1.2, 1 / 1.05]
+        assert {*part._moved(part.swept_to)} & {*still} == {still[0]}
+
+    play(scenario, shop)
+
+
 def test_a_hash_and_the_sets_say_what_the_state_says(play: Play, shop: Path) -> None:
     """Mutations caught: a purchase written without the fields that it changes; the old segment set not left."""
 

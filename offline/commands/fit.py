@@ -68,6 +68,7 @@ def fit(
             click.echo(f"cut-off: {date_of(folded.day)} (midnight, UTC): from there on events are the topic's")
             _segments(folded, fitted)
             _live(fitted)
+            click.echo(f"customer_value: {fitted.worth}")
             _figures(fitted)
             _write(out, parts / HISTORY, folded, fitted)
             if customers:
@@ -138,5 +139,7 @@ def _write(out: Path, history: Path, folded: "Folded", fitted: "Fit") -> None:
         for target, judged in fitted.judged.items()
         for name, row in judged.figures.iterrows()
     }
+    if fitted.value:
+        figures["customer_value"] = {"bias": fitted.value.bias, "days": float(fitted.value.days)}
     cut = min((cut for judged in fitted.judged.values() for cut in judged.cuts), default=None)
     (out / ARTEFACT).write_bytes(encode(Artefact.of(fitted.model, figures, cut)))

@@ -47,6 +47,7 @@ def value(out: Path, rate: float, **options: Any) -> None:
         fitted, table = found.fitted, found.table
         click.echo(f"{read.counts.table()}\n\n{len(table):,} customers, {(table.frequency > 0).sum():,} with repeats")
         click.echo("\n".join([str(fitted), *(f"WARNING: {text}" for text in fitted.warnings())]))
+        click.echo(f"customer_value: {found.total}")
         _judged(found.judged)
         with writing.replacing(out) as fresh:
             table.to_csv(fresh, float_format="%.4f", lineterminator="\n")

@@ -81,7 +81,12 @@ class BuyTillDie:
         >>> BuyTillDie(0.2426, 4.4136, 0.7929, 2.4259).expected_orders([39], [2], [30.43], [38.86]).round(3)
         array([[1.226]])
         """
-        n, last, seen = _arrays(x, t_x, T)
+        orders: Floats = self.expected_while_alive(t, x, T) * self.p_alive(x, t_x, T)[:, None]
+        return orders
+
+    def expected_while_alive(self, t: ArrayLike, x: ArrayLike, T: ArrayLike) -> Floats:  # noqa: N803
+        """(n, m): the same of who has not dropped out by T; > 0 for t > 0."""
+        n, seen = _arrays(x, T)
         times = np.asarray(t, np.float64)
         orders = np.empty((len(n), len(times)))
         for count in np.unique(n):
@@ -89,9 +94,8 @@ class BuyTillDie:
             p, weight = _beta_nodes(self.a, self.b + count + self.chances)
             tenures, which = np.unique(seen[rows], return_inverse=True)
             ahead = (times / (self.alpha + tenures)[:, None])[:, :, None]
-            while_alive = (-np.expm1(xlog1py(-(self.r + count), p * ahead)) / p * weight).sum(2)
-            orders[rows] = while_alive[which]
-        return orders * self.p_alive(n, last, seen)[:, None]
+            orders[rows] = (-np.expm1(xlog1py(-(self.r + count), p * ahead)) / p * weight).sum(2)[which]
+        return orders
 
     def _log_odds_dead(self, x: Floats, t_x: Floats, T: Floats) -> Floats:  # noqa: N803
         """log P(dropped out at t_x) - log P(alive at T); -inf where no purchase could have been the last."""
@@ -124,6 +128,13 @@ def fit(x: ArrayLike, t_x: ArrayLike, T: ArrayLike, chances: int = 0) -> BuyTill
 
     r, alpha, a, b = least(loss, STARTS)
     return BuyTillDie(r, alpha * float(span), a, b, chances)
+
+
+def clv(raw: NDArray[np.void]) -> tuple[Floats, Floats, Floats]:
+    """(x, t_x, T) in days of (n,) RAW: purchase days after the first, first to last, first to the last whole day."""
+    x, span = np.maximum(raw["days"] - 1.0, 0.0), np.maximum(raw["tenure"] - 1.0, 0.0)
+    last = np.clip(raw["tenure"] - raw["recency"], 0.0, span)
+    return x, np.where(x > 0, last, 0.0), span
 
 
 # Times in units of the longest T: a usual shop, few who come back, much dropout, hardly any.

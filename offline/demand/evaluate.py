@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from models.features import UNIT
 from offline.demand import buytilldie
@@ -158,18 +157,11 @@ def mbg_nbd(learned: Examples, later: Examples, target: Target, cut: int, horizo
 
     Fitted to the customers as the last window before the cut found them: each of them once.
     """
-    model = buytilldie.fit(*_clv(learned.raw[learned.day > cut - horizon]), chances=1)
+    model = buytilldie.fit(*buytilldie.clv(learned.raw[learned.day > cut - horizon]), chances=1)
     fading = np.exp(-np.maximum(later.raw["recency"], 0) / 90)
     a_day: Floats = later.x[:, COLUMNS.index("m90" if target == "spend" else "e90_orders")] / fading
-    expected: Floats = model.expected_orders([horizon], *_clv(later.raw))[:, 0] * a_day
+    expected: Floats = model.expected_orders([horizon], *buytilldie.clv(later.raw))[:, 0] * a_day
     return expected
-
-
-def _clv(raw: NDArray[Any]) -> tuple[Floats, Floats, Floats]:
-    """(x, t_x, T) in days: purchase days after the first, first to last, first to the last whole day."""
-    x, span = np.maximum(raw["days"] - 1.0, 0.0), np.maximum(raw["tenure"] - 1.0, 0.0)
-    last = np.clip(raw["tenure"] - raw["recency"], 0.0, span)
-    return x, np.where(x > 0, last, 0.0), span
 
 
 def summary(by_cut: pd.DataFrame) -> pd.DataFrame:

@@ -14,6 +14,8 @@ from models.model import Model, Predictions, fit_history
 from models.offers import Offers
 from models.rfm import Quintiles
 from models.segments import NAMES
+from offline.demand import customer_value
+from offline.demand.customer_value import Judged, Past
 from offline.demand.evaluate import Evaluation, evaluate
 from offline.demand.examples import TARGETS, Target, cuts_of, learnable
 from offline.demand.served import stream
@@ -27,11 +29,14 @@ CUTS = 3
 @dataclass(frozen=True, eq=False)
 class Fit:
     """model: of the whole history. choice: of k. judged: each target's figures on later time ({}: too short).
-    predicted: what the model says of everybody at the cut-off, in the order of the folded table."""
+    value: how the last window of customer_value came out (None: there is none); worth: its total as of the cut-off, in
+    words; predicted: what the model says of everybody at the cut-off, in the order of the folded table."""
 
     model: Model
     choice: Choice
     judged: dict[Target, Evaluation]
+    value: Judged | None
+    worth: str
     predicted: Predictions
 
     def profiles(self, folded: Folded) -> pd.DataFrame:
@@ -78,6 +83,10 @@ def run(
     model = fit_history(folded.days, folded.day, segments, clusters, horizon)
     model.rfm = Quintiles.fit(folded.raw)
     model.offers = offers or model.offers
+    progress("value of 12 months")
+    past = Past(folded.days, horizon, {folded.day: model})
+    model.value, value = customer_value.fit(past, folded.day), customer_value.judge(past, folded.day)
     predicted = model.predict_many(folded.raw)
     standing.describe(model.clusters, folded.raw, predicted.demand, horizon)
-    return Fit(model, choice, judged, predicted)
+    worth = customer_value.told(float(predicted.value.sum()), value)
+    return Fit(model, choice, judged, value, worth, predicted)

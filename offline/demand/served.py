@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from models.clusters import Clusters
-from models.model import fit_history
+from models.model import Model, fit_history
 from models.rows import ENTRY
 from models.segments import Segments
 from offline.demand.examples import Floats, Target
@@ -34,20 +33,20 @@ class Stream:
 
 def stream(days: Sequence[Day], cut: int, horizon: int) -> Stream:
     """The model as of the cut learns on, a day at a time; each example is predicted by the model of its opening day."""
-    model = fit_history([day for day in days if day[0] <= cut], cut, *EVERYBODY, horizon)
+    learning = fit_history([day for day in days if day[0] <= cut], cut, *EVERYBODY, horizon)
     by_day = {day: (names, entries) for day, names, entries in days}
     none: tuple[list[str], Any] = ([], np.empty(0, ENTRY))
     spend, orders, high = [], [], []
     for opening in range(cut, cut + horizon):
         if opening > cut:
-            model.learn_day(opening, *by_day.get(opening, none))
+            learning.learn_day(opening, *by_day.get(opening, none))
         closing = by_day.get(opening + horizon, none)[1]
-        served = model.predict_many(closing[closing["open"] == 1]["then"])
+        served = learning.predict_many(closing[closing["open"] == 1]["then"])
         spend.append(served.demand)
         orders.append(served.orders)
         high.append(served.high)
     predictions: dict[Target, Floats] = {"spend": np.concatenate(spend), "orders": np.concatenate(orders)}
-    return Stream(cut, model.usual, predictions, np.concatenate(high))
+    return Stream(cut, learning.usual, predictions, np.concatenate(high))
 
 
 def unseen(days: Sequence[Day]) -> list[Day]:
@@ -59,8 +58,6 @@ def unseen(days: Sequence[Day]) -> list[Day]:
     return blind
 
 
-def demand(folded: Folded, horizon: int) -> tuple[pd.Series, float]:
-    """(the served demand by customer_id, the least of it that a deviance is computed with), major units."""
-    model = fit_history(folded.days, folded.day, *EVERYBODY, horizon)
-    predicted = model.predict_many(folded.raw)
-    return pd.Series(predicted.demand, folded.table.names), model.floor
+def model(folded: Folded, horizon: int) -> Model:
+    """What serves demand as of the cut-off."""
+    return fit_history(folded.days, folded.day, *EVERYBODY, horizon)

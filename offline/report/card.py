@@ -61,7 +61,8 @@ def card(shop: Shop) -> Shown:
             f"Demand, orders and the chance to buy in {shop.horizon} days: four experts (90- and 30-day rates, a ridge"
             " correction, a table of rhythms), mixed by what each would have cost, learning daily. Beside:"
             f" {', '.join(MODELS[shop.models])}.",
-            "Value: the served demand extrapolated to 12 months. Beside: BG/NBD, MBG/NBD and Gamma-Gamma.",
+            "Value: of 12 months, the served demand carried on, MBG/NBD times the mean purchase day, and a Markov chain"
+            " over rhythms, mixed by what each would have cost. Beside: BG/NBD, MBG/NBD and Gamma-Gamma.",
             "Judged on later time only: examples whose window holds a cut neither teach nor judge.",
         ]
     )

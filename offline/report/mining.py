@@ -15,6 +15,7 @@ from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
 from models.features import UNIT, standing_many
+from models.model import Model
 from models.truth import Truth
 from offline.demand import evaluate, fit, served
 from offline.demand.evaluate import MODELS, Evaluation
@@ -104,9 +105,14 @@ class Shop:
         return "no purchase names a customer" if "customer_id" in needs and not len(self.folded.table) else None
 
     @cached_property
+    def model(self) -> Model:
+        """What serves demand, segments aside."""
+        return served.model(self.folded, self.horizon)
+
+    @cached_property
     def demand(self) -> pd.Series:
         """The served demand of the next horizon by customer_id, in the order of the table."""
-        return served.demand(self.folded, self.horizon)[0]
+        return pd.Series(self.model.predict_many(self.folded.raw).demand, self.folded.table.names)
 
 
 # ---- segments --------------------------------------------------------------------------------------------------------
@@ -210,7 +216,7 @@ def demand(shop: Shop, progress: Progress) -> Demand:
 
 def value(shop: Shop, progress: Progress) -> Valued:
     """Raises OfflineError where hardly anybody came back."""
-    return value_job.run(shop.history, shop.folded, shop.horizon, shop.rate, progress, shop.demand)
+    return value_job.run(shop.history, shop.folded, shop.horizon, shop.rate, progress, shop.model)
 
 
 # ---- retention, rules, stock -----------------------------------------------------------------------------------------

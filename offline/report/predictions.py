@@ -68,7 +68,7 @@ def value(found: Valued) -> Shown:
     worth = found.table[[*names]].rename(columns=names)
     html = paragraph(
         f"Spend of the next 12 months. BG/NBD and MBG/NBD say who still buys, Gamma-Gamma what a purchase day is worth,"
-        f" discounted by {found.rate:.0%} a year; served is customer_value, the served demand extrapolated."
+        f" discounted by {found.rate:.0%} a year; served is customer_value, not discounted."
     )
     html += "".join(paragraph(f"Warning: {text}.", "warning") for text in found.fitted.warnings())
     html += table(_parameters(found), "Parameters, by maximum likelihood; time in days")
@@ -76,11 +76,12 @@ def value(found: Valued) -> Shown:
     spread.loc["total"] = worth.sum()
     html += table(spread, f"12-month value of {len(worth):,} customers", dict.fromkeys(map(str, worth), ",.2f"))
     html += figures(_alive(found), _worth(worth))
-    total = f"In the next 12 months customers spend {spread[SERVED]['total']:,.0f} by the served value"
+    total = f"What customers spend by the served value: {found.total}."
+    html += paragraph(total)
     if found.judged is None:
         why = f"no third of the history has {SHORTEST} days, repeat purchases before it and spend within it"
-        return Shown(html + paragraph(f"Not judged: {why}.", "why"), [f"{total}, which could not be judged."])
-    return Shown(html + _judged(found.judged), [f"{total}. On held-out windows, {found.judged.verdict()[0]}."])
+        return Shown(html + paragraph(f"Not judged: {why}.", "why"), [total])
+    return Shown(html + _judged(found.judged), [f"{total} On held-out windows, {found.judged.verdict()[0]}."])
 
 
 def _parameters(found: Valued) -> pd.DataFrame:

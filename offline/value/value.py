@@ -5,7 +5,7 @@ A return takes from the customer's purchase days before it, the latest first, do
 is a purchase day and no paid one: what a day is worth is the mean of paid days times their share (beta-binomial).
 Days are those of the shop's clock (`--timezone`), also where the served demand is folded to be judged.
 The rule of judging: models are fitted on what happened before a cut and judged on the net spend in a window after it.
-The value models integrate over that window, the served demand is extrapolated to it.
+All expect of that window alone: the served value is fitted as of the cut, for as many days.
 """
 
 from collections.abc import Callable
@@ -17,13 +17,12 @@ from numpy.typing import ArrayLike
 
 from models.features import UNIT
 from models.kinds import PURCHASE, TRADED
+from models.model import Model
 from models.rows import DAY
-from models.scores import customer_value
-from offline.demand import buytilldie
+from offline.demand import buytilldie, customer_value
 from offline.demand.buytilldie import REPEATERS, BuyTillDie, Floats
 from offline.demand.evaluate import SERVED
 from offline.demand.metrics import compare, deciles, spearman
-from offline.demand.served import demand
 from offline.history import clock
 from offline.history.fold import Folded, fold
 from offline.history.read import History
@@ -240,9 +239,9 @@ def judge(frame: pd.DataFrame, cuts: list[int], window: int, horizon: int, progr
         labels = spent(frame, customers.index, cut, window)
         fitted = fit(customers)
         predictions = {name: fitted.value(name, customers, [window], [1.0]) for name in fitted.buying}
-        served, floor = demand(fold(before, cut, horizon), horizon)
-        predictions[SERVED] = customer_value(served[customers.index].to_numpy(), horizon) * window / YEAR
-        each.append(compare(labels, predictions, floor * window / horizon))
+        served, model = customer_value.served(fold(before, cut, horizon), horizon, window)
+        predictions[SERVED] = served[customers.index].to_numpy()
+        each.append(compare(labels, predictions, model.floor * window / horizon))
         tables.append(deciles(labels.to_numpy(), predictions))
     return Judged(window, cuts, each, tables[0])
 
@@ -261,6 +260,15 @@ class Valued:
     judged: Judged | None
     rate: float
 
+    @property
+    def total(self) -> str:
+        """What all customers are worth as it is served, with how far that erred in the latest window, in words."""
+        last = None
+        if self.judged is not None:
+            bias = float(self.judged.each[0]["bias"][SERVED])
+            last = customer_value.Judged(self.judged.cuts[0], self.judged.window, bias)
+        return customer_value.told(float(self.table["customer_value"].sum()), last)
+
 
 def run(
     history: History,
@@ -268,21 +276,20 @@ def run(
     horizon: int,
     rate: float,
     progress: Progress = len,
-    served: pd.Series | None = None,
+    model: Model | None = None,
 ) -> Valued:
     """Fits the models to a history, values its customers as of the cut-off, and judges on held-out windows.
 
-    folded: the history; horizon: of the served demand, days; rate: as `values` takes it; served: that demand by
-    customer_id, where it is known already. Raises ValueModelError where hardly anybody came back.
+    folded: the history; horizon: of the served demand, days; rate: as `values` takes it; model: of that demand, where
+    it is fitted already. Raises ValueModelError where hardly anybody came back.
     """
     frame, day = clock.on(history)
     progress("fitting")
     customers = summary(frame, day)
     fitted = fit(customers)
-    if served is None:
-        served, _ = demand(folded, horizon)
     progress("valuing")
     table = values(fitted, customers, rate)
-    table["customer_value"] = customer_value(served[table.index].to_numpy(), horizon)
+    served, _ = customer_value.served(folded, horizon, YEAR, model)
+    table["customer_value"] = served[table.index].to_numpy()
     window, cuts = windows(frame, day)
     return Valued(fitted, table, judge(frame, cuts, window, horizon, progress) if cuts else None, rate)

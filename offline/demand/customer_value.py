@@ -1,0 +1,234 @@
+"""What goes live as customer_value: how the twelve months ahead are told, fitted on what windows of the past brought.
+
+The landmarks of a history are all that is needed, and it is folded once. As of a cut: everybody as the landmarks of the
+last horizon found them; judged are those who pass a landmark in the horizon from the cut on, by what they spend from
+there on in a whole number of horizons. Rule: nothing after a cut is known to what is judged there, neither scale nor
+example nor weight; giants count up to a cap on both sides, but for the bias that is told.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models.cadence import CELLS, Raw, a_day, cells
+from models.features import UNIT
+from models.model import Model, fit_history
+from models.rows import RAW, whole
+from models.scales import scales
+from models.value import REPEATS, SEEN, SHAPE, SIMPLE, YEAR, Buying, Floats, Value
+from offline.demand import buytilldie
+from offline.demand.buytilldie import BuyTillDie, ValueModelError
+from offline.demand.served import EVERYBODY
+from offline.history.fold import Day, Folded
+
+DRAWN = 20_000  # customers that the four parameters of MBG/NBD are told by
+PRIOR, HALFLIFE = 3.0, 365.0  # of the chain: examples, days
+SEASON = 150  # days of history that a year-old model needs to say what a season is
+SPREAD = (0.25, 4.0)  # of what came over what was expected, before its root is taken
+STEPS = 10  # of a weight, from 0 to 1
+USABLE = (0.8, 1.25)  # of predicted over what came: a total beyond says so
+LEAST = 0.01  # of the mean label: the least expectation of a deviance
+
+
+@dataclass(frozen=True, eq=False)
+class Past:
+    """A history's landmarks by day, and the models of demand as of cuts in it, each fitted once."""
+
+    days: Sequence[Day]
+    horizon: int
+    models: dict[int, Model] = field(default_factory=dict)
+
+    def model(self, cut: int) -> Model:
+        """What `offline fit` would have made of what was known at midnight `cut`, segments aside."""
+        if cut not in self.models:
+            self.models[cut] = fit_history(self.until(cut), cut, *EVERYBODY, self.horizon)
+        return self.models[cut]
+
+    def until(self, cut: int) -> list[Day]:
+        """The days up to midnight `cut`."""
+        return [each for each in self.days if each[0] <= cut]
+
+    def standing(self, begin: int) -> tuple[Raw, Any]:
+        """(RAW, row numbers) of who passes a landmark in the horizon from day `begin` on, as it finds them."""
+        of = [entries for day, _, entries in self.days if begin <= day < begin + self.horizon]
+        raw = np.concatenate([np.empty(0, f"V{RAW.itemsize}"), *(whole(each["now"]) for each in of)]).view(RAW)
+        return raw, np.concatenate([np.empty(0, np.int64), *(each["row"] for each in of)])
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window of the past that is judged: openings in the horizon from the cut on, days from each that count."""
+
+    cut: int
+    days: int
+
+
+@dataclass(frozen=True)
+class Judged:
+    """bias: predicted over what came, in all, in the `days` from a cut on that nothing of the fit had seen."""
+
+    cut: int
+    days: int
+    bias: float
+
+
+def fit(past: Past, day: int, window: float = YEAR) -> Value:
+    """The value of `window` days as of the cut-off, midnight `day`; of a history too short to hold two windows, demand
+    alone, times what MBG/NBD expects beyond the horizon."""
+    new = _unweighed(past, day, window)
+    told = [_outcome(past, each) for each in windows(past, day)]
+    weights = _weights([each for each in told if (each[0].buying is None) == (new.buying is None)], new)
+    ago = year_ago(past, day)
+    level = _level(past, ago, weights) if ago else 1.0
+    return Value(
+        new.horizon,
+        new.usual,
+        new.cap,
+        window=window,
+        chain=new.chain,
+        buying=new.buying,
+        weights=weights,
+        level=level,
+    )
+
+
+def judge(past: Past, day: int) -> Judged | None:
+    """What a fit as of the last window would have said of it; None where there is no window, or nothing came."""
+    found = windows(past, day)
+    if not found:
+        return None
+    last = found[0]
+    raw, came = _came(past, last)
+    value = fit(past, last.cut, last.days)
+    predicted = value.predict_many(raw, past.model(last.cut).predict_many(raw).demand)
+    return Judged(last.cut, last.days, float(predicted.sum() / came.sum())) if came.any() else None
+
+
+def served(folded: Folded, horizon: int, window: float = YEAR, model: Model | None = None) -> tuple[pd.Series, Model]:
+    """(what is served of everybody for `window` days by customer_id, major units; the model of demand, which may be
+    given where it is fitted already)."""
+    past = Past(folded.days, horizon, {folded.day: model} if model else {})
+    value, model = fit(past, folded.day, window), past.model(folded.day)
+    predicted = value.predict_many(folded.raw, model.predict_many(folded.raw).demand)
+    return pd.Series(predicted, folded.table.names), model
+
+
+def told(total: float, judged: Judged | None) -> str:
+    """A total of 12 months in a line, as a range by how far the last window was off.
+
+    >>> told(1000.0, Judged(0, 180, 1.07))
+    '935 to 1,000 in the next 12 months (in the last 180 held-out days it told 1.07 times what came)'
+    """
+    if judged is None:
+        return f"{total:,.0f} in the next 12 months, not judged: the history holds no window to judge it on"
+    low, high = sorted((total, total / max(judged.bias, 1e-9)))
+    off = f"in the last {judged.days} held-out days it told {judged.bias:.2f} times what came"
+    if USABLE[0] <= judged.bias <= USABLE[1]:
+        return f"{low:,.0f} to {high:,.0f} in the next 12 months ({off})"
+    return f"not to be relied on: {off}; {low:,.0f} to {high:,.0f} in the next 12 months"
+
+
+def windows(past: Past, day: int) -> list[Window]:
+    """A third of the history and at most a year, in whole horizons: the last one, and one half its length before."""
+    horizon, span = past.horizon, day - past.days[0][0] if past.days else 0
+    n = min(max(1, int(YEAR) // horizon), span // 3 // horizon)
+    last = day - (n + 1) * horizon + 1
+    return [Window(cut, n * horizon) for cut in (last, last - n * horizon // 2)] if n else []
+
+
+def year_ago(past: Past, day: int) -> Window | None:
+    """The last year, as it was to be expected at its beginning; None where too little was known then."""
+    n = max(1, int(YEAR) // past.horizon)
+    cut = day - (n + 1) * past.horizon + 1
+    return Window(cut, n * past.horizon) if past.days and cut - past.days[0][0] >= SEASON else None
+
+
+def _unweighed(past: Past, cut: int, window: float) -> Value:
+    """The experts as of a cut, in a mix that nothing has told."""
+    model, (raw, _) = past.model(cut), past.standing(cut + 1 - past.horizon)
+    usual, cap = model.usual, model.spend_mix.cap
+    ahead = chain(past.until(cut), cut, past.horizon, usual, cap, window)
+    return Value(past.horizon, usual, cap, window=window, chain=ahead, buying=buying(raw, past.horizon, window))
+
+
+def _came(past: Past, window: Window) -> tuple[Raw, Floats]:
+    """(RAW at the opening, net spend from there on, at least 0, major units) of everybody judged in a window."""
+    (raw, row), (then, later) = past.standing(window.cut), past.standing(window.cut + window.days)
+    at = np.argsort(later)
+    spent = then["spend"][at[np.searchsorted(later[at], row)]] - raw["spend"]
+    return raw, np.maximum(spent / UNIT, 0.0)
+
+
+Outcome = tuple[Value, Floats, Floats]  # the experts as of a cut, what each said (n, experts), and what came (n,)
+
+
+def _outcome(past: Past, window: Window) -> Outcome:
+    """Both capped as labels are."""
+    value, (raw, came) = _unweighed(past, window.cut, window.days), _came(past, window)
+    said = value.experts(raw, past.model(window.cut).predict_many(raw).demand)
+    cap = scales(came, value.usual).cap
+    return value, np.minimum(said, cap), np.minimum(came, cap)
+
+
+def _weights(told: list[Outcome], new: Value) -> tuple[float, ...]:
+    """The convex mix of least Poisson deviance, in units of the mean of each window; SIMPLE of no window."""
+    scaled = [(said / came.mean(), came / came.mean()) for _, said, came in told if came.any()]
+    if not scaled:
+        return SIMPLE
+    said, came = (np.concatenate(parts) for parts in zip(*scaled, strict=True))
+    grid = [each for each in product(range(STEPS + 1), repeat=3) if sum(each) == STEPS]
+    mixes = [np.array(each) / STEPS for each in grid if new.buying is not None or not each[1]]
+
+    def loss(mix: Floats) -> float:
+        expected = np.maximum(said @ mix, LEAST)
+        return float((expected - came * np.log(expected)).mean())
+
+    return tuple(min(mixes, key=loss).tolist())
+
+
+def _level(past: Past, ago: Window, weights: tuple[float, ...]) -> float:
+    """The root of what came in the last year over what was expected of it: the whole ratio overshoots."""
+    _, said, came = _outcome(past, ago)
+    return float(np.sqrt(np.clip(came.sum() / max(float((said @ weights).sum()), 1e-9), *SPREAD)))
+
+
+def buying(raw: Raw, horizon: int, window: float) -> Buying | None:
+    """MBG/NBD of these customers; None where hardly anybody came back."""
+    drawn = raw[:: 1 + len(raw) // DRAWN]
+    try:
+        model = buytilldie.fit(*buytilldie.clv(drawn), chances=1)
+    except ValueModelError:
+        return None
+    near, far = (while_alive(model, days).round(5) for days in (horizon, window))
+    return Buying(model.r, model.alpha, model.a, model.b, near, far)
+
+
+def while_alive(model: BuyTillDie, days: float) -> Floats:
+    """Logarithms of the purchase days that it expects in `days` of who still buys, SHAPE, at REPEATS and SEEN."""
+    x, seen = (grid.ravel() for grid in np.meshgrid(REPEATS, SEEN, indexing="ij"))
+    table: Floats = np.log(model.expected_while_alive([days], x, seen)[:, 0]).reshape(SHAPE)
+    return table
+
+
+def chain(days: Sequence[Day], cut: int, horizon: int, usual: float, cap: float, window: float) -> Floats:
+    """(CELLS,) purchase days' worth that a customer of each cell spends in the window: by what the closed examples say
+    of a horizon, and of the cell that one stands in after it."""
+    moves, spend, money, count = np.zeros(CELLS * CELLS), *np.zeros((3, CELLS))
+    for day, _, entries in days:
+        closed, weight = entries[entries["open"] == 1], 2 ** ((day - cut) / HALFLIFE)
+        then = cells(closed["then"], horizon)
+        moves += weight * np.bincount(then * CELLS + cells(closed["now"], horizon), minlength=CELLS * CELLS)
+        spend += weight * np.bincount(then, np.minimum(closed["label"] / UNIT, cap), CELLS)
+        money += weight * np.bincount(then, a_day(closed["then"], usual, cap), CELLS)
+        count += weight * np.bincount(then, minlength=CELLS)
+    reward = spend / (money + PRIOR * usual)
+    onward = moves.reshape(CELLS, CELLS) / (count + PRIOR)[:, None]  # what is missing has left
+    whole_steps, part = divmod(window / horizon, 1)
+    ahead: Floats = part * reward
+    for _ in range(int(whole_steps)):
+        ahead = reward + onward @ ahead
+    return ahead
