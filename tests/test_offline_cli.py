@@ -141,7 +141,7 @@ def test_reasons_and_figures_are_printed(fitted: tuple[Path, str]) -> None:
         r"^customer_value: .*in the last (\d+) held-out days it told ([\d.]+) times", printed, re.MULTILINE
     )
     assert told is not None
-    assert (float(told[1]), float(told[2])) == (judged["days"], pytest.approx(judged["bias"], abs=0.006))
+    assert [float(each) for each in told.groups()] == pytest.approx([judged["days"], judged["bias"]], abs=0.006)
     assert found.metrics_cut == 19_800 - 4 * 30  # the first of three cuts: all that was judged is later
 
 
