@@ -131,9 +131,17 @@ def test_reasons_and_figures_are_printed(fitted: tuple[Path, str]) -> None:
     ):
         assert re.search(rf"\b{name}\b", printed), name
     assert sorted(found.metrics) == [
+        "customer_value",
         *(f"orders/{name}" for name in ("decayed_rate", "own_rate", "served", "zero")),
         *(f"spend/{name}" for name in ("decayed_rate", "last_period", "own_rate", "served", "zero")),
     ]
+    judged = found.metrics["customer_value"]
+    assert judged["cut"] + judged["days"] + 30 - 1 == 19_800  # the last window ends by the cut-off
+    told = re.search(
+        r"^customer_value: .*in the last (\d+) held-out days it told ([\d.]+) times", printed, re.MULTILINE
+    )
+    assert told is not None
+    assert [float(each) for each in told.groups()] == pytest.approx([judged["days"], judged["bias"]], abs=0.006)
     assert found.metrics_cut == 19_800 - 4 * 30  # the first of three cuts: all that was judged is later
 
 
@@ -208,7 +216,8 @@ def test_cdnow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert figure(printed, "duplicates_kept") == 255
     left = artefact.decode((tmp_path / "fit" / "artefact.json").read_bytes())
     metrics = left.metrics
-    deviance = {name.removeprefix("spend/"): figures["deviance"] for name, figures in metrics.items()}
+    deviance = {name.removeprefix("spend/"): each["deviance"] for name, each in metrics.items() if "deviance" in each}
+    assert 0.8 < metrics["customer_value"]["bias"] < 1.25
     assert deviance["served"] < deviance["decayed_rate"] < deviance["own_rate"] < deviance["zero"]
 
 

@@ -1,6 +1,7 @@
 """`python -m offline fit`: from history files to an artefact that `python -m streams publish` takes."""
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,6 +141,6 @@ def _write(out: Path, history: Path, folded: "Folded", fitted: "Fit") -> None:
         for name, row in judged.figures.iterrows()
     }
     if fitted.value:
-        figures["customer_value"] = {"bias": fitted.value.bias, "days": float(fitted.value.days)}
+        figures["customer_value"] = {name: float(number) for name, number in asdict(fitted.value).items()}
     cut = min((cut for judged in fitted.judged.values() for cut in judged.cuts), default=None)
     (out / ARTEFACT).write_bytes(encode(Artefact.of(fitted.model, figures, cut)))
