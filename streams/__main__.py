@@ -6,11 +6,14 @@ from streams.commands.erase import erase
 from streams.commands.export import export
 from streams.commands.health import health
 from streams.commands.init import init
+from streams.commands.keep import keep
 from streams.commands.model import model
+from streams.commands.models import models
 from streams.commands.publish import publish
 from streams.commands.rebuild import rebuild
 from streams.commands.rejected import rejected
 from streams.commands.replay import replay
+from streams.commands.rollback import rollback
 from streams.commands.send import send
 from streams.commands.show import show
 from streams.commands.verify import verify
@@ -22,7 +25,24 @@ def main() -> None:
     """Kafka events in, every customer's scores in Redis. Settings: environment variables CRM_... (docs/settings.md)."""
 
 
-for command in (init, publish, worker, send, rejected, replay, show, export, erase, verify, rebuild, model, health):
+for command in (
+    init,
+    publish,
+    worker,
+    send,
+    rejected,
+    replay,
+    show,
+    export,
+    erase,
+    verify,
+    rebuild,
+    model,
+    models,
+    keep,
+    rollback,
+    health,
+):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -6,9 +6,11 @@ wrote is left alone; only what nobody can do without is missed, in one line.
 
 import enum
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from dataclasses import fields as dataclass_fields
+from datetime import date, timedelta
 from functools import cached_property
 from typing import Any, Self
 
@@ -23,6 +25,24 @@ GRACE = 3_600  # seconds that a day stays open, where nobody said otherwise
 
 class DeploymentError(Refusal):
     """Redis or Kafka are not those of the deployment, or not as it needs them."""
+
+
+def age(cut_off: int) -> int:
+    """Days since this midnight (a day since the epoch, UTC); negative for one to come."""
+    return int(time.time() // 86_400) - cut_off
+
+
+def date_of(day: int) -> str:
+    """
+    >>> date_of(10_227)
+    '1998-01-01'
+    """
+    return str(date(1970, 1, 1) + timedelta(day))
+
+
+def ended(cut_off: int) -> str:
+    """How old a history is that ends at this midnight, in words."""
+    return f"the history ended {age(cut_off):,} days ago, on {date_of(cut_off)}"
 
 
 @dataclass(frozen=True)

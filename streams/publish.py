@@ -1,11 +1,11 @@
-"""`publish`: an artefact goes live. The first time everybody's state and scores, later the model alone.
+"""`publish`: an artefact goes live. The first time everybody's state and scores, later the model alone; `rollback`: the
+document of an earlier version does.
 
 The rule: `crm:meta` is written last, and workers start only when it stands: an interrupted first publish starts over.
 """
 
 import json
 import secrets
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,15 +16,16 @@ from redis.exceptions import RedisError
 from models import artefact, scores
 from models.artefact import Artefact, Version
 from models.customers import Table
-from models.rows import DAY, ENTRY
+from models.model import Model
+from models.rows import ENTRY
 from models.scores import dates
 from streams import answers
 from streams.compose import compose, opened
-from streams.deployment import GRACE, Deployment
+from streams.deployment import GRACE, Deployment, age, date_of
 from streams.kafka import Topic
 from streams.kept import Kept
 from streams.refusal import Refusal
-from streams.serving import Serving, numbered
+from streams.serving import Serving, numbered, read
 from streams.settings import Settings
 from streams.store import SLOWEST, Block, Position, Store, patience, pauses, token
 
@@ -38,9 +39,9 @@ class PublishError(Refusal):
 
 async def publish(store: Store, settings: Settings, topic: Topic, kept: Kept, progress: Progress) -> str:
     """Puts the artefact into Redis; returns its version."""
-    if age(kept.artefact) < 0:
+    if age(kept.artefact.trained_through) < 0:
         raise PublishError(
-            f"the history's cut-off, {np.datetime64(kept.artefact.trained_through, 'D')}, is still to come, and events"
+            f"the history's cut-off, {date_of(kept.artefact.trained_through)}, is still to come, and events"
             " before it would be passed over: fit with --until and a midnight that has passed"
         )
     deployment = await store.published()
@@ -48,13 +49,19 @@ async def publish(store: Store, settings: Settings, topic: Topic, kept: Kept, pr
         deployment.check(settings, topic.id, topic.partitions)
     topic.check()
     if deployment:
-        return await _swap(store, deployment, kept)
+        return await _swap(store, deployment, "the artefact", kept.artefact, kept.model())
     return await _first(store, settings, topic, kept, progress)
 
 
-def age(what: Artefact) -> int:
-    """Days since the cut-off of the history that it was fitted to; negative for one to come."""
-    return time.time_ns() // 1000 // DAY - what.trained_through
+async def rollback(store: Store, deployment: Deployment, version: str) -> str:
+    """Publishes the document of a version that Redis keeps; returns what it is called now."""
+    if (await store.model()).get("version") == version:
+        raise PublishError(f"{version} is the version that serves")
+    document = await store.document(version)
+    if document is None:
+        raise PublishError(f"{version}: no such version is kept: `streams models` lists them")
+    what, model = read(document, store.keys.version(version))
+    return await _swap(store, deployment, version, what, model)
 
 
 async def _first(store: Store, settings: Settings, topic: Topic, kept: Kept, progress: Progress) -> str:
@@ -179,23 +186,20 @@ def described(what: Artefact) -> list[list[str]]:
     ]
 
 
-async def _swap(store: Store, deployment: Deployment, kept: Kept) -> str:
+async def _swap(store: Store, deployment: Deployment, name: str, new: Artefact, model: Model) -> str:
     """A new model beside a running stream: it enters at its own day, and the trainer learns the days since."""
-    (stored, document), new = await store.served(), kept.artefact
+    stored, document = await store.served()
     if document is None:
         missing = store.keys.version(stored["version"]) if stored else store.keys.model
         raise PublishError(f"{missing} is not in Redis: restore it")
     behind, kept_days = int(stored["day"]) - new.trained_through, store.settings.training_days
     if behind > kept_days:
         raise PublishError(
-            f"the artefact has learned through a day {behind} days before the serving model's, and examples are kept"
+            f"{name} has learned through a day {behind} days before the serving model's, and examples are kept"
             f" for {kept_days} days: it is {behind - kept_days} days too old; fit on a newer history"
         )
     if new.horizon != deployment.horizon:
-        raise PublishError(
-            f"the artefact's horizon is {new.horizon} days, the deployment's {deployment.horizon}: fit again"
-        )
-    model = kept.model()
+        raise PublishError(f"{name}'s horizon is {new.horizon} days, the deployment's {deployment.horizon}: fit again")
     model.clusters = numbered(model.clusters, document, store.keys.version(stored["version"]))
     what = Artefact.of(model, new.metrics, new.metrics_cut)
     document = artefact.encode(what)

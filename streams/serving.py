@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from models import artefact, scores
-from models.artefact import Version
+from models.artefact import Artefact, Version
 from models.clusters import Clusters
 from models.handover import HORIZON
 from models.model import Model
@@ -33,8 +33,7 @@ class Serving:
 
     def read(self, version: str, document: bytes) -> None:
         """Serves this version, as its document says. Raises DeploymentError."""
-        with _refused(self._store.keys.version(version)):
-            self.take(version, artefact.decode(document).restored())
+        self.take(version, read(document, self._store.keys.version(version))[1])
 
     def take(self, version: str, model: Model) -> None:
         """Serves this model."""
@@ -46,6 +45,13 @@ class Serving:
         """The fields that all customers of a write share, in the order of scores.COMMON."""
         now = datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return str(self.horizon), now, self.version, str(scores.SCHEMA)
+
+
+def read(document: bytes, key: str) -> tuple[Artefact, Model]:
+    """What stands in the document at `key`. Raises DeploymentError."""
+    with _refused(key):
+        what = artefact.decode(document)
+        return what, what.restored()
 
 
 def segments_of(document: bytes, key: str) -> Segments:

@@ -275,6 +275,27 @@ class Store:
         """The versions that are kept, the oldest first."""
         return [version.decode() for version in await self.redis.lrange(self.keys.versions, 0, -1)]
 
+    async def pinned(self) -> set[str]:
+        """The versions whose documents are never dropped."""
+        return {version.decode() for version in await self.redis.smembers(self.keys.pinned)}
+
+    async def pin(self, version: str) -> bool:
+        """From here on its document is not dropped; False, and nothing changed, where there is none any more."""
+        added = await self.redis.sadd(self.keys.pinned, version)
+        if await self.document(version) is not None:  # asked behind that: `learn.lua` drops none that is pinned
+            return True
+        if added:
+            await self.redis.srem(self.keys.pinned, version)
+        return False
+
+    async def unpin(self, version: str) -> bool:
+        """Its document goes as others do, at once where its turn was; False where it was not pinned."""
+        if not await self.redis.srem(self.keys.pinned, version):
+            return False
+        if version not in await self.versions():
+            await self.redis.delete(self.keys.version(version))
+        return True
+
     async def document(self, version: str) -> bytes | None:
         """The artefact of a model version."""
         found: bytes | None = await self.redis.get(self.keys.version(version))

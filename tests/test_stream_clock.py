@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import numpy as np
 import shops
 from running import Running, purchase, running, until
 from shops import T0
@@ -41,13 +42,18 @@ def test_midnights_pass_by_events_alone(kafka: str, valkey: services.Valkey, sho
         assert worker.said.count("CRM_CLOCK=event is how every deployment works now: remove it") == 1
 
 
-def test_publish_tells_how_old_the_history_is(kafka: str, valkey: services.Valkey, tmp_path: Path) -> None:
+def test_publish_worker_and_replay_tell_how_old_the_history_is(
+    kafka: str, valkey: services.Valkey, tmp_path: Path
+) -> None:
     """A cut-off to come is refused, the first time and later.
 
-    Mutations caught: a check of the first publish alone; a cut-off of today refused.
+    Mutations caught: a check of the first publish alone; a cut-off of today refused; the age told by `publish`
+    alone, or of another day than the cut-off's.
     """
     today = int(time.time() * 1e6) // DAY
     past, future = (str(shops.shop(tmp_path / f"{day}", customers=30, day=day)) for day in (today - 5, today + 2))
+    cut_off = np.datetime64(today - 5, "D")
+    aged = f"the history ended 5 days ago, on {cut_off}"
     with running(kafka, valkey.url, None, tmp_path) as run:
         for _ in range(2):
             said = run.command("publish", future, code=2)
@@ -57,4 +63,13 @@ def test_publish_tells_how_old_the_history_is(kafka: str, valkey: services.Valke
                 " that has passed\n"
             )
             if not run.redis.exists(f"{run.name}:meta"):
-                assert "the history ended 5 days ago" in run.command("publish", past)
+                said = run.command("publish", past)
+                assert said.startswith(aged)
+                assert f"from {cut_off} on the topic must hold all events\n" in said
+        worker = run.worker()
+        worker.says(f"{aged}; its model has learned through {cut_off}\n")
+        assert worker.stop() == 0
+        assert worker.said.count("the history ended") == 1
+        said = run.command("replay", f"{past}/history.parquet", code=2)
+        assert said.startswith(f"{aged}\n")
+        assert "streams: the file holds no event from the cut-off on" in said

@@ -29,7 +29,10 @@ def publish(directory: Path) -> None:
 
         kept = Kept(directory)
         from streams import publish as job
+        from streams.deployment import age, date_of, ended
 
+        if age(cut_off := kept.artefact.trained_through) >= 0:
+            click.echo(ended(cut_off))
         progress, task = bar("publishing", len(kept.names))
         where = await topic(settings)
         for line in where.warnings():
@@ -37,7 +40,7 @@ def publish(directory: Path) -> None:
         with progress:
             version = await job.publish(store, settings, where, kept, functools.partial(progress.advance, task))
         click.echo(f"published: model {version}, {len(kept.names):,} customers in the history")
-        age = f"the history ended {job.age(kept.artefact):,} days ago"
-        click.echo(f"{age}: from there on the topic must hold all" if version.startswith("1-") else age)
+        if version.startswith("1-"):
+            click.echo(f"from {date_of(cut_off)} on the topic must hold all events")
 
     sys.exit(run(work))

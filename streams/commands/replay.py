@@ -36,7 +36,9 @@ def replay(file: Path, free: bool, **options: Any) -> None:
 
     async def work(store: "Store", settings: "Settings") -> None:
         from streams import replay as job
+        from streams.deployment import ended
 
+        click.echo(ended((await store.deployment()).cut_off))
         progress, task = bar("replaying", None)
 
         def told(n: int, day: str) -> None:

@@ -1,0 +1,77 @@
+"""The model versions that Redis keeps, as a person looks at them.
+
+The rule: a document is read as JSON and by field name, so that those of older and of newer programs are listed too.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from streams.store import Store
+
+FIGURES = ("deviance", "ngini", "bias")  # of spend, as served, on the later time of the fit
+SERVED = "spend/served"
+
+
+@dataclass(frozen=True)
+class Known:
+    """learned: the day through which it has learned, YYYY-MM-DD. serving: does it serve now? kept: by `keep`, and so
+    never dropped. examples: how many it has learned (0: its scores rest on defaults). figures: those that
+    its fit measured, by name.
+    """
+
+    version: str
+    learned: str
+    serving: bool
+    kept: bool
+    examples: int
+    figures: dict[str, float]
+
+
+async def listed(store: Store) -> list[Known]:
+    """All that have a document, in the order of publish and day."""
+    serving, pinned = (await store.model()).get("version"), await store.pinned()
+    documents = {version: await store.document(version) for version in {*await store.versions(), *pinned}}
+    there = {version: _payload(document) for version, document in documents.items() if document is not None}
+    return [
+        Known(
+            version,
+            f"{day[:4]}-{day[4:6]}-{day[6:]}",
+            version == serving,
+            version in pinned,
+            what.get("model", {}).get("spend", {}).get("examples", 0),
+            {name: of for name, of in what.get("metrics", {}).get(SERVED, {}).items() if name in FIGURES},
+        )
+        for (_, day), version, what in sorted((_order(version), version, what) for version, what in there.items())
+    ]
+
+
+def _payload(document: bytes) -> Any:
+    """Empty where it is damaged: whoever serves it will say so."""
+    try:
+        return json.loads(document).get("payload", {})
+    except ValueError:
+        return {}
+
+
+def table(known: list[Known]) -> str:
+    """A line a version.
+
+    >>> print(table([Known("2-20231209-ab5df625", "2023-12-09", True, False, 1234, {"deviance": 13.09, "bias": 1.0})]))
+    version              learned through  examples  deviance   nGini    bias
+    2-20231209-ab5df625  2023-12-09          1,234    13.090           1.000  serving
+    """
+    lines = [f"{'version':<19}  learned through  examples  deviance   nGini    bias"]
+    for each in known:
+        figures = "  ".join(
+            f"{each.figures[name]:>{width}.3f}" if name in each.figures else " " * width
+            for name, width in zip(FIGURES, (8, 6, 6), strict=True)
+        )
+        said = ", ".join(word for word, so in (("serving", each.serving), ("kept", each.kept)) if so)
+        lines.append(f"{each.version:<19}  {each.learned:<15}  {each.examples:>8,}  {figures}  {said}".rstrip())
+    return "\n".join(lines)
+
+
+def _order(version: str) -> tuple[int, str]:
+    n, day, _ = version.split("-")
+    return int(n), day

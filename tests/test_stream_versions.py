@@ -1,0 +1,140 @@
+"""The versions that Redis keeps: listed, kept for ever, and published again."""
+
+from pathlib import Path
+
+import pytest
+import shops
+from deployment import Play, World, assert_agree
+from shops import T0, learned
+
+from streams import versions
+from streams.publish import rollback
+from streams.refusal import Refusal
+
+
+async def lived(world: World, days: int) -> None:
+    """So many days of events, folded and learned."""
+    part = await world.located()
+    for day in range(world.guard()[1], world.guard()[1] + days):
+        world.log.buy(f"h{day % 7}", day)
+        world.log.tick(day + 1)
+    await world.catch_up(part)
+    while await world.learn():
+        pass
+    await part.idle()
+    await world.settled(part)
+
+
+@pytest.fixture(scope="module")
+def later(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shops.shop(tmp_path_factory.mktemp("later"), day=T0 + 5)
+
+
+def test_versions_are_listed_with_what_they_learned(play: Play, shop: Path, later: Path) -> None:
+    """Mutations caught: names sorted as texts; a document that is gone, or of another program, ends the list."""
+
+    async def scenario(world: World) -> None:
+        await lived(world, 10)
+        await world.publish(later)
+        known = await versions.listed(world.store)
+        assert [(each.version[:11], each.learned, each.serving) for each in known] == [
+            *((f"1-202312{day:02}-"[:11], f"2023-12-{day:02}", False) for day in range(9, 20)),
+            ("2-20231214-", "2023-12-14", True),
+        ]
+        world.redis.sadd(world.store.keys.pinned, "nonsense")
+        chain = [each.examples for each in known[:-1]]
+        assert chain == sorted(chain)
+        assert chain[-1] > chain[0] > 0
+        world.redis.delete(world.store.keys.version(known[3].version))
+        key = world.store.keys.version(known[4].version)
+        world.redis.set(key, world.redis.get(key).replace(b'"schema":1', b'"schema":99'))
+        assert await versions.listed(world.store) == [*known[:3], *known[4:]]
+        world.redis.set(key, b"damaged")
+        assert (await versions.listed(world.store))[3].examples == 0
+        assert versions.table(known).splitlines()[-1].endswith("serving")
+
+    play(scenario, shop)
+
+
+def test_what_is_kept_outlives_the_others(play: Play, shop: Path) -> None:
+    """Mutations caught: the document dropped with its turn; one that is gone already said to be kept; after `--undo` a
+    document that nobody lists stays for ever, or the one that serves goes."""
+
+    async def scenario(world: World) -> None:
+        first = world.version
+        assert await world.store.pin(first)
+        await lived(world, 5)
+        second = (await world.store.versions())[0]
+        assert next((each.version, each.kept) for each in await versions.listed(world.store)) == (first, True)
+        assert len(await versions.listed(world.store)) == 4
+        for gone in ("1-20231210-00000000", "nonsense"):
+            assert not await world.store.pin(gone)
+            assert not await world.store.unpin(gone)
+        assert await world.store.pinned() == {first}
+        assert await world.store.pin(second)
+        assert await world.store.unpin(second)
+        assert await world.store.document(second) is not None, "its turn has not come"
+        assert await world.store.unpin(first)
+        assert await world.store.document(first) is None
+        assert [each.kept for each in await versions.listed(world.store)] == [False] * 3
+
+    play(scenario, shop, models_kept=3)
+
+
+def test_a_rollback_publishes_the_document_and_learns_the_days_since_again(play: Play, shop: Path, later: Path) -> None:
+    """Mutations caught: the version under its old name; the day left where it stood; segments under other numbers."""
+
+    async def scenario(world: World) -> None:
+        first = world.version
+        await lived(world, 8)
+        await world.publish(later)
+        while await world.learn():
+            pass
+        part = await world.located()
+        segments = part.serving.segments
+        version = await rollback(world.store, world.deployment, first)
+        assert version == f"3-{first[2:]}", "the same document"
+        document = await world.store.document(version)
+        assert document == await world.store.document(first)
+        await part.idle()
+        await world.settled(part)
+        assert {world.customer(name)["model_version"] for name in part.table.names} == {version}
+        assert part.serving.segments == segments
+        assert_agree(world, part)
+        while await world.learn():
+            pass
+        stored = await world.store.model()
+        assert stored["day"] == str(T0 + 8)
+        assert document is not None
+        assert await world.store.document(stored["version"]) == learned(document, world.examples(), T0 + 8)
+
+    play(scenario, shop)
+
+
+@pytest.mark.parametrize("behind", [35, 36])
+def test_a_rollback_beyond_the_kept_examples_is_refused(play: Play, nobody: Path, behind: int) -> None:
+    """Also what is not there, what serves already and what this program cannot read; nothing changes.
+
+    Mutation caught: the kept days not asked for.
+    """
+
+    async def scenario(world: World) -> None:
+        first = world.version
+        for wrong, line in ((first, "is the version that serves"), ("1-20231208-00000000", "no such version is kept")):
+            with pytest.raises(Refusal, match=f"{wrong}:? {line}"):
+                await rollback(world.store, world.deployment, wrong)
+        await lived(world, 1)
+        world.redis.hset(world.store.keys.model, "day", T0 + behind)
+        before = world.contents()
+        if behind == 36:
+            with pytest.raises(Refusal, match=rf"{first} has learned .* 36 days before .* it is 1 days too old"):
+                await rollback(world.store, world.deployment, first)
+            key = world.store.keys.version(first)
+            world.redis.set(key, b"{}")
+            with pytest.raises(Refusal, match=f"{key}: artefact: "):
+                await rollback(world.store, world.deployment, first)
+            assert world.contents() == before | {f"model:{first}": b"{}"}
+        else:
+            assert (await rollback(world.store, world.deployment, first)).startswith("2-20231209-")
+
+    play(scenario, nobody)
