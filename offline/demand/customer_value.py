@@ -81,19 +81,10 @@ def fit(past: Past, day: int, window: float = YEAR) -> Value:
     alone, times what MBG/NBD expects beyond the horizon."""
     new = _unweighed(past, day, window)
     told = [_outcome(past, each) for each in windows(past, day)]
-    weights = _weights([each for each in told if (each[0].buying is None) == (new.buying is None)], new)
-    ago = year_ago(past, day)
-    level = _level(past, ago, weights) if ago else 1.0
-    return Value(
-        new.horizon,
-        new.usual,
-        new.cap,
-        window=window,
-        chain=new.chain,
-        buying=new.buying,
-        weights=weights,
-        level=level,
-    )
+    new.weights = _weights([each for each in told if (each[0].buying is None) == (new.buying is None)], new)
+    if ago := year_ago(past, day):
+        new.level = _level(past, ago, new.weights)
+    return new
 
 
 def judge(past: Past, day: int) -> Judged | None:
