@@ -2,6 +2,7 @@
 
 import click
 
+from offline.commands.begin import begin
 from offline.commands.clean import clean
 from offline.commands.common import AT_END
 from offline.commands.demand import demand
@@ -28,7 +29,7 @@ def _end(context: click.Context, _result: object) -> None:
         click.echo(f"\n{line}")
 
 
-for command in (look, clean, fit, segment, evaluate, demand, stock, value, rules, report):
+for command in (look, clean, begin, fit, segment, evaluate, demand, stock, value, rules, report):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import click
 from streams.commands.erase import erase
 from streams.commands.export import export
 from streams.commands.health import health
+from streams.commands.history import history
 from streams.commands.init import init
 from streams.commands.keep import keep
 from streams.commands.model import model
@@ -13,6 +14,7 @@ from streams.commands.publish import publish
 from streams.commands.rebuild import rebuild
 from streams.commands.rejected import rejected
 from streams.commands.replay import replay
+from streams.commands.retrain import retrain
 from streams.commands.rollback import rollback
 from streams.commands.send import send
 from streams.commands.show import show
@@ -41,6 +43,8 @@ for command in (
     models,
     keep,
     rollback,
+    history,
+    retrain,
     health,
 ):
     main.add_command(command)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jobs
 import msgspec
 import numpy as np
 import pytest
@@ -32,6 +33,34 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def later(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shop's artefact of five days later, with its clusters in another order."""
     return shops.shop(tmp_path_factory.mktemp("later"), day=T0 + 5, order=(2, 0, 1))
+
+
+def test_a_shop_without_a_history_is_served_from_its_first_day(play: Play, tmp_path_factory: Any) -> None:
+    """And learns from it. Mutation caught: scales of nothing, which no example could leave."""
+    directory = tmp_path_factory.mktemp("begin")
+    until = str(np.datetime64(T0, "D"))
+    said = jobs.run("begin", "--basket", "40", "--until", until, "--out", directory)
+    assert "a purchase day: 40.00; expectations over 30 days; no example learned" in said
+
+    async def scenario(world: World) -> None:
+        part = await world.located()
+        for day in range(T0, T0 + 100):
+            for n in range(day % 7, 40, 7):
+                world.log.buy(f"c{n}", day, "40.00")
+        await world.catch_up(part)
+        first = world.customer("c0")
+        assert first["segment"] in ("Champions", "Loyal")
+        while await world.learn():
+            pass
+        document = await world.store.document((await world.store.model())["version"])
+        assert document is not None
+        model = artefact.decode(document).restored()
+        assert model.examples > 20
+        weekly = model.predict_many(part.table.observe(np.arange(len(part.table)), T0 + 100))
+        assert np.isfinite(weekly.demand).all()
+        assert 0.5 < weekly.demand.mean() / (40 * 30 / 7) < 1.5
+
+    play(scenario, directory)
 
 
 class Interrupted(Store):

@@ -1,0 +1,51 @@
+"""`python -m streams history --history DIR --out FILE`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from models import handover
+from streams.commands.common import DIRECTORY, bar, deployed, run
+from streams.commands.common import history as cleaned
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+    from streams.store import Store
+
+
+@click.command()
+@click.option("--history", "first", required=True, type=DIRECTORY, help="The directory of the first publish.")
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Parquet file to write.")
+def history(first: Path, out: Path) -> None:
+    """Write the history that workers have counted, as `offline fit --history` takes it, without whom was erased.
+
+    It holds what the first publish had before its cut-off and, of the topic, all good events up to where the workers
+    stand. Exit code 2 where records that were counted are gone (retention).
+
+    \b
+    Example:
+      python -m streams history --history build/fit --out build/history.parquet
+      python -m offline fit --history build/history.parquet --out build/newer
+      python -m streams publish build/newer
+    """
+
+    past = cleaned(first / handover.HISTORY)
+
+    async def work(store: "Store", settings: "Settings") -> None:
+        from offline.history.read import write_parquet
+        from streams import history as job
+
+        _, where = await deployed(store, settings)
+        progress, task = bar("reading the topic", sum(high - low for low, high in where.bounds))
+        with progress:
+            found = await job.gather(store, settings, where, past, lambda n: progress.advance(task, n))
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_parquet(found, out)
+        click.echo(
+            f"written: {out}, {len(found):,} events of {found['customer_id'].nunique():,} customers; next: python -m"
+            f" offline fit --history {out} --out DIR2, and python -m streams publish DIR2"
+        )
+
+    sys.exit(run(work))

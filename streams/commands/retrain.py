@@ -1,0 +1,95 @@
+"""`python -m streams retrain --history DIR --out DIR`."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from models import handover
+from streams.commands.common import DIRECTORY, bar, cannot, deployed, run
+from streams.commands.common import history as cleaned
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from streams.settings import Settings
+    from streams.store import Store
+
+
+@click.command()
+@click.option("--history", "first", required=True, type=DIRECTORY, help="The directory of the first publish.")
+@click.option(
+    "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Directory for the new fit."
+)
+@click.option("--offers", type=click.Path(exists=True, path_type=Path), help="What `rules --offers` wrote, to go live.")
+@click.option("--dry-run", is_flag=True, help="Fit and compare, publish nothing.")
+@click.option("--force", is_flag=True, help="Publish even what is worse, or cannot be judged.")
+def retrain(first: Path, out: Path, offers: Path | None, dry_run: bool, force: bool) -> None:
+    """Fit anew on the history that workers have counted, and publish the fit unless it is worse than what serves.
+
+    Both are judged on the examples that closed in the last horizon: what was served as it was promised, the new fit as
+    it would have served from two horizons ago on. Exit code 0 published (or, with --dry-run, worth it), 1 not worth it,
+    2 cannot.
+
+    \b
+    Example, every first of the month at night:
+      0 3 1 * * python -m streams retrain --history build/fit --out build/newer
+    """
+
+    past = cleaned(first / handover.HISTORY)
+
+    async def work(store: "Store", settings: "Settings") -> int:
+        from streams import history as job
+        from streams.deployment import date_of
+
+        deployment, where = await deployed(store, settings)
+        stored = await store.model()
+        day = int(stored["day"])
+        progress, task = bar("reading the topic", sum(high - low for low, high in where.bounds))
+        with progress:
+            found = await job.gather(store, settings, where, past, lambda n: progress.advance(task, n))
+        served = await job.served(store, deployment.partitions, day, deployment.horizon, stored["version"])
+        with tempfile.TemporaryDirectory() as scratch:
+            _fit(found, Path(scratch) / "history.parquet", date_of(day), deployment.horizon, out, offers)
+        good = _judged(found, served, day, deployment.horizon)
+        if dry_run or not (good or force):
+            click.echo("not published" + (": --dry-run" if dry_run else "; --force publishes it all the same"))
+            return 0 if good else 1
+        from streams import publish
+        from streams.kept import Kept
+
+        version = await publish.publish(store, settings, where, Kept(out), lambda _: None)
+        click.echo(f"published: model {version}")
+        return 0
+
+    sys.exit(run(work))
+
+
+def _fit(found: "pd.DataFrame", path: Path, until: str, horizon: int, out: Path, offers: Path | None) -> None:
+    """As `offline fit` by hand, in a process of its own; ends where that cannot."""
+    from offline.history.read import write_parquet
+
+    write_parquet(found, path)
+    beside = ["--offers", str(offers)] if offers else []
+    told = ["--history", str(path), "--until", until, "--horizon", str(horizon), "--out", str(out), *beside]
+    done = subprocess.run([sys.executable, "-m", "offline", "fit", *told], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        cannot("offline fit could not fit the history; its line stands above")
+    click.echo(done.stdout)
+
+
+def _judged(found: "pd.DataFrame", served: "pd.DataFrame", day: int, horizon: int) -> bool:
+    """Prints the new fit beside what serves; is it not worse?"""
+    from models.rows import DAY
+    from offline.demand import beside
+    from offline.history.fold import fold
+
+    folded = fold(found[found["occurred_at"] < day * DAY].reset_index(drop=True), day, horizon)
+    figures = beside.beside(folded, served, horizon)
+    good, why = beside.verdict(figures)
+    click.echo(f"what was served and what the new fit would have served, {horizon} days to the model's day")
+    click.echo(f"{figures.round(3).to_string()}\n{why}")
+    return good

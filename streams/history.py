@@ -1,0 +1,140 @@
+"""The history of a deployment: what its first publish had before the cut-off, and what workers have counted since.
+
+The rule: a record of the log is in it if a worker counts it: good, in its customer's partition, from the cut-off on,
+behind the customer's last tombstone, below the offset where the partition stands. Of who was erased it holds what they
+did after.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from models.events import decode_many
+from models.features import UNIT
+from models.kinds import ERASE, RETURN, TICK, TRADED
+from models.rows import DAY, load_examples
+from streams import kafka
+from streams.deployment import Deployment, DeploymentError, GuardState
+from streams.kafka import Topic
+from streams.settings import Settings
+from streams.store import Store
+
+COLUMNS = ("event_id", "kind", "customer_id", "occurred_at", "order_id", "product_id", "amount", "quantity")
+CHUNK = 10_000  # records decoded at once
+PLACES = 10_000  # of a quantity, in a unit
+
+
+class _Texts(msgspec.Struct):
+    """What decoding for the fold leaves out of a good event."""
+
+    event_id: str
+    order_id: str | None = None
+    product_id: str | None = None
+    quantity: float | None = None
+
+
+async def gather(
+    store: Store, settings: Settings, topic: Topic, past: pd.DataFrame, progress: Callable[[int], object] = abs
+) -> pd.DataFrame:
+    """The canonical history up to where the partitions stand, in the order of (occurred_at, history first, log).
+
+    past: the cleaned history of the first publish. Raises DeploymentError where a partition is not ready, or its log no
+    longer holds what was counted.
+    """
+    deployment = await store.deployment()
+    before = past[past["occurred_at"] < deployment.cut_off * DAY]
+    homes = before["customer_id"].map(deployment.home)
+    parts = []
+    for p, (low, _) in enumerate(topic.bounds):
+        erased, end = await store.erased(p), await _stands(store, p, low)
+        mine = before[homes == p]
+        gone = mine["customer_id"].map(
+            {name: deployment.erasure(name) in erased for name in mine["customer_id"].unique()}
+        )
+        parts += [mine[~gone.astype(bool)], _live(settings, deployment, p, low, end, progress)]
+    whole = pd.concat([part[list(COLUMNS)] for part in parts if len(part)] or [before[list(COLUMNS)]])
+    return whole.sort_values("occurred_at", kind="stable", ignore_index=True)
+
+
+async def served(store: Store, partitions: int, day: int, horizon: int, version: str) -> pd.DataFrame:
+    """What was promised of the kept examples that closed in the `horizon` days to `day`, and what came: columns label
+    and demand, major units, by (customer_id, day). version: the one that serves."""
+    rows = []
+    for closing in range(day - horizon + 1, day + 1):
+        for p in range(partitions):
+            found = await store.examples(p, closing, version) or []
+            entries = load_examples([packed for _, packed in found])
+            closed = ((entries["open"] == 1) & (entries["open_version"] > 0)).tolist()
+            told = zip(found, closed, entries["label"].tolist(), entries["open_demand"].tolist(), strict=True)
+            rows += [(name, closing, label / UNIT, demand) for (name, _), closes, label, demand in told if closes]
+    table = pd.DataFrame(rows, columns=["customer_id", "day", "label", "demand"])
+    return table.set_index(["customer_id", "day"])
+
+
+async def _stands(store: Store, partition: int, low: int) -> int:
+    """The offset up to which the partition's records are counted."""
+    guard, key = await store.guard(partition), store.keys.guard(partition)
+    if guard is None or guard.state is not GuardState.READY:
+        raise DeploymentError(
+            f"{key} is {guard.state if guard else 'missing'}: wait for it to be ready, or restore Redis"
+        )
+    if low > guard.start:
+        raise DeploymentError(
+            f"records {guard.start:,} to {low - 1:,} of partition {partition} were deleted (retention): make the"
+            " history of the shop's files"
+        )
+    return guard.offset
+
+
+def _live(
+    settings: Settings, deployment: Deployment, partition: int, start: int, end: int, progress: Callable[[int], object]
+) -> pd.DataFrame:
+    """What a worker counts of the records at offsets [start, end)."""
+    tombstones: dict[str, int] = {}
+    found = []
+    for records in _chunks(kafka.read(settings, partition, start, end)):
+        found.append(_counted(records, deployment, partition, tombstones))
+        progress(len(records))
+    table = pd.concat(found) if found else pd.DataFrame(columns=["offset", *COLUMNS])
+    last = table["customer_id"].map(tombstones).fillna(-1)
+    return table[table["offset"].astype("int64") > last.astype("int64")].drop(columns="offset")
+
+
+def _chunks(records: Iterator[Any]) -> Iterator[list[Any]]:
+    while chunk := list(itertools.islice(records, CHUNK)):
+        yield chunk
+
+
+def _counted(records: list[Any], deployment: Deployment, partition: int, tombstones: dict[str, int]) -> pd.DataFrame:
+    """Of these records the events, with their offsets; the last tombstone of each customer is noted."""
+    keys, values = [record.key() for record in records], [record.value() for record in records]
+    batch, _ = decode_many(keys, values, [record.timestamp()[1] for record in records])
+    homes = {name: deployment.home(name) for name in set(batch.customer_id) if name}
+    ours = np.array([homes.get(name, -1) == partition for name in batch.customer_id], np.bool_)
+    offsets = np.array([record.offset() for record in records], np.int64)[batch.index]
+    for name, offset, kind in zip(batch.customer_id, offsets.tolist(), batch.kind.tolist(), strict=True):
+        if kind == ERASE and homes.get(name) == partition:
+            tombstones[name] = offset
+    kept = ours & (batch.kind != ERASE) & (batch.kind != TICK) & (batch.t >= deployment.cut_off * DAY)
+    events = batch.keep(kept)
+    texts = [msgspec.json.decode(values[i], type=_Texts) for i in events.index.tolist()]
+    traded = np.isin(events.kind, list(TRADED))
+    sign = np.where(events.kind == RETURN, -1, 1)
+    quantity = np.array([round((text.quantity or 0) * PLACES) for text in texts], np.int64)
+    return pd.DataFrame(
+        {
+            "offset": offsets[kept],
+            "event_id": [text.event_id for text in texts],
+            "kind": events.kind,
+            "customer_id": events.customer_id,
+            "occurred_at": events.t,
+            "order_id": [text.event_id if text.order_id is None else text.order_id for text in texts],
+            "product_id": [text.product_id for text in texts],
+            "amount": events.amount,
+            "quantity": np.where(traded, sign * quantity, 0),
+        }
+    )

@@ -1,0 +1,153 @@
+"""The history that workers have counted, and a fit of it beside what serves, on a real broker."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import redis
+import shops
+from running import Running, purchase, running, until
+from shops import T0
+
+from demo import services
+from models.events import encode_event, encode_tick
+from models.kinds import RETURN
+from models.rows import DAY, load_rows
+from offline.demand import beside
+from offline.demand.served import stream
+from offline.history.fold import fold
+from offline.history.read import read_parquet
+
+LIVE = 40  # days
+FIGURES = ("orders", "spend", "returned", "days", "first", "last", "at")
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `offline fit` would leave of 130 customers."""
+    return shops.shop(tmp_path_factory.mktemp("shop"), customers=130)
+
+
+def lived(deployment: Running) -> None:
+    """The shop's customers go on as before; among their events is whatever a worker leaves out."""
+    producer, name = deployment.producer(), deployment.name
+    send: Any = lambda key, value, at, **more: producer.produce(name, value, key, timestamp=at, **more)  # noqa: E731
+    events = shops.history(130, T0 + LIVE)
+    row: Any
+    for row in events[events["occurred_at"] >= T0 * DAY].itertuples():
+        price = f"{row.amount / 10_000:.4f}"
+        value = encode_event(
+            row.event_id, "purchase", row.customer_id, row.occurred_at, quantity=1, unit_price=price, product_id="p"
+        )
+        send(row.customer_id.encode(), value, row.occurred_at // 1000)
+    at = (T0 + 3) * DAY
+    back = encode_event("back", "return", "h2", at, quantity=Decimal("1.5"), unit_price="2", order_id="o")
+    odd: list[tuple[bytes, bytes | None]] = [
+        (b"h2", back),
+        (b"h2", back),  # twice
+        (b"h3", encode_event("early", "purchase", "h3", (T0 - 2) * DAY, quantity=1, unit_price="9")),
+        (b"h4", b"{no json"),
+        (b"h5", encode_event("other", "purchase", "h6", at, quantity=1, unit_price="9")),
+        (b"h7", None),  # is erased, and comes back
+        (b"h8", None),  # is erased
+    ]
+    for whose, said in odd:
+        send(whose, said, at // 1000)
+    key, good, timestamp = purchase("h7", "again", T0 + LIVE - 1, "7.00")
+    send(key, good, timestamp)
+    for p in range(deployment.partitions):
+        tick = (T0 + LIVE) * DAY + DAY // 12
+        producer.produce(name, encode_tick(tick), partition=p, timestamp=tick // 1000)
+    producer.flush()
+    model = f"{name}:model"
+    until(lambda: int(deployment.redis.hget(model, "day")) == T0 + LIVE, lambda: deployment.said)
+
+
+@pytest.fixture(scope="module")
+def deployment(kafka: str, valkey: services.Valkey, shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with running(kafka, valkey.url, shop, tmp_path_factory.mktemp("running"), partitions=2) as made:
+        made.worker()
+        lived(made)
+        yield made
+
+
+def states(deployment: Running) -> dict[str, tuple[int, ...]]:
+    """The counted figures of every customer, as they stand in Redis."""
+    found: dict[str, tuple[int, ...]] = {}
+    with redis.Redis.from_url(deployment.settings.redis_url) as client:
+        for p in range(deployment.partitions):
+            packed = client.hgetall(f"{deployment.name}:state:{p}")
+            rows = load_rows([*packed.values()])
+            found |= {
+                name.decode(): tuple(int(row[figure]) for figure in FIGURES)
+                for name, row in zip(packed, rows, strict=True)
+            }
+    return found
+
+
+@pytest.mark.e2e
+def test_the_history_of_the_topic_is_what_workers_counted(deployment: Running, shop: Path, tmp_path: Path) -> None:
+    """Mutations caught: whom nobody erased left out; what came before a tombstone, or before the cut-off, or under
+    another's key, taken in; a return that is none."""
+    out = tmp_path / "h.parquet"
+    said = deployment.command("history", "--history", str(shop), "--out", str(out))
+    found = read_parquet(out)
+    assert f"{len(found):,} events of {found['customer_id'].nunique():,} customers" in said
+    table = fold(found, T0 + LIVE).table
+    counted = {name: tuple(int(table.rows[figure][row]) for figure in FIGURES) for name, row in table.index.items()}
+    assert counted == states(deployment)
+    assert "h8" not in counted
+    assert counted["h7"][:2] == (1, 70_000)
+    returned = found[found["kind"] == RETURN]
+    assert returned[["event_id", "order_id", "amount", "quantity"]].drop_duplicates().values.tolist() == [
+        ["back", "o", -30_000, -15_000]
+    ]
+    assert found["occurred_at"].is_monotonic_increasing
+
+
+@pytest.mark.e2e
+def test_a_retrain_is_published_unless_it_is_worse(deployment: Running, shop: Path, tmp_path: Path) -> None:
+    version = deployment.redis.hget(f"{deployment.name}:model", "version")
+    given = ("--history", str(shop), "--out", str(tmp_path / "new"))
+    told = deployment.look("retrain", *given, "--dry-run")
+    assert "serving" in told
+    assert "not published: --dry-run" in told
+    assert deployment.redis.hget(f"{deployment.name}:model", "version") == version
+    said = deployment.command("retrain", *given, "--force")
+    assert "published: model 2-" in said
+    assert deployment.redis.hget(f"{deployment.name}:model", "version").startswith("2-")
+    until(lambda: deployment.redis.hget(f"{deployment.name}:customer:h1", "model_version").startswith("2-"))
+
+
+# ---- the comparison --------------------------------------------------------------------------------------------------
+def test_both_are_judged_on_the_same_examples_and_by_nothing_they_had_learned() -> None:
+    """What served is what the new way would have served: as good. Mutations caught: predictions of the closing day;
+    examples of other days; labels that were learned."""
+    events, day = shops.history(200, T0 + 60), T0 + 60
+    folded = fold(events, day)
+    honest = stream(folded.days, day - 59, 30).predictions["spend"]
+    closing = [each for each in folded.days if day - 29 <= each[0] <= day]
+    rows = [
+        (name, closes, label / 1e4)
+        for closes, names, entries in closing
+        for name, label in zip(
+            np.array(names, object)[entries["open"] == 1], entries["label"][entries["open"] == 1], strict=True
+        )
+    ]
+    served = pd.DataFrame(rows, columns=["customer_id", "day", "label"]).set_index(["customer_id", "day"])
+    same = beside.beside(folded, served.assign(demand=honest), 30)
+    assert same["n"].tolist() == [len(honest)] * 2
+    assert len({*map(tuple, same.to_numpy().tolist())}) == 1
+    assert beside.verdict(same) == (True, f"the new fit is as good as what was served, on {len(honest)} examples")
+    worse = beside.beside(folded, served.assign(demand=served["label"].to_numpy()), 30)
+    assert not beside.verdict(worse)[0]
+    few = beside.beside(folded, served.assign(demand=1.0)[:50], 30)
+    assert beside.verdict(few) == (
+        False,
+        "the new fit cannot be judged: 50 examples are known to both, and 100 are needed",
+    )
+    none = beside.beside(folded, served.assign(demand=1.0)[:0], 30)
+    assert "0 examples" in beside.verdict(none)[1]
