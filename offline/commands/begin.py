@@ -28,6 +28,7 @@ def begin(basket: float, horizon: int, until: str | None, out: Path) -> None:
     """
     with one_line(out):
         day = midnight(until) if until else (datetime.now(UTC) - datetime(1970, 1, 1, tzinfo=UTC)).days
+        out.mkdir(parents=True, exist_ok=True)
 
         import numpy as np
 
@@ -42,7 +43,6 @@ def begin(basket: float, horizon: int, until: str | None, out: Path) -> None:
         segments, nothing = Segments(top=round(10 * basket * 10_000)), np.empty(0)
         model = Model.create(day, nothing, nothing, basket, segments, Clusters.one(), horizon)
         events = SCHEMA.empty_table().to_pandas()
-        out.mkdir(parents=True, exist_ok=True)
         (out / ARTEFACT).unlink(missing_ok=True)
         write_parquet(events, out / HISTORY)
         fold.write_states(fold.fold(events, day, horizon).table, out / STATES)
