@@ -128,6 +128,17 @@ def test_later_examples_are_not_looked_at(folded: Folded, honest: pd.DataFrame) 
     pd.testing.assert_frame_equal(figures, honest, check_exact=True)
 
 
+@pytest.mark.parametrize("fields", [("spend", "days"), ("s30", "n90"), ("recency", "tenure")])
+def test_what_stood_at_a_closing_is_not_seen(folded: Folded, honest: pd.DataFrame, fields: tuple[str, ...]) -> None:
+    """Nor is it in a scale: behind the cut everybody is told to have stood elsewhere when their examples closed.
+    Mutations caught: `now` for `then` in `told` or in `Examples`; a usual purchase day of the last landmarks of all."""
+    days = [(day, names, entries.copy()) for day, names, entries in folded.days]
+    for day, _, entries in days:
+        for name in fields:
+            entries["now"][name] += np.where(day > CUT, 10_000, 0).astype(entries["now"][name].dtype)
+    pd.testing.assert_frame_equal(judge(days), honest, check_exact=True)
+
+
 def test_the_served_model_is_the_streams(folded: Folded) -> None:
     """Each example is predicted by the model that had learned through the day on which it opened."""
     model = fit_history([day for day in folded.days if day[0] <= CUT], CUT, *EVERYBODY, HORIZON)
