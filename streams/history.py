@@ -82,6 +82,10 @@ async def _stands(store: Store, partition: int, low: int) -> int:
         raise DeploymentError(
             f"{key} is {guard.state if guard else 'missing'}: wait for it to be ready, or restore Redis"
         )
+    if guard.offset < guard.quiet_until:
+        raise DeploymentError(
+            f"{key}: a rebuild is folding the log again: wait until its offset is {guard.quiet_until}"
+        )
     if low > guard.start:
         raise DeploymentError(
             f"records {guard.start:,} to {low - 1:,} of partition {partition} were deleted (retention): make the"

@@ -116,10 +116,16 @@ def test_a_retrain_is_published_unless_it_is_worse(deployment: Running, shop: Pa
     assert "serving" in told
     assert "not published: --dry-run" in told
     assert deployment.redis.hget(f"{deployment.name}:model", "version") == version
+    assert "name another one" in deployment.command("retrain", *given[:2], "--out", str(shop), code=2)
     said = deployment.command("retrain", *given, "--force")
     assert "published: model 2-" in said
     assert deployment.redis.hget(f"{deployment.name}:model", "version").startswith("2-")
     until(lambda: deployment.redis.hget(f"{deployment.name}:customer:h1", "model_version").startswith("2-"))
+    assert deployment.command("keep", version)
+    kept = [line for line in deployment.command("models").splitlines() if line.endswith("kept")]
+    assert [line.split()[0] for line in kept] == [version]
+    assert "3-" in deployment.command("rollback", version)
+    assert deployment.redis.hget(f"{deployment.name}:model", "version").startswith("3-")
 
 
 # ---- the comparison --------------------------------------------------------------------------------------------------

@@ -39,6 +39,10 @@ def retrain(first: Path, out: Path, offers: Path | None, dry_run: bool, force: b
       0 3 1 * * python -m streams retrain --history build/fit --out build/newer
     """
 
+    if out.resolve() == first.resolve():
+        cannot(
+            f"--out {out}: is the directory of the first publish, which `verify` and `rebuild` need; name another one"
+        )
     past = cleaned(first / handover.HISTORY)
 
     async def work(store: "Store", settings: "Settings") -> int:
