@@ -14,7 +14,7 @@ from models.customers import NOTED, Table
 from models.events import decode_many
 from models.kinds import ERASE, TICK
 from models.offers import Offers
-from models.rows import DAY, ENTRY, PROMISED, ROW
+from models.rows import DAY, ENTRY, PROMISED, ROW, stored
 from streams import kafka, trainer
 from streams.deployment import GRACE
 from streams.partitioner import partitioner
@@ -116,7 +116,7 @@ def versions(entries: dict[tuple[int, int, str], bytes], document: bytes, n: int
     """The versions that a trainer must have written from this document on, day by day to `end`."""
     by_day: dict[int, list[tuple[str, bytes]]] = {}
     for (_, day, name), entry in entries.items():
-        by_day.setdefault(day, []).append((name, entry))
+        by_day.setdefault(day, []).append((name, stored(np.frombuffer(entry, ENTRY))))
     found = []
     for day in range(artefact.decode(document).trained_through + 1, end + 1):
         document = trainer.learn(document, day, by_day.get(day, [])).document

@@ -29,17 +29,17 @@ def publish(directory: Path) -> None:
 
         kept = Kept(directory)
         from streams import publish as job
-        from streams.deployment import age, date_of, ended
+        from streams.deployment import date_of, ended
 
-        if age(cut_off := kept.artefact.trained_through) >= 0:
-            click.echo(ended(cut_off))
         progress, task = bar("publishing", len(kept.names))
         where = await topic(settings)
         for line in where.warnings():
             click.echo(f"warning: {line}", err=True)
         with progress:
             version = await job.publish(store, settings, where, kept, functools.partial(progress.advance, task))
+        cut_off = kept.artefact.trained_through
         click.echo(f"published: model {version}, {len(kept.names):,} customers in the history")
+        click.echo(ended(cut_off))
         if version.startswith("1-"):
             click.echo(f"from {date_of(cut_off)} on the topic must hold all events")
 
