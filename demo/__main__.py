@@ -108,6 +108,17 @@ def live(env: dict[str, str], days: int) -> dict[str, Any]:
     return truth
 
 
+def numbers(pattern: str, text: str) -> list[int]:
+    """The whole numbers that a line of a command tells.
+
+    >>> numbers(r"sent: ([\\d,]+) events", "the history ended 3 days ago\\nsent: 12,757 events")
+    [12757]
+    """
+    found = re.search(pattern, text)
+    assert found, f"no line like {pattern!r} in: {text}"
+    return [int(number.replace(",", "")) for number in found.groups()]
+
+
 def demo(keep: bool) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch, services.kafka() as kafka, services.valkey() as valkey:
@@ -123,12 +134,10 @@ def demo(keep: bool) -> None:
         run(env, "streams", "publish", str(OUT / "fit"))
         with worker(env):
             started = time.monotonic()
-            sent = int(re.sub(r"\D", "", run(env, "streams", "replay", str(live))))
+            sent = numbers(r"sent: ([\d,]+) events", run(env, "streams", "replay", str(live)))[0]
             seconds = time.monotonic() - started
             verdict = run(env, "streams", "verify", "--history", str(OUT / "fit"), expect=(0, 1))
-            count, wrong = (
-                int(n.replace(",", "")) for n in re.findall(r"customers: ([\d,]+); wrong: ([\d,]+)", verdict)[0]
-            )
+            count, wrong = numbers(r"customers: ([\d,]+); wrong: ([\d,]+)", verdict)
             with Redis.from_url(valkey.url) as store:
                 report(store, env, sent, seconds, wrong, count)
             if keep:
