@@ -66,7 +66,8 @@ def needing(kind: type[click.Parameter]) -> list[str]:
 @pytest.mark.parametrize("name", needing(click.Argument) + needing(click.Option))
 def test_what_is_missing_is_refused_before_anything_heavy_is_imported(name: str, tmp_path: Path) -> None:
     """Whatever the command is told to read does not exist; or is a directory that `offline fit` did not write."""
-    given = ["--history"] if name in needing(click.Option) else []
+    out = any(each.name == "out" and each.required for each in main.commands[name].params)
+    given = [*(["--out", str(tmp_path / "out")] if out else []), *(["--history"] * (name in needing(click.Option)))]
     code, packages, said = imported(name, *given, str(tmp_path / "missing"))
     assert (code, packages & LIGHT_ONLY) == (2, set())
     assert "missing" in said
