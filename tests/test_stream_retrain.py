@@ -116,8 +116,11 @@ def test_a_retrain_is_published_unless_it_is_worse(deployment: Running, shop: Pa
     assert "serving" in told
     assert "not published: --dry-run" in told
     assert deployment.redis.hget(f"{deployment.name}:model", "version") == version
+    more = tmp_path / "more.csv"
+    more.write_text("customer_id,occurred_at,amount\nelsewhere,2023-11-01T08:00:00Z,5\n")
     assert "name another one" in deployment.command("retrain", *given[:2], "--out", str(shop), code=2)
-    said = deployment.command("retrain", *given, "--force")
+    said = deployment.command("retrain", *given, "--files", str(more), "--force")
+    assert "elsewhere" in set(read_parquet(tmp_path / "new" / "history.parquet")["customer_id"])
     assert "published: model 2-" in said
     assert deployment.redis.hget(f"{deployment.name}:model", "version").startswith("2-")
     until(lambda: deployment.redis.hget(f"{deployment.name}:customer:h1", "model_version").startswith("2-"))

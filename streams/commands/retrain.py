@@ -24,10 +24,15 @@ if TYPE_CHECKING:
 @click.option(
     "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Directory for the new fit."
 )
+@click.option(
+    "--files", multiple=True, type=click.Path(exists=True, path_type=Path), help="Other history file; several times."
+)
 @click.option("--offers", type=click.Path(exists=True, path_type=Path), help="What `rules --offers` wrote, to go live.")
 @click.option("--dry-run", is_flag=True, help="Fit and compare, publish nothing.")
 @click.option("--force", is_flag=True, help="Publish even what is worse, or cannot be judged.")
-def retrain(first: Path, out: Path, offers: Path | None, dry_run: bool, force: bool) -> None:
+def retrain(
+    first: Path, out: Path, files: tuple[Path, ...], offers: Path | None, dry_run: bool, force: bool
+) -> None:  # fmt: skip
     """Fit anew on the history that workers have counted, and publish the fit unless it is worse than what serves.
 
     Both are judged on the examples that closed in the last horizon: what was served as it was promised, the new fit as
@@ -46,6 +51,7 @@ def retrain(first: Path, out: Path, offers: Path | None, dry_run: bool, force: b
     past = cleaned(first / handover.HISTORY)
 
     async def work(store: "Store", settings: "Settings") -> int:
+        from offline.history.read import write_parquet
         from streams import history as job
         from streams.deployment import date_of
 
@@ -57,8 +63,10 @@ def retrain(first: Path, out: Path, offers: Path | None, dry_run: bool, force: b
             found = await job.gather(store, settings, where, past, lambda n: progress.advance(task, n))
         served = await job.served(store, deployment.partitions, day, deployment.horizon, stored["version"])
         with tempfile.TemporaryDirectory() as scratch:
-            _fit(found, Path(scratch) / "history.parquet", date_of(day), deployment.horizon, out, offers)
-        good = _judged(found, served, day, deployment.horizon)
+            path = Path(scratch) / "history.parquet"
+            write_parquet(found, path)
+            _fit([path, *files], date_of(day), deployment.horizon, out, offers)
+        good = _judged(cleaned(out / handover.HISTORY), served, day, deployment.horizon)
         if dry_run or not (good or force):
             click.echo("not published" + (": --dry-run" if dry_run else "; --force publishes it all the same"))
             return 0 if good else 1
@@ -72,13 +80,11 @@ def retrain(first: Path, out: Path, offers: Path | None, dry_run: bool, force: b
     sys.exit(run(work))
 
 
-def _fit(found: "pd.DataFrame", path: Path, until: str, horizon: int, out: Path, offers: Path | None) -> None:
+def _fit(files: list[Path], until: str, horizon: int, out: Path, offers: Path | None) -> None:
     """As `offline fit` by hand, in a process of its own; ends where that cannot."""
-    from offline.history.read import write_parquet
-
-    write_parquet(found, path)
     beside = ["--offers", str(offers)] if offers else []
-    told = ["--history", str(path), "--until", until, "--horizon", str(horizon), "--out", str(out), *beside]
+    histories = [word for file in files for word in ("--history", str(file))]
+    told = [*histories, "--until", until, "--horizon", str(horizon), "--out", str(out), *beside]
     done = subprocess.run([sys.executable, "-m", "offline", "fit", *told], stdout=subprocess.PIPE, text=True)
     if done.returncode:
         cannot("offline fit could not fit the history; its line stands above")
