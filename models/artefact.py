@@ -10,8 +10,9 @@ passed over, one that is missing has its default. Only a change that neither can
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import msgspec
 
@@ -20,6 +21,7 @@ from models.model import Model, weights
 from models.segments import Segments
 
 SCHEMA = 1
+T = TypeVar("T")
 EPOCH = date(1970, 1, 1)
 
 
@@ -66,30 +68,28 @@ class Artefact(msgspec.Struct, frozen=True):
     @property
     def segments(self) -> Segments:
         """Its segments alone, whatever the rest was learned on; ArtefactError for what they lack."""
-        try:
-            return Segments.restore(self.model["segments"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ArtefactError(f"artefact: its segments cannot be read ({error})") from None
+        return self._part("segments", Segments.restore)
 
     @property
     def clusters(self) -> Clusters:
         """Its clusters, likewise."""
-        try:
-            return Clusters.restore(self.model["clusters"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ArtefactError(f"artefact: its clusters cannot be read ({error})") from None
+        return self._part("clusters", Clusters.restore)
 
     def numbered(self, clusters: Clusters) -> Clusters:
         """These clusters under the numbers of its own that they continue, whatever the rest of it was learned on.
 
         Clusters of before segments were a rule stand elsewhere: none is continued, and their numbers stay theirs.
         """
+        if "clusters" in self.model:
+            return clusters.continuing(self.clusters)
+        return clusters.after(self._part("segments", lambda of_before: int(of_before["unused"])))
+
+    def _part(self, name: str, read: Callable[[Any], T]) -> T:
+        """What `read` makes of a part's state; ArtefactError for what that lacks."""
         try:
-            if "clusters" in self.model:
-                return clusters.continuing(self.clusters)
-            return clusters.after(int(self.model["segments"]["unused"]))
+            return read(self.model[name])
         except (KeyError, TypeError, ValueError) as error:
-            raise ArtefactError(f"artefact: its clusters cannot be read ({error})") from None
+            raise ArtefactError(f"artefact: its {name} cannot be read ({error})") from None
 
     def restored(self) -> Model:
         """The model, bit for bit; ArtefactError for what it lacks, or for inputs that are not computed."""
