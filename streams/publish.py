@@ -18,7 +18,6 @@ from models.artefact import Artefact, Version
 from models.customers import Table
 from models.model import Model
 from models.rows import ENTRY
-from models.scores import dates
 from streams import answers
 from streams.compose import compose, opened
 from streams.deployment import GRACE, Deployment, age, date_of
@@ -175,7 +174,7 @@ def described(what: Artefact) -> list[list[str]]:
     names = zip(range(len(segments.names)), segments.names, segments.definitions(), segments.sizes, strict=True)
     told = zip(clusters.numbers, clusters.told, clusters.sizes, strict=True)
     usual = segments.usual()
-    as_of = dates(np.array([what.trained_through]))[0]
+    as_of = date_of(what.trained_through)
     texts: list[list[tuple[int, dict[str, str | int]]]] = [
         [(n, {"name": name, "definition": text, "usual": usual, "size": size}) for n, name, text, size in names],
         [(n, {"description": text, "size": size}) for n, text, size in told],

@@ -11,8 +11,20 @@ from streams.commands.common import DIRECTORY, bar, deployed, run
 from streams.commands.common import history as cleaned
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from streams.kafka import Topic
     from streams.settings import Settings
     from streams.store import Store
+
+
+async def gathered(store: "Store", settings: "Settings", where: "Topic", past: "pd.DataFrame") -> "pd.DataFrame":
+    """The history that workers have counted, with a bar while the topic is read. past: that of the first publish."""
+    from streams import history as job
+
+    progress, task = bar("reading the topic", sum(high - low for low, high in where.bounds))
+    with progress:
+        return await job.gather(store, settings, where, past, lambda n: progress.advance(task, n))
 
 
 @click.command()
@@ -35,12 +47,9 @@ def history(first: Path, out: Path) -> None:
 
     async def work(store: "Store", settings: "Settings") -> None:
         from offline.history.read import write_parquet
-        from streams import history as job
 
         _, where = await deployed(store, settings)
-        progress, task = bar("reading the topic", sum(high - low for low, high in where.bounds))
-        with progress:
-            found = await job.gather(store, settings, where, past, lambda n: progress.advance(task, n))
+        found = await gathered(store, settings, where, past)
         out.parent.mkdir(parents=True, exist_ok=True)
         write_parquet(found, out)
         click.echo(

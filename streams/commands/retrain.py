@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from models import handover
-from streams.commands.common import DIRECTORY, bar, cannot, deployed, run
+from streams.commands.common import DIRECTORY, cannot, deployed, run
 from streams.commands.common import history as cleaned
+from streams.commands.history import gathered
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,9 +59,7 @@ def retrain(
         deployment, where = await deployed(store, settings)
         stored = await store.model()
         day = int(stored["day"])
-        progress, task = bar("reading the topic", sum(high - low for low, high in where.bounds))
-        with progress:
-            found = await job.gather(store, settings, where, past, lambda n: progress.advance(task, n))
+        found = await gathered(store, settings, where, past)
         served = await job.served(store, deployment.partitions, day, deployment.horizon, stored["version"])
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / "history.parquet"
