@@ -181,7 +181,7 @@ def test_browsing_is_judged_beside_the_same_log_without_it(folded: Folded) -> No
 
 def test_cuts_leave_a_full_horizon_of_later_examples(folded: Folded) -> None:
     fitted = job.run(folded, HORIZON)
-    judged = fitted.judged["spend"]
+    judged = fitted.verdict.judged["spend"]
     assert judged.cuts == CUTS
     assert fitted.model.day == END
     assert judged.figures.index.tolist() == ["zero", "last_period", "own_rate", "decayed_rate", SERVED]
@@ -234,7 +234,7 @@ def test_a_sample_is_half_buyers_and_its_total_is_put_right(folded: Folded, monk
 def test_a_short_history_is_fitted_but_not_judged(folded: Folded) -> None:
     early = [day for day in folded.days if day[0] <= START + 2 * HORIZON]
     fitted = job.run(Folded(START + 2 * HORIZON, folded.table, early, {}, folded.pauses), HORIZON)
-    assert fitted.judged == {}
+    assert fitted.verdict.judged == {}
     assert fitted.model.examples > 0
 
 

@@ -84,8 +84,9 @@ CANCELLED = [
 def test_a_history_in_parts_is_the_history(
     shared: Path, logs: list[list[tuple[str, ...]]], policy: dict[str, Any], parts: int
 ) -> None:
-    """Frame, counts, what is told, customers in their order, rows, entries. Mutations caught: parts by the id as it is
-    written, no order among equal times, customers in the order of the parts, nothing said of parts that are empty."""
+    """Frame, counts, what is told, customers in their order, rows, entries; as a stream counts it. Mutations caught:
+    parts by the id as it is written, no order among equal times, customers in the order of the parts, nothing said of
+    parts that are empty; streamed: parts alone in which something was taken back, outliers left out."""
     paths = [_csv(shared / f"{number}.csv", each) for number, each in enumerate(logs)]
     whole = read(paths, policy)
     with pytest.MonkeyPatch.context() as patch:
@@ -98,7 +99,11 @@ def test_a_history_in_parts_is_the_history(
             assert split == whole
             return
         pd.testing.assert_frame_equal(split.frame, whole.frame)
+        pd.testing.assert_frame_equal(split.streamed.frame, whole.streamed.frame)
         split.write_parquet(shared / "written")
+    stood = read(paths, policy | {"cancelled": False, "outliers": None})
+    assert not isinstance(stood, str)
+    pd.testing.assert_frame_equal(whole.streamed.frame, stood.frame)
     pd.testing.assert_frame_equal(history.read_parquet(shared / "written"), whole.frame)
     assert (split.counts, split.counts.notes, split.last) == (whole.counts, whole.counts.notes, whole.last)
     if isinstance(split.parts, list):

@@ -30,11 +30,13 @@ def demand(out: Path, name: str, target: Literal["spend", "orders"], **options: 
         writing.writable(out)
         given.check()
         with bar() as steps:
-            folded = given.fold(given.read(steps), steps)
+            read = given.read(steps)
+            folded = given.fold(read, steps)
+            streamed = folded if read.streamed is read else given.fold(read.streamed, steps)
 
             from offline.demand import predict, regressors
 
-            found = predict.run(folded, name, target, given.horizon, steps.step)
+            found = predict.run(folded, streamed, name, target, given.horizon, steps.step)
         writing.write(found.frame(f"predicted_{target}"), out)
     tuned = found.tuned
     click.echo(f"{name}, {target} of the next {given.horizon} days, learned from {tuned.rows:,} examples")

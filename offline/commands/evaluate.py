@@ -44,7 +44,7 @@ def evaluate(out: Path, models: str, most: int, unseen: str | None, **options: A
         writing.writable(out)
         given.check()
         with bar() as steps:
-            folded = given.fold(given.read(steps), steps)
+            folded = given.fold(given.read(steps).streamed, steps)
 
             from offline.demand import evaluate as job
             from offline.demand import regressors

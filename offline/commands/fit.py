@@ -14,8 +14,11 @@ from offline.history import elsewhere
 
 if TYPE_CHECKING:
     from models.offers import Offers
-    from offline.demand.fit import Fit
+    from offline.commands.common import Bar, Source
+    from offline.demand.fit import Fit, Verdict
     from offline.history.fold import Folded
+    from offline.history.read import History
+    from offline.history.spill import Each
 
 
 @click.command()
@@ -58,12 +61,14 @@ def fit(
                 read.write_parquet(
                     parts / HISTORY, past.told(given.files, read.counts)
                 )  # now: beside the examples there is less room
+                verdict = _verdict(given, read, steps, each)
                 folded = given.fold(read, steps, beside, each)
 
                 from offline.demand import fit as job
 
-                fitted = job.run(folded, given.horizon, steps.step, beside, called, clusters)
+                fitted = job.run(folded, given.horizon, steps.step, beside, called, clusters, verdict)
             click.echo(read.counts.table())
+            click.echo(_differ(read))
             landmarks = sum(len(entries) for _, _, entries in folded.days)
             click.echo(f"\nfolded: {len(folded.table):,} customers, {landmarks:,} landmarks")
             click.echo(f"cut-off: {date_of(folded.day)} (midnight, UTC): from there on events are the topic's")
@@ -75,6 +80,25 @@ def fit(
             if customers:
                 _everybody(customers, folded, fitted)
     click.echo(f"\nwritten: {out}/{ARTEFACT}, {HISTORY}, {STATES}; next: python -m streams publish {out}")
+
+
+def _verdict(given: "Source", read: "History", steps: "Bar", each: "Each") -> "Verdict | None":
+    """What the history tells where a stream counts another one; one of the two is held at a time."""
+    if read.streamed is read:
+        return None
+    from offline.demand import fit as job
+
+    return job.judge(given.fold(read.streamed, steps, each=each), given.horizon, steps.step)
+
+
+def _differ(read: "History") -> str:
+    """In how many sales history and stream differ, in a line."""
+    if not read.counts.cancelled:
+        return "taken back: no sale left the history for a return that came later; a stream counts the same"
+    return (
+        f"taken back: {read.counts.cancelled // 2:,} sales left the history with the returns that came later; a stream"
+        " counts both, and so does what is judged on later time"
+    )
 
 
 def _beside(path: Path) -> "Offers":
@@ -119,11 +143,11 @@ def _live(fitted: "Fit") -> None:
 
 
 def _figures(fitted: "Fit") -> None:
-    for target, judged in fitted.judged.items():
+    for target, judged in fitted.verdict.judged.items():
         click.echo(f"\n{target} on later time, mean of {len(judged.cuts)} cuts (spread: largest less smallest)")
         click.echo(judged.shown().round(3).to_string())
         click.echo(judged.verdict)
-    if not fitted.judged:
+    if not fitted.verdict.judged:
         click.echo("\ndemand was not judged: the history leaves no cut with two horizons of later time")
 
 
@@ -137,10 +161,10 @@ def _write(out: Path, history: Path, folded: "Folded", fitted: "Fit") -> None:
     fold.write_states(folded.table, out / STATES)
     figures = {
         f"{target}/{name}": {str(k): float(v) for k, v in row.items() if math.isfinite(v)}
-        for target, judged in fitted.judged.items()
+        for target, judged in fitted.verdict.judged.items()
         for name, row in judged.figures.iterrows()
     }
-    if fitted.value:
-        figures["customer_value"] = {name: float(number) for name, number in asdict(fitted.value).items()}
-    cut = min((cut for judged in fitted.judged.values() for cut in judged.cuts), default=None)
+    if fitted.verdict.value:
+        figures["customer_value"] = {name: float(number) for name, number in asdict(fitted.verdict.value).items()}
+    cut = min((cut for judged in fitted.verdict.judged.values() for cut in judged.cuts), default=None)
     (out / ARTEFACT).write_bytes(encode(Artefact.of(fitted.model, figures, cut)))

@@ -76,14 +76,38 @@ class Judged:
     bias: float
 
 
-def fit(past: Past, day: int, window: float = YEAR) -> Value:
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Of a window: the experts as of its cut, what each said of each customer (n, experts), and what came (n,); both
+    capped as labels are."""
+
+    value: Value
+    said: Floats
+    came: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """Of the windows that weigh the experts, and of the last year, where a history holds it."""
+
+    windows: list[Outcome]
+    year: Outcome | None
+
+
+def outcomes(past: Past, day: int) -> Outcomes:
+    """What the past before midnight `day` tells about the experts."""
+    ago = year_ago(past, day)
+    return Outcomes([_outcome(past, each) for each in windows(past, day)], _outcome(past, ago) if ago else None)
+
+
+def fit(past: Past, day: int, window: float = YEAR, told: Outcomes | None = None) -> Value:
     """The value of `window` days as of the cut-off, midnight `day`; of a history too short to hold two windows, demand
-    alone, times what MBG/NBD expects beyond the horizon."""
-    new = _unweighed(past, day, window)
-    told = [_outcome(past, each) for each in windows(past, day)]
-    new.weights = _weights([each for each in told if (each[0].buying is None) == (new.buying is None)], new)
-    if ago := year_ago(past, day):
-        new.level = _level(past, ago, new.weights)
+    alone, times what MBG/NBD expects beyond the horizon. told: by the history as a stream counts it, where that is
+    another."""
+    new, told = _unweighed(past, day, window), told or outcomes(past, day)
+    new.weights = _weights([each for each in told.windows if (each.value.buying is None) == (new.buying is None)], new)
+    if told.year:
+        new.level = _level(told.year, new.weights)
     return new
 
 
@@ -154,20 +178,16 @@ def _came(past: Past, window: Window) -> tuple[Raw, Floats]:
     return raw, np.maximum(spent / UNIT, 0.0)
 
 
-Outcome = tuple[Value, Floats, Floats]  # the experts as of a cut, what each said (n, experts), and what came (n,)
-
-
 def _outcome(past: Past, window: Window) -> Outcome:
-    """Both capped as labels are."""
     value, (raw, came) = _unweighed(past, window.cut, window.days), _came(past, window)
     said = value.experts(raw, past.model(window.cut).predict_many(raw).demand)
     cap = scales(came, value.usual).cap
-    return value, np.minimum(said, cap), np.minimum(came, cap)
+    return Outcome(value, np.minimum(said, cap), np.minimum(came, cap))
 
 
 def _weights(told: list[Outcome], new: Value) -> tuple[float, ...]:
     """The convex mix of least Poisson deviance, in units of the mean of each window; SIMPLE of no window."""
-    scaled = [(said / came.mean(), came / came.mean()) for _, said, came in told if came.any()]
+    scaled = [(each.said / each.came.mean(), each.came / each.came.mean()) for each in told if each.came.any()]
     if not scaled:
         return SIMPLE
     said, came = (np.concatenate(parts) for parts in zip(*scaled, strict=True))
@@ -181,10 +201,9 @@ def _weights(told: list[Outcome], new: Value) -> tuple[float, ...]:
     return tuple(min(mixes, key=loss).tolist())
 
 
-def _level(past: Past, ago: Window, weights: tuple[float, ...]) -> float:
+def _level(year: Outcome, weights: tuple[float, ...]) -> float:
     """The root of what came in the last year over what was expected of it: the whole ratio overshoots."""
-    _, said, came = _outcome(past, ago)
-    return float(np.sqrt(np.clip(came.sum() / max(float((said @ weights).sum()), 1e-9), *SPREAD)))
+    return float(np.sqrt(np.clip(year.came.sum() / max(float((year.said @ weights).sum()), 1e-9), *SPREAD)))
 
 
 def buying(raw: Raw, horizon: int, window: float) -> Buying | None:

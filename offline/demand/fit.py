@@ -1,6 +1,8 @@
 """`offline fit`: a cleaned history becomes segments, clusters and demand models, judged on later time, then refitted.
 
 The figures of `evaluate` say how good it is; they decide nothing, for what serves weighs its experts by itself.
+Rule: what is judged as of a cut is judged on the history as a stream counts it (`History.streamed`), for at the cut
+nobody knew which sales would be taken back.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +17,7 @@ from models.offers import Offers
 from models.rfm import Quintiles
 from models.segments import NAMES
 from offline.demand import customer_value
-from offline.demand.customer_value import Judged, Past
+from offline.demand.customer_value import Judged, Outcomes, Past
 from offline.demand.evaluate import Evaluation, evaluate
 from offline.demand.examples import TARGETS, Target, cuts_of, learnable
 from offline.demand.served import stream
@@ -27,15 +29,23 @@ CUTS = 3
 
 
 @dataclass(frozen=True, eq=False)
+class Verdict:
+    """Of the past, as a stream counts it: each target's figures on later time ({}: too short), how the last window of
+    customer_value came out (None: there is none), and what the windows tell about its experts."""
+
+    judged: dict[Target, Evaluation]
+    value: Judged | None
+    outcomes: Outcomes
+
+
+@dataclass(frozen=True, eq=False)
 class Fit:
-    """model: of the whole history. choice: of k. judged: each target's figures on later time ({}: too short).
-    value: how the last window of customer_value came out (None: there is none); worth: its total as of the cut-off, in
-    words; predicted: what the model says of everybody at the cut-off, in the order of the folded table."""
+    """model: of the whole history. choice: of k. worth: the total of customer_value as of the cut-off, in words;
+    predicted: what the model says of everybody at the cut-off, in the order of the folded table."""
 
     model: Model
     choice: Choice
-    judged: dict[Target, Evaluation]
-    value: Judged | None
+    verdict: Verdict
     worth: str
     predicted: Predictions
 
@@ -56,6 +66,22 @@ class Fit:
         return table.rename(index=names).rename_axis("segment")
 
 
+def judge(streamed: Folded, horizon: int = HORIZON, progress: Callable[[str], object] = len) -> Verdict:
+    """Judges at the last cuts that leave a full horizon of later time. streamed: the history as a stream counts it."""
+    return _judge(streamed, Past(streamed.days, horizon), progress)
+
+
+def _judge(streamed: Folded, past: Past, progress: Callable[[str], object]) -> Verdict:
+    horizon, streams = past.horizon, []
+    for cut in cuts_of(streamed, horizon, CUTS):
+        progress(f"judging a cut {streamed.day - cut} days before the cut-off")
+        streams.append(stream(streamed.days, cut, horizon))
+    judged = {target: evaluate(streamed.days, streams, target, horizon, ()) for target in TARGETS if streams}
+    progress("judging the value of 12 months")
+    value = customer_value.judge(past, streamed.day)
+    return Verdict(judged, value, customer_value.outcomes(past, streamed.day))
+
+
 def run(
     folded: Folded,
     horizon: int = HORIZON,
@@ -63,30 +89,28 @@ def run(
     offers: Offers | None = None,
     names: Sequence[str] | None = None,
     k: int | None = None,
+    verdict: Verdict | None = None,
 ) -> Fit:
-    """Fits segments and clusters, judges at the last cuts that leave a full horizon of later time, refits on all.
+    """Fits segments, clusters, demand and value to a history.
 
     offers: go into the model as they are; `folded` was folded with the same; names: of the segments, by number (None:
-    ours); k: how many clusters (None: chosen). Raises OfflineError.
+    ours); k: how many clusters (None: chosen); verdict: of `judge` (None: a stream counts this history as it is, and it
+    is judged here). Raises OfflineError.
     """
     learnable(folded, horizon)
     progress("segments")
     segments = rule.fit(folded, names or NAMES)
     clusters, choice = standing.fit(folded, segments.gap, k)
-    at = cuts_of(folded, horizon, CUTS)
-    streams = []
-    for cut in at:
-        progress(f"judging a cut {folded.day - cut} days before the cut-off")
-        streams.append(stream(folded.days, cut, horizon))
-    judged = {target: evaluate(folded.days, streams, target, horizon, ()) for target in TARGETS if streams}
+    past = Past(folded.days, horizon)
+    verdict = verdict or _judge(folded, past, progress)
     progress("fitting on everything")
     model = fit_history(folded.days, folded.day, segments, clusters, horizon)
     model.rfm = Quintiles.fit(folded.raw)
     model.offers = offers or model.offers
     progress("value of 12 months")
-    past = Past(folded.days, horizon, {folded.day: model})
-    model.value, value = customer_value.fit(past, folded.day), customer_value.judge(past, folded.day)
+    past.models[folded.day] = model
+    model.value = customer_value.fit(past, folded.day, told=verdict.outcomes)
     predicted = model.predict_many(folded.raw)
     standing.describe(model.clusters, folded.raw, predicted.demand, horizon)
-    worth = customer_value.told(float(predicted.value.sum()), value)
-    return Fit(model, choice, judged, value, worth, predicted)
+    worth = customer_value.told(float(predicted.value.sum()), verdict.value)
+    return Fit(model, choice, verdict, worth, predicted)

@@ -25,9 +25,19 @@ class Prediction:
         return frame.sort_values("customer_id", ignore_index=True)
 
 
-def run(folded: Folded, name: str, target: Target, horizon: int, progress: Callable[[str], object] = len) -> Prediction:
-    """Tunes the family `name` of REGRESSORS on time. Raises OfflineError where no example has closed."""
-    examples, usual = examples_of(folded, target, horizon)
+def run(
+    folded: Folded,
+    streamed: Folded,
+    name: str,
+    target: Target,
+    horizon: int,
+    progress: Callable[[str], object] = len,
+) -> Prediction:
+    """Tunes the family `name` of REGRESSORS on time and predicts everybody. Raises OfflineError.
+
+    streamed: the history as a stream counts it, from which it learns.
+    """
+    examples, usual = examples_of(streamed, target, horizon)
     progress(f"tuning {name}")
     tuned = tune(name, examples, target, horizon)
     return Prediction(tuned, folded.table.names, tuned.predict(table(folded.raw, horizon, usual)))

@@ -1,5 +1,7 @@
 """The cleaning steps over all rows of a customer: ids, exact duplicates, keys, cancelled sales, outliers.
 
+The last two look at what came later: a return, other amounts. So what they leave is for what is known at the end; what
+is judged as of an earlier moment takes the rows as they stood before these two (`streamed`).
 Rule: what happens to a row depends on what is told of its file and on rows of its own customer, unless the policy
 compares customers; so a part of the customers is finished like all of them, in this process or another.
 """
@@ -40,7 +42,8 @@ class Told:
 
 @dataclass(frozen=True)
 class Finished:
-    """What the steps over a part's rows did to them. ids: how often each stands there, by column."""
+    """What the steps over a part's rows did to them. ids: how often each stands there, by column; differs: whether a
+    stream counts other events."""
 
     future: int
     duplicates: int
@@ -52,13 +55,16 @@ class Finished:
     last: int
     ids: dict[str, pa.Table]
     notes: list[Line]
+    differs: bool
     lost: int = 0  # |amounts| of the duplicates that left
 
 
 def finish_file(path: Path, told: Sequence[Told], policy: Policy, until: int) -> Finished:
-    """Puts the events of a part beside its rows (`events`), which may be finished again."""
-    frame, done = finish(spill.load(path), told, policy, until)
-    spill.store(pa.Table.from_pandas(frame, PART, preserve_index=False), events(path))
+    """Puts the events of a part beside its rows (`events`, and `streamed` where they are others), which may be finished
+    again."""
+    frame, stood, done = finish(spill.load(path), told, policy, until)
+    for each, name in [(frame, events(path)), *([(stood, streamed(path))] if done.differs else [])]:
+        spill.store(pa.Table.from_pandas(each, PART, preserve_index=False), name)
     return done
 
 
@@ -66,9 +72,15 @@ def events(path: Path) -> Path:
     return path.with_suffix(".events")
 
 
-def finish(table: pa.Table, told: Sequence[Told], policy: Policy, until: int) -> tuple[pd.DataFrame, Finished]:
-    """The events before `until` (us; columns of PART, sorted by occurred_at and place) among usable rows, which are in
-    file order.
+def streamed(path: Path) -> Path:
+    return path.with_suffix(".streamed")
+
+
+def finish(
+    table: pa.Table, told: Sequence[Told], policy: Policy, until: int
+) -> tuple[pd.DataFrame, pd.DataFrame, Finished]:
+    """(the events before `until` (us; columns of PART, sorted by occurred_at and place) among usable rows, which are in
+    file order; the same with cancelled sales, and outliers as they came; what was done).
     """
     future = table["occurred_at"].to_numpy() >= until
     table = _ids(table.filter(pa.array(~future)), told, policy.by_content)
@@ -82,8 +94,8 @@ def finish(table: pa.Table, told: Sequence[Told], policy: Policy, until: int) ->
     table = table.take(pa.array(np.argsort(table["occurred_at"].to_numpy(), kind="stable")))
     frame = table.select([*PART.names, "named"]).to_pandas()
     cancelled = steps.cancelled(frame) if policy.cancelled else np.zeros(len(frame), np.bool_)
-    frame = frame[PART.names][~cancelled].reset_index(drop=True)
-    frame, unusual, notes = _outliers(frame, policy)
+    stood = frame[PART.names]
+    frame, unusual, notes = _outliers(stood[~cancelled].reset_index(drop=True), policy)
     done = Finished(
         future=int(future.sum()),
         duplicates=int(duplicate.sum()),
@@ -95,9 +107,10 @@ def finish(table: pa.Table, told: Sequence[Told], policy: Policy, until: int) ->
         last=int(frame["occurred_at"].max()) if len(frame) else -1,
         ids=ids,
         notes=notes,
+        differs=not frame["amount"].equals(stood["amount"]),
         lost=lost,
     )
-    return frame, done
+    return frame, stood, done
 
 
 def _of_file(table: pa.Table, told: Sequence[bool]) -> Bools:

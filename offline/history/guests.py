@@ -31,16 +31,20 @@ NOBODY = Guests(pd.DataFrame({"kind": [], "order_id": [], "amount": []}))
 
 def apart(history: History) -> tuple[History, Guests]:
     """(the events of customers, those of guests); a history without guests is given back as it is."""
-    frame = history.frame
-    known = frame["customer_id"].notna()
-    if known.all():
+    of, guests = _apart(history.frame)
+    if not len(guests):
         return history, NOBODY
-    of, guests = (frame[rows].reset_index(drop=True) for rows in (known, ~known))
-    return replace(history, parts=of), Guests(guests)
+    stood = None if history.stood is None else _apart(history.streamed.frame)[0]
+    return replace(history, parts=of, stood=stood), Guests(guests)
+
+
+def _apart(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    known = frame["customer_id"].notna()
+    return frame[known].reset_index(drop=True), frame[~known].reset_index(drop=True)
 
 
 def together(history: History, guests: Guests) -> History:
     """Both again, guests last: for what does not go by the order of events."""
     if not len(guests):
         return history
-    return replace(history, parts=pd.concat([history.frame, guests.frame], ignore_index=True))
+    return replace(history, parts=pd.concat([history.frame, guests.frame], ignore_index=True), stood=None)

@@ -13,9 +13,10 @@ one day are real as far as anyone knows. Errors are `HistoryError`, one line.
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,7 @@ from offline.errors import HistoryError as HistoryError
 from offline.history import csvs, currencies, far, files, formats, ids, judge, kinds, past, spill, steps, wanted
 from offline.history.csvs import Uneven
 from offline.history.files import SCHEMA, File
-from offline.history.finish import Told, events, finish, finish_file
+from offline.history.finish import Told, events, finish, finish_file, streamed
 from offline.history.formats import Formats
 from offline.history.judge import Plan
 from offline.history.lacking import lacking
@@ -48,7 +49,8 @@ SAID = 0.01  # of the money: from there on it is said what goes with duplicates
 class History:
     """parts: the events, or the files of their parts, all of a customer in one, where they were too many to be held;
     counts: what became of the rows; last: occurred_at of the last event; cut_off: the day number of the midnight (UTC)
-    at which it ends; timezone: of the shop's clock; lacking: what no file has, by `lacking.lacking`.
+    at which it ends; timezone: of the shop's clock; lacking: what no file has, by `lacking.lacking`; stood: `parts`
+    before the cleaning that looks at what came later, None where it found nothing.
     """
 
     parts: pd.DataFrame | list[Path]
@@ -57,6 +59,14 @@ class History:
     cut_off: int
     timezone: str = "UTC"
     lacking: Mapping[str, str] = field(default_factory=dict)
+    stood: pd.DataFrame | list[Path] | None = None
+
+    @property
+    def streamed(self) -> Self:
+        """The history as a stream counts it, which cannot know what comes: with both rows of each cancelled sale, and
+        outliers as they came. What is judged as of an earlier moment is judged on this; itself where nothing differs.
+        """
+        return self if self.stood is None else replace(self, parts=self.stood, stood=None)
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -275,16 +285,20 @@ def _history(
     """The steps over all rows of a customer, in order, and the counts."""
     policy = plan.policy
     parts: pd.DataFrame | list[Path]
+    stood: pd.DataFrame | list[Path] | None
     told, before = [of.told for of in met], END * SECOND if until is None else until
     tally = sum((of.what for of in met), Counter[str]())
     if isinstance(usable, list):
         done = [*each(partial(finish_file, told=told, policy=policy, until=before), usable)]
         parts = [events(path) for path, part in zip(usable, done, strict=True) if part.kept]
+        counted = [streamed(path) if part.differs else events(path) for path, part in zip(usable, done, strict=True)]
+        stood = [path for path in counted if len(spill.load(path))] if any(part.differs for part in done) else None
         for path in usable:
             path.unlink()
     else:
-        parts, one = finish(usable, told, policy, before)
-        parts, done = parts[SCHEMA.names], [one]
+        *both, one = finish(usable, told, policy, before)
+        parts, streamed_ = (frame[SCHEMA.names] for frame in both)
+        stood, done = streamed_ if one.differs else None, [one]
     if not any(part.kept for part in done):
         if sum(part.future for part in done) == tally[""]:
             midnight = np.datetime64(before // DAY, "D")
@@ -315,7 +329,7 @@ def _history(
     )
     last = max(part.last for part in done)
     cut_off = last // DAY + 1 if until is None else -(-until // DAY)
-    return History(parts, counts, last, cut_off, plan.timezone, lacking(opened))
+    return History(parts, counts, last, cut_off, plan.timezone, lacking(opened), stood)
 
 
 # ---- the cleaned history on disk -------------------------------------------------------------------------------------

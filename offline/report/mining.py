@@ -22,7 +22,7 @@ from offline.demand.evaluate import MODELS, Evaluation
 from offline.demand.examples import Target
 from offline.errors import OfflineError
 from offline.history import clock
-from offline.history.fold import Folded
+from offline.history.fold import Folded, fold
 from offline.history.guests import NOBODY, Guests, together
 from offline.history.past import Cleaning
 from offline.history.read import History
@@ -103,6 +103,12 @@ class Shop:
             names = ",".join(map("=".join, gone.items()))
             return f"there is no column {columns} in {files}; say --columns {names} where one has another name"
         return "no purchase names a customer" if "customer_id" in needs and not len(self.folded.table) else None
+
+    @property
+    def streamed(self) -> Folded:
+        """As a stream counts them, which does not know what will be taken back: what is judged is judged on this."""
+        streamed = self.history.streamed
+        return self.folded if streamed is self.history else fold(streamed.frame, streamed.cut_off, self.horizon)
 
     @cached_property
     def model(self) -> Model:
@@ -208,7 +214,7 @@ class Demand:
 def demand(shop: Shop, progress: Progress) -> Demand:
     """Raises OfflineError where the history is too short to judge on, or nothing was spent in what it judges on."""
     batch = MODELS[shop.models]
-    judged = evaluate.run(shop.folded, shop.horizon, fit.CUTS, batch, progress)
+    judged = evaluate.run(shop.streamed, shop.horizon, fit.CUTS, batch, progress)
     if not judged["spend"].figures["mae"]["zero"]:  # who predicts nothing is right
         raise OfflineError("nothing to judge on: nothing was spent after the cuts")
     return Demand(judged, [name for name in MODELS["all"] if name not in batch])

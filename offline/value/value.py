@@ -4,7 +4,8 @@ A purchase is a purchase day, time is in days, and time observed ends with the l
 A return takes from the customer's purchase days before it, the latest first, down to 0 each. A day that brought nothing
 is a purchase day and no paid one: what a day is worth is the mean of paid days times their share (beta-binomial).
 Days are those of the shop's clock (`--timezone`), also where the served demand is folded to be judged.
-The rule of judging: models are fitted on what happened before a cut and judged on the net spend in a window after it.
+The rule of judging: models are fitted on what happened before a cut and judged on the net spend in a window after it,
+both of the history as a stream counts it, for nobody knew at the cut which sales would be taken back.
 All expect of that window alone: the served value is fitted as of the cut, for as many days.
 """
 
@@ -291,5 +292,6 @@ def run(
     table = values(fitted, customers, rate)
     served, _ = customer_value.served(folded, horizon, YEAR, model)
     table["customer_value"] = served[table.index].to_numpy()
-    window, cuts = windows(frame, day)
-    return Valued(fitted, table, judge(frame, cuts, window, horizon, progress) if cuts else None, rate)
+    streamed, _ = clock.on(history.streamed)
+    window, cuts = windows(streamed, day)
+    return Valued(fitted, table, judge(streamed, cuts, window, horizon, progress) if cuts else None, rate)

@@ -65,7 +65,7 @@ def retrain(
             path = Path(scratch) / "history.parquet"
             write_parquet(found, path)
             _fit([path, *files], date_of(day), deployment.horizon, out, offers)
-        good = _judged(cleaned(out / handover.HISTORY), served, day, deployment.horizon)
+            good = _judged([path, *files], served, day, deployment.horizon)
         if dry_run or not (good or force):
             click.echo("not published" + (": --dry-run" if dry_run else "; --force publishes it all the same"))
             return 0 if good else 1
@@ -90,13 +90,14 @@ def _fit(files: list[Path], until: str, horizon: int, out: Path, offers: Path | 
     click.echo(done.stdout)
 
 
-def _judged(found: "pd.DataFrame", served: "pd.DataFrame", day: int, horizon: int) -> bool:
-    """Prints the new fit beside what serves; is it not worse?"""
+def _judged(files: list[Path], served: "pd.DataFrame", day: int, horizon: int) -> bool:
+    """Prints the new fit beside what serves, both on the history as the stream counts it; is it not worse?"""
     from models.rows import DAY
     from offline.demand import beside
+    from offline.history import read as history
     from offline.history.fold import fold
 
-    folded = fold(found[found["occurred_at"] < day * DAY].reset_index(drop=True), day, horizon)
+    folded = fold(history.read(files, {}, until=day * DAY).streamed.frame, day, horizon)
     figures = beside.beside(folded, served, horizon)
     good, why = beside.verdict(figures)
     click.echo(f"what was served and what the new fit would have served, {horizon} days to the model's day")
