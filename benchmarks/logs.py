@@ -123,6 +123,22 @@ def giant(rng: np.random.Generator, customers: int = 250, orders: int = 735) -> 
     return Orders(who, at, np.r_[np.exp(rng.normal(np.log(20), 0.4, orders)), 1e7])
 
 
+def wholesale(rng: np.random.Generator, customers: int = 1500, resellers: int = 15, times: float = 50.0) -> Orders:
+    """A shop of small orders; one customer in a hundred orders every week, for many times as much."""
+    n, days = customers + resellers, 2 * YEAR
+    reseller = np.arange(n) >= customers
+    first, gap = rng.uniform(0, days / 3, n), np.where(reseller, 7.0, rng.gamma(2.0, 20.0, n))
+    lasts = np.where(reseller, days, rng.exponential(YEAR, n))
+    repeats = 1 + rng.poisson(np.clip(np.minimum(lasts, days - first), 0, None) / gap)
+    who = np.repeat(np.arange(n), repeats)
+    place = np.arange(len(who)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
+    at = first[who] + np.where(reseller[who], 7.0 * place, rng.random(len(who)) * np.minimum(lasts, days - first)[who])
+    at[place == 0] = first
+    money = np.exp(rng.normal(np.log(10), 0.4, len(who))) * np.where(reseller[who], times, 1.0)
+    keep = at < days
+    return Orders(who[keep], END - days + at[keep], money[keep])
+
+
 def generated(
     orders: Callable[[np.random.Generator], Orders], seed: int, live: int = LIVE, changes: bool = False
 ) -> Log:
@@ -180,5 +196,6 @@ LOGS: dict[str, Callable[[int], Log]] = {
     "doubled": partial(generated, Shop(since=2.0), changes=True),
     "cheaper": partial(generated, Shop(cheaper=0.4), changes=True),
     "giant": partial(generated, giant, live=90),
+    "wholesale": partial(generated, wholesale),
     "christmas": partial(generated, Shop(days=1065, december=3.0)),  # 35 months
 }

@@ -15,6 +15,7 @@ from models import mix, scores
 from models.features import INPUTS, UNIT, inputs_many
 from models.model import Model
 from models.rows import DAY
+from models.scales import in_own_scale
 from offline.demand import fit
 from offline.history.fold import Folded, fold
 
@@ -39,9 +40,10 @@ def baselines(frozen: Model, raw: Array) -> dict[str, Array]:
 
 def experts(model: Model, raw: Array) -> dict[str, Array]:
     """Of customers (n,) of RAW: the demand by each of EXPERTS, major units."""
-    x = inputs_many(raw, model.horizon, model.usual)
-    said = model.spend_mix.experts(x, model.spend.predict_many(x), model.cadence.predict_many(raw, x).spend)
-    return dict(zip(EXPERTS, said.T, strict=True))
+    mine, scale = in_own_scale(raw, model.usual)
+    x = inputs_many(mine, model.horizon, model.usual)
+    said = model.spend_mix.experts(x, model.spend.predict_many(x), model.cadence.predict_many(mine, x).spend)
+    return dict(zip(EXPERTS, (said * scale[:, None]).T, strict=True))
 
 
 def served(model: Model, rows: Array, raw: Array, day: int) -> dict[str, Array]:

@@ -78,7 +78,7 @@ def look(r: Any, day: int, raw: Any) -> None:
     raw.s30, raw.n30 = down(r.s30, DOWN30, at, day), down(r.n30, DOWN30, at, day)
     raw.s90, raw.n90 = down(r.s90, DOWN90, at, day), down(r.n90, DOWN90, at, day)
     raw.v7, raw.c7 = down(r.v7, DOWN7, at, day), down(r.c7, DOWN7, at, day)
-    raw.spend, raw.orders, raw.days, raw.window = r.spend, r.orders, r.days, r.window
+    raw.spend, raw.orders, raw.days, raw.window, raw.peak = r.spend, r.orders, r.days, r.window, r.peak
     raw.tenure, raw.recency = day - r.first // DAY, day - r.last // DAY
 
 
@@ -113,13 +113,26 @@ def rescale(r: Any, day: int) -> None:
 
 @njit
 def purchase_day(r: Any, day: int) -> None:
-    """Counts distinct purchase days; bit i of the mask is a purchase i days before the last one's day."""
+    """Counts distinct purchase days; bit i of the mask is a purchase i days before the last one's day. Further back
+    only a day before all others is known to be another one."""
     back = r.last // DAY - day
     if back < 0:
         shifted = r.day_mask << np.uint64(-back) if back > -64 else np.uint64(0)
         r.day_mask, r.days = shifted | np.uint64(1), r.days + 1
     elif back < 64 and not (r.day_mask >> np.uint64(back)) & np.uint64(1):
         r.day_mask, r.days = r.day_mask | np.uint64(1) << np.uint64(back), r.days + 1
+    elif back >= 64 and day < r.first // DAY:
+        r.days += 1
+
+
+@njit
+def day_spend(r: Any, day: int, amount: int) -> None:
+    """What the last purchase day brought so far, and the most that any did; a late purchase counts by itself."""
+    if r.first != NONE and day < r.last // DAY:
+        r.peak = max(r.peak, amount)
+        return
+    r.today = added(r.today if r.first != NONE and day == r.last // DAY else 0, amount)
+    r.peak = max(r.peak, r.today)
 
 
 @njit
@@ -150,6 +163,7 @@ def trade(r: Any, t: int, kind: int, amount: int, order: int, swept_to: int, hor
     """A purchase or a return: money, and the order if it is a new one."""
     day, base = t // DAY, reach(r, t)
     if kind == PURCHASE:
+        day_spend(r, day, amount)
         purchase(r, t, swept_to, horizon)
     else:
         r.returned = added(r.returned, -amount)

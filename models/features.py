@@ -22,7 +22,7 @@ ORDER_INPUTS = ("n30", "n90", "own_orders", "e90_orders", "v7_orders", "c7_order
 INPUTS = (*SPEND_INPUTS, *ORDER_INPUTS, "one")
 
 # One RAW record as `.item()` gives it.
-Raw = tuple[int, int, float, float, float, float, float, float, int, int, int, int]
+Raw = tuple[int, int, float, float, float, float, float, float, int, int, int, int, int]
 
 
 def expectations(
@@ -93,7 +93,7 @@ def standing(silent: float, spend: int, orders: int) -> tuple[float, float, floa
 def standing_one(raw: Raw, gap: float) -> tuple[float, float, float]:
     """The standing of one customer. gap: the shop's usual one, days.
 
-    >>> [round(x, 3) for x in standing_one((1_200_000, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 4, 4, 120, 9), 30.0)]
+    >>> [round(x, 3) for x in standing_one((1_200_000, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 4, 4, 120, 9, 0), 30.0)]
     [-1.97, 1.609, 4.796]
     """
     return standing(silence(raw[9], raw[10], raw[11], gap), raw[0], raw[8])
@@ -102,7 +102,7 @@ def standing_one(raw: Raw, gap: float) -> tuple[float, float, float]:
 def inputs_exact(raw: NDArray[np.void], horizon: int, usual: float) -> NDArray[np.float64]:
     """(n, len(INPUTS)) in the order of INPUTS, exponentials by `math`: what learning reads.
 
-    >>> raw = np.array([(1_200_000, 0, 300_000, 600_000, 1, 2, 3, 0, 4, 4, 120, 9)], RAW)
+    >>> raw = np.array([(1_200_000, 0, 300_000, 600_000, 1, 2, 3, 0, 4, 4, 120, 9, 0)], RAW)
     >>> x = dict(zip(INPUTS, inputs_exact(raw, 30, 36.0)[0].tolist()))
     >>> {name: round(x[name], 2) for name in ("r30", "r90", "own", "v7m")}
     {'r30': 20.79, 'r90': 13.86, 'own': 24.0, 'v7m': 96.0}

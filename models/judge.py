@@ -27,7 +27,7 @@ def judge(model: Model, closed: Closed) -> Line:
     entries, told = closed.entries[served], {name: column[served] for name, column in closed.told.items()}
     spent, high = entries["label"], entries["open_high"].astype(np.float64)
     bound = high >= 0  # an example of a form of before has none, nor a chance
-    held = bound & (told["spent"] <= high)
+    held = bound & (spent / UNIT <= high)
     promised = {"held": held.astype(np.int64), "broken": (bound & ~held).astype(np.int64)}
     missed = (entries["open_p_buy"].astype(np.float64) - told["bought"])[bound]
     predictions = _predictions(model, entries, told)
@@ -37,7 +37,7 @@ def judge(model: Model, closed: Closed) -> Line:
         spent=int(spent.sum()) / UNIT,
         bought=int(told["bought"].sum()),
         brier=float(np.square(missed).sum()),
-        labels=_steps(told["spent"], spent),
+        labels=_steps(spent / UNIT, spent),
         said={
             name: _said(said, spent, model.floor, promised if name == SERVED else None)
             for name, said in predictions.items()
@@ -59,12 +59,12 @@ def step_of(amounts: Floats) -> Ints:
 
 def _predictions(model: Model, entries: Entries, told: Told) -> dict[str, Floats]:
     """Of each example (n,), by who says it, major units."""
-    x = told["inputs"]
-    experts = model.spend_mix.experts(x, told["spend_ridge"], told["spend_cadence"])
+    x, scale = told["inputs"], told["scale"]
+    experts = model.spend_mix.experts(x, told["spend_ridge"], told["spend_cadence"]) * scale[:, None]
     return {
         SERVED: entries["open_demand"].astype(np.float64),
         **dict(zip(EXPERTS, experts.T, strict=True)),
-        OWN: x[:, INPUTS.index("own")],
+        OWN: x[:, INPUTS.index("own")] * scale,
         ZERO: np.zeros(len(x)),
     }
 

@@ -25,7 +25,7 @@ from models.offers import Offers
 from models.rfm import Quintiles
 from models.ridge import ORDERS, SPEND, Ridge
 from models.rows import ENTRY
-from models.scales import Floats, scales, usual_day
+from models.scales import Floats, in_own_scale, scales, usual_day
 from models.segments import Segments
 from models.value import Value
 
@@ -33,6 +33,7 @@ BLOCK = 8192  # rows scored at a time: their inputs stay in the cache
 Entries = NDArray[np.void]  # (n,) of ENTRY
 Told = dict[str, NDArray[Any]]  # what a day tells the parts, by the names that a Role uses
 NOTHING = np.empty(0, ENTRY)
+OF_MONEY = ("demand", "high", "value")
 
 
 class Predictions(NamedTuple):
@@ -74,10 +75,11 @@ class Role(NamedTuple):
     """How a part stands in the model.
 
     restore: the part that gave a snapshot, bit for bit; KeyError names what the snapshot lacks. sees: what
-    `predict_many` takes: "raw", "inputs" or columns that parts before it give; gives: the columns that come out of it.
-    learns: what `learn_many` takes: of the examples that closed, what the part saw at their openings ("raw", "inputs"
-    and columns, as the model of the day before said them), and their labels "spent" (major units), "ordered" and
-    "bought" (0 or 1); or "standing", everybody at a landmark, which `fit_history` does not tell.
+    `predict_many` takes: "raw", "own" and "inputs" (of customers in scales of their own, models/scales.py), or columns
+    that parts before it give; gives: the columns that come out of it, money in the customer's own scale.
+    learns: what `learn_many` takes: of the examples that closed, what the part saw at their openings ("own", "inputs"
+    and columns, as the model of the day before said them), and their labels "spent" (major units, in the own scale),
+    "ordered" and "bought" (0 or 1); or "standing", everybody at a landmark, which `fit_history` does not tell.
     """
 
     restore: Callable[[Any], Any]
@@ -111,16 +113,16 @@ class Model:
         Cadence,
         Role(
             Cadence.restore,
-            ("raw", "inputs"),
+            ("own", "inputs"),
             ("spend_cadence", "orders_cadence", "buyers"),
-            ("raw", "spent", "ordered"),
+            ("own", "spent", "ordered"),
         ),
     ]
     spend_mix: Annotated[Mix, Role(Mix.restore, SPEND_SAID, ("demand",), (*SPEND_SAID, "spent"))]
     orders_mix: Annotated[Mix, Role(Mix.restore, ORDERS_SAID, ("orders",), (*ORDERS_SAID, "ordered"))]
     buy_mix: Annotated[BuyMix, Role(BuyMix.restore, ("orders", "buyers"), ("p_buy",), ("orders", "buyers", "bought"))]
     upper: Annotated[Upper, Role(Upper.restore, ("demand",), ("high",), ("demand", "spent"))]
-    value: Annotated[Value, Role(Value.restore, ("raw", "demand"), ("value",))]
+    value: Annotated[Value, Role(Value.restore, ("own", "demand"), ("value",))]
     rfm: Annotated[Quintiles, Role(Quintiles.restore, ("raw",), ("rfm",))] = field(default_factory=Quintiles)
     offers: Annotated[Offers, Role(Offers)] = field(default_factory=lambda: Offers({}))
 
@@ -206,14 +208,16 @@ class Model:
 
     def told(self, closed: Entries) -> Told:
         """What examples that closed tell, (n,) each but inputs (n, len(INPUTS)): what was seen at their openings, what
-        the model says to it now, and what followed."""
-        raw, labels = closed["then"], _labels(closed)
-        seen = {"raw": raw, "inputs": inputs_exact(raw, self.horizon, self.usual)}
-        return self._said(seen, LEARNED_FROM) | labels
+        the model says to it now, and what followed; money in the customers' own scales, "scale"."""
+        own, scale = in_own_scale(closed["then"], self.usual)
+        seen = {"raw": closed["then"], "own": own, "inputs": inputs_exact(own, self.horizon, self.usual)}
+        return self._said(seen, LEARNED_FROM) | _labels(closed, scale) | {"scale": scale}
 
     def _predict_block(self, raw: NDArray[np.void]) -> Predictions:
-        seen = {"raw": raw, "inputs": inputs_many(raw, self.horizon, self.usual)}
+        own, scale = in_own_scale(raw, self.usual)
+        seen = {"raw": raw, "own": own, "inputs": inputs_many(own, self.horizon, self.usual)}
         said = self._said(seen, PARTS)
+        said |= {column: said[column] * scale for column in OF_MONEY}
         return Predictions(*(said[column] for column in Predictions._fields))
 
     def _said(self, seen: Told, parts: Iterable[str]) -> Told:
@@ -265,7 +269,8 @@ def fit_history(
     if sorted(by_day) != [day for day, _, _ in history] or (history and through < history[-1][0]):
         raise ValueError("fit_history: days must ascend and none may be later than the day to learn through")
     every_day = range(history[0][0], through + 1) if history else range(0)
-    model = Model.create(through, *_labels_of(history), _usual(history), segments, clusters, horizon)
+    usual = _usual(history)
+    model = Model.create(through, *_labels_of(history, usual), usual, segments, clusters, horizon)
     said = []
     for day in every_day:
         told = model.told(_closed(_ordered(day, *by_day.get(day, ([], NOTHING)))))
@@ -293,14 +298,16 @@ def _restored(name: str, state: Any) -> Part:
     return part
 
 
-def _labels(closed: Entries) -> Told:
+def _labels(closed: Entries, scale: Floats) -> Told:
     ordered = closed["orders"].astype(np.float64)
-    return {"spent": closed["label"] / UNIT, "ordered": ordered, "bought": (ordered > 0).astype(np.float64)}
+    spent = closed["label"] / UNIT / scale
+    return {"spent": spent, "ordered": ordered, "bought": (ordered > 0).astype(np.float64)}
 
 
-def _labels_of(history: Sequence[tuple[int, Sequence[str], Entries]]) -> tuple[Floats, Floats]:
+def _labels_of(history: Sequence[tuple[int, Sequence[str], Entries]], usual: float) -> tuple[Floats, Floats]:
     """(spent, ordered) of all examples, those of a day in customer_id order."""
-    each = [_labels(NOTHING), *(_labels(_closed(_ordered(*day))) for day in history)]
+    days = [NOTHING, *(_closed(_ordered(*day)) for day in history)]
+    each = [_labels(closed, in_own_scale(closed["then"], usual)[1]) for closed in days]
     spent, ordered = (np.concatenate([labels[name] for labels in each]) for name in ("spent", "ordered"))
     return spent, ordered
 

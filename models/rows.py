@@ -19,8 +19,8 @@ LARGEST = 2**63 - 1  # that a sum of money can hold, either way, in 1/10,000
 # How far back ids are recognised: of purchases and returns, of what is only browsed, of orders.
 TRADED_IDS, BROWSED_IDS, ORDERS = 64, 16, 8
 RING = 16  # purchases of offered products that are remembered
-SCHEMA = 4  # of a row
-EXAMPLE_SCHEMA = 1  # of a stored example
+SCHEMA = 5  # of a row
+EXAMPLE_SCHEMA = 2  # of a stored example
 
 Array = npt.NDArray[Any]
 
@@ -30,24 +30,26 @@ def _fields(kind: str, names: str) -> list[tuple[str, str]]:
 
 
 # What a model may see of a customer, as it stood at a midnight.
-RAW = np.dtype(
-    [
-        *_fields("i8", "spend window"),
-        *_fields("f4", "s30 s90 n30 n90 v7 c7"),
-        *_fields("i4", "orders days tenure recency"),
-    ]
-)
+_RAW_TO_4 = [
+    *_fields("i8", "spend window"),
+    *_fields("f4", "s30 s90 n30 n90 v7 c7"),
+    *_fields("i4", "orders days tenure recency"),
+]
+RAW = np.dtype([*_RAW_TO_4, ("peak", "i8")])
 # An event's id is kept as 48 bits of its hash (`short`), the low 32 and the high 16 of them apart.
-FOLDED = [
-    *_fields("i8", "seen first last at spend returned window"),
-    *_fields("u8", "day_mask"),
-    *_fields("f8", "s30 s90 n30 n90 v7 c7"),
-    ("raw", RAW),
-    *_fields("i4", "due orders days window_orders"),
+_IDS = [
     *_fields("u1", "traded_slot browsed_slot order_slot open phase"),
     *[("traded_low", "u4", TRADED_IDS), ("traded_high", "u2", TRADED_IDS)],
     *[("browsed_low", "u4", BROWSED_IDS), ("browsed_high", "u2", BROWSED_IDS)],
     ("order_ids", "u8", ORDERS),
+]
+FOLDED = [
+    *_fields("i8", "seen first last at spend returned window today peak"),
+    *_fields("u8", "day_mask"),
+    *_fields("f8", "s30 s90 n30 n90 v7 c7"),
+    ("raw", RAW),
+    *_fields("i4", "due orders days window_orders"),
+    *_IDS,
 ]
 # What was last published (the segment, the one before it and the day since when), what was promised when the open
 # example opened (a high below 0: nothing was), and the last purchases of products with a code in the offers
@@ -73,7 +75,9 @@ ROW = np.dtype([*FOLDED, *SERVED])
 PROMISED = np.dtype(FOLDED).itemsize  # the leading bytes of a row that every replay reproduces
 
 # One a landmark: the example that closes there (`open` = 1) and the raw sums that open the next.
-_CLOSED = [("now", RAW), ("then", RAW), *_fields("i8", "label"), *_fields("i4", "row day orders open")]
+_LABELS = [*_fields("i8", "label"), *_fields("i4", "row day orders open")]
+_CLOSED = [("now", RAW), ("then", RAW), *_LABELS]
+_CLOSED_TO_1 = [("now", np.dtype(_RAW_TO_4)), ("then", np.dtype(_RAW_TO_4)), *_LABELS]
 
 
 def _as_stored(entry: list[tuple[str, Any]]) -> np.dtype[Any]:
@@ -89,17 +93,21 @@ EXAMPLE = _as_stored([*_CLOSED, *_OPENED])
 HEAD = np.dtype([("form", "i8"), *((name, "u1") for name in RINGS)])
 
 # The forms of before.
-_FOLDED_TO_2 = [
+_SUMS_TO_4 = [
     *_fields("i8", "seen first last at spend returned window"),
     *_fields("u8", "day_mask"),
     *_fields("f8", "s30 s90 n30 n90 v7 c7"),
-    ("raw", RAW),
+    ("raw", np.dtype(_RAW_TO_4)),
+]
+_FOLDED_TO_2 = [
+    *_SUMS_TO_4,
     ("event_ids", "u8", 16),
     ("order_ids", "u8", 8),
     *_fields("i4", "due orders days window_orders"),
     *_fields("u1", "event_slot order_slot open phase"),
     *_fields("u2", "schema"),
 ]
+_FOLDED_TO_4 = [*_SUMS_TO_4, *_fields("i4", "due orders days window_orders"), *_IDS]
 _SERVED_1 = [
     *[("cluster", "i2"), ("demand", "f4"), ("version", "u4")],
     *[("open_demand", "f4"), ("open_version", "u4")],
@@ -113,10 +121,15 @@ _SERVED_TO_3 = [
 ROWS = {
     1: np.dtype([*_FOLDED_TO_2, *_SERVED_1]),
     2: np.dtype([*_FOLDED_TO_2, *_SERVED_TO_3]),
-    3: np.dtype([*FOLDED, *_SERVED_TO_3]),
+    3: np.dtype([*_FOLDED_TO_4, *_SERVED_TO_3]),
+    4: np.dtype([*_FOLDED_TO_4, *SERVED]),
     SCHEMA: ROW,
 }
-EXAMPLES = {0: _as_stored([*_CLOSED, ("open_version", "u4"), ("open_demand", "f4")]), EXAMPLE_SCHEMA: EXAMPLE}
+EXAMPLES = {
+    0: _as_stored([*_CLOSED_TO_1, ("open_version", "u4"), ("open_demand", "f4")]),
+    1: _as_stored([*_CLOSED_TO_1, *_OPENED]),
+    EXAMPLE_SCHEMA: EXAMPLE,
+}
 
 BLANK = np.zeros((), ROW)
 for _name, _value in {"first": NONE, "last": NONE, "at": NONE, "due": NEVER}.items():
@@ -187,16 +200,32 @@ def _headed(packed: Sequence[bytes]) -> Array:
         raise UnknownForm(f"customer states say that they are of form {min(others)}")
     if forms == {SCHEMA}:  # as nearly always: nothing is copied
         return _unpacked(together, starts, sizes, heads, ROW)
-    from numpy.lib import recfunctions
-
     found = np.full(len(packed), BLANK)
     for form in forms:
         here = heads["form"] == -form
         newer = np.full(int(here.sum()), BLANK)
-        older = _unpacked(together, starts[here], sizes[here], heads[here], ROWS[form])
-        recfunctions.assign_fields_by_name(newer, older, zero_unassigned=False)
+        _taken(newer, _unpacked(together, starts[here], sizes[here], heads[here], ROWS[form]))
         whole(found)[here] = whole(newer)
     return found
+
+
+def _taken(newer: Array, older: Array) -> None:
+    """Records of the newest form get what those of another one have, by the names of the fields.
+
+    What a purchase day brought at most stands in no row of form 4 or before: all that was spent, so that what is spent
+    from there on proves a customer's own scale (models/scales.py).
+    """
+    from numpy.lib import recfunctions  # here, for it takes a tenth of a second that few need
+
+    recfunctions.assign_fields_by_name(newer, older, zero_unassigned=False)
+    inside = [name for name in ("raw", "now", "then") if name in _names(newer)]
+    for now, before in ((newer, older), *((newer[name], older[name]) for name in inside)):
+        if "peak" in _names(now) and "peak" not in _names(before):
+            now["peak"] = before["spend"]
+
+
+def _names(records: Array) -> tuple[str, ...]:
+    return records.dtype.names or ()
 
 
 def _unpacked(together: Array, starts: Array, sizes: Array, heads: Array, form: np.dtype[Any]) -> Array:
@@ -212,12 +241,10 @@ def _unpacked(together: Array, starts: Array, sizes: Array, heads: Array, form: 
 
 def _headless(packed: Sequence[bytes]) -> Array:
     """Rows of forms 1 and 2, whose one ring of event ids was filled by all kinds: either ring gets what it held."""
-    from numpy.lib import recfunctions  # here, for it takes a tenth of a second that few need
-
     older = {number: form for number, form in ROWS.items() if number < 3}
     rows = _load(packed, older, np.zeros((), older[2]), "customer states")
     found = np.full(len(rows), BLANK)
-    recfunctions.assign_fields_by_name(found, rows, zero_unassigned=False)
+    _taken(found, rows)
     ids, known = _oldest_first(rows["event_ids"], rows["event_slot"])
     for name, room in (("traded", TRADED_IDS), ("browsed", BROWSED_IDS)):
         for part, values in zip(RINGS[name], short(ids), strict=True):
@@ -257,14 +284,12 @@ def _load(packed: Sequence[bytes], forms: Mapping[int, np.dtype[Any]], blank: Ar
         raise UnknownForm(_no_form(what, min(unknown)))
     if lengths <= {forms[newest].itemsize}:  # as nearly always: nothing is copied
         return _agreeing(packed, forms, newest, what)
-    from numpy.lib import recfunctions  # here, for it takes a tenth of a second that few need
-
     found = np.full(len(packed), blank)
     for length in lengths:
         here = [place for place, record in enumerate(packed) if len(record) == length]
         older = _agreeing([packed[place] for place in here], forms, by_length[length], what)
         newer = np.full(len(here), blank)
-        recfunctions.assign_fields_by_name(newer, older, zero_unassigned=False)
+        _taken(newer, older)
         newer["schema"] = newest
         found[here] = newer
     return found

@@ -1,13 +1,17 @@
 """Scales that a few giants cannot move: the usual spend of a purchase day, and the unit and the cap of labels.
 
-Rule: medians decide what is too large, so that who ordered for ten million once changes nothing for the others.
+Rule: medians decide what is too large, so that who ordered for ten million once changes nothing for the others. Who
+spends that much again and again is no giant: such a customer counts, and is served, in a scale of the customer's own.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.features import UNIT
+
+PROVEN = 5.0  # usual purchase days: a customer whose day is worth more has a scale of their own
 FEW = 1_000  # positive labels below which their highest quantiles mean nothing
 MEDIANS_FEW, MEDIANS = 20, 50  # of positive labels: the cap below FEW, and above
 QUANTILE = 0.9995
@@ -51,3 +55,29 @@ def scales(labels: Floats, usual: float) -> Scales:
     if not few:
         cap = min(cap, float(np.quantile(labels, QUANTILE)) or cap)
     return Scales(float(np.minimum(labels, cap).mean()), cap)
+
+
+def in_own_scale(raw: NDArray[Any], usual: float) -> tuple[NDArray[Any], Floats]:
+    """((n,) RAW in scales of the customers' own, these scales (n,) >= 1). usual: spend on a purchase day, major units.
+
+    A scale is what a purchase day is proven to be worth, over PROVEN usual ones: the mean of the customer's purchase
+    days without the largest. So a shop's model sees a wholesaler as a customer like others, who pays in another coin,
+    and one giant order proves nothing.
+
+    >>> from models.rows import RAW
+    >>> raw = np.zeros(2, RAW)
+    >>> raw["spend"], raw["days"], raw["peak"] = [8_000_0000, 8_000_0000], 9, [1_000_0000, 7_840_0000]
+    >>> in_own_scale(raw, 20.0)[1].tolist()
+    [8.75, 1.0]
+    """
+    before = (raw["spend"].astype(np.float64) - raw["peak"]) / np.maximum(raw["days"].astype(np.int64) - 1, 1)
+    scale: Floats = np.maximum(1.0, before / UNIT / (PROVEN * usual))
+    large = np.flatnonzero(scale > 1)
+    if not len(large):
+        return raw, scale
+    scaled, by = raw.copy(), scale[large]
+    for name in ("spend", "window", "peak"):
+        scaled[name][large] = np.rint(raw[name][large] / by)
+    for name in ("s30", "s90"):
+        scaled[name][large] = raw[name][large] / by
+    return scaled, scale

@@ -20,7 +20,7 @@ from streams.rejects import Held
 from streams.settings import Settings
 
 TIMES, DATES = ("first", "last", "at"), ("due", "day")
-MONEY = ("spend", "returned", "window", "label")
+MONEY = ("spend", "returned", "window", "today", "peak", "label")
 DECAYED = {"s30": 30, "s90": 90, "n30": 30, "n90": 90, "v7": 7, "c7": 7}  # days to the half
 OF_MONEY = ("s30", "s90")
 Told = dict[str, Any]

@@ -177,8 +177,11 @@ def _summed(amounts: "pd.Series[int]", by: "pd.Series[str]") -> "pd.Series[int]"
 
 
 def _too_late(purchases: pd.DataFrame, day: "pd.Series[int]") -> "pd.Series[bool]":
-    """More than 63 days behind the customer's latest purchase so far: no purchase day of its own is counted."""
-    return day <= day.groupby(purchases["customer_id"]).cummax() - 64
+    """More than 63 days behind the customer's latest purchase so far, and not before all others: no purchase day of its
+    own is counted."""
+    by_customer = day.groupby(purchases["customer_id"])
+    first = by_customer.cummin().groupby(purchases["customer_id"]).shift()
+    return (day <= by_customer.cummax() - 64) & (day >= first)
 
 
 def _recent(events: pd.DataFrame, column: str, distance: int) -> "pd.Series[bool]":

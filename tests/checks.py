@@ -29,6 +29,7 @@ from models.model import PARTS, Model, Predictions, Role
 from models.offers import Offers
 from models.rfm import Quintiles
 from models.rows import ENTRY, RAW
+from models.scales import in_own_scale
 from models.segments import Segments
 from models.value import REPEATS, SEEN, YEAR, Buying, Value
 
@@ -55,6 +56,11 @@ def raws(n: int, seed: int = 0) -> Array:
     ):
         raw[name] = raw[base] * 0.6 * 2.0 ** (-raw["recency"] / halflife)
     raw["v7"], raw["c7"] = rng.poisson(0.7, n) * rng.random(n), rng.poisson(0.2, n) * rng.random(n)
+    mean = np.maximum(raw["spend"], 0) / raw["days"]  # one in ten spends much more again and again
+    raw["peak"] = mean * np.where(raw["days"] > 1, rng.uniform(1, 2, n), 1)
+    resellers = (rng.random(n) < 0.1) & (raw["days"] > 1)
+    for name in ("spend", "peak", "s30", "s90"):
+        raw[name][resellers] *= 40
     return raw
 
 
@@ -169,7 +175,8 @@ def _seen(role: Role, raw: Array) -> list[Any]:
     """What such a part sees of these customers; offers, which give no column, are asked for codes of products."""
     if not role.gives:
         return [_shelf(raw)]
-    said = WITNESS._said({"raw": raw, "inputs": inputs_many(raw, HORIZON, USUAL)}, PARTS)
+    mine, _ = in_own_scale(raw, USUAL)
+    said = WITNESS._said({"raw": raw, "own": mine, "inputs": inputs_many(mine, HORIZON, USUAL)}, PARTS)
     return [said[each] for each in role.sees]
 
 
@@ -215,7 +222,7 @@ def _learn_day(model: Model, i: int) -> None:
 
 
 def _predict_one(model: Model, raw: Any) -> tuple[float, ...]:
-    said = plain.said(model, raw)
+    said = plain.served(model, raw)
     return tuple(said[column] for column in Predictions._fields)
 
 

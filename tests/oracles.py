@@ -136,7 +136,17 @@ class Customer:
         ]
         tenure, recency = day - now["first"] // DAY, day - now["last"] // DAY
         window = sum(e.amount for e in self.window)
-        return (now["spend"], window, *sums, now["orders"], now["days"], tenure, recency)
+        return (now["spend"], window, *sums, now["orders"], now["days"], tenure, recency, self.day_spend()[1])
+
+    def day_spend(self) -> tuple[int, int]:
+        """(what the latest purchase day brought, the most that any did); a late purchase counts by itself."""
+        latest, today, peak = -1, 0, 0
+        for e in self.purchases:
+            late = e.day < latest
+            if not late:
+                latest, today = e.day, e.amount + (today if e.day == latest else 0)
+            peak = max(peak, e.amount if late else today)
+        return today, peak
 
     def advance(self, day: int) -> Iterator[tuple[int, bytes]]:
         """Passes the landmarks up to `day`, inclusive: (day, promised bytes of the entry)."""
@@ -162,7 +172,8 @@ class Customer:
         if event.kind == PURCHASE:
             if not self.events:
                 self.due = next(d for d in range(max(day, swept_to) + 1, NEVER) if d % self.horizon == self.phase)
-            if day > max([day, *(e.day for e in self.purchases)]) - 64:
+            known = [e.day for e in self.purchases]
+            if day > max([day, *known]) - 64 or day < min(known):
                 self.days.add(day)
         accepted = Accepted(event.t, event.kind, event.amount, new_order)
         self.events.append(accepted)
@@ -176,6 +187,7 @@ class Customer:
             row[name] = value
         last = max(e.day for e in self.purchases)
         row["day_mask"] = sum(1 << (last - day) for day in self.days if last - day < 64)
+        row["today"], row["peak"] = self.day_spend()
         row["window"] = sum(e.amount for e in self.window)
         row["window_orders"] = sum(e.new_order for e in self.window)
         if self.raw is not None:
@@ -267,7 +279,7 @@ def _figures(mine: pd.DataFrame) -> tuple[Any, ...]:
         sum(_unknown(bought["order_id"], 8)),
         mine["amount"].sum(),
         -mine.loc[mine["kind"] == RETURN, "amount"].sum(),
-        day[day.cummax() - day < 64].nunique(),
+        day[(day.cummax() - day < 64) | (day < day.cummin().shift())].nunique(),
         bought["occurred_at"].min(),
         bought["occurred_at"].max(),
         mine["occurred_at"].max(),
@@ -312,6 +324,7 @@ def examples(events: pd.DataFrame, horizon: int, end: int) -> pd.DataFrame:
         "tenure": bought.groupby(keys)["age"].max(),
         "recency": bought.groupby(keys)["age"].min(),
         "window": inside.groupby(keys)["amount"].sum(),
+        "peak": bought.groupby([*keys, "day"])["amount"].sum().groupby(keys).max(),
         "window_orders": inside[inside["bought"]].groupby(keys)["order_id"].nunique(),
     }
     lines = bought.drop_duplicates([*keys, "order_id"])

@@ -35,9 +35,21 @@ from models.segments import (
 from models.value import REPEATS, SEEN, Value
 
 
+def own(raw: Raw, usual: float) -> tuple[Raw, float]:
+    """The customer in a scale of its own, and that scale: 1 up to 5 usual days' spend on a day but the largest."""
+    spend, window, s30, s90, n30, n90, v7, c7, *counts, peak = raw
+    scale = (float(spend) - float(peak)) / max(raw[9] - 1, 1) / UNIT / (5 * usual)
+    if scale <= 1:
+        return raw, 1.0
+    s30, s90 = (float(np.float32(each / scale)) for each in (s30, s90))
+    orders, days, tenure, recency = counts
+    money = round(spend / scale), round(window / scale), s30, s90
+    return (*money, n30, n90, v7, c7, orders, days, tenure, recency, round(peak / scale)), scale
+
+
 def inputs(raw: Raw, horizon: int, usual: float) -> tuple[float, ...]:
     """What the models see of one customer, in the order of INPUTS."""
-    spend, _, s30, s90, n30, n90, v7, c7, orders, days, tenure, recency = raw
+    spend, _, s30, s90, n30, n90, v7, c7, orders, days, tenure, recency, _ = raw
     e90 = fading(recency)
     return expectations(spend, s30, s90, n30, n90, v7, c7, orders, days, tenure, e90, horizon, usual)
 
@@ -183,10 +195,18 @@ ONE: dict[str, Callable[..., Any]] = {
 
 
 def said(model: Model, raw: Raw) -> dict[str, Any]:
-    """All that the parts say of one customer, by column; `raw` is one RAW record as `.item()` gives it."""
-    seen: dict[str, Any] = {"raw": raw, "inputs": inputs(raw, model.horizon, model.usual)}
+    """All that the parts say of one customer, by column, in a scale of its own; `raw`: one RAW record as `.item()` has
+    it."""
+    mine, scale = own(raw, model.usual)
+    seen: dict[str, Any] = {"raw": raw, "own": mine, "inputs": inputs(mine, model.horizon, model.usual)}
     for name, role in PARTS.items():
         if role.gives:
             columns = ONE[name](getattr(model, name), *(seen[each] for each in role.sees))
             seen |= dict(zip(role.gives, columns if len(role.gives) > 1 else (columns,), strict=True))
-    return seen
+    return seen | {"scale": scale}
+
+
+def served(model: Model, raw: Raw) -> dict[str, Any]:
+    """The same as it is served, money in major units."""
+    seen = said(model, raw)
+    return seen | {column: seen[column] * seen["scale"] for column in ("demand", "high", "value")}

@@ -332,12 +332,34 @@ def test_leap_days_are_days() -> None:
     assert table.rows["days"][0] == 2
 
 
-@pytest.mark.parametrize(("late", "days"), [(1, 2), (63, 2), (64, 1), (65, 1), (500, 1)])
-def test_a_purchase_more_than_63_days_late_is_no_day_of_its_own(late: int, days: int) -> None:
+@pytest.mark.parametrize("late", [1, 63, 64, 65, 500])
+def test_a_late_purchase_before_all_others_is_a_day_of_its_own(late: int) -> None:
+    """However late: else the first purchase moves, and one long gap is all that is known of a customer with one day."""
     table, _, _ = story(buy(0, 1), buy(-late, 2), buy(-late, 4))
     row = table.rows[0]
-    assert (row["days"], row["orders"], row["spend"]) == (days, 3, 7)
+    assert (row["days"], row["orders"], row["spend"]) == (2, 3, 7)
     assert (row["first"], row["last"], row["at"]) == (START - late * DAY, START, START)
+
+
+@pytest.mark.parametrize(("late", "days"), [(63, 3), (64, 2), (99, 2)])
+def test_a_purchase_more_than_63_days_late_among_others_is_no_day_of_its_own(late: int, days: int) -> None:
+    """Nobody knows any more whether it is one that was counted."""
+    table, _, _ = story(buy(-100, 1), buy(0, 1), buy(-late, 2))
+    row = table.rows[0]
+    assert (row["days"], row["orders"], row["spend"], row["first"]) == (days, 3, 4, START - 100 * DAY)
+
+
+def test_the_largest_purchase_day_is_known() -> None:
+    """Its lines add up; of a late one nobody knows the day's others, and a return takes nothing back. Mutations caught:
+    a day that goes on after a late event begins anew, or takes it in."""
+    story_ = [buy(0, 5), buy(0, 4), buy(3, 8), buy(1, 7), buy(3, 2)]
+    for n, (today, peak) in enumerate([(5, 5), (9, 9), (8, 9), (8, 9), (10, 10)], 1):
+        (row,) = story(*story_[:n])[0].rows
+        assert (row["today"], row["peak"]) == (today, peak)
+    (row,) = story(*story_, buy(2, 30), give_back(4, 10))[0].rows
+    assert (row["today"], row["peak"], row["raw"]["peak"]) == (10, 30, 0)
+    entries = story(buy(0, 5), buy(1, 6), buy(45, 1))[1]
+    assert entries["now"]["peak"].tolist() == [6]
 
 
 def test_purchase_days_are_counted_once_however_late() -> None:
@@ -570,8 +592,8 @@ def test_a_table_grows_and_keeps_what_it_holds() -> None:
 def test_states_of_another_schema_are_refused_in_one_line() -> None:
     table, _, _ = story(buy(0))
     (good,) = layouts.packed_rows(table.rows)
-    newer = (-5).to_bytes(8, "little", signed=True) + good[8:]
-    with pytest.raises(UnknownForm, match=r"^customer states say that they are of form 5$"):
+    newer = (-6).to_bytes(8, "little", signed=True) + good[8:]
+    with pytest.raises(UnknownForm, match=r"^customer states say that they are of form 6$"):
         Table().load(["c"], [newer])
     for packed in (good[:-1], b"", good * 2):
         with pytest.raises(UnknownForm, match=rf"^customer states of {len(packed)} bytes are of no form that this"):

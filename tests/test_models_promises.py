@@ -25,7 +25,7 @@ from models.mix import EXPERTS, Mix, Weights
 from models.model import PARTS, Model, Predictions, fit_history
 from models.ridge import DECAY, ORDERS, SPEND, Ridge
 from models.rows import DAY, ENTRY, RAW
-from models.scales import FEW, scales, usual_day
+from models.scales import FEW, in_own_scale, scales, usual_day
 from offline.demand.metrics import compare, poisson_deviance
 
 Array = NDArray[Any]
@@ -464,8 +464,9 @@ def test_a_day_teaches_each_part_its_own_label() -> None:
     model.learn_day(FIRST + 13, names(), day)
     everybody = day[sorted(range(len(day)), key=names().__getitem__)]
     closed = everybody[everybody["open"] == 1]
-    raw, spent, ordered = closed["then"], closed["label"] / UNIT, closed["orders"] * 1.0
-    assert ordered.max() > 1
+    raw, scale = in_own_scale(closed["then"], before.usual)
+    spent, ordered = closed["label"] / UNIT / scale, closed["orders"] * 1.0
+    assert ordered.max() > 1 < scale.max()
     x = inputs_exact(raw, before.horizon, before.usual)
     by_spend, by_orders = before.spend.predict_many(x), before.orders.predict_many(x)
     table = before.cadence.predict_many(raw, x)
@@ -518,7 +519,8 @@ def test_a_history_is_learned_as_the_stream_would_learn_it() -> None:
     days = history(14, skip=(FIRST + 5,))
     model = fit_history(days, FIRST + 16, segments(), clusters())
     closed = np.concatenate([rows[rows["open"] == 1] for _, _, rows in days])
-    live = Model.create(FIRST, closed["label"] / UNIT, closed["orders"] * 1.0, model.usual, segments(), clusters())
+    spent = closed["label"] / UNIT / in_own_scale(closed["then"], model.usual)[1]
+    live = Model.create(FIRST, spent, closed["orders"] * 1.0, model.usual, segments(), clusters())
     live.upper = Upper(model.upper.edges.tolist())
     by_day = {day: (ids, rows) for day, ids, rows in days}
     for day in range(FIRST + 1, FIRST + 17):
@@ -534,6 +536,25 @@ def test_a_history_is_learned_as_the_stream_would_learn_it() -> None:
 def test_a_history_out_of_order_is_refused(days: Any, through: int) -> None:
     with pytest.raises(ValueError, match="days must ascend"):
         fit_history(days, through, segments(), clusters())
+
+
+@pytest.mark.parametrize("times", [30, 1_000, 1_000_000])
+def test_who_spends_so_many_times_as_much_again_and_again_is_served_as_much_more(times: int) -> None:
+    """And whoever did so once is not. Mutations caught: a cap for all; a scale that the largest day proves."""
+    model, raw = fit_history(history(12), FIRST + 12, segments(), clusters()), raws(300)
+    raw = raw[(raw["days"] > 2) & (raw["spend"] > 0)]
+    large, larger = raw.copy(), raw.copy()
+    for name in ("spend", "window", "peak", "s30", "s90"):
+        large[name], larger[name] = raw[name] * 1_000, raw[name] * 1_000.0 * times
+    before, after = model.predict_many(large), model.predict_many(larger)
+    for column in ("demand", "high", "value"):
+        np.testing.assert_allclose(getattr(after, column), getattr(before, column) * times, rtol=1e-5)
+    for column in ("orders", "p_buy"):
+        np.testing.assert_allclose(getattr(after, column), getattr(before, column))
+    once = raw.copy()
+    once["peak"] += 10**11
+    once["spend"] += 10**11
+    assert (in_own_scale(once, model.usual)[1] == in_own_scale(raw, model.usual)[1]).all()
 
 
 def test_a_large_block_is_scored_like_small_ones() -> None:

@@ -39,6 +39,7 @@ BY_HAND = [
     *((day, "monthly", "12.00") for day in range(T0, END, 30)),
     *((day, "sleeper", "25.00") for day in range(T0 + 30, T0 + 66, 7)),
     *((day, "wholesaler", "300.00") for day in range(T0, END, 14)),
+    *((day, "reseller", "3000.00") for day in range(T0 + 1, END, 14)),
     (END - 2, "first", "12.00"),
 ]
 
@@ -80,7 +81,7 @@ def test_four_customers_find_their_scores_fair(kafka: str, valkey: services.Valk
         send(deployment, deployment.producer())
         found: dict[str, Any] = {
             name: deployment.redis.hgetall(f"{deployment.name}:customer:{name}")
-            for name in ("first", "monthly", "sleeper", "wholesaler")
+            for name in ("first", "monthly", "sleeper", "wholesaler", "reseller")
         }
         demand = {name: float(told["predicted_demand"]) for name, told in found.items()}
         high = {name: float(told["predicted_demand_high"]) for name, told in found.items()}
@@ -103,12 +104,13 @@ def test_four_customers_find_their_scores_fair(kafka: str, valkey: services.Valk
         assert found["sleeper"]["previous_segment"] in ("Loyal", "Champions")
         assert demand["sleeper"] < 0.5 * 25 * 30 / 7
         assert chance["sleeper"] < chance["monthly"]
-        # Who buys for 300.00 every fortnight is the best customer, by what they buy.
-        assert found["wholesaler"]["segment"] == "Champions"
-        assert 0.5 < demand["wholesaler"] / (300 * 30 / 14) < 1.5
-        assert high["wholesaler"] > demand["wholesaler"]
-        assert 5 * demand["wholesaler"] < value["wholesaler"] < 300 * 365 / 14  # here customers leave
-        assert max(value, key=value.__getitem__) == "wholesaler"
+        # Who buys for 300.00 or 3,000.00 every fortnight is among the best customers, by what they buy.
+        for name, price in (("wholesaler", 300), ("reseller", 3_000)):
+            assert found[name]["segment"] == "Champions"
+            assert 0.6 < demand[name] / (price * 30 / 14) < 1.4
+            assert high[name] > demand[name]
+            assert 5 * demand[name] < value[name] < price * 365 / 14  # here customers leave
+        assert sorted(value, key=value.__getitem__)[-2:] == ["wholesaler", "reseller"]
         # And the others are what they were without them: nobody's demand follows a wholesaler.
         others = [
             float(deployment.redis.hget(key, "predicted_demand"))

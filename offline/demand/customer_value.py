@@ -18,7 +18,7 @@ from models.cadence import CELLS, Raw, a_day, cells
 from models.features import UNIT
 from models.model import Model, fit_history
 from models.rows import RAW, whole
-from models.scales import scales
+from models.scales import in_own_scale, scales
 from models.value import REPEATS, SEEN, SHAPE, SIMPLE, YEAR, Buying, Floats, Value
 from offline.demand import buytilldie
 from offline.demand.buytilldie import BuyTillDie, ValueModelError
@@ -78,8 +78,8 @@ class Judged:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """Of a window: the experts as of its cut, what each said of each customer (n, experts), and what came (n,); both
-    capped as labels are."""
+    """Of a window: the experts as of its cut, what each said of each customer (n, experts), and what came (n,), in the
+    customers' own scales; both capped as labels are."""
 
     value: Value
     said: Floats
@@ -118,8 +118,7 @@ def judge(past: Past, day: int) -> Judged | None:
         return None
     last = found[0]
     raw, came = _came(past, last)
-    value = fit(past, last.cut, last.days)
-    predicted = value.predict_many(raw, past.model(last.cut).predict_many(raw).demand)
+    predicted = _predicted(fit(past, last.cut, last.days), raw, past.model(last.cut))
     return Judged(last.cut, last.days, float(predicted.sum() / came.sum())) if came.any() else None
 
 
@@ -128,8 +127,13 @@ def served(folded: Folded, horizon: int, window: float = YEAR, model: Model | No
     given where it is fitted already)."""
     past = Past(folded.days, horizon, {folded.day: model} if model else {})
     value, model = fit(past, folded.day, window), past.model(folded.day)
-    predicted = value.predict_many(folded.raw, model.predict_many(folded.raw).demand)
-    return pd.Series(predicted, folded.table.names), model
+    return pd.Series(_predicted(value, folded.raw, model), folded.table.names), model
+
+
+def _predicted(value: Value, raw: Raw, model: Model) -> Floats:
+    """(n,) what is told of these customers, major units. model: of demand."""
+    mine, scale = in_own_scale(raw, value.usual)
+    return value.predict_many(mine, model.predict_many(raw).demand / scale) * scale
 
 
 def told(total: float, judged: Judged | None) -> str:
@@ -180,7 +184,9 @@ def _came(past: Past, window: Window) -> tuple[Raw, Floats]:
 
 def _outcome(past: Past, window: Window) -> Outcome:
     value, (raw, came) = _unweighed(past, window.cut, window.days), _came(past, window)
-    said = value.experts(raw, past.model(window.cut).predict_many(raw).demand)
+    mine, scale = in_own_scale(raw, value.usual)
+    said = value.experts(mine, past.model(window.cut).predict_many(raw).demand / scale)
+    came = came / scale
     cap = scales(came, value.usual).cap
     return Outcome(value, np.minimum(said, cap), np.minimum(came, cap))
 
@@ -230,10 +236,11 @@ def chain(days: Sequence[Day], cut: int, horizon: int, usual: float, cap: float,
     moves, spend, money, count = np.zeros(CELLS * CELLS), *np.zeros((3, CELLS))
     for day, _, entries in days:
         closed, weight = entries[entries["open"] == 1], 2 ** ((day - cut) / HALFLIFE)
-        then = cells(closed["then"], horizon)
+        opened, scale = in_own_scale(closed["then"], usual)
+        then = cells(opened, horizon)
         moves += weight * np.bincount(then * CELLS + cells(closed["now"], horizon), minlength=CELLS * CELLS)
-        spend += weight * np.bincount(then, np.minimum(closed["label"] / UNIT, cap), CELLS)
-        money += weight * np.bincount(then, a_day(closed["then"], usual, cap), CELLS)
+        spend += weight * np.bincount(then, np.minimum(closed["label"] / UNIT / scale, cap), CELLS)
+        money += weight * np.bincount(then, a_day(opened, usual, cap), CELLS)
         count += weight * np.bincount(then, minlength=CELLS)
     reward = spend / (money + PRIOR * usual)
     onward = moves.reshape(CELLS, CELLS) / (count + PRIOR)[:, None]  # what is missing has left
