@@ -33,7 +33,9 @@ class Artefact(msgspec.Struct, frozen=True):
     """A model with what is known about it.
 
     trained_through: the day (since the epoch, UTC) whose examples were learned last; horizon: days; model: the
-    snapshot of `Model`; metrics: figures on held-out time, after the day metrics_cut (None: not measured).
+    snapshot of `Model`; metrics: figures on held-out time, after the day metrics_cut (None: not measured); fitted_on:
+    the day through which the fit itself learned, which sizes and descriptions are as of, whatever was learned since
+    (None: a document of before, which does not tell).
     """
 
     schema: ClassVar[int] = SCHEMA
@@ -43,21 +45,28 @@ class Artefact(msgspec.Struct, frozen=True):
     model: dict[str, Any]
     metrics: dict[str, Any] = {}
     metrics_cut: int | None = None
+    fitted_on: int | None = None
 
     @classmethod
     def of(cls, model: Model, metrics: dict[str, Any] | None = None, metrics_cut: int | None = None) -> Self:
-        """The artefact of a model as it stands."""
+        """The artefact of a model that was fitted as it stands."""
         return cls(
             trained_through=model.day,
             horizon=model.horizon,
             model=model.snapshot(),
             metrics=metrics or {},
             metrics_cut=metrics_cut,
+            fitted_on=model.day,
         )
 
     def after(self, model: Model) -> "Artefact":
-        """The same deployment's artefact once `model`, restored from this one, has learned on."""
+        """The same fit's artefact with `model`, which was restored from this one and learned on, or was renumbered."""
         return msgspec.structs.replace(self, trained_through=model.day, model=model.snapshot())
+
+    @property
+    def as_of(self) -> int:
+        """The day that sizes and descriptions are of; of a document that does not tell, the one learned through."""
+        return self.trained_through if self.fitted_on is None else self.fitted_on
 
     @property
     def figures(self) -> dict[str, Any]:
