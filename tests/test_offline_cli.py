@@ -15,11 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from checks import raws
 from click.testing import CliRunner
 from refusal import one_line
 
 from demo.data import cdnow
 from models import artefact
+from models.events import MOST
 from models.offers import code
 from models.rows import load_rows
 from offline.__main__ import main
@@ -432,3 +434,16 @@ def test_a_history_too_short_to_predict_from_is_one_line(tmp_path: Path, words: 
     assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1), done.output
     assert said in done.stderr
     assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize("basket", [0.01, MOST / 1e4])
+def test_a_shop_begins_with_any_basket_that_an_event_may_hold(tmp_path: Path, basket: float) -> None:
+    """And all of its scores can be told. Mutation caught: a basket whose tenfold no state can hold."""
+    words = ["begin", "--until", "2024-01-01", "--out", str(tmp_path), "--basket"]
+    done = CliRunner().invoke(main, [*words, f"{basket:f}"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    model = artefact.decode((tmp_path / "artefact.json").read_bytes()).restored()
+    assert all(np.isfinite(column).all() for column in model.predict_many(raws(100)))
+    for beyond in (basket / 2 if basket < 1 else basket * 1.01, -1):
+        done = CliRunner().invoke(main, [*words, f"{beyond:f}"], catch_exceptions=False)
+        assert (done.exit_code, "not in the range" in done.stderr) == (2, True)
