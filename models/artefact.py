@@ -194,7 +194,7 @@ def decode(document: bytes) -> Artefact:
     """The artefact in a document; ArtefactError if it is damaged, cut short or of another schema."""
     try:
         envelope = msgspec.json.decode(document, type=_Document)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtefactError(f"artefact: damaged ({error}); run `offline fit` again or restore the file") from None
     if envelope.schema != SCHEMA:
         raise ArtefactError(
@@ -204,5 +204,5 @@ def decode(document: bytes) -> Artefact:
         raise ArtefactError("artefact: damaged (its sha256 is another); run `offline fit` again or restore the file")
     try:
         return msgspec.json.decode(envelope.payload, type=Artefact)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ArtefactError(f"artefact: not the fields of schema {SCHEMA} ({error}); run `offline fit` again") from None

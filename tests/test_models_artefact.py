@@ -109,6 +109,7 @@ def test_a_document_cut_short_is_refused(cut: int) -> None:
         (b"PAR1", "damaged"),
         (b"\xff\xfe", "damaged"),
         (b"{}", "damaged"),
+        (b'{"more":' + b"[" * 3000, "damaged"),
         (sealed({"horizon": 30, "model": {}}), "not the fields of schema 1 .*`trained_through`.*run `offline fit`"),
         (sealed({"trained_through": 1, "model": {}}), "not the fields of schema 1 .*`horizon`.*run `offline fit`"),
         (sealed({"trained_through": 1, "horizon": 30}), "not the fields of schema 1 .*`model`.*run `offline fit`"),
