@@ -16,7 +16,7 @@ from models.model import fit_history
 from models.rows import DAY, ENTRY
 from offline.demand import fit as job
 from offline.demand.buytilldie import clv
-from offline.demand.evaluate import BLIND, SERVED, evaluate, mbg_nbd, run, verdict
+from offline.demand.evaluate import BLIND, SERVED, browsing, evaluate, mbg_nbd, run, verdict
 from offline.demand.examples import COLUMNS, LeakError, Target, check, examples_of, split
 from offline.demand.metrics import poisson_deviance
 from offline.demand.regressors import REGRESSORS, folds, tune
@@ -202,6 +202,14 @@ def test_cuts_leave_a_full_horizon_of_later_examples(folded: Folded) -> None:
 def test_the_served_model_stands_beside_the_best_that_needs_no_learning(decayed: float, own: float, said: str) -> None:
     line = verdict(pd.Series({"zero": 90.0, "own_rate": own, "decayed_rate": decayed, SERVED: 9.0}))
     assert line == f"served: mean Poisson deviance 9.000, {said}, the best that needs no learning"
+
+
+@pytest.mark.parametrize(("served", "said"), [(0.0, "as good as last_period"), (1e-9, "0.000, more than last_period")])
+def test_a_best_that_errs_in_nothing_is_no_division(served: float, said: str) -> None:
+    """Where everybody always buys alike. Mutation caught: the share of nothing."""
+    assert said in verdict(pd.Series({"zero": 9.0, "last_period": 0.0, SERVED: served}))
+    figures = pd.Series({"deviance": served, "ngini": float("nan")}), pd.Series({"deviance": 0.0, "ngini": 0.5})
+    assert not re.search("nan|inf", browsing(*figures))
 
 
 @pytest.mark.parametrize("name", REGRESSORS)
