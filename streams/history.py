@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
+from models.artefact import Version
 from models.events import decode_many
 from models.features import UNIT
 from models.kinds import ERASE, RETURN, TICK, TRADED
@@ -60,15 +61,21 @@ async def gather(
     return whole.sort_values("occurred_at", kind="stable", ignore_index=True)
 
 
-async def served(store: Store, partitions: int, day: int, horizon: int, version: str) -> pd.DataFrame:
-    """What was promised of the kept examples that closed in the `horizon` days to `day`, and what came: columns label
-    and demand, major units, by (customer_id, day). version: the one that serves."""
-    rows = []
+async def promised(store: Store, partitions: int, day: int, horizon: int, version: str) -> pd.DataFrame:
+    """What the publish that serves promised of the kept examples that closed in the `horizon` days to `day`, and what
+    came: columns label and demand, major units, by (customer_id, day). version: the one that serves.
+
+    Left out is what another publish promised, and what was noted by a model that had learned days behind the opening,
+    as a rebuild notes it: neither tells how good this publish is.
+    """
+    rows, publish = [], Version.parse(version).n
     for closing in range(day - horizon + 1, day + 1):
         for p in range(partitions):
             found = await store.examples(p, closing, version) or []
             entries = load_examples([packed for _, packed in found])
-            closed = ((entries["open"] == 1) & (entries["open_version"] > 0)).tolist()
+            by = entries["open_version"]
+            ours = (Version.publish_of(by) == publish) & (Version.day_of(by) <= closing - horizon)
+            closed = ((entries["open"] == 1) & ours).tolist()
             told = zip(found, closed, entries["label"].tolist(), entries["open_demand"].tolist(), strict=True)
             rows += [(name, closing, label / UNIT, demand) for (name, _), closes, label, demand in told if closes]
     table = pd.DataFrame(rows, columns=["customer_id", "day", "label", "demand"])

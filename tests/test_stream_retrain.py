@@ -115,6 +115,7 @@ def test_a_retrain_is_published_unless_it_is_worse(deployment: Running, shop: Pa
     told = deployment.look("retrain", *given, "--dry-run")
     assert "serving" in told
     assert "not published: --dry-run" in told
+    assert "the serving publish, 1 of 2023-12-09, has promised only" in told
     assert deployment.redis.hget(f"{deployment.name}:model", "version") == version
     more = tmp_path / "more.csv"
     more.write_text("customer_id,occurred_at,amount\nelsewhere,2023-11-01T08:00:00Z,5\n")
@@ -123,6 +124,10 @@ def test_a_retrain_is_published_unless_it_is_worse(deployment: Running, shop: Pa
     assert "elsewhere" in set(read_parquet(tmp_path / "new" / "history.parquet")["customer_id"])
     assert "published: model 2-" in said
     assert deployment.redis.hget(f"{deployment.name}:model", "version").startswith("2-")
+    again = deployment.command("retrain", *given[:2], "--out", str(tmp_path / "again"), code=1)
+    assert "the serving publish, 2 of 2024-01-18, has promised only 0 examples that closed" in again
+    assert "those of all customers by 2024-03-18\nnot fitted, not published" in again
+    assert not (tmp_path / "again").exists()
     until(lambda: deployment.redis.hget(f"{deployment.name}:customer:h1", "model_version").startswith("2-"))
     assert deployment.command("keep", version)
     kept = [line for line in deployment.command("models").splitlines() if line.endswith("kept")]

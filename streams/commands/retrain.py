@@ -36,13 +36,14 @@ def retrain(
 ) -> None:  # fmt: skip
     """Fit anew on the history that workers have counted, and publish the fit unless it is worse than what serves.
 
-    Both are judged on the examples that closed in the last horizon: what was served as it was promised, the new fit as
-    it would have served from two horizons ago on. Exit code 0 published (or, with --dry-run, worth it), 1 not worth it,
-    2 cannot.
+    Both are judged on the examples that the publish which serves has promised and that closed in the last horizon: what
+    was served as it was promised, the new fit as it would have served from two horizons ago on. In the horizon after a
+    publish there are none, and nothing is fitted but with --force or --dry-run. Exit code 0 published (or, with
+    --dry-run, worth it), 1 not worth it or not to be judged yet, 2 cannot.
 
     \b
-    Example, every first of the month at night:
-      0 3 1 * * python -m streams retrain --history build/fit --out build/newer
+    Example, every second month at night:
+      0 3 1 */2 * python -m streams retrain --history build/fit --out build/newer
     """
 
     if out.resolve() == first.resolve():
@@ -59,13 +60,18 @@ def retrain(
         deployment, where = await deployed(store, settings)
         stored = await store.model()
         day = int(stored["day"])
+        promised = await job.promised(store, deployment.partitions, day, deployment.horizon, stored["version"])
+        if early := _early(len(promised), stored, deployment.horizon):
+            click.echo(early)
+            if not (force or dry_run):
+                click.echo("not fitted, not published; --force does both all the same")
+                return 1
         found = await gathered(store, settings, where, past)
-        served = await job.served(store, deployment.partitions, day, deployment.horizon, stored["version"])
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / "history.parquet"
             write_parquet(found, path)
             _fit([path, *files], date_of(day), deployment.horizon, out, offers)
-            good = _judged([path, *files], served, day, deployment.horizon)
+            good = _judged([path, *files], promised, day, deployment.horizon)
         if dry_run or not (good or force):
             click.echo("not published" + (": --dry-run" if dry_run else "; --force publishes it all the same"))
             return 0 if good else 1
@@ -90,7 +96,26 @@ def _fit(files: list[Path], until: str, horizon: int, out: Path, offers: Path | 
     click.echo(done.stdout)
 
 
-def _judged(files: list[Path], served: "pd.DataFrame", day: int, horizon: int) -> bool:
+def _early(closed: int, stored: dict[str, str], horizon: int) -> str | None:
+    """Why the publish that serves cannot be judged yet, in a line; None where it can. closed: of what it promised."""
+    from models.artefact import Version
+    from offline.demand.beside import FEWEST
+    from streams.deployment import date_of
+
+    if closed >= FEWEST:
+        return None
+    since, name = stored.get("since"), f"the serving publish, {Version.parse(stored['version']).n}"
+    said = f"has promised only {closed:,} examples that closed, and {FEWEST} are needed to judge it"
+    if since is None:
+        return f"{name}, {said}: its promises close from {horizon} days after it on"
+    first, last = int(since) + horizon, int(since) + 2 * horizon
+    why = f"its promises close from {date_of(first)} on, those of all customers by {date_of(last)}"
+    if last <= int(stored["day"]):
+        why = "the customers are too few, or a rebuild has noted anew what they were promised"
+    return f"{name} of {date_of(int(since))}, {said}: {why}"
+
+
+def _judged(files: list[Path], promised: "pd.DataFrame", day: int, horizon: int) -> bool:
     """Prints the new fit beside what serves, both on the history as the stream counts it; is it not worse?"""
     from models.rows import DAY
     from offline.demand import beside
@@ -98,7 +123,7 @@ def _judged(files: list[Path], served: "pd.DataFrame", day: int, horizon: int) -
     from offline.history.fold import fold
 
     folded = fold(history.read(files, {}, until=day * DAY).streamed.frame, day, horizon)
-    figures = beside.beside(folded, served, horizon)
+    figures = beside.beside(folded, promised, horizon)
     good, why = beside.verdict(figures)
     click.echo(f"what was served and what the new fit would have served, {horizon} days to the model's day")
     click.echo(f"{figures.round(3).to_string()}\n{why}")
