@@ -6,7 +6,7 @@ did after.
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -47,18 +47,25 @@ async def gather(
     longer holds what was counted.
     """
     deployment = await store.deployment()
-    before = past[past["occurred_at"] < deployment.cut_off * DAY]
-    homes = before["customer_id"].map(deployment.home)
-    parts = []
+    lives = []
     for p, (low, _) in enumerate(topic.bounds):
-        erased, end = await store.erased(p), await _stands(store, p, low)
-        mine = before[homes == p]
-        gone = mine["customer_id"].map(
-            {name: deployment.erasure(name) in erased for name in mine["customer_id"].unique()}
-        )
-        parts += [mine[~gone.astype(bool)], _live(settings, deployment, p, low, end, progress)]
+        end = await _stands(store, p, low)
+        lives.append((end, _live(settings, deployment, p, low, end, progress)))
+    # Asked when all is read: who was erased meanwhile leaves too, with what came before a tombstone that was not read.
+    before = past[past["occurred_at"] < deployment.cut_off * DAY]
+    parts = [before[~before["customer_id"].isin([*await erased(store, deployment, before["customer_id"].unique())])]]
+    for end, live in lives:
+        gone = await erased(store, deployment, live["customer_id"].unique())
+        parts.append(live[~live["customer_id"].isin([name for name, offset in gone.items() if offset >= end])])
     whole = pd.concat([part[list(COLUMNS)] for part in parts if len(part)] or [before[list(COLUMNS)]])
     return whole.sort_values("occurred_at", kind="stable", ignore_index=True)
+
+
+async def erased(store: Store, deployment: Deployment, names: Iterable[str]) -> dict[str, int]:
+    """Of those of these customers whom `crm:erased` names, the offset of the last tombstone."""
+    held = [await store.erased(p) for p in range(deployment.partitions)]
+    found = {name: held[deployment.home(name)].get(deployment.erasure(name)) for name in names}
+    return {name: kept[0] for name, kept in found.items() if kept}
 
 
 async def promised(store: Store, partitions: int, day: int, horizon: int, version: str) -> pd.DataFrame:
