@@ -376,22 +376,6 @@ def test_sources_and_places_that_cannot_be(tmp_path: Path) -> None:
 # ---- docs/segmenting.md ----------------------------------------------------------------------------------------------
 
 
-def test_the_document_shows_what_its_commands_print(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (program,) = re.findall(r"^```python\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)
-    exec(program, {})
-    blocks = re.findall(r"^    \$ python (.*)\n((?:(?!    \$ )(?:    .*)?\n)*)", DOCUMENT, re.MULTILINE)
-    for command, shown in blocks:
-        words = shlex.split(command)
-        if words[0] == "-c":
-            exec(words[1], {})
-        else:
-            assert words[:3] == ["-m", "offline", "segment"]
-            printed = [line.rstrip() for line in run(*words[3:]).splitlines()]
-            assert printed == [line.removeprefix("    ") for line in shown.strip("\n").splitlines()]
-    assert len(blocks) == 4
-
-
 def test_everybodys_file_is_as_the_document_says(tmp_path: Path) -> None:
     """Mutations caught: names of the document that are refused; a column that it does not tell; another moment."""
     (names,) = re.findall(r"^((?:    [A-Z][a-z -]+: .+\n){7})", DOCUMENT, re.MULTILINE)
@@ -410,3 +394,19 @@ def test_everybodys_file_is_as_the_document_says(tmp_path: Path) -> None:
     assert set(found["segment"]) <= {line.partition(": ")[2] for line in names.strip().splitlines()}
     assert found["last_purchase_at"].max() < "2024-03-01"
     assert set(found["next_offers"]) == {"[]"}
+
+
+def test_the_document_shows_what_its_commands_print(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (program,) = re.findall(r"^```python\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)
+    exec(program, {})
+    blocks = re.findall(r"^    \$ python (.*)\n((?:(?!    \$ )(?:    .*)?\n)*)", DOCUMENT, re.MULTILINE)
+    for command, shown in blocks:
+        words = shlex.split(command)
+        if words[0] == "-c":
+            exec(words[1], {})
+        else:
+            assert words[:3] == ["-m", "offline", "segment"]
+            printed = [line.rstrip() for line in run(*words[3:]).splitlines()]
+            assert printed == [line.removeprefix("    ") for line in shown.strip("\n").splitlines()]
+    assert len(blocks) == 4
