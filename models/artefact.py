@@ -173,6 +173,15 @@ class Version(msgspec.Struct, frozen=True):
         """
         return number >> 16
 
+    @staticmethod
+    def day_of(number: Any) -> Any:
+        """The day learned of such a number, or (n,) of an array of them.
+
+        >>> Version.day_of(Version.parse("3-19980101-ab5df625").number)
+        10227
+        """
+        return number & 0xFFFF
+
 
 class _Document(msgspec.Struct, frozen=True):
     schema: int

@@ -380,6 +380,26 @@ def test_sources_and_places_that_cannot_be(tmp_path: Path) -> None:
 # ---- docs/segmenting.md ----------------------------------------------------------------------------------------------
 
 
+def test_everybodys_file_is_as_the_document_says(tmp_path: Path) -> None:
+    """Mutations caught: names of the document that are refused; a column that it does not tell; another moment."""
+    (names,) = re.findall(r"^((?:    [A-Z][a-z -]+: .+\n){7})", DOCUMENT, re.MULTILINE)
+    (tmp_path / "german.yml").write_text(names, encoding="utf-8")
+    with (tmp_path / "orders.csv").open("w") as file:
+        file.write("customer_id,occurred_at,amount\n")
+        for n in range(40):
+            file.writelines(f"c{n},{19_600 * 86_400 + day * 86_400},{5 + n}\n" for day in range(n % 9, 200, 3 + n % 20))
+    out, wanted = tmp_path / "customers.csv", ("--names", tmp_path / "german.yml", "--until", "2024-03-01")
+    asked = ("--history", tmp_path / "orders.csv", *wanted, "--clusters", "2", "--out", tmp_path / "fit")
+    done = CliRunner().invoke(main, [*map(str, ("fit", *asked, "--customers", out))], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    found = pd.read_csv(out, keep_default_na=False)
+    assert f"\n    {','.join(found.columns)}\n" in DOCUMENT
+    assert len(found) == 40
+    assert set(found["segment"]) <= {line.partition(": ")[2] for line in names.strip().splitlines()}
+    assert found["last_purchase_at"].max() < "2024-03-01"
+    assert set(found["next_offers"]) == {"[]"}
+
+
 def test_the_document_shows_what_its_commands_print(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (program,) = re.findall(r"^```python\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)

@@ -266,6 +266,12 @@ class Source:
             at_end(f"lost: {lost}")
         if "customer_id" in self.policy.needs and (guests := losses.guests(read.counts)):
             at_end(guests)
+        if twice := read.overlap:
+            agree = (
+                f"overlap: {twice} agree in customer, type, amount and day with one of an earlier file, not in their id"
+            )
+            way_out = f"each counts twice: leave a file out, or cut it with `offline clean --until {twice.begins}`"
+            at_end(f"{agree}; {'few enough to be chance' if twice.chance else way_out}")
         return read
 
     def fold(
