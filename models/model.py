@@ -7,6 +7,7 @@ and names; what is restored predicts and learns on to the same bits (on one kind
 The parts stand in one list, the annotated fields of `Model`; whatever goes over all of them goes over PARTS.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from functools import partial
@@ -306,8 +307,8 @@ def _labels(closed: Entries, scale: Floats) -> Told:
 
 def _labels_of(history: Sequence[tuple[int, Sequence[str], Entries]], usual: float) -> tuple[Floats, Floats]:
     """(spent, ordered) of all examples, those of a day in customer_id order."""
-    days = [NOTHING, *(_closed(_ordered(*day)) for day in history)]
-    each = [_labels(closed, in_own_scale(closed["then"], usual)[1]) for closed in days]
+    closing = itertools.chain([NOTHING], (_closed(_ordered(*day)) for day in history))
+    each = [_labels(closed, in_own_scale(closed["then"], usual)[1]) for closed in closing]
     spent, ordered = (np.concatenate([labels[name] for labels in each]) for name in ("spent", "ordered"))
     return spent, ordered
 

@@ -68,8 +68,8 @@ def fit(folded: Folded, names: Sequence[str] = NAMES) -> Segments:
     several, often = raw["days"] > 1, raw["spend"][raw["days"] > 2]
     gap = float(np.median(gap_of(raw)[several])) if several.any() else USUAL
     top = max(np.quantile(raw["spend"], BEST), np.median(often) if len(often) else 0, 1) if len(raw) else 1
-    pause, known, span = folded.pauses.T.astype(np.float64)
-    ratio = (pause / np.maximum(1.0, (gap + span) / (1 + known)))[known > 0]
+    pause, known, span = folded.pauses[folded.pauses[:, 1] > 0].T
+    ratio = pause / np.maximum(1.0, (gap + span) / (1.0 + known))
     late = float(np.clip(np.quantile(ratio, LONGEST), *LATEST)) if len(ratio) >= ENOUGH else LATE
     found = Segments(gap, late, int(top), names)
     found.sizes = np.bincount(found.predict_many(raw), minlength=len(NAMES)).tolist()

@@ -4,7 +4,7 @@ Rule: fitted on what the stream will show it, the landmarks of the last year and
 and clusters then stay the same where the cut-off is another day's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from models.clusters import Clusters
 from models.features import standing_many
+from models.rows import joined
 from offline.history.fold import Folded
 from offline.segments.kmeans import Choice, SegmentError, choose_k, draw
 
@@ -53,21 +54,28 @@ def served(folded: Folded, gap: float, k: int | None = None) -> tuple[Clusters, 
 def _scaled(folded: Folded, gap: float, seed: int = 0) -> tuple[Array, Array, Array]:
     """How they stand, (n, 3), with means and standard deviations (3,)."""
     seen = shown(folded)
-    x = standing_many(seen[draw(np.random.default_rng(seed), len(seen), SHOWN)], gap)
+    x = standing_many(_drawn(seen, draw(np.random.default_rng(seed), sum(map(len, seen)), SHOWN)), gap)
     mean, sd = x.mean(0), x.std(0)
     return x, mean, np.where(sd > 0, sd, 1.0)
 
 
-def shown(folded: Folded) -> Array:
-    """(n,) of RAW: everybody at their landmarks of the last year; and, as if each purchase day had been alike, at the
-    midnight after the first one."""
+def _drawn(parts: Sequence[Array], places: Array) -> Array:
+    """Those at these places, ascending, of all parts one behind the other, which together would take much memory."""
+    ends = np.cumsum([len(part) for part in parts])
+    at = np.split(places, np.searchsorted(places, ends[:-1]))
+    return joined([part[here - end + len(part)] for part, here, end in zip(parts, at, ends, strict=True)])
+
+
+def shown(folded: Folded) -> list[Array]:
+    """Parts (n,) of RAW: everybody at their landmarks of the last year; and, as if each purchase day had been alike, at
+    the midnight after the first one."""
     landmarks = [entries["now"] for day, _, entries in folded.days if day > folded.day - YEAR]
     fresh = folded.raw[folded.raw["tenure"] <= YEAR].copy()
     days = np.maximum(fresh["days"], 1)
     fresh["spend"] = fresh["spend"] // days
     fresh["orders"] = np.maximum(fresh["orders"] // days, 1)
     fresh["days"] = fresh["tenure"] = fresh["recency"] = 1
-    return np.concatenate([*landmarks, fresh])
+    return [*landmarks, fresh]
 
 
 def describe(clusters: Clusters, raw: Array, demand: NDArray[np.float64], horizon: int) -> None:
