@@ -33,7 +33,9 @@ class Artefact(msgspec.Struct, frozen=True):
     """A model with what is known about it.
 
     trained_through: the day (since the epoch, UTC) whose examples were learned last; horizon: days; model: the
-    snapshot of `Model`; metrics: figures on held-out time, after the day metrics_cut (None: not measured).
+    snapshot of `Model`; metrics: figures on held-out time, after the day metrics_cut (None: not measured); fitted_on:
+    the day through which the fit itself learned, which sizes and descriptions are as of, whatever was learned since
+    (None: a document of before, which does not tell).
     """
 
     schema: ClassVar[int] = SCHEMA
@@ -43,21 +45,28 @@ class Artefact(msgspec.Struct, frozen=True):
     model: dict[str, Any]
     metrics: dict[str, Any] = {}
     metrics_cut: int | None = None
+    fitted_on: int | None = None
 
     @classmethod
     def of(cls, model: Model, metrics: dict[str, Any] | None = None, metrics_cut: int | None = None) -> Self:
-        """The artefact of a model as it stands."""
+        """The artefact of a model that was fitted as it stands."""
         return cls(
             trained_through=model.day,
             horizon=model.horizon,
             model=model.snapshot(),
             metrics=metrics or {},
             metrics_cut=metrics_cut,
+            fitted_on=model.day,
         )
 
     def after(self, model: Model) -> "Artefact":
-        """The same deployment's artefact once `model`, restored from this one, has learned on."""
+        """The same fit's artefact with `model`, which was restored from this one and learned on, or was renumbered."""
         return msgspec.structs.replace(self, trained_through=model.day, model=model.snapshot())
+
+    @property
+    def as_of(self) -> int:
+        """The day that sizes and descriptions are of; of a document that does not tell, the one learned through."""
+        return self.trained_through if self.fitted_on is None else self.fitted_on
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -164,6 +173,15 @@ class Version(msgspec.Struct, frozen=True):
         """
         return number >> 16
 
+    @staticmethod
+    def day_of(number: Any) -> Any:
+        """The day learned of such a number, or (n,) of an array of them.
+
+        >>> Version.day_of(Version.parse("3-19980101-ab5df625").number)
+        10227
+        """
+        return number & 0xFFFF
+
 
 class _Document(msgspec.Struct, frozen=True):
     schema: int
@@ -185,7 +203,7 @@ def decode(document: bytes) -> Artefact:
     """The artefact in a document; ArtefactError if it is damaged, cut short or of another schema."""
     try:
         envelope = msgspec.json.decode(document, type=_Document)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtefactError(f"artefact: damaged ({error}); run `offline fit` again or restore the file") from None
     if envelope.schema != SCHEMA:
         raise ArtefactError(
@@ -195,5 +213,5 @@ def decode(document: bytes) -> Artefact:
         raise ArtefactError("artefact: damaged (its sha256 is another); run `offline fit` again or restore the file")
     try:
         return msgspec.json.decode(envelope.payload, type=Artefact)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ArtefactError(f"artefact: not the fields of schema {SCHEMA} ({error}); run `offline fit` again") from None

@@ -5,16 +5,28 @@ line of all their examples. Ranks do not add up, so examples are counted by step
 (models/judge.py); what a rank would tell follows from the steps, but for the order within one.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 SERVED, OWN, ZERO = "served", "own_rate", "zero"  # who says a demand, beside the experts
 
 Ints = NDArray[np.int64]
+
+
+# What is stored, as it is read again.
+Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+Amount = Annotated[float, Meta(ge=0, le=1e30)]  # sums of it are finite
+Share = Annotated[float, Meta(ge=0, le=1)]
+Text = Annotated[str, Meta(pattern=r"\A[ -~]{0,100}\Z")]  # on a terminal it is what it seems
+Name = Annotated[str, Meta(pattern=r"\A[ -~]{1,100}\Z")]
+Weights = dict[Name, Annotated[dict[Name, Share], Meta(min_length=1)]]  # by target and expert
 
 
 class LedgerError(ValueError):
@@ -25,20 +37,27 @@ class Steps(msgspec.Struct, frozen=True, omit_defaults=True):
     """Examples by the step of an amount, ascending: its number, how many, what they spent (1/10,000 of the major unit);
     of those of whom a bound was promised, how many stayed up to it and how many did not."""
 
-    at: list[int]
-    n: list[int]
-    spent: list[int]
-    held: list[int] = []
-    broken: list[int] = []
+    at: list[Annotated[int, Meta(ge=-10_000, le=10_000)]]
+    n: list[Count]
+    spent: list[Count]
+    held: list[Count] = []
+    broken: list[Count] = []
+
+    def of(self, n: int, bound: bool) -> bool:
+        """Are they those of n examples, with a bound or without?"""
+        whole = [self.at, self.n, self.spent, *([self.held, self.broken] if bound else [])]
+        ascending = all(low < high for low, high in itertools.pairwise(self.at))
+        fits = all(len(each) == len(self.at) for each in whole) and (bound or not (self.held or self.broken))
+        return ascending and fits and sum(self.n) == n
 
 
 class Said(msgspec.Struct, frozen=True):
     """Sums over the examples of what was said of each: itself, its distance from what was spent, its Poisson deviance
     (major units); and the examples by its steps."""
 
-    predicted: float
-    error: float
-    deviance: float
+    predicted: Amount
+    error: Amount
+    deviance: Annotated[float, Meta(ge=-1e30, le=1e30)]
     steps: Steps
 
 
@@ -49,14 +68,26 @@ class Line(msgspec.Struct, frozen=True):
     expert, as the day left them.
     """
 
-    n: int
-    left_out: int
-    spent: float
-    bought: int
-    brier: float
+    n: Count
+    left_out: Count
+    spent: Amount
+    bought: Count
+    brier: Amount
     labels: Steps
-    said: dict[str, Said]
-    weights: dict[str, dict[str, float]]
+    said: dict[Name, Said]
+    weights: Weights
+
+    def wrong(self) -> str | None:
+        """What of it does not add up, in words."""
+        if SERVED not in self.said:
+            return "nothing was served"
+        steps = {"labels": self.labels, **{name: said.steps for name, said in self.said.items()}}
+        if odd := [name for name, each in steps.items() if not each.of(self.n, name == SERVED)]:
+            return f"the steps of {odd[0]} are not those of its {self.n} examples"
+        bound = sum(self.said[SERVED].steps.held) + sum(self.said[SERVED].steps.broken)
+        if not max(self.bought, bound) <= self.n or self.brier > bound:
+            return f"of its {self.n} examples {self.bought} bought, {bound} had a bound, Brier {self.brier}"
+        return None
 
 
 def added(lines: Sequence[Line]) -> Line:
@@ -109,6 +140,9 @@ def decoded(stored: Mapping[int, bytes]) -> dict[int, Line]:
     for day, line in stored.items():
         try:
             found[day] = msgspec.json.decode(line, type=Line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise LedgerError(f"the line of day {day} cannot be read ({error})") from None
+            wrong = found[day].wrong()
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            wrong = str(error)
+        if wrong:
+            raise LedgerError(f"the line of day {day} cannot be read ({wrong})")
     return found

@@ -112,8 +112,9 @@ def texts(
         predicted.rfm.tolist(),
         strict=True,
     )
+    # Orders as exact as p_buy, so that who reads the texts too finds no p_buy above them.
     numbers = (predicted.demand, predicted.high, predicted.orders, predicted.p_buy, predicted.value)
-    predictions = map("%.2f|%.2f|%.3f|%.4f|%.2f".__mod__, zip(*(c.tolist() for c in numbers), strict=True))
+    predictions = map("%.2f|%.2f|%.4f|%.4f|%.2f".__mod__, zip(*(c.tolist() for c in numbers), strict=True))
     columns = (
         map(str, rows["orders"].tolist()),
         money(rows["spend"]),

@@ -25,8 +25,8 @@ class Segments:
     """The rule with the numbers of a shop.
 
     gap: the shop's usual gap between two purchase days, days, > 0; late: usual gaps of silence beyond which a customer
-    is late, > 0; top: spend of a champion, 1/10,000 of the major unit; names: of the segments, by number; sizes:
-    customers of each when it was fitted. ValueError where they do not fit together.
+    is late, > 0; top: spend of a champion, 1/10,000 of the major unit, 1 to 2**63 - 1; names: of the segments, by
+    number; sizes: customers of each when it was fitted. ValueError where they do not fit together.
     """
 
     def __init__(
@@ -37,6 +37,8 @@ class Segments:
         names: Sequence[str] = NAMES,
         sizes: Sequence[int] = (0,) * len(NAMES),
     ) -> None:
+        if not 0 < top < 1 << 63:
+            raise ValueError(f"segments: a champion's spend of {top} is none of 1 to 2**63 - 1")
         self.gap, self.late, self.top = float(gap), float(late), int(top)
         self.names, self.sizes = list(names), [int(n) for n in sizes]
         if not (0 < self.gap < np.inf and 0 < self.late < np.inf):

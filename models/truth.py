@@ -1,24 +1,28 @@
 """What the ledger says: how good the served demand was lately, beside the experts and what needs no learning.
 
 `streams model --json` writes a `Truth`, `offline report --truth` reads it. Rule: whatever the examples leave undefined
-(none closed, nothing was spent, fewer than one in the top share) is None, never a guess.
+(none closed, nothing was spent, fewer than one in the top share) is None, never a guess. What is read keeps what the
+records promise, or is refused: who shows it need not ask again.
 """
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
-from typing import Self
+from datetime import date
+from typing import Annotated, Any, Self
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
-from models.ledger import SERVED, Line, Said, Steps, added
+from models.ledger import SERVED, Amount, Count, Line, Name, Said, Share, Steps, Text, Weights, added
 
 FORM = 1  # of the document
 WINDOWS = (30, 90)  # days
 SHARES = {"all": 1.0, "top_5": 0.05, "top_1": 0.01}  # of the examples, by what was predicted for them
 _NO_STEPS = Steps([], [], [])
 NONE = Line(0, 0, 0, 0, 0.0, _NO_STEPS, {SERVED: Said(0.0, 0.0, 0.0, _NO_STEPS)}, {})
+DAYS = 1 << 16  # since the epoch: as many as a version can name (models/artefact.py)
+Day = Annotated[str, Meta(pattern=r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")]
 
 
 class TruthError(ValueError):
@@ -26,12 +30,13 @@ class TruthError(ValueError):
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """mae and deviance (mean Poisson deviance) in major units, >= 0; ngini in [-1, 1]; bias: predicted / spent."""
+    """mae and deviance (mean Poisson deviance) in major units; ngini: 1 where the predictions rank as what was spent
+    does, 0 at random; bias: predicted / spent."""
 
     ngini: float | None
-    mae: float | None
-    deviance: float | None
-    bias: float | None
+    mae: Amount | None
+    deviance: Amount | None
+    bias: Amount | None
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -40,25 +45,36 @@ class Window(msgspec.Struct, frozen=True):
     share of examples up to their bound, of those with the highest predictions (SHARES); brier: of p_buy.
     """
 
-    days: int
-    first: str
-    last: str
-    learned: int
-    n: int
-    left_out: int
-    mean: float | None
-    bought: float | None
-    demand: dict[str, Figures]
-    held: dict[str, float | None]
-    brier: float | None
+    days: Annotated[int, Meta(ge=1, le=DAYS)]
+    first: Day
+    last: Day
+    learned: Count
+    n: Count
+    left_out: Count
+    mean: Amount | None
+    bought: Share | None
+    demand: dict[Name, Figures]
+    held: dict[str, Share | None]
+    brier: Share | None
+
+    def wrong(self) -> str | None:
+        """What of it does not hold together, in words."""
+        if date.fromisoformat(self.last).toordinal() - date.fromisoformat(self.first).toordinal() + 1 != self.days:
+            return f"its {self.days} days are not those from {self.first} to {self.last}"
+        if self.learned > self.days:
+            return f"of its {self.days} days {self.learned} have a line"
+        needed = [self.mean, self.bought, *(of for each in self.demand.values() for of in (each.mae, each.deviance))]
+        if SERVED not in self.demand or self.held.keys() != SHARES.keys() or (self.n and None in needed):
+            return f"its {self.days} days are not whole"
+        return None
 
 
 class Standing(msgspec.Struct, frozen=True):
     """Of an expert: its weight now, and the last stretch of days (ISO, both in it) in which no other had more; None: it
     never had the most alone."""
 
-    weight: float
-    led: tuple[str, str] | None
+    weight: Share
+    led: tuple[Day, Day] | None
 
 
 class Truth(msgspec.Struct, frozen=True):
@@ -68,15 +84,15 @@ class Truth(msgspec.Struct, frozen=True):
     """
 
     form: int
-    serving: str
-    learned_through: str
-    horizon_days: int
-    examples: int
+    serving: Name
+    learned_through: Day
+    horizon_days: Annotated[int, Meta(ge=1, le=255)]
+    examples: Count
     fit: dict[str, dict[str, float]]
-    versions: int
-    oldest: str
-    begins: str | None
-    experts: dict[str, dict[str, Standing]]
+    versions: Count
+    oldest: Text
+    begins: Day | None
+    experts: dict[Name, dict[Name, Standing]]
     windows: list[Window]
 
     @classmethod
@@ -90,19 +106,19 @@ class Truth(msgspec.Struct, frozen=True):
     ) -> Self:
         """stored: the fields of `crm:model`; lines: by day; windows: days, each from the last one learned backwards.
 
-        Lines of later days say nothing: an older model was published since, and learns those days again.
+        Lines of later days say nothing: an older model was published since, and learns those days again. Raises
+        TruthError where the metrics that `crm:model` holds cannot be read.
         """
-        day, metrics = int(stored["day"]), json.loads(stored["metrics"])
-        examples = metrics.pop("examples", 0)
-        now = {day: metrics.pop("weights")} if "weights" in metrics else {}  # the rest is the fit's
+        day, metrics, fit = int(stored["day"]), *_metrics(stored["metrics"])
+        now = {day: metrics.weights} if metrics.weights is not None else {}
         known = {each: lines[each] for each in sorted(lines) if each <= day}
         return cls(
             form=FORM,
             serving=stored["version"],
             learned_through=iso(day),
             horizon_days=horizon,
-            examples=examples,
-            fit={name: each for name, each in metrics.items() if isinstance(each, dict)},
+            examples=metrics.examples,
+            fit=fit,
             versions=len(versions),
             oldest=versions[0] if versions else "",
             begins=iso(next(iter(known))) if known else None,
@@ -121,18 +137,52 @@ class Truth(msgspec.Struct, frozen=True):
         """What `streams model --json` wrote. Raises TruthError."""
         try:
             found = msgspec.json.decode(document, type=cls)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            wrong = found.form == FORM and found.wrong()
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise TruthError(f"not what `streams model --json` writes ({error})") from None
         if found.form != FORM:
             raise TruthError(f"of form {found.form}, and this program reads form {FORM}: use one version everywhere")
-        for each in found.windows:
-            if SERVED not in each.demand or each.held.keys() != SHARES.keys() or (each.n and each.mean is None):
-                raise TruthError(f"not what `streams model --json` writes (its {each.days} days are not whole)")
+        if wrong:
+            raise TruthError(f"not what `streams model --json` writes ({wrong})")
         return found
+
+    def wrong(self) -> str | None:
+        """What of it does not hold together, in words. Raises ValueError for a date or a figure that is none."""
+        through = self.learned_through
+        led = [each.led for experts in self.experts.values() for each in experts.values() if each.led]
+        for first, last in ((self.begins or through, through), *led):
+            if not date.fromisoformat(first) <= date.fromisoformat(last) <= date.fromisoformat(through):
+                return f"{first} to {last} is no time up to {through}"
+        if self.promised:
+            msgspec.convert(msgspec.to_builtins(self.promised), Figures)
+        for window in self.windows:
+            if window.last != through:
+                return f"its {window.days} days end on {window.last}, and {through} was learned last"
+            if wrong := window.wrong():
+                return wrong
+        return None
 
     def document(self) -> bytes:
         """JSON, UTF-8: read(document()) is the same."""
         return msgspec.json.format(msgspec.json.encode(self), indent=1)
+
+
+class _Metrics(msgspec.Struct):
+    """What stands beside the serving version of its own; the rest is the fit's."""
+
+    examples: Count = 0
+    weights: Weights | None = None
+
+
+def _metrics(stored: str) -> tuple[_Metrics, dict[str, dict[str, float]]]:
+    """What stands beside the serving version, and by name the fit's figures there. Raises TruthError."""
+    try:
+        found = msgspec.json.decode(stored, type=dict[str, Any])
+        own = {"examples", "weights"}
+        fit = {name: each for name, each in found.items() if isinstance(each, dict) and name not in own}
+        return msgspec.convert(found, _Metrics), msgspec.convert(fit, dict[str, dict[str, float]])
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise TruthError(f"its metrics cannot be read ({error})") from None
 
 
 def iso(day: int) -> str:
@@ -150,7 +200,7 @@ def figures(total: Line, name: str) -> Figures:
     return Figures(
         ngini=ngini(said.steps, total.labels),
         mae=_over(said.error, total.n),
-        deviance=_over(said.deviance, total.n),
+        deviance=_over(max(0.0, said.deviance), total.n),  # of a perfect prediction rounding may leave less than 0
         bias=_over(said.predicted, total.spent),
     )
 

@@ -40,8 +40,10 @@ def date_of(day: int) -> str:
     return str(date(1970, 1, 1) + timedelta(day))
 
 
-def ended(cut_off: int) -> str:
-    """How old a history is that ends at this midnight, in words."""
+def ended(cut_off: int, customers: int = -1) -> str:
+    """How old a history is that ends at this midnight, in words; customers: in it, -1 if that is not known."""
+    if not customers:
+        return f"there is no history: all is the topic's from {date_of(cut_off)} on, {age(cut_off):,} days ago"
     return f"the history ended {age(cut_off):,} days ago, on {date_of(cut_off)}"
 
 
@@ -49,7 +51,7 @@ def ended(cut_off: int) -> str:
 class Deployment:
     """topic_id: Kafka's id of the topic; cut_off: the day before which events are in the history; horizon: days of a
     demand; erasure_key: hex, of the hashes that stand for erased customers; grace: seconds that a day stays open for
-    late events.
+    late events; customers: in the history, -1 of a deployment that was published before it was kept.
     """
 
     topic: str
@@ -60,6 +62,7 @@ class Deployment:
     horizon: int
     erasure_key: str
     grace: int
+    customers: int = -1
 
     @classmethod
     def read(cls, fields: Mapping[str, str], key: str, grace: int | None = None) -> Self:
@@ -69,6 +72,7 @@ class Deployment:
         """
         fields = {"grace": str(GRACE if grace is None else grace), **fields}
         kinds: dict[str, Any] = {each.name: each.type for each in dataclass_fields(cls)}
+        fields = {"customers": "-1", **fields}
         missing = [name for name in kinds if name not in fields]
         if missing:
             raise DeploymentError(f"{key} lacks {', '.join(missing)}: restore Redis")
@@ -100,6 +104,19 @@ class Deployment:
         for name, (now, way_out) in same.items():
             if now != (then := getattr(self, name)):
                 raise DeploymentError(f"{name} is {now}, but was {then} at the first publish: {way_out}")
+
+    def check_history(self, ended: int) -> None:
+        """That a DIR whose history ended at this midnight is that of the first publish. Raises DeploymentError."""
+        if ended != self.cut_off:
+            raise DeploymentError(
+                "DIR was fitted to another cut-off than the deployment's"
+                f" ({date_of(ended)}, not {date_of(self.cut_off)}): give the DIR of the first publish"
+            )
+
+    @property
+    def begun(self) -> str:
+        """How old its history is, in words."""
+        return ended(self.cut_off, self.customers)
 
     @cached_property
     def home(self) -> Callable[[str], int]:

@@ -6,13 +6,14 @@ did after.
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
 import numpy as np
 import pandas as pd
 
+from models.artefact import Version
 from models.events import decode_many
 from models.features import UNIT
 from models.kinds import ERASE, RETURN, TICK, TRADED
@@ -46,29 +47,42 @@ async def gather(
     longer holds what was counted.
     """
     deployment = await store.deployment()
-    before = past[past["occurred_at"] < deployment.cut_off * DAY]
-    homes = before["customer_id"].map(deployment.home)
-    parts = []
+    lives = []
     for p, (low, _) in enumerate(topic.bounds):
-        erased, end = await store.erased(p), await _stands(store, p, low)
-        mine = before[homes == p]
-        gone = mine["customer_id"].map(
-            {name: deployment.erasure(name) in erased for name in mine["customer_id"].unique()}
-        )
-        parts += [mine[~gone.astype(bool)], _live(settings, deployment, p, low, end, progress)]
+        end = await _stands(store, p, low)
+        lives.append((end, _live(settings, deployment, p, low, end, progress)))
+    # Asked when all is read: who was erased meanwhile leaves too, with what came before a tombstone that was not read.
+    before = past[past["occurred_at"] < deployment.cut_off * DAY]
+    parts = [before[~before["customer_id"].isin([*await erased(store, deployment, before["customer_id"].unique())])]]
+    for end, live in lives:
+        gone = await erased(store, deployment, live["customer_id"].unique())
+        parts.append(live[~live["customer_id"].isin([name for name, offset in gone.items() if offset >= end])])
     whole = pd.concat([part[list(COLUMNS)] for part in parts if len(part)] or [before[list(COLUMNS)]])
     return whole.sort_values("occurred_at", kind="stable", ignore_index=True)
 
 
-async def served(store: Store, partitions: int, day: int, horizon: int, version: str) -> pd.DataFrame:
-    """What was promised of the kept examples that closed in the `horizon` days to `day`, and what came: columns label
-    and demand, major units, by (customer_id, day). version: the one that serves."""
-    rows = []
+async def erased(store: Store, deployment: Deployment, names: Iterable[str]) -> dict[str, int]:
+    """Of those of these customers whom `crm:erased` names, the offset of the last tombstone."""
+    held = [await store.erased(p) for p in range(deployment.partitions)]
+    found = {name: held[deployment.home(name)].get(deployment.erasure(name)) for name in names}
+    return {name: kept[0] for name, kept in found.items() if kept}
+
+
+async def promised(store: Store, partitions: int, day: int, horizon: int, version: str) -> pd.DataFrame:
+    """What the publish that serves promised of the kept examples that closed in the `horizon` days to `day`, and what
+    came: columns label and demand, major units, by (customer_id, day). version: the one that serves.
+
+    Left out is what another publish promised, and what was noted by a model that had learned days behind the opening,
+    as a rebuild notes it: neither tells how good this publish is.
+    """
+    rows, publish = [], Version.parse(version).n
     for closing in range(day - horizon + 1, day + 1):
         for p in range(partitions):
             found = await store.examples(p, closing, version) or []
             entries = load_examples([packed for _, packed in found])
-            closed = ((entries["open"] == 1) & (entries["open_version"] > 0)).tolist()
+            by = entries["open_version"]
+            ours = (Version.publish_of(by) == publish) & (Version.day_of(by) <= closing - horizon)
+            closed = ((entries["open"] == 1) & ours).tolist()
             told = zip(found, closed, entries["label"].tolist(), entries["open_demand"].tolist(), strict=True)
             rows += [(name, closing, label / UNIT, demand) for (name, _), closes, label, demand in told if closes]
     table = pd.DataFrame(rows, columns=["customer_id", "day", "label", "demand"])

@@ -12,6 +12,25 @@ if TYPE_CHECKING:
     from models.rows import Array
 
 
+def artefact_in(directory: Path) -> "Artefact":
+    """The artefact alone. Raises Refusal."""
+    path = directory / handover.ARTEFACT
+    _there(directory, path)
+
+    from models import artefact
+
+    try:
+        return artefact.decode(path.read_bytes())
+    except artefact.ArtefactError as error:
+        raise Refusal(f"{path}: {error}") from None
+
+
+def _there(directory: Path, *paths: Path) -> None:
+    for path in paths:
+        if not path.exists():
+            raise Refusal(f"{path} is missing: {directory} is not what `offline fit --out` wrote")
+
+
 class Kept:
     """names[i] is the customer_id of rows[i] (ROW, whatever known form was left). Raises Refusal.
 
@@ -23,12 +42,11 @@ class Kept:
     rows: "Array"
 
     def __init__(self, directory: Path) -> None:
-        paths = directory / handover.ARTEFACT, directory / handover.STATES
-        for path in paths:
-            if not path.exists():
-                raise Refusal(f"{path} is missing: {directory} is not what `offline fit --out` wrote")
-        self._read(*paths)
-        self.document = paths[0]
+        self.document = directory / handover.ARTEFACT
+        states = directory / handover.STATES
+        _there(directory, self.document, states)
+        self.artefact = artefact_in(directory)
+        self._read(states)
 
     def model(self) -> "Model":
         """What it serves. Raises Refusal for a model of another program, so ask before anything is written."""
@@ -39,23 +57,19 @@ class Kept:
         except ArtefactError as error:
             raise Refusal(f"{self.document}: {error}") from None
 
-    def _read(self, document: Path, states: Path) -> None:
+    def _read(self, states: Path) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        from models import artefact
         from models.rows import UnknownForm, load_rows
 
         try:
-            self.artefact = artefact.decode(document.read_bytes())
             with pq.ParquetFile(states) as file:
                 if why := handover.STATED.refused(file.metadata.metadata, file.schema_arrow.names):
                     raise Refusal(f"{states}: {why}")
                 table = file.read()
             self.names = table["customer_id"].to_pylist()
             self.rows = load_rows(table["state"].to_pylist())
-        except artefact.ArtefactError as error:
-            raise Refusal(f"{document}: {error}") from None
         except UnknownForm as error:
             raise Refusal(f"{states}: {error}: use the program that fitted it") from None
         except pa.ArrowInvalid as error:

@@ -26,6 +26,7 @@ end
 -- rollback to an older model, replaces its line.
 if ARGV[12] ~= '' then redis.call('HSET', KEYS[5], ARGV[5], ARGV[12]) end
 if ARGV[14] ~= '' then
+  redis.call('HSET', KEYS[1], 'since', learned + math.max(-passed, 0)) -- the stream's day when this publish came
   for i, fields in ipairs(cmsgpack.unpack(ARGV[14])) do
     redis.call('DEL', KEYS[5 + i])
     redis.call('HSET', KEYS[5 + i], unpack(fields))

@@ -84,6 +84,7 @@ async def _first(store: Store, settings: Settings, topic: Topic, kept: Kept, pro
         horizon=kept.artefact.horizon,
         erasure_key=secrets.token_hex(32),
         grace=GRACE if settings.grace is None else settings.grace,
+        customers=len(kept.names),
     )
     # 3. The model, for every score names the version that said it.
     document = artefact.encode(kept.artefact)
@@ -175,7 +176,7 @@ def described(what: Artefact) -> list[list[str]]:
     names = zip(range(len(segments.names)), segments.names, segments.definitions(), segments.sizes, strict=True)
     told = zip(clusters.numbers, clusters.told, clusters.sizes, strict=True)
     usual = segments.usual()
-    as_of = date_of(what.trained_through)
+    as_of = date_of(what.as_of)
     texts: list[list[tuple[int, dict[str, str | int]]]] = [
         [(n, {"name": name, "definition": text, "usual": usual, "size": size}) for n, name, text, size in names],
         [(n, {"description": text, "size": size}) for n, text, size in told],
@@ -201,7 +202,7 @@ async def _swap(store: Store, deployment: Deployment, name: str, new: Artefact, 
     if new.horizon != deployment.horizon:
         raise PublishError(f"{name}'s horizon is {new.horizon} days, the deployment's {deployment.horizon}: fit again")
     model.clusters = numbered(model.clusters, document, store.keys.version(stored["version"]))
-    what = Artefact.of(model, new.metrics, new.metrics_cut)
+    what = new.after(model)
     document = artefact.encode(what)
     version = str(Version.of(Version.parse(stored["version"]).n + 1, what.trained_through, document))
     held = (stored["version"], stored["token"])

@@ -18,10 +18,7 @@ async def rebuild(store: Store, topic: Topic, kept: Kept, progress: Progress) ->
     deployment = await store.deployment()
     deployment.check(store.settings, topic.id, topic.partitions)
     topic.check()
-    if kept.artefact.trained_through != deployment.cut_off:
-        raise DeploymentError(
-            "DIR was fitted to another cut-off than the deployment's: give the DIR of the first publish"
-        )
+    deployment.check_history(kept.artefact.trained_through)
     serving, (stored, document) = Serving(store), await store.served()
     version = stored.get("version", "")
     if document is None:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import random
+import re
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -31,6 +32,7 @@ from streams.settings import Settings
 PAGE = 2_000  # rows or examples a page
 SETS = ("members", "segment")  # kinds of keys that hold a segment's customers: those of now, and of schema 1
 LEDGER_DAYS = 400  # that lines of the ledger are kept
+DAY = re.compile("0|[1-9][0-9]{0,4}")  # since the epoch, as it is written
 SLOWEST = 2.0  # seconds between two tries at most
 Change = tuple[str, str, str, str, str]  # customer, from, to, at, source
 _pack = msgspec.msgpack.Encoder().encode
@@ -98,6 +100,19 @@ class OfSentinels(redis.asyncio.Redis):
             await each.aclose()
 
 
+def _text(found: bytes, key: str) -> str:
+    """What stands at `key`, or in a field of it. Raises DeploymentError for what is none."""
+    try:
+        return found.decode()
+    except UnicodeDecodeError:
+        raise DeploymentError(f"{key} holds what is no text: restore Redis") from None
+
+
+def _texts(found: dict[bytes, bytes], key: str) -> dict[str, str]:
+    """The fields of a hash, likewise."""
+    return {_text(name, key): _text(value, key) for name, value in found.items()}
+
+
 def token() -> bytes:
     """A fencing token: nobody else's, ever."""
     return uuid.uuid4().bytes
@@ -133,7 +148,7 @@ class Store:
     async def published(self) -> Deployment | None:
         """What the first `publish` wrote last; None before that."""
         fields = await self.redis.hgetall(self.keys.meta)
-        named = {k.decode(): v.decode() for k, v in fields.items()}
+        named = _texts(fields, self.keys.meta)
         return Deployment.read(named, self.keys.meta, self.settings.grace) if named else None
 
     async def deployment(self) -> Deployment:
@@ -222,7 +237,7 @@ class Store:
     async def customer(self, customer_id: str) -> dict[str, str]:
         """What a CRM reads; empty for somebody unknown."""
         found = await self.redis.hgetall(self.keys.customer(customer_id))
-        return {k.decode(): v.decode() for k, v in found.items()}
+        return _texts(found, self.keys.of_kind("customer"))
 
     async def customers(self, partition: int) -> int:
         """How many customers the partition holds."""
@@ -278,16 +293,25 @@ class Store:
     # ---- models ------------------------------------------------------------------------------------------------------
 
     async def model(self) -> dict[str, str]:
-        """The serving model: version, day, token, metrics; empty before the first `publish`."""
-        return {k.decode(): v.decode() for k, v in (await self.redis.hgetall(self.keys.model)).items()}
+        """The serving model: version, day, token, metrics; empty before the first `publish`.
+
+        Raises DeploymentError for a damaged one.
+        """
+        found = _texts(await self.redis.hgetall(self.keys.model), self.keys.model)
+        lacking = [name for name in ("version", "day", "token", "metrics") if name not in found]
+        if found and lacking:
+            raise DeploymentError(f"{self.keys.model} lacks {', '.join(lacking)}: restore Redis")
+        if found and not DAY.fullmatch(found["day"]):
+            raise DeploymentError(f"{self.keys.model}: its day, {found['day']!r}, is none: restore Redis")
+        return found
 
     async def versions(self) -> list[str]:
         """The versions that are kept, the oldest first."""
-        return [version.decode() for version in await self.redis.lrange(self.keys.versions, 0, -1)]
+        return [_text(version, self.keys.versions) for version in await self.redis.lrange(self.keys.versions, 0, -1)]
 
     async def pinned(self) -> set[str]:
         """The versions whose documents are never dropped."""
-        return {version.decode() for version in await self.redis.smembers(self.keys.pinned)}
+        return {_text(version, self.keys.pinned) for version in await self.redis.smembers(self.keys.pinned)}
 
     async def pin(self, version: str) -> bool:
         """From here on its document is not dropped; False, and nothing changed, where there is none any more."""
@@ -330,8 +354,12 @@ class Store:
         return await self._pages(lambda cursor: self._examples(keys=keys, args=[day, version, cursor, PAGE]))
 
     async def ledger(self) -> dict[int, bytes]:
-        """The lines of truth (models/ledger.py) by day."""
-        return {int(day): line for day, line in (await self.redis.hgetall(self.keys.ledger)).items()}
+        """The lines of truth (models/ledger.py) by day. Raises DeploymentError for a field that is no day."""
+        lines: dict[bytes, bytes] = await self.redis.hgetall(self.keys.ledger)
+        for field_ in lines:
+            if not DAY.fullmatch(field_.decode("latin-1")):
+                raise DeploymentError(f"{self.keys.ledger}: its field {field_!r} is no day: HDEL that field")
+        return {int(day): line for day, line in lines.items()}
 
     async def learned(
         self,

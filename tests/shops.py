@@ -1,6 +1,6 @@
 """What `offline fit` leaves, made in a moment: artefact and states of a small shop, for what is published in tests."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from models.model import Model, fit_history
 from models.offers import Offers
 from models.rfm import Quintiles
 from models.rows import DAY, ENTRY
-from models.segments import USUAL, Segments
+from models.segments import NAMES, USUAL, Segments
 from offline.history.fold import Folded, fold, write_states
 from offline.history.read import write_parquet
 from offline.segments import rule
@@ -41,10 +41,11 @@ def shop(
     horizon: int = 30,
     order: tuple[int, ...] = (0, 1, 2),
     offers: Offers | None = None,
+    names: Sequence[str] = NAMES,
 ) -> Path:
     """A small history up to `day`, folded and fitted; its three clusters stand in this order."""
     folded = fold(history(customers, day), day, horizon)
-    segments = rule.fit(folded)
+    segments = rule.fit(folded, names)
     x = standing_many(folded.table.observe(np.arange(customers), day), segments.gap)
     centres = np.array([[-1.0, 1.0, 1.0], [1.0, -1.0, -1.0], [0.0, 0.0, 0.0]])[[*order]]
     told = [TOLD[i] for i in order]

@@ -13,12 +13,12 @@ import pytest
 
 from models.kinds import PURCHASE
 from models.model import fit_history
-from models.rows import DAY, ENTRY
+from models.rows import DAY, ENTRY, RAW
 from offline.demand import fit as job
 from offline.demand.buytilldie import clv
-from offline.demand.evaluate import BLIND, SERVED, evaluate, mbg_nbd, run, verdict
+from offline.demand.evaluate import BLIND, SERVED, browsing, evaluate, mbg_nbd, run, verdict
 from offline.demand.examples import COLUMNS, LeakError, Target, check, examples_of, split
-from offline.demand.metrics import poisson_deviance
+from offline.demand.metrics import compare, covered, poisson_deviance
 from offline.demand.regressors import REGRESSORS, folds, tune
 from offline.demand.served import EVERYBODY, stream, unseen
 from offline.errors import OfflineError
@@ -128,6 +128,73 @@ def test_later_examples_are_not_looked_at(folded: Folded, honest: pd.DataFrame) 
     pd.testing.assert_frame_equal(figures, honest, check_exact=True)
 
 
+# ---- whatever is judged ----------------------------------------------------------------------------------------------
+Said = dict[str, np.ndarray[Any, np.dtype[np.float64]]]
+
+
+def said(days: list[Day], target: Target) -> Said:
+    """Every number that is judged at the cut, by who says it: predictions, the served bound, the floor beneath them."""
+    found: Said = {}
+
+    def compared(y: Any, predictions: Any, floor: float) -> pd.DataFrame:
+        found.update(predictions, floor=np.full(len(y), floor))
+        return compare(y, predictions, floor)
+
+    def within(y: Any, predicted: Any, high: Any) -> pd.Series:
+        found["high"] = high
+        return covered(y, predicted, high)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("offline.demand.evaluate.compare", compared)
+        patch.setattr("offline.demand.evaluate.covered", within)
+        judge(days, target, ("mbg_nbd", "linear", "polynomial"))
+    return found
+
+
+@pytest.fixture(scope="module", params=["spend", "orders"])
+def told(request: pytest.FixtureRequest, folded: Folded) -> tuple[Target, Said]:
+    """The target, and what is said of the true history."""
+    return request.param, said(folded.days, request.param)
+
+
+def test_nothing_that_is_judged_hangs_on_what_came(folded: Folded, told: tuple[Target, Said]) -> None:
+    """From the first closing of a judged example on, other labels, other customers at the closings: the same bits.
+    Mutations caught: a usual purchase day, a floor or a bound from judged labels; `now` for `then`."""
+    target, honest = told
+    rng, others = np.random.default_rng(2), []
+    for day, names, entries in folded.days:
+        entries = entries.copy()
+        if day >= CUT + HORIZON:
+            entries["label"], entries["orders"] = (
+                rng.integers(0, 10**8, len(entries)),
+                rng.integers(0, 50, len(entries)),
+            )
+            entries["now"] = rng.permutation(entries["now"])
+            for name in RAW.names or ():
+                entries["now"][name] *= 7
+        others.append((day, names, entries))
+    found = said(others, target)
+    assert found.keys() == honest.keys()
+    assert {name for name, of in found.items() if of.tobytes() != honest[name].tobytes()} == set()
+
+
+def test_nothing_that_is_judged_hangs_on_who_else_is(folded: Folded, told: tuple[Target, Said]) -> None:
+    """Half of the judged examples never were: the others are told the same. Mutations caught: MBG/NBD, a scale or a
+    pipeline fitted to the judged examples; a bound of all that was said of them."""
+    target, honest = told
+    rng, fewer, stay = np.random.default_rng(3), [], [np.empty(0, np.bool_)]
+    for day, names, entries in folded.days:
+        if CUT + HORIZON <= day < CUT + 2 * HORIZON:
+            half = rng.random(len(entries)) < 0.5
+            stay.append(half[entries["open"] == 1])
+            names, entries = [*itertools.compress(names, half)], entries[half]
+        fewer.append((day, names, entries))
+    left, found = np.concatenate(stay), said(fewer, target)
+    assert 0 < left.sum() < len(left)
+    # A product of matrices may differ in its last bits with the number of its rows.
+    assert {name for name, of in found.items() if not np.allclose(of, honest[name][left], rtol=1e-9, atol=0)} == set()
+
+
 @pytest.mark.parametrize("fields", [("spend", "days"), ("s30", "n90", "c7"), ("recency", "tenure")])
 def test_what_stood_at_a_closing_is_not_seen(folded: Folded, fields: tuple[str, ...]) -> None:
     """Nor is it in a scale: behind the cut everybody is told to have stood elsewhere when their examples closed.
@@ -202,6 +269,14 @@ def test_cuts_leave_a_full_horizon_of_later_examples(folded: Folded) -> None:
 def test_the_served_model_stands_beside_the_best_that_needs_no_learning(decayed: float, own: float, said: str) -> None:
     line = verdict(pd.Series({"zero": 90.0, "own_rate": own, "decayed_rate": decayed, SERVED: 9.0}))
     assert line == f"served: mean Poisson deviance 9.000, {said}, the best that needs no learning"
+
+
+@pytest.mark.parametrize(("served", "said"), [(0.0, "as good as last_period"), (1e-9, "0.000, more than last_period")])
+def test_a_best_that_errs_in_nothing_is_no_division(served: float, said: str) -> None:
+    """Where everybody always buys alike. Mutation caught: the share of nothing."""
+    assert said in verdict(pd.Series({"zero": 9.0, "last_period": 0.0, SERVED: served}))
+    figures = pd.Series({"deviance": served, "ngini": float("nan")}), pd.Series({"deviance": 0.0, "ngini": 0.5})
+    assert not re.search("nan|inf", browsing(*figures))
 
 
 @pytest.mark.parametrize("name", REGRESSORS)

@@ -23,7 +23,7 @@ RECORD = {  # HGETALL crm:customer:c-17, but for scored_at and the hash of the m
     b"rfm": b"5-2-4",
     b"predicted_demand": b"43.08",
     b"predicted_demand_high": b"43.08",
-    b"predicted_orders": b"0.626",
+    b"predicted_orders": b"0.6264",
     b"p_buy": b"0.3851",
     b"customer_value": b"524.13",
     b"orders": b"2",

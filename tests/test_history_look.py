@@ -121,6 +121,10 @@ def test_what_is_typed_wins_over_the_file(tmp_path: Path) -> None:
     ("text", "line"),
     [
         ("columns: [a", "no YAML at line 1"),
+        ("decimal: ','\nencoding: utf-8\ndecimal: '.'", "no YAML at line 3: 'decimal' is given twice"),
+        ("columns:\n  amount: Total\n  amount: Net", "no YAML at line 3: 'amount' is given twice"),
+        ('timezone: "\\udc51"', "no YAML at line 1: half a character"),
+        ("only: " + "[" * 3000, "too deeply nested"),
         ("just words", "says nothing; `python -m offline look FILE` writes one"),
         ("colums: {amount: x}", "'colums' is no option; nearest is 'columns' of"),
         ("columns: {amont: x}", "columns: nearest is 'amount' of"),

@@ -25,9 +25,10 @@ SMALL = Artefact(
     model={"x": [0.1, -0.0, 1e-300, 2**53 + 1]},
     metrics={"ngini": 0.5, "Verlören": 1},
     metrics_cut=10_100,
+    fitted_on=10_220,
 )
 PAYLOAD = (
-    b'{"horizon":30,"metrics":{"Verl\\u00f6ren":1,"ngini":0.5},"metrics_cut":10100,'
+    b'{"fitted_on":10220,"horizon":30,"metrics":{"Verl\\u00f6ren":1,"ngini":0.5},"metrics_cut":10100,'
     b'"model":{"x":[0.1,-0.0,1e-300,9007199254740993]},"trained_through":10227}'
 )
 KEPT = Path(__file__).parent / "data" / "artefact_3ee150a.json"  # as commit 3ee150a wrote it
@@ -78,6 +79,7 @@ def test_what_was_measured_stays_when_the_model_learns_on() -> None:
     model.learn_day(FIRST + 13, names(), entries(FIRST + 13))
     later = artefact.after(model)
     assert (later.trained_through, later.metrics, later.metrics_cut) == (FIRST + 13, {"ngini": 0.7}, FIRST)
+    assert later.fitted_on == later.as_of == FIRST + 12
     assert decode(encode(later)).restored().snapshot() == model.snapshot()
     assert artefact.trained_through == FIRST + 12
 
@@ -107,6 +109,7 @@ def test_a_document_cut_short_is_refused(cut: int) -> None:
         (b"PAR1", "damaged"),
         (b"\xff\xfe", "damaged"),
         (b"{}", "damaged"),
+        (b'{"more":' + b"[" * 3000, "damaged"),
         (sealed({"horizon": 30, "model": {}}), "not the fields of schema 1 .*`trained_through`.*run `offline fit`"),
         (sealed({"trained_through": 1, "model": {}}), "not the fields of schema 1 .*`horizon`.*run `offline fit`"),
         (sealed({"trained_through": 1, "horizon": 30}), "not the fields of schema 1 .*`model`.*run `offline fit`"),
@@ -139,7 +142,9 @@ def test_a_document_of_3ee150a_is_read_for_its_numbers_and_refused_as_a_model() 
     """A publish gives none of its clusters' numbers again; what serves must be fitted anew."""
     payload = json.loads(KEPT.read_bytes())["payload"]
     artefact = decode(KEPT.read_bytes())
-    assert msgspec.structs.asdict(artefact) == {name: payload[name] for name in msgspec.structs.asdict(artefact)}
+    assert msgspec.structs.asdict(artefact) == {"fitted_on": None} | {
+        name: payload[name] for name in ("trained_through", "horizon", "model", "metrics", "metrics_cut")
+    }
     unused = payload["model"]["segments"]["unused"]
     assert artefact.numbered(clusters()).numbers == [*range(unused, unused + 4)]
     with pytest.raises(
@@ -161,7 +166,7 @@ def test_what_a_newer_program_adds_is_passed_over() -> None:
 def test_what_was_added_later_has_its_default() -> None:
     lacking = {name: part for name, part in fitted().snapshot().items() if name not in ("rfm", "offers")}
     older = decode(sealed({"trained_through": FIRST + 12, "horizon": 30, "model": lacking}))
-    assert (older.metrics, older.metrics_cut) == ({}, None)
+    assert (older.metrics, older.metrics_cut, older.as_of) == ({}, None, older.trained_through)
     model = older.restored()
     assert (model.rfm, model.offers.beside) == (Quintiles(), Offers({}).beside)
 

@@ -279,3 +279,82 @@ def test_the_document_comes_back_the_same() -> None:
             Truth.read(wrong)
     with pytest.raises(TruthError, match=r"^of form 2, and this program reads form 1"):
         Truth.read(structs.replace(found, form=2).document())
+
+
+PLACES: list[tuple[str, Any]] = [  # of a document, and what cannot stand there
+    *((f"windows.0.{name}", wrong) for name in ("n", "left_out", "learned", "mean") for wrong in (-5, "5")),
+    *((f"windows.0.{name}", wrong) for name in ("bought", "held.all", "brier") for wrong in (7, -0.1, 1e300)),
+    *((f"windows.0.{name}", None) for name in ("mean", "bought", "demand.served.mae", "demand.zero.deviance")),
+    *((f"windows.1.demand.served.{name}", -1) for name in ("mae", "deviance", "bias")),
+    *(("windows.0.days", wrong) for wrong in (0, 31, 10**9, 1.5)),
+    *(("windows.0.learned", wrong) for wrong in (31, 500)),
+    *(("windows.1.first", wrong) for wrong in ("x", "1997-02-30", "1997-05-20\n", "1997-5-2", "9999-99-99", None)),
+    *((name, wrong) for name in ("learned_through", "begins") for wrong in ("x", "1997-13-01", "2100-01-01", 10_000)),
+    *(("experts.demand.r90.led", wrong) for wrong in (["x", "y"], ["1997-05-21", "1997-05-20"], ["1997-05-20"])),
+    *(("experts.demand.r90.weight", wrong) for wrong in (-0.1, 1.1, None)),
+    *((name, wrong) for name in ("serving", "oldest") for wrong in ("a\nb", "\x1b[2J", 7, "x" * 1000)),
+    *((name, wrong) for name in ("examples", "versions", "horizon_days") for wrong in (-1, None, 10**40)),
+    *(("fit", wrong) for wrong in ({"spend/served": {"mae": -1.0}}, {"spend/served": {"mae": None}})),
+    *((name, {"\x1b": wrong}) for name, wrong in (("experts", {}), ("windows.0.demand", None))),
+]
+
+
+@pytest.mark.parametrize(("place", "wrong"), PLACES)
+def test_a_document_that_breaks_a_promise_is_refused(place: str, wrong: Any) -> None:
+    """Mutation caught: any bound of a record, and any question of what holds together, left out."""
+    lines, *_ = learned([40, 30], 2)
+    document = json.loads(read({DAY: lines[0], DAY + 1: lines[1]}, DAY + 1).document())
+    *inner, last = place.split(".")
+    at = document
+    for step in inner:
+        at = at[int(step)] if isinstance(at, list) else at[step]
+    assert last in at
+    at[last] = {**at[last], **wrong} if isinstance(wrong, dict) and place != "fit" else wrong
+    with pytest.raises(TruthError, match=r"^not what `streams model --json` writes \(") as caught:
+        Truth.read(json.dumps(document).encode())
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("text", [b'{"form":' + b"[" * 3000, b'{"other":' + b'{"a":' * 3000, b"[" * 3000])
+def test_a_document_of_any_depth_is_refused(text: bytes) -> None:
+    with pytest.raises(TruthError, match=r"^not what `streams model --json` writes \("):
+        Truth.read(text)
+
+
+@settings(max_examples=15)
+@given(st.lists(st.integers(0, 60), max_size=5), st.integers(0, 10_000), st.integers(1, 400))
+def test_whatever_the_lines_are_their_document_is_read(sizes: list[int], seed: int, days: int) -> None:
+    lines = learned(sizes, seed)[0] if sizes else []
+    found = read({DAY + i: line for i, line in enumerate(lines)}, DAY + len(lines), (1, days))
+    assert Truth.read(found.document()) == found
+
+
+def test_a_perfect_prediction_has_no_deviance_below_0() -> None:
+    """Whatever rounding leaves."""
+    line = ledger.decoded({0: LINE.encode()})[0]
+    said = {"served": structs.replace(line.said["served"], deviance=-1e-17)}
+    assert truth.figures(structs.replace(line, said=said), "served").deviance == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (('"n":2,"left_out"', '"n":3,"left_out"'), "the steps of labels are not those of its 3 examples"),
+        (('"at":[-108,-54]', '"at":[-54,-108]'), "the steps of labels"),
+        (('"held":[0,1],"broken":[1,0]', '"held":[0,1]'), "the steps of served"),
+        (('"at":[-108],"n":[2],"spent":[100]', '"at":[-108],"n":[2],"spent":[]'), "the steps of r90"),
+        (('"spent":[0,100]', '"spent":[0,9223372036854775808]'), "Expected `int` <="),
+        (('"bought":1', '"bought":3'), "of its 2 examples 3 bought"),
+        (('"brier":0.3125', '"brier":2.5'), "Brier 2.5"),
+        (('"served":', '"nobody":'), "nothing was served"),
+        (('"error":0.26', '"error":1e308'), "Expected `float` <="),
+        (('{"poisson":0.5,"cadence":0.5}', "{}"), "length >= 1"),
+        (('"zero":', '"\\u001b[2J":'), "regex"),
+        (('"brier":0.3125', '"brier":' + "[" * 3000), ""),
+    ],
+)
+def test_a_line_that_does_not_add_up_is_refused(change: tuple[str, str], says: str) -> None:
+    assert change[0] in LINE
+    with pytest.raises(ledger.LedgerError, match=rf"^the line of day {DAY} cannot be read \(.*{says}") as caught:
+        ledger.decoded({DAY: LINE.replace(*change, 1).encode()})
+    assert str(caught.value).isprintable()

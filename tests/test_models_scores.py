@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -76,7 +76,7 @@ def test_each_field_is_written_in_its_own_form() -> None:
         "rfm": "5-4-3",
         "predicted_demand": "12.35",
         "predicted_demand_high": "100.00",
-        "predicted_orders": "0.632",
+        "predicted_orders": "0.6321",
         "p_buy": "0.5000",
         "customer_value": "150.20",
         "orders": "3",
@@ -99,7 +99,7 @@ def test_each_field_is_written_in_its_own_form() -> None:
         "rfm": "1-1-5",
         "predicted_demand": "0.00",
         "predicted_demand_high": "0.01",
-        "predicted_orders": "1.000",
+        "predicted_orders": "1.0005",
         "p_buy": "0.0000",
         "customer_value": "0.00",
         "orders": "1",
@@ -226,7 +226,7 @@ def test_every_field_can_be_read_back(predicted: list[tuple[float, ...]]) -> Non
     n = len(predicted)
     demand, high, orders, p_buy, value = [list(column) for column in zip(*predicted, strict=True)] or [[]] * 5
     made = predictions(n, demand=demand, high=high, orders=orders, p_buy=p_buy, value=value)
-    places = {"predicted_demand": 2, "predicted_demand_high": 2, "predicted_orders": 3, "p_buy": 4, "customer_value": 2}
+    places = {"predicted_demand": 2, "predicted_demand_high": 2, "predicted_orders": 4, "p_buy": 4, "customer_value": 2}
     records = scores.texts(rows(*[FIRST] * n), made, ["s"], NO_OFFERS, 30, 0, "t:0")
     for record, numbers in zip(records, predicted, strict=True):
         found = dict(zip(scores.FIELDS, record, strict=False))
@@ -235,3 +235,15 @@ def test_every_field_can_be_read_back(predicted: list[tuple[float, ...]]) -> Non
             assert whole.isdigit()
             assert len(part) == digits
             assert float(found[name]) == pytest.approx(number, abs=0.51 * 10**-digits, rel=1e-12)
+
+
+@given(st.lists(st.tuples(st.floats(0, 2), st.floats(0, 1) | st.just(1.0)), min_size=1, max_size=50))
+@example([(0.0004, 1.0), (0.6324, 1.0)])
+def test_as_printed_p_buy_is_never_above_the_orders(predicted: list[tuple[float, float]]) -> None:
+    """Mutation caught: fewer decimals for the orders, which say 0.000 where p_buy says 0.0004."""
+    orders = [expected for expected, _ in predicted]
+    p_buy = [min(1.0, expected * share) for expected, share in predicted]
+    made = predictions(len(orders), orders=orders, p_buy=p_buy)
+    for record in scores.texts(rows(*[FIRST] * len(orders)), made, ["s"], NO_OFFERS, 30, 0, "t:0"):
+        found = dict(zip(scores.FIELDS, record, strict=False))
+        assert float(found["p_buy"]) <= float(found["predicted_orders"])

@@ -126,6 +126,12 @@ def test_any_numbers_have_a_segment() -> None:
         assert set(segments().predict_many(raw).tolist()) <= {*range(len(NAMES))}
 
 
+def test_the_dearest_champion_that_a_number_can_hold_is_told() -> None:
+    rule = Segments(top=(1 << 63) - 1)
+    spent = customers((3, 60, 10, (1 << 63) - 1), (3, 60, 10, (1 << 63) - 2))
+    assert rule.predict_many(spent).tolist() == [CHAMPIONS, LOYAL]
+
+
 def test_a_rule_comes_back_from_its_snapshot() -> None:
     mine = Segments(12.25, 1.5, 700, ["a", "b", "c", "d", "e", "f", "g"], [7, 6, 5, 4, 3, 2, 1])
     state = json.loads(json.dumps(mine.snapshot()))
@@ -141,6 +147,7 @@ def test_a_rule_comes_back_from_its_snapshot() -> None:
         {"names": ["a"] * 7},
         {"names": list("abc")},
         {"sizes": [1]},
+        *({"top": top} for top in (0, -5, 1 << 63, 1e20, float("nan"), float("inf"))),
     ],
 )
 def test_what_does_not_fit_together_is_refused(given_: dict[str, Any]) -> None:

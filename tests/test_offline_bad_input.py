@@ -105,7 +105,6 @@ def test_every_job_explains_itself_by_an_example(name: str) -> None:
 
 # ---- good files of an unusual shop: the work is done, or the line says what is missing -------------------------------
 CANNOT = {
-    ("one customer", "fit"): "cannot segment: different customers: 1; at least 4 are needed",
     ("one customer", "segment"): "cannot segment: different customers: 1; at least 4 are needed",
     ("one customer", "dbscan"): "no column is left to segment by",
     ("one customer", "value"): "customers who bought on a second day: 1 of 1; at least 2 are needed",

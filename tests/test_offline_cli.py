@@ -15,11 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from checks import raws
 from click.testing import CliRunner
 from refusal import one_line
 
 from demo.data import cdnow
 from models import artefact
+from models.events import MOST
 from models.offers import code
 from models.rows import load_rows
 from offline.__main__ import main
@@ -239,9 +241,26 @@ def test_header_alone(tmp_path: Path) -> None:
     assert "h.csv: no row can be used (no rows)" in refused(tmp_path, "--history", file)
 
 
-def test_one_customer(tmp_path: Path) -> None:
-    file = store(tmp_path / "one.csv", LINES + [f"a,2024-0{month}-01,5" for month in range(1, 10)])
-    assert "cannot segment" in refused(tmp_path, "--history", file)
+@pytest.mark.parametrize(
+    ("amounts", "why"),
+    [
+        ([5], "different customers: 1; at least 4 are needed"),
+        ([5, 10, 15], "different customers: 3; at least 4 are needed"),
+        ([5] * 40, "different customers: 1; at least 4 are needed"),
+    ],
+)
+def test_customers_too_few_or_alike_are_one_cluster_and_served(tmp_path: Path, amounts: list[int], why: str) -> None:
+    """Segments are a rule and need nobody else. Mutations caught: no fit; a cluster said to stand elsewhere."""
+    rows = [f"c{n},2024-0{month}-01,{amount}" for n, amount in enumerate(amounts) for month in range(1, 10)]
+    file = store(tmp_path / "few.csv", LINES + rows)
+    printed = jobs.run("fit", "--history", file, "--out", tmp_path / "fit")
+    assert f"\nclusters\nk = 1, everybody in one cluster: {why}\n0: silent for " in printed
+    clusters = artefact.decode((tmp_path / "fit" / "artefact.json").read_bytes()).restored().clusters
+    assert (clusters.numbers, clusters.sizes) == ([0], [len(amounts)])
+    assert " 100% of the customers" in clusters.told[0]
+    orders = float(re.findall(r"([\d.]+) orders", clusters.told[0])[0])
+    assert 1 < orders < 9, "the mean of what they stood at, of one to nine orders"
+    assert why in refused(tmp_path, "--history", file, "--clusters", "2"), "what is asked for is not given up"
 
 
 @pytest.mark.parametrize("rows", [["a,2024-01-01,5"], ["a,2024-01-01,5", "b,2024-01-09,7"]])
@@ -432,3 +451,16 @@ def test_a_history_too_short_to_predict_from_is_one_line(tmp_path: Path, words: 
     assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1), done.output
     assert said in done.stderr
     assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize("basket", [0.01, MOST / 1e4])
+def test_a_shop_begins_with_any_basket_that_an_event_may_hold(tmp_path: Path, basket: float) -> None:
+    """And all of its scores can be told. Mutation caught: a basket whose tenfold no state can hold."""
+    words = ["begin", "--until", "2024-01-01", "--out", str(tmp_path), "--basket"]
+    done = CliRunner().invoke(main, [*words, f"{basket:f}"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    model = artefact.decode((tmp_path / "artefact.json").read_bytes()).restored()
+    assert all(np.isfinite(column).all() for column in model.predict_many(raws(100)))
+    for beyond in (basket / 2 if basket < 1 else basket * 1.01, -1):
+        done = CliRunner().invoke(main, [*words, f"{beyond:f}"], catch_exceptions=False)
+        assert (done.exit_code, "not in the range" in done.stderr) == (2, True)

@@ -92,6 +92,19 @@ def test_a_wrong_value_is_refused_before_anything_is_imported(tmp_path: Path) ->
         assert command[-2] in said, command
 
 
+def test_what_is_no_number_is_refused_before_anything_is_imported(tmp_path: Path) -> None:
+    """Of every option that takes a number with a fraction. Mutation caught: a range of click's own, where nan is in."""
+    found = parameters(click.types.FloatParamType)
+    assert len(found) > 7
+    wrong = [
+        given(name, tmp_path, each.opts[0], text) for name, each in found for text in ("nan", "-nan", "inf", "1e400")
+    ]
+    for command, code, said, packages in ran(wrong):
+        assert (code, packages & LIGHT_ONLY) == (2, set()), command
+        assert command[-2] in said, command
+        assert "Traceback" not in said
+
+
 def test_a_path_that_can_neither_be_read_nor_written_is_refused_before_anything_is_imported(tmp_path: Path) -> None:
     """Of every file and directory that a command takes or leaves."""
     below, commands = str(tmp_path / "h.csv" / "below"), []

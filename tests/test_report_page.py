@@ -442,7 +442,7 @@ def test_truth_stands_on_the_page_or_is_refused_in_one_line(tmp_path: Path) -> N
     out, file = tmp_path / "report.html", tmp_path / "truth.json"
     given = ("report", "--history", write_shop(tmp_path / "shop.csv"), "--out", out, "--truth", file)
     assert f"--truth {file}: cannot be read: No such file" in one_line(out, *given)
-    for wrong in (b"", b"customer_id,amount\na,1\n", b'{"serving": "1-x"}', b"\xff\xfe{"):
+    for wrong in (b"", b"customer_id,amount\na,1\n", b'{"serving": "1-x"}', b"\xff\xfe{", b'{"form":' + b"[" * 3000):
         file.write_bytes(wrong)
         assert f"--truth {file}: not what `streams model --json` writes (" in one_line(out, *given)
     lacking = truth_of(r90=1.0)

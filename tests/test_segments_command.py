@@ -18,8 +18,10 @@ from refusal import one_line
 from sklearn.cluster import DBSCAN
 from sklearn.metrics import silhouette_samples
 
+from models.segments import NAMES
 from offline.__main__ import main
-from offline.segments import clusters, dbscan, profiles
+from offline.errors import OfflineError
+from offline.segments import clusters, dbscan, profiles, rule
 from offline.segments.kmeans import SegmentError
 
 Floats = NDArray[np.float64]
@@ -192,7 +194,9 @@ def test_dbscan_finds_the_clouds_and_the_outlier(shop: Path, tmp_path: Path) -> 
 
 BOTH = """
 import sys
+from models.segments import NAMES
 from offline.__main__ import main
+from offline.errors import OfflineError
 for options in (["--clusters", "3"], ["--method", "dbscan"]):
     main(["segment", sys.argv[1], *options, "--out", f"{options[-1]}.csv"], standalone_mode=False)
 """
@@ -376,6 +380,26 @@ def test_sources_and_places_that_cannot_be(tmp_path: Path) -> None:
 # ---- docs/segmenting.md ----------------------------------------------------------------------------------------------
 
 
+def test_everybodys_file_is_as_the_document_says(tmp_path: Path) -> None:
+    """Mutations caught: names of the document that are refused; a column that it does not tell; another moment."""
+    (names,) = re.findall(r"^((?:    [A-Z][a-z -]+: .+\n){7})", DOCUMENT, re.MULTILINE)
+    (tmp_path / "german.yml").write_text(names, encoding="utf-8")
+    with (tmp_path / "orders.csv").open("w") as file:
+        file.write("customer_id,occurred_at,amount\n")
+        for n in range(40):
+            file.writelines(f"c{n},{19_600 * 86_400 + day * 86_400},{5 + n}\n" for day in range(n % 9, 200, 3 + n % 20))
+    out, wanted = tmp_path / "customers.csv", ("--names", tmp_path / "german.yml", "--until", "2024-03-01")
+    asked = ("--history", tmp_path / "orders.csv", *wanted, "--clusters", "2", "--out", tmp_path / "fit")
+    done = CliRunner().invoke(main, [*map(str, ("fit", *asked, "--customers", out))], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    found = pd.read_csv(out, keep_default_na=False)
+    assert f"\n    {','.join(found.columns)}\n" in DOCUMENT
+    assert len(found) == 40
+    assert set(found["segment"]) <= {line.partition(": ")[2] for line in names.strip().splitlines()}
+    assert found["last_purchase_at"].max() < "2024-03-01"
+    assert set(found["next_offers"]) == {"[]"}
+
+
 def test_the_document_shows_what_its_commands_print(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (program,) = re.findall(r"^```python\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)
@@ -390,3 +414,81 @@ def test_the_document_shows_what_its_commands_print(tmp_path: Path, monkeypatch:
             printed = [line.rstrip() for line in run(*words[3:]).splitlines()]
             assert printed == [line.removeprefix("    ") for line in shown.strip("\n").splitlines()]
     assert len(blocks) == 4
+
+
+# ---- names of the rule's segments ------------------------------------------------------------------------------------
+GERMAN = ("Stammkunden", "Treue", "Vielversprechende", "Neue", "Gef\u00e4hrdete", "Einmalk\u00e4ufer", "Verlorene")
+
+
+def names_of(path: Path, *instead: str, **names: str) -> Path:
+    """The file with these names, but for what is given by name or in the place of lines."""
+    known = dict(zip(NAMES, GERMAN, strict=True)) | names
+    lines = [f'{ours}: "{name}"' for ours, name in known.items()]
+    path.write_text("\n".join(instead or lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_names_are_those_of_the_file_in_any_order_and_language(tmp_path: Path) -> None:
+    """Mutation caught: half of a character that JSON writes as two escapes."""
+    path = tmp_path / "names.yml"
+    assert rule.named(names_of(path)) == GERMAN
+    assert rule.named(names_of(path, *[f"{ours}: {ours}" for ours in reversed(NAMES)])) == NAMES
+    others = {
+        "Lost": " \u0645\u0641\u0642\u0648\u062f ",
+        "New": "\U0001f331",
+        "Loyal": "\u304a\u5f97\u610f\u69d8",
+        "Champions": "\\ud83d\\udc51 LOYAL customers",
+    }
+    found = dict(zip(NAMES, rule.named(names_of(path, **others)), strict=True))
+    assert {ours: found[ours] for ours in others} == {
+        **others, "Lost": others["Lost"].strip(), "Champions": "\U0001f451 LOYAL customers"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("names", "line"),
+    [
+        *(
+            ({"Lost": f"Ver{text}loren"}, f"Lost: .* holds U\\+{number}, which nobody sees")
+            for text, number in [
+                ("\\n", "000A"), ("\\e[2J", "001B"), ("\\0", "0000"), ("\u202e", "202E"), ("\u200b", "200B"),
+                ("\\u2028", "2028"), ("\u00ad", "00AD"), ("\\x9b", "009B"),
+            ]
+        ),
+        *(
+            ({"New": text}, "New: .* is nothing that is seen")
+            for text in ("", " \u00a0 ", "\u3164", "\u0301", "\u2800")
+        ),
+        ({"New": "\\ud800"}, "no YAML at line 4: half a character"),
+        ({"New": "TREUE"}, "Loyal and New are both 'TREUE': give each a name"),
+        ({"New": "Gefa\u0308hrdete"}, "New and At risk are both"),
+        ({"New": "\uff34\uff52\uff45\uff55\uff45"}, "Loyal and New are both"),
+        ({"New": "  treue\u034f\u00a0"}, "Loyal and New are both"),
+        ({"Champions": "Lost", "Lost": "Champions"}, "Champions: 'Lost' means Lost here"),
+        ({"New": "AT  RISK"}, "New: 'AT  RISK' means At risk here"),
+    ],
+)  # fmt: skip
+def test_names_that_mislead_are_one_line(tmp_path: Path, names: dict[str, str], line: str) -> None:
+    """Mutations caught: a name that moves a terminal's text; names told apart by their bytes; our own for others."""
+    with pytest.raises(OfflineError, match=rf"^--names .*: {line}") as caught:
+        rule.named(names_of(tmp_path / "names.yml", **names))
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("lines", "line"),
+    [
+        (["Lost: a", *(f"{ours}: {n}" for n, ours in enumerate(NAMES))], "no YAML at line 8: 'Lost' is given twice"),
+        ([f"{ours}: {n}" for n, ours in enumerate(NAMES[1:])], "say another name for each of Champions, Loyal"),
+        (["- Champions"], "say another name for each of"),
+        (["{" * 3000], "too deeply nested"),
+        (["Lost: [a]", *(f"{ours}: {n}" for n, ours in enumerate(NAMES[:-1]))], "Lost: '' is nothing that is seen"),
+    ],
+)
+def test_a_file_of_names_is_refused_before_the_history_is_read(tmp_path: Path, lines: list[str], line: str) -> None:
+    path = names_of(tmp_path / "names.yml", *lines)
+    history = tmp_path / "h.csv"
+    history.write_text("of no use\n")
+    assert line in one_line(
+        tmp_path / "out" / "artefact.json", "fit", "--history", history, "--names", path, "--out", tmp_path / "out"
+    )

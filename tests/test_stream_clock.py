@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import jobs
 import numpy as np
 import shops
 from running import Running, purchase, running, until
@@ -73,3 +74,23 @@ def test_publish_worker_and_replay_tell_how_old_the_history_is(
         said = run.command("replay", f"{past}/history.parquet", code=2)
         assert said.startswith(f"{aged}\n")
         assert "streams: the file holds no event from the cut-off on" in said
+
+
+def test_where_there_is_no_history_that_is_said(kafka: str, valkey: services.Valkey, tmp_path: Path) -> None:
+    """Mutation caught: the age of a history that never was."""
+    cut_off = np.datetime64(int(time.time() * 1e6) // DAY - 3, "D")
+    jobs.run("begin", "--basket", "40", "--until", cut_off, "--out", tmp_path / "begin")
+    with running(kafka, valkey.url, None, tmp_path) as run:
+        nothing = f"there is no history: all is the topic's from {cut_off} on, 3 days ago\n"
+        assert nothing in run.call("publish", str(tmp_path / "begin"))
+        assert nothing in run.call("publish", str(tmp_path / "begin"))  # it is swapped, and stays so
+        worker = run.worker()
+        worker.says(nothing.strip())
+        assert worker.stop() == 0
+        for text, why in (
+            ("", "'' is none"),
+            ("1-2024", "'1-2024' is none"),
+            ("1-20240101-00000000", "no such version"),
+        ):
+            for command in ("keep", "rollback"):
+                assert why in run.call(command, text, code=2)

@@ -1,5 +1,6 @@
 """The ledger on a real Redis: a day's line goes with its model, once; and what is printed of it is what came."""
 
+import re
 from math import log
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,67 @@ def test_before_the_first_line_and_with_a_damaged_one(play: Play) -> None:
     (line,) = done.stderr.splitlines()
     assert done.exit_code == 2
     assert line.startswith(f"streams: {env['CRM_PREFIX']}:ledger: the line of day {T0} cannot be read (")
+
+
+LINE = (
+    b'{"n":0,"left_out":0,"spent":0,"bought":0,"brier":0,"labels":{"at":[],"n":[],"spent":[]},"said":{"served":'
+    b'{"predicted":0,"error":0,"deviance":0,"steps":{"at":[],"n":[],"spent":[]}}},"weights":{}}'
+)
+DAMAGES = [  # the key, its field and what stands there (None: it is gone), and how the line goes on
+    *(("ledger", name, LINE, r"its field b'.*' is no day: HDEL") for name in ("x", "-1", "007", "1e3", b"\xff", "")),
+    *(
+        ("ledger", str(T0), LINE.replace(*change), f"the line of day {T0} cannot be read")
+        for change in (
+            (LINE[LINE.index(b'{"served"') : -14], b"{}"),
+            (b'"n":0', b'"n":1'),
+            (b'"at":[]', b'"at":[7]'),
+            (b'"weights":{}', b'"weights":{"demand":{}}'),
+            (LINE, b'{"n":' * 3000),
+        )
+    ),
+    *(
+        ("model", "metrics", text, r"its metrics cannot be read \(.*\): restore Redis, or publish again")
+        for text in (
+            *("", "{", "[]", "[" * 3000, '{"examples":"many"}', '{"examples":-1}', '{"weights":{"demand":{}}}'),
+            *('{"weights":{"demand":{"r90":7}}}', '{"spend/served":{"mae":null}}', '{"spend/served":{"mae":1e999}}'),
+        )
+    ),
+    ("model", "day", "soon", "its day, 'soon', is none: restore Redis"),
+    ("model", "day", None, " lacks day: restore Redis"),
+    ("model", "metrics", None, " lacks metrics: restore Redis"),
+    ("model", "version", b"\xff", " holds what is no text: restore Redis"),
+    ("models", None, b"\xff", " holds what is no text: restore Redis"),
+]
+
+
+def test_whatever_is_damaged_is_one_line_that_names_its_key(play: Play) -> None:
+    """Mutation caught: any one of the questions left out: a traceback, or figures of nothing."""
+
+    async def scenario(world: World) -> None:
+        env.update(CRM_REDIS_URL=world.settings.redis_url, CRM_PREFIX=world.settings.prefix)
+
+    env: dict[str, str] = {}
+    play(scenario)
+    with redis.Redis.from_url(env["CRM_REDIS_URL"]) as store:
+        for kind, name, text, says in DAMAGES:
+            key = f"{env['CRM_PREFIX']}:{kind}"
+            before: Any = store.dump(key)
+            if name is None:
+                store.rpush(key, text or b"")
+            elif text is None:
+                store.hdel(key, name)
+            else:
+                store.hset(key, name, text)
+            done = CliRunner(env=env).invoke(main, ["model"])
+            assert (done.exit_code, done.stdout) == (2, ""), (kind, name, text, done.exception)
+            (line,) = done.stderr.splitlines()
+            assert re.match(rf"streams: {key}:? ?{says}", line), (kind, name, text, line)
+            store.delete(key)
+            if before:
+                store.restore(key, 0, before)
+        assert CliRunner(env=env).invoke(main, ["model"]).exit_code == 0
+        store.hset(f"{env['CRM_PREFIX']}:ledger", str(T0), LINE)
+        assert CliRunner(env=env).invoke(main, ["model"]).exit_code == 0
 
 
 def examples(events: pd.DataFrame) -> pd.DataFrame:

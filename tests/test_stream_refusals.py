@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 import redis
 from confluent_kafka import Producer, admin
@@ -18,6 +19,7 @@ from confluent_kafka import Producer, admin
 from demo import services
 from models.events import encode_event
 from streams import kafka as topics
+from streams.commands.common import run
 from streams.kept import Kept
 from streams.publish import publish
 from streams.settings import Settings
@@ -40,6 +42,24 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     args = ["--history", str(scratch / "history.csv"), "--until", "2024-01-01", "--out", str(scratch / "fit")]
     subprocess.run([sys.executable, "-m", "offline", "fit", *args], check=True, capture_output=True)
     return scratch / "fit"
+
+
+def test_a_fault_of_a_command_is_one_line_and_no_finding(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 1 says that something was found wrong, so no fault may end with it. Mutation caught: the traceback."""
+
+    async def work(*_: object) -> None:
+        raise ZeroDivisionError("of\nsomething")
+
+    async def usage(*_: object) -> None:
+        raise click.UsageError("give a CUSTOMER")
+
+    with pytest.raises(SystemExit) as ended:
+        run(work)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"streams: unexpected: ZeroDivisionError\('of\\nsomething'\) \(.*\.py, line \d+\)\n", said)
+    with pytest.raises(click.UsageError):
+        run(usage)
 
 
 class Deployment:

@@ -13,22 +13,26 @@ from running import Running, purchase, running, until
 from shops import T0
 
 from demo import services
+from models import artefact
 from models.events import encode_event, encode_tick
 from models.kinds import RETURN
 from models.rows import DAY, load_rows
 from offline.demand import beside
 from offline.demand.served import stream
 from offline.history.fold import fold
-from offline.history.read import read_parquet
+from offline.history.read import read_parquet, write_parquet
+from streams.kept import Kept
 
 LIVE = 40  # days
+GERMAN = ("Stammkunden", "Treue", "Kommende", "Neue", "Gefährdete: bald fort", "Einmalige", "Nein")
+OTHERS = (f"{name},2023-11-01T08:00:00Z,5\n" for name in ("elsewhere", "h7", "h8"))  # the latter were erased
 FIGURES = ("orders", "spend", "returned", "days", "first", "last", "at")
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `offline fit` would leave of 130 customers."""
-    return shops.shop(tmp_path_factory.mktemp("shop"), customers=130)
+    return shops.shop(tmp_path_factory.mktemp("shop"), customers=130, names=GERMAN)
 
 
 def lived(deployment: Running) -> None:
@@ -112,23 +116,76 @@ def test_the_history_of_the_topic_is_what_workers_counted(deployment: Running, s
 def test_a_retrain_is_published_unless_it_is_worse(deployment: Running, shop: Path, tmp_path: Path) -> None:
     version = deployment.redis.hget(f"{deployment.name}:model", "version")
     given = ("--history", str(shop), "--out", str(tmp_path / "new"))
-    told = deployment.look("retrain", *given, "--dry-run")
+    told = deployment.look("retrain", *given, "--dry-run", "--clusters", "4")
     assert "serving" in told
     assert "not published: --dry-run" in told
+    assert "the serving publish, 1 of 2023-12-09, has promised only" in told
     assert deployment.redis.hget(f"{deployment.name}:model", "version") == version
+    fitted = artefact.decode((tmp_path / "new" / "artefact.json").read_bytes())
+    assert fitted.segments.names == [*GERMAN]  # those that serve
+    assert len(fitted.clusters.numbers) == 4
     more = tmp_path / "more.csv"
-    more.write_text("customer_id,occurred_at,amount\nelsewhere,2023-11-01T08:00:00Z,5\n")
+    more.write_text(f"customer_id,occurred_at,amount\n{''.join(OTHERS)}")
     assert "name another one" in deployment.command("retrain", *given[:2], "--out", str(shop), code=2)
     said = deployment.command("retrain", *given, "--files", str(more), "--force")
-    assert "elsewhere" in set(read_parquet(tmp_path / "new" / "history.parquet")["customer_id"])
+    customers = set(read_parquet(tmp_path / "new" / "history.parquet")["customer_id"])
+    assert "elsewhere" in customers
+    assert "h8" not in customers | {*Kept(tmp_path / "new").names}  # was erased
+    assert "--files: 2 events of 2 erased customers are left out" in said
     assert "published: model 2-" in said
     assert deployment.redis.hget(f"{deployment.name}:model", "version").startswith("2-")
+    again = deployment.command("retrain", *given[:2], "--out", str(tmp_path / "again"), code=1)
+    assert "the serving publish, 2 of 2024-01-18, has promised only 0 examples that closed" in again
+    assert "those of all customers by 2024-03-18\nnot fitted, not published" in again
+    assert not (tmp_path / "again").exists()
     until(lambda: deployment.redis.hget(f"{deployment.name}:customer:h1", "model_version").startswith("2-"))
     assert deployment.command("keep", version)
     kept = [line for line in deployment.command("models").splitlines() if line.endswith("kept")]
     assert [line.split()[0] for line in kept] == [version]
     assert "3-" in deployment.command("rollback", version)
     assert deployment.redis.hget(f"{deployment.name}:model", "version").startswith("3-")
+
+
+@pytest.mark.e2e
+def test_a_retrain_refuses_what_would_count_twice(deployment: Running, shop: Path, tmp_path: Path) -> None:
+    """Other files that hold the shop's last months under ids of their own, and whose columns nobody named. Mutations
+    caught: only the topic looked at, or DIR alone; equal ids refused too."""
+    given = ("retrain", "--history", str(shop), "--out", str(tmp_path / "new"), "--force", "--files")
+    events = shops.history(130, T0 + LIVE).assign(product_id=None, quantity=np.int64(10_000))
+    found, other = tmp_path / "found.parquet", tmp_path / "other.parquet"
+    deployment.call("history", "--history", str(shop), "--out", str(found))
+    held = {*read_parquet(found)["event_id"]}
+    for first, last in ((T0 - 30, T0 - 1), (T0 + 1, T0 + 20)):
+        part = events[events["occurred_at"].between(first * DAY, last * DAY)]
+        mine = part.assign(event_id="e" + part["event_id"])
+        write_parquet(mine, other)
+        known = int(part["event_id"].isin(held).sum())
+        begins = str(np.datetime64(first, "D"))
+        said = deployment.call(*given, str(other), code=2)
+        assert f"--files: {known} of {known} purchases and returns from {begins}" in said
+        assert f"cut it with `python -m offline clean --until {begins}`" in said
+    raw = tmp_path / "raw.csv"
+    raw.write_text("Kunde,Datum,Betrag\na,2023-11-01,5\n")
+    assert "`python -m offline clean`, which takes options, makes a file of it" in deployment.call(
+        *given, str(raw), code=2
+    )
+
+
+@pytest.mark.e2e
+def test_the_first_publish_is_neither_mistaken_nor_written_over(
+    deployment: Running, shop: Path, tmp_path: Path
+) -> None:
+    """Mutation caught: a DIR of another cut-off taken, whose events leave a hole, or stand in the topic too."""
+    other = shops.shop(tmp_path / "other", customers=20, day=T0 - 5)
+    here = str(tmp_path / "h.parquet")
+    for asked in (("history", "--out", here), ("retrain", "--out", str(tmp_path / "new")), ("verify",)):
+        said = deployment.call(asked[0], "--history", str(other), *asked[1:], code=2)
+        assert "DIR was fitted to another cut-off than the deployment's (2023-12-04, not 2023-12-09)" in said
+    before = (shop / "history.parquet").read_bytes()
+    for name in ("history.parquet", "../" + shop.name + "/states.parquet"):
+        said = deployment.call("history", "--history", str(shop), "--out", str(shop / name), code=2)
+        assert "belongs to the first publish" in said
+    assert (shop / "history.parquet").read_bytes() == before
 
 
 # ---- the comparison --------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The versions that Redis keeps: listed, kept for ever, and published again."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,28 @@ def test_a_rollback_publishes_the_document_and_learns_the_days_since_again(play:
         assert stored["day"] == str(T0 + 8)
         assert document is not None
         assert await world.store.document(stored["version"]) == learned(document, world.examples(), T0 + 8)
+
+    play(scenario, shop)
+
+
+@pytest.mark.parametrize("days", [1, 8])
+def test_a_learned_version_that_is_back_says_the_day_of_its_fit(play: Play, shop: Path, later: Path, days: int) -> None:
+    """However far it had learned, whatever was published meanwhile. Mutations caught: as of the day learned through;
+    the day of the fit lost where a document is published again."""
+
+    async def scenario(world: World) -> None:
+        def as_of() -> set[str]:
+            keys = world.store.keys.segments, world.store.keys.clusters
+            return {json.loads(text)["as_of"] for key in keys for text in world.redis.hvals(key)}
+
+        await lived(world, days)
+        learned = (await world.store.model())["version"]
+        await world.publish(later)
+        assert as_of() == {"2023-12-14"}
+        for _ in range(2):
+            learned = await rollback(world.store, world.deployment, learned)
+            assert as_of() == {"2023-12-09"}
+            await world.publish(later)
 
     play(scenario, shop)
 

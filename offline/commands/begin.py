@@ -6,13 +6,13 @@ from pathlib import Path
 import click
 
 from models.handover import ARTEFACT, HISTORY, HORIZON, STATES
-from offline.commands.common import date_of, midnight, one_line
+from offline.commands.common import Number, date_of, midnight, one_line
+
+DEAREST = 10**9  # major units: what an event's amount may be at most (models/events.py), inclusive
 
 
 @click.command()
-@click.option(
-    "--basket", required=True, type=click.FloatRange(0, min_open=True), help="What one spends on a day, about."
-)
+@click.option("--basket", required=True, type=Number(0.01, DEAREST), help="What one spends on a day, about.")
 @click.option("--horizon", default=HORIZON, show_default=True, type=click.IntRange(1, 255), help="Days of a demand.")
 @click.option("--until", help="The cut-off, a date (midnight, UTC); default: today's.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory to write.")

@@ -6,6 +6,7 @@ help and whatever is refused unread come at once; a job is imported where it beg
 
 import contextlib
 import functools
+import math
 import re
 import sys
 import tempfile
@@ -38,7 +39,6 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 PAIR = re.compile(r'([^=,"]*)=(\s*"(?:[^"]|"")*"\s*|[^,]*)')
 QUOTED = re.compile(r'"(?:[^"]|"")*"')
 AT_END = "offline.at_end"
-SHARE = click.FloatRange(0, 1, min_open=True)
 EXAMPLES = {
     "--columns": "customer_id=Customer,amount=Total",
     "--missing": "unit_price=median,product_id=drop",
@@ -47,6 +47,19 @@ EXAMPLES = {
     "--except": '"Status=test"',
     "--rate": "EUR=1.08,GBP=1.27",
 }
+
+
+class Number(click.FloatRange):
+    """A number within a range; no range refuses `nan` by itself."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found: float = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value!r} is no number.", param, ctx)
+        return found
+
+
+SHARE = Number(0, 1, min_open=True)
 
 
 def mapping(text: str, option: str = "--columns") -> dict[str, str]:
@@ -253,6 +266,12 @@ class Source:
             at_end(f"lost: {lost}")
         if "customer_id" in self.policy.needs and (guests := losses.guests(read.counts)):
             at_end(guests)
+        if twice := read.overlap:
+            agree = (
+                f"overlap: {twice} agree in customer, type, amount and day with one of an earlier file, not in their id"
+            )
+            way_out = f"each counts twice: leave a file out, or cut it with `offline clean --until {twice.begins}`"
+            at_end(f"{agree}; {'few enough to be chance' if twice.chance else way_out}")
         return read
 
     def fold(

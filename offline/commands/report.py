@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from offline import writing
-from offline.commands.common import SHARE, bar, one_line, readable, source, sourced
+from offline.commands.common import SHARE, Number, bar, one_line, readable, source, sourced
 from offline.errors import OfflineError
 from offline.history.policy import NEEDS
 from offline.stock.inventory import available
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     "rate",
     default=0.10,
     show_default=True,
-    type=click.FloatRange(0, 10),
+    type=Number(0, 10),
     help="Of 12-month value, a year; 0.10 is 10 %.",
 )
 @click.option("--min-support", default=0.01, show_default=True, type=SHARE, help="Of rules: least share of orders.")

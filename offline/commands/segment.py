@@ -8,7 +8,7 @@ import click
 from click.core import ParameterSource
 
 from offline import writing
-from offline.commands.common import Bar, Source, at_end, bar, mapping, one_line, readable, source, sourced
+from offline.commands.common import Bar, Number, Source, at_end, bar, mapping, one_line, readable, source, sourced
 from offline.errors import OfflineError
 from offline.segments.treatments import asked
 
@@ -33,9 +33,7 @@ OF_TABLES = ("encoding", "delimiter", "decimal", "allow_loss")  # of the options
 @click.option(
     "--clusters", type=click.IntRange(2), help="How many (kmeans); default: chosen of 3 to 8, with the reason."
 )
-@click.option(
-    "--eps", type=click.FloatRange(0, min_open=True), help="Radius (dbscan); default: knee of the k-distances."
-)
+@click.option("--eps", type=Number(0, min_open=True), help="Radius (dbscan); default: knee of the k-distances.")
 @click.option(
     "--min-samples", type=click.IntRange(2), help="Customers within eps of a core one, itself counted (dbscan)."
 )

@@ -94,16 +94,9 @@ KEYS: dict[str, tuple[str, Callable[[Value], Value]]] = {
 
 def read(path: Path) -> dict[str, Value]:
     """By parameter what would be typed. Raises OfflineError, one line that names the key."""
-    import yaml
+    from offline import yamls
 
-    try:
-        # Texts alone: a shop's "no" is a word of its own, and its 1 is not true.
-        found = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = getattr(error, "problem_mark", None)
-        raise OfflineError(f"--shop {path}: no YAML" + (f" at line {where.line + 1}" if where else "")) from None
-    except OSError as error:
-        raise OfflineError(f"--shop {path}: cannot be read: {error.strerror or error}") from None
+    found = yamls.read(path, "--shop")
     if not isinstance(found, Mapping):
         raise OfflineError(f"--shop {path}: says nothing; `python -m offline look FILE` writes one")
     given = {}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from offline import writing
-from offline.commands.common import bar, one_line, source, sourced
+from offline.commands.common import Number, bar, one_line, source, sourced
 from offline.errors import OfflineError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     "--out", required=True, type=click.Path(path_type=Path), help="CSV file to write, a row for each customer."
 )
 @click.option(
-    "--discount-rate", "rate", default=0.10, show_default=True, type=click.FloatRange(0, 10),
+    "--discount-rate", "rate", default=0.10, show_default=True, type=Number(0, 10),
     help="A year; 0.10 is 10 %.",
 )  # fmt: skip
 def value(out: Path, rate: float, **options: Any) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from models.features import UNIT
 from offline.demand.evaluate import SAME
-from offline.demand.metrics import compare
+from offline.demand.metrics import compare, less, share
 from offline.demand.served import stream
 from offline.history.fold import Folded
 
@@ -52,8 +52,8 @@ def verdict(figures: pd.DataFrame) -> tuple[bool, str]:
     n = int(figures["n"].iloc[0])
     if n < FEWEST:
         return False, f"the new fit cannot be judged: {n:,} examples are known to both, and {FEWEST} are needed"
-    less = 1 - float(figures["deviance"][NEW] / figures["deviance"][SERVING])
-    if abs(less) <= SAME:
+    lower = less(figures["deviance"][NEW], figures["deviance"][SERVING])
+    if abs(lower) <= SAME:
         return True, f"the new fit is as good as what was served, on {n:,} examples"
-    word, other = ("better", "lower") if less > 0 else ("worse", "higher")
-    return less > 0, f"the new fit is {word}: its deviance is {abs(less):.1%} {other} on {n:,} examples"
+    word, other = ("better", "lower") if lower > 0 else ("worse", "higher")
+    return lower > 0, f"the new fit is {word}: its deviance is {share(lower)}{other} on {n:,} examples"

@@ -8,6 +8,7 @@ at a cut is judged at none, and its row says why; the others go on.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from models.features import UNIT
 from offline.demand import buytilldie
 from offline.demand.buytilldie import ValueModelError
 from offline.demand.examples import COLUMNS, TARGETS, Examples, Floats, Target, check, cuts_of, labels, learnable, split
-from offline.demand.metrics import compare, covered, deciles, least
+from offline.demand.metrics import compare, covered, deciles, least, less, share
 from offline.demand.regressors import REGRESSORS, tune
 from offline.demand.served import Stream, stream, unseen
 from offline.errors import OfflineError
@@ -175,11 +176,13 @@ def verdict(deviance: pd.Series) -> str:
 
     >>> verdict(pd.Series({"zero": 30.0, "decayed_rate": 10.0, "served": 9.5}))
     'served: mean Poisson deviance 9.500, 5.0% less than decayed_rate, the best that needs no learning'
+    >>> verdict(pd.Series({"last_period": 0.0, "served": 0.5}))
+    'served: mean Poisson deviance 0.500, more than last_period, the best that needs no learning'
     """
     served, others = float(deviance[SERVED]), deviance.drop(SERVED)
     best = str(others.idxmin())
-    less = 1 - served / float(others[best])
-    by = f"{abs(less):.1%} {'less' if less > 0 else 'more'} than" if abs(less) > SAME else "as good as"
+    lower = less(served, float(others[best]))
+    by = f"{share(lower)}{'less' if lower > 0 else 'more'} than" if abs(lower) > SAME else "as good as"
     return f"{SERVED}: mean Poisson deviance {served:.3f}, {by} {best}, the best that needs no learning"
 
 
@@ -189,12 +192,12 @@ def browsing(seen: pd.Series, unseen: pd.Series) -> str:
     >>> browsing(pd.Series({"deviance": 9.0, "ngini": 0.75}), pd.Series({"deviance": 10.0, "ngini": 0.74}))
     'browsing: with views and carts the deviance is 10.0% lower and nGini .010 higher than without'
     """
-    less, rank = 1 - seen["deviance"] / unseen["deviance"], seen["ngini"] - unseen["ngini"]
-    if abs(less) <= SAME and abs(rank) <= SAME_RANK:
+    lower, rank = less(seen["deviance"], unseen["deviance"]), seen["ngini"] - unseen["ngini"]
+    if abs(lower) <= SAME and not abs(rank) > SAME_RANK:
         return "browsing: with views and carts the served model is as good as without"
-    by = f"{abs(less):.1%} {'lower' if less > 0 else 'higher'}"
-    ranks = f"{abs(rank):.3f}".removeprefix("0") + (" higher" if rank > 0 else " lower")
-    return f"browsing: with views and carts the deviance is {by} and nGini {ranks} than without"
+    by = f"{share(lower)}{'lower' if lower > 0 else 'higher'}"
+    ranks = "" if math.isnan(rank) else f" and nGini {abs(rank):.3f} {'higher' if rank > 0 else 'lower'}"
+    return f"browsing: with views and carts the deviance is {by}{ranks.replace(' 0.', ' .')} than without"
 
 
 def _mean(tables: Sequence[Any]) -> Any:
@@ -206,9 +209,8 @@ def _gain(figures: pd.DataFrame, batch: Sequence[str]) -> str:
     if not batch:
         return ""
     best = str(figures.deviance[list(batch)].idxmin())
-    less = 1 - figures.deviance[best] / figures.deviance[SERVED]
+    lower = less(figures.deviance[best], figures.deviance[SERVED])
     rank = figures.ngini[best] - figures.ngini[SERVED]
-    return (
-        f"the best batch model, {best}, would {'lower' if less > 0 else 'raise'} the deviance by {abs(less):.1%}"
-        f" and {'raise' if rank > 0 else 'lower'} nGini by {abs(rank):.3f}"
-    )
+    by = f" by {abs(lower):.1%}" if math.isfinite(lower) else ""
+    ranks = "" if math.isnan(rank) else f" and {'raise' if rank > 0 else 'lower'} nGini by {abs(rank):.3f}"
+    return f"the best batch model, {best}, would {'lower' if lower > 0 else 'raise'} the deviance{by}{ranks}"

@@ -100,7 +100,7 @@ def run(
     learnable(folded, horizon)
     progress("segments")
     segments = rule.fit(folded, names or NAMES)
-    clusters, choice = standing.fit(folded, segments.gap, k)
+    clusters, choice = standing.served(folded, segments.gap, k)
     past = Past(folded.days, horizon)
     verdict = verdict or _judge(folded, past, progress)
     progress("fitting on everything")

@@ -9,6 +9,7 @@ In every function y holds the labels (shape (n,), n >= 1, finite, >= 0) and p th
 in one unit (major unit for spend); anything else raises ValueError.
 """
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -215,6 +216,26 @@ def covered(labels: Floats, predicted: Floats, bound: Floats) -> pd.Series:
     {5: 1.0, 10: 0.0}
     """
     return _by_tenth(pd.DataFrame({"covered": labels <= bound}), predicted)["covered"]
+
+
+def less(one: float, other: float) -> float:
+    """By which share of the other deviance one is less; where the other is nothing, for all buy alike, 0 or -inf.
+
+    >>> less(7.5, 10.0), less(0.0, 0.0), less(0.5, 0.0)
+    (0.25, 0.0, -inf)
+    """
+    if other > 0:
+        return 1 - float(one) / float(other)
+    return -math.inf if one > 0 else 0.0
+
+
+def share(less: float) -> str:
+    """In words, with a space behind it; of what has no bound there are none.
+
+    >>> share(-0.125), share(-math.inf)
+    ('12.5% ', '')
+    """
+    return f"{abs(less):.1%} " if math.isfinite(less) else ""
 
 
 def _by_tenth(table: pd.DataFrame, predicted: Floats) -> pd.DataFrame:

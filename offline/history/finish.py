@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.kinds import PURCHASE
-from offline.history import spill, steps
+from offline.history import overlap, spill, steps
 from offline.history.files import SCHEMA
 from offline.history.judge import FILE
 from offline.history.policy import IDS, Policy
@@ -43,7 +43,7 @@ class Told:
 @dataclass(frozen=True)
 class Finished:
     """What the steps over a part's rows did to them. ids: how often each stands there, by column; differs: whether a
-    stream counts other events."""
+    stream counts other events; overlap: `overlap.by_day` of the files, None of one alone."""
 
     future: int
     duplicates: int
@@ -57,6 +57,7 @@ class Finished:
     notes: list[Line]
     differs: bool
     lost: int = 0  # |amounts| of the duplicates that left
+    overlap: pd.DataFrame | None = None
 
 
 def finish_file(path: Path, told: Sequence[Told], policy: Policy, until: int) -> Finished:
@@ -109,6 +110,7 @@ def finish(
         notes=notes,
         differs=not frame["amount"].equals(stood["amount"]),
         lost=lost,
+        overlap=overlap.by_day(stood, stood["place"].to_numpy() // FILE) if len(told) > 1 else None,
     )
     return frame, stood, done
 

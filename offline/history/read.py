@@ -27,7 +27,21 @@ from models.events import END, SECOND
 from models.handover import CLEANED
 from models.rows import DAY
 from offline.errors import HistoryError as HistoryError
-from offline.history import csvs, currencies, far, files, formats, ids, judge, kinds, past, spill, steps, wanted
+from offline.history import (
+    csvs,
+    currencies,
+    far,
+    files,
+    formats,
+    ids,
+    judge,
+    kinds,
+    overlap,
+    past,
+    spill,
+    steps,
+    wanted,
+)
 from offline.history.csvs import Uneven
 from offline.history.files import SCHEMA, File
 from offline.history.finish import Told, events, finish, finish_file, streamed
@@ -35,6 +49,7 @@ from offline.history.formats import Formats
 from offline.history.judge import Plan
 from offline.history.lacking import lacking
 from offline.history.losses import EXAMPLES
+from offline.history.overlap import Overlap
 from offline.history.past import Cleaning
 from offline.history.policy import ANY_CASE, IDS, Policy, known
 from offline.history.quality import LABELS, Counts, Line, Note
@@ -50,7 +65,8 @@ class History:
     """parts: the events, or the files of their parts, all of a customer in one, where they were too many to be held;
     counts: what became of the rows; last: occurred_at of the last event; cut_off: the day number of the midnight (UTC)
     at which it ends; timezone: of the shop's clock; lacking: what no file has, by `lacking.lacking`; stood: `parts`
-    before the cleaning that looks at what came later, None where it found nothing.
+    before the cleaning that looks at what came later, None where it found nothing; overlap: of several files, what of
+    the later ones stands in an earlier one under another id, None where nothing does.
     """
 
     parts: pd.DataFrame | list[Path]
@@ -60,6 +76,7 @@ class History:
     timezone: str = "UTC"
     lacking: Mapping[str, str] = field(default_factory=dict)
     stood: pd.DataFrame | list[Path] | None = None
+    overlap: Overlap | None = None
 
     @property
     def streamed(self) -> Self:
@@ -329,7 +346,8 @@ def _history(
     )
     last = max(part.last for part in done)
     cut_off = last // DAY + 1 if until is None else -(-until // DAY)
-    return History(parts, counts, last, cut_off, plan.timezone, lacking(opened), stood)
+    twice = overlap.found(part.overlap for part in done if part.overlap is not None)
+    return History(parts, counts, last, cut_off, plan.timezone, lacking(opened), stood, twice)
 
 
 # ---- the cleaned history on disk -------------------------------------------------------------------------------------

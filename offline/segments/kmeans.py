@@ -47,7 +47,7 @@ class Choice:
 
     centres: highest in the last column first. table: one row per k tried (index `k`): smallest
     (share of the customers), ari, silhouette, calinski_harabasz, davies_bouldin, inertia, passes. reason: which rule
-    decided. samples: on how many customers the figures stand.
+    decided. samples: on how many customers the figures stand; without figures there is neither.
     """
 
     k: int
@@ -57,7 +57,8 @@ class Choice:
     samples: str
 
     def __str__(self) -> str:
-        return f"{self.table.round(3).to_string()}\n{self.samples}\n{self.reason}"
+        told = [] if self.table.empty else [self.table.round(3).to_string(), self.samples]
+        return "\n".join([*told, self.reason])
 
 
 def choose_k(

@@ -1,5 +1,7 @@
 """The rule of segments, fitted: the shop's usual gap, what is late, what a champion spends (`models.segments`)."""
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,31 +9,53 @@ import numpy as np
 
 from models.cadence import gap_of
 from models.segments import LATE, NAMES, USUAL, Segments
+from offline import yamls
 from offline.errors import OfflineError
 from offline.history.fold import Folded
 
 LONGEST, LATEST = 0.9, (1.25, 3.0)  # quantile of pauses that ended, in usual gaps, and its bounds
 BEST = 0.8  # quantile of spend that a champion reaches
 ENOUGH = 20  # pauses that a quantile needs
+UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's categories of what moves, turns or hides text around it
+# What no font shows, though Unicode counts it among letters, marks and symbols: fillers and selectors of variants.
+BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 
 
 def named(path: Path) -> tuple[str, ...]:
     """The names by number that a YAML file gives (`Champions: Stammkunden`), all seven; what they mean stays.
 
-    Raises OfflineError.
+    Raises OfflineError, one line: also for a name that cannot be seen as it is, that looks like another one, or that
+    is ours for another segment.
     """
-    import yaml
-
-    try:
-        found = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise OfflineError(f"--names {path}: no YAML ({' '.join(str(error).split())})") from None
+    where, found = f"--names {path}", yamls.read(path, "--names")
     if not isinstance(found, dict) or {*found} != {*NAMES}:
-        raise OfflineError(f"--names {path}: say another name for each of {', '.join(NAMES)}: `Lost: Verloren`")
-    names = tuple(found[name].strip() if isinstance(found[name], str) else "" for name in NAMES)
-    if "" in names or len({*names}) < len(NAMES):
-        raise OfflineError(f"--names {path}: each segment needs a name of its own, not {', '.join(map(repr, names))}")
-    return names
+        raise OfflineError(f"{where}: say another name for each of {', '.join(NAMES)}: `Lost: Verloren`")
+    names = [found[ours].strip() if isinstance(found[ours], str) else "" for ours in NAMES]
+    meant, seen = {_look(ours): ours for ours in NAMES}, dict[str, str]()
+    for ours, name in zip(NAMES, names, strict=True):
+        look = _seen(name, f"{where}: {ours}")
+        if look in seen:
+            raise OfflineError(f"{where}: {seen[look]} and {ours} are both {name!r}: give each a name of its own")
+        if meant.get(look, ours) != ours:
+            raise OfflineError(f"{where}: {ours}: {name!r} means {meant[look]} here: give another word")
+        seen[look] = ours
+    return tuple(names)
+
+
+def _seen(name: str, where: str) -> str:
+    """How it looks. Raises OfflineError where that is nothing, or not all of it."""
+    if hidden := [each for each in name if unicodedata.category(each) in UNSEEN]:
+        raise OfflineError(f"{where}: {name!r} holds U+{ord(hidden[0]):04X}, which nobody sees: take it out")
+    look = _look(name)
+    if not any(unicodedata.category(each)[0] in "LNPS" for each in look):
+        raise OfflineError(f"{where}: {name!r} is nothing that is seen: give it a name")
+    return look
+
+
+def _look(name: str) -> str:
+    """Names that look the same, but for case and space, have the same one."""
+    folded = BLANK.sub("", unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()))
+    return " ".join(folded.split())
 
 
 def fit(folded: Folded, names: Sequence[str] = NAMES) -> Segments:

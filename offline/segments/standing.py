@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from models.clusters import Clusters
@@ -29,13 +30,32 @@ def fit(
     different = len(np.unique(standing_many(folded.raw, gap), axis=0))
     if different < FEWEST:
         raise SegmentError(f"cannot segment: different customers: {different}; at least {FEWEST} are needed")
-    seen = shown(folded)
-    x = standing_many(seen[draw(np.random.default_rng(seed), len(seen), SHOWN)], gap)
-    mean, sd = x.mean(0), x.std(0)
-    sd = np.where(sd > 0, sd, 1.0)
+    x, mean, sd = _scaled(folded, gap, seed)
     choice = choose_k((x - mean) / sd, seed, k, progress)
     choice = replace(choice, samples=choice.samples.replace(" customers:", " landmarks of the last year:"))
     return Clusters(choice.centres, mean, sd, gap, range(choice.k), [""] * choice.k, [0] * choice.k), choice
+
+
+def served(folded: Folded, gap: float, k: int | None = None) -> tuple[Clusters, Choice]:
+    """As `fit`; but where customers are too few or alike to be told apart and no k is asked for, everybody is in one
+    cluster, for they are served all the same."""
+    try:
+        return fit(folded, gap, k)
+    except SegmentError as error:
+        if k is not None:
+            raise
+        why = str(error).removeprefix("cannot segment: ")
+    _, mean, sd = _scaled(folded, gap)
+    choice = Choice(1, np.zeros((1, 3)), pd.DataFrame(), f"k = 1, everybody in one cluster: {why}", "")
+    return Clusters(choice.centres, mean, sd, gap, [0], [""], [0]), choice
+
+
+def _scaled(folded: Folded, gap: float, seed: int = 0) -> tuple[Array, Array, Array]:
+    """How they stand, (n, 3), with means and standard deviations (3,)."""
+    seen = shown(folded)
+    x = standing_many(seen[draw(np.random.default_rng(seed), len(seen), SHOWN)], gap)
+    mean, sd = x.mean(0), x.std(0)
+    return x, mean, np.where(sd > 0, sd, 1.0)
 
 
 def shown(folded: Folded) -> Array:

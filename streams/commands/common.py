@@ -1,6 +1,7 @@
 """What the commands share: how one runs, and the bar on a terminal. Exit code 0 done, 1 found wrong, 2 cannot."""
 
 import sys
+import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -23,6 +24,16 @@ def cannot(reason: object) -> NoReturn:
     """One line on stderr, exit code 2."""
     click.echo(f"streams: {reason}", err=True)
     sys.exit(2)
+
+
+def version(_: object, __: object, text: str) -> str:
+    """Of an argument: what a model version may be called."""
+    from models.artefact import ArtefactError, Version
+
+    try:
+        return str(Version.parse(text))
+    except ArtefactError as error:
+        cannot(f"{error}: `streams models` lists those that are kept")
 
 
 def run(work: "Callable[[Store, Settings], Awaitable[int | None]]") -> int:
@@ -52,6 +63,11 @@ def run(work: "Callable[[Store, Settings], Awaitable[int | None]]") -> int:
         cannot(f"CRM_REDIS_URL: {answers.waits(error) or answers.ends(error)}")
     except OSError as error:
         cannot(error)
+    except click.ClickException:
+        raise
+    except Exception as error:  # a fault of ours must not end as 1, which says that something was found wrong
+        *_, last = traceback.extract_tb(error.__traceback__)
+        cannot(f"unexpected: {' '.join(repr(error).split())} ({last.filename}, line {last.lineno})")
 
 
 def history(path: Path) -> "pd.DataFrame":
@@ -74,6 +90,15 @@ async def topic(settings: "Settings") -> Any:
     from streams import kafka
 
     return await asyncio.to_thread(kafka.describe, settings)
+
+
+async def begun(store: "Store", settings: "Settings", first: Path) -> "tuple[Deployment, Topic]":
+    """`deployed`, of whose first publish `first` is the directory. Raises Refusal where it is not."""
+    from streams.kept import artefact_in
+
+    deployment, found = await deployed(store, settings)
+    deployment.check_history(artefact_in(first).trained_through)
+    return deployment, found
 
 
 async def deployed(store: "Store", settings: "Settings") -> "tuple[Deployment, Topic]":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from models import handover
-from streams.commands.common import DIRECTORY, bar, deployed, run
+from streams.commands.common import DIRECTORY, bar, begun, cannot, run
 from streams.commands.common import history as cleaned
 
 if TYPE_CHECKING:
@@ -43,12 +43,14 @@ def history(first: Path, out: Path) -> None:
       python -m streams publish build/newer
     """
 
+    if out.resolve() in {(first / name).resolve() for name in (handover.ARTEFACT, handover.HISTORY, handover.STATES)}:
+        cannot(f"--out {out}: belongs to the first publish, whose files `verify` and `rebuild` need; name another one")
     past = cleaned(first / handover.HISTORY)
 
     async def work(store: "Store", settings: "Settings") -> None:
         from offline.history.read import write_parquet
 
-        _, where = await deployed(store, settings)
+        _, where = await begun(store, settings, first)
         found = await gathered(store, settings, where, past)
         out.parent.mkdir(parents=True, exist_ok=True)
         write_parquet(found, out)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from streams.commands.common import run
+from streams.commands.common import version as called
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("version")
+@click.argument("version", callback=called)
 @click.option("--undo", is_flag=True, help="From here on it goes as others do.")
 def keep(version: str, undo: bool) -> None:
     """Never drop the document of VERSION, though later ones come (CRM_MODELS_KEPT).

@@ -41,13 +41,15 @@ def model(days: tuple[int, ...], data: bool) -> None:
             return 1
         deployment, versions = await store.deployment(), await store.versions()
         from models import ledger
-        from models.truth import WINDOWS, Truth
+        from models.truth import WINDOWS, Truth, TruthError
 
         try:
             lines = ledger.decoded(await store.ledger())
+            truth = Truth.of(stored, versions, deployment.horizon, lines, days or WINDOWS)
         except ledger.LedgerError as error:
             cannot(f"{store.keys.ledger}: {error}: use the program that wrote it, or HDEL that field")
-        truth = Truth.of(stored, versions, deployment.horizon, lines, days or WINDOWS)
+        except TruthError as error:
+            cannot(f"{store.keys.model}: {error}: restore Redis, or publish again")
         click.echo(truth.document() if data else shown(truth))
         return 0
 

@@ -39,7 +39,7 @@ def publish(directory: Path) -> None:
             version = await job.publish(store, settings, where, kept, functools.partial(progress.advance, task))
         cut_off = kept.artefact.trained_through
         click.echo(f"published: model {version}, {len(kept.names):,} customers in the history")
-        click.echo(ended(cut_off))
+        click.echo(ended(cut_off, len(kept.names)))
         if version.startswith("1-"):
             click.echo(f"from {date_of(cut_off)} on the topic must hold all events")
 

@@ -36,9 +36,8 @@ def replay(file: Path, free: bool, **options: Any) -> None:
 
     async def work(store: "Store", settings: "Settings") -> None:
         from streams import replay as job
-        from streams.deployment import ended
 
-        click.echo(ended((await store.deployment()).cut_off))
+        click.echo((await store.deployment()).begun)
         progress, task = bar("replaying", None)
 
         def told(n: int, day: str) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from streams.commands.common import deployed, run
+from streams.commands.common import version as called
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("version")
+@click.argument("version", callback=called)
 def rollback(version: str) -> None:
     """Publish the document of VERSION again; the days since are learned anew from the kept examples.
 

@@ -32,7 +32,9 @@ def verify(history: Path, most: int) -> None:
 
     async def work(store: "Store", settings: "Settings") -> int:
         from streams import verify as job
+        from streams.kept import artefact_in
 
+        (await store.deployment()).check_history(artefact_in(history).trained_through)
         where = await topic(settings)
         progress, task = bar("recounting", None)
         with progress:

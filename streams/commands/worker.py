@@ -48,7 +48,7 @@ async def _checked(store: "Store", settings: "Settings") -> "tuple[Deployment, i
     from streams import kafka, status
     from streams import settings as settings_module
     from streams.console import say
-    from streams.deployment import date_of, ended
+    from streams.deployment import date_of
 
     for line in settings_module.notes():
         say(f"warning: {line}")
@@ -63,5 +63,5 @@ async def _checked(store: "Store", settings: "Settings") -> "tuple[Deployment, i
     await asyncio.to_thread(kafka.check_worker, settings)
     room = await asyncio.to_thread(kafka.room_of_rejects, settings)
     learned = (await store.model()).get("day")
-    say(ended(deployment.cut_off) + (f"; its model has learned through {date_of(int(learned))}" if learned else ""))
+    say(deployment.begun + (f"; its model has learned through {date_of(int(learned))}" if learned else ""))
     return deployment, room
