@@ -1,8 +1,8 @@
 """What a worker's user must be allowed to do in Redis, command by kind of key: asked before a partition is written.
 
-The rule: whatever `write.lua`, `load.lua`, `examples.lua`, `learn.lua` and `freshness.lua` do stands here. A server that
-can say what a user may do (Redis 7.0, Valkey) is asked, once a partition is located and again by each write of what it
-does itself.
+The rule: whatever the scripts `write`, `load`, `examples`, `learn` and `freshness` do stands here. A server that can
+say what a user may do (Redis 7.0, Valkey) is asked, once a partition is located and again by each write of what it does
+itself.
 """
 
 from streams.keys import Keys
