@@ -10,7 +10,7 @@ class Keys:
         self.meta, self.model = f"{prefix}:meta", f"{prefix}:model"
         self.versions, self.pinned = f"{prefix}:models", f"{prefix}:models:pinned"
         self.segments, self.clusters = f"{prefix}:segments", f"{prefix}:clusters"
-        self.ledger = f"{prefix}:ledger"
+        self.ledger, self.partitions = f"{prefix}:ledger", f"{prefix}:partitions"
 
     def customer(self, customer_id: str) -> str:
         return f"{self.prefix}:customer:{customer_id}"
@@ -20,6 +20,9 @@ class Keys:
 
     def state(self, partition: int) -> str:
         return f"{self.prefix}:state:{partition}"
+
+    def freshness(self, partition: int) -> str:
+        return f"{self.prefix}:freshness:{partition}"
 
     def changes(self, partition: int) -> str:
         return f"{self.prefix}:changes:{partition}"

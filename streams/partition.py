@@ -153,6 +153,15 @@ class Partition:
         """Whether it is worth asking Redis or Kafka for it again."""
         return self.life in (Life.LOCATING, Life.READY)
 
+    @property
+    def waits_since(self) -> float | None:
+        """The timestamp, in seconds, of the first record in hand that Redis does not hold yet, else of the last that it
+        does; None where the log has none."""
+        at = int(np.searchsorted(self._offsets, self.committed))
+        if at < len(self._records):
+            return self._records[at].timestamp / 1000
+        return int(self.mark.split(":")[1]) / 1000 if self.mark else None
+
     # ---- where the partition stands ----------------------------------------------------------------------------------
 
     async def locate(self) -> None:

@@ -97,6 +97,7 @@ async def _first(store: Store, settings: Settings, topic: Topic, kept: Kept, pro
     # 5. Guards first, meta last: a worker that finds meta finds every partition ready.
     for p in range(topic.partitions):
         await store.ready(p, quiet_until=0)
+    await store.keep(deployment)
     await store.write_deployment(deployment)
     return version
 

@@ -1,7 +1,8 @@
 """What a worker's user must be allowed to do in Redis, command by kind of key: asked before a partition is written.
 
-The rule: whatever `write.lua`, `load.lua`, `examples.lua` and `learn.lua` do stands here. A server that can say what a
-user may do (Redis 7.0, Valkey) is asked, once a partition is located and again by each write of what it does itself.
+The rule: whatever the scripts `write`, `load`, `examples`, `learn` and `freshness` do stands here. A server that can
+say what a user may do (Redis 7.0, Valkey) is asked, once a partition is located and again by each write of what it does
+itself.
 """
 
 from streams.keys import Keys
@@ -22,6 +23,8 @@ RIGHTS = {
     "models": "RPUSH LPOP LREM LLEN",
     "models:pinned": "SISMEMBER",
     "ledger": "HSET HDEL",
+    "partitions": "HSET",
+    "freshness": "HSET",
 }
 
 
@@ -47,5 +50,7 @@ def commands(keys: Keys, partition: int) -> list[tuple[str, str]]:
         "models": keys.versions,
         "models:pinned": keys.pinned,
         "ledger": keys.ledger,
+        "partitions": keys.partitions,
+        "freshness": keys.freshness(partition),
     }
     return [(name, key[kind]) for kind, names in RIGHTS.items() for name in names.split()]

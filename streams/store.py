@@ -7,6 +7,7 @@ redis-py must not repeat by itself, for that hides what happened.
 
 import asyncio
 import contextlib
+import itertools
 import random
 import re
 import uuid
@@ -24,6 +25,7 @@ from redis.backoff import NoBackoff
 
 from streams import answers, rights, security
 from streams.deployment import Deployment, DeploymentError, Guard, GuardState
+from streams.freshness import Freshness
 from streams.keys import Keys
 from streams.settings import Settings
 
@@ -136,9 +138,9 @@ class Store:
         self.redis: Any = client  # redis-py types every answer as a union with its awaitable
         self.settings, self.keys = settings, Keys(settings.prefix)
         here = Path(__file__).parent
-        self._write, self._load, self._examples, self._learn, self._rights = (
+        self._write, self._load, self._examples, self._learn, self._rights, self._freshness = (
             client.register_script((here / f"{name}.lua").read_text())
-            for name in ("write", "load", "examples", "learn", "rights")
+            for name in ("write", "load", "examples", "learn", "rights", "freshness")
         )
 
     # ---- the deployment ----------------------------------------------------------------------------------------------
@@ -160,10 +162,18 @@ class Store:
         """From here on workers start."""
         await self.redis.hset(self.keys.meta, mapping=deployment.fields())
 
-    async def keep_grace(self, deployment: Deployment) -> None:
-        """Of one that was published before it was kept: from here on all workers have the same."""
+    async def keep(self, deployment: Deployment) -> None:
+        """What a deployment that was published before lacks: its grace, so that all workers have the same from here on,
+        and where a customer's partition is told."""
         if await self.redis.hget(self.keys.meta, "grace") is None:
             await self.redis.hset(self.keys.meta, "grace", deployment.grace)
+        mapping = {"partitions": deployment.partitions, "partitioner": deployment.partitioner}
+        await self.redis.hset(self.keys.partitions, mapping=mapping)
+
+    async def freshen(self, owner: str, found: Sequence[Freshness]) -> None:
+        """Says how fresh these partitions are, of which this worker is the owner."""
+        keys = [self.keys.freshness(each.partition) for each in found]
+        await self._freshness(keys=keys, args=[owner, *itertools.chain.from_iterable(each.fields for each in found)])
 
     # ---- guards ------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,9 @@ import contextlib
 import gc
 import itertools
 import logging
+import os
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -26,6 +28,7 @@ from models.rows import DAY
 from streams import answers, ending, kafka, security, status, trainer
 from streams.console import say, stop
 from streams.deployment import Deployment
+from streams.freshness import Freshness
 from streams.outage import Outage
 from streams.partition import Life, Lost, Partition
 from streams.refusal import Refusal
@@ -101,7 +104,7 @@ class Worker:
         self.open = OpenTransactions()
         self.busy: dict[int, asyncio.Future[None]] = {}  # the chunk that each partition is at
         self.sender = kafka.Sender(settings, room)
-        self.outage = Outage.of("aiokafka", say)
+        self.outage, self.owner = Outage.of("aiokafka", say), f"{socket.gethostname()}:{os.getpid()}"
 
     def tp(self, partition: int) -> TP:
         return TP(self.deployment.topic, partition)
@@ -196,6 +199,18 @@ class Worker:
                 if line and not self.outage.lasts:
                     say(line)
 
+    async def freshen(self) -> None:
+        """Says of each partition that is ready how far behind its log it is; of one that is not nothing is known."""
+        found = []
+        for part in [p for p in self.partitions.values() if p.life is Life.READY]:
+            standing = await self.app.consumer.standing_of(self.tp(part.number))
+            if standing is not None:
+                now, heard = time.time(), await self.app.consumer.heard() or 0.0
+                behind = max(0, standing.end - part.committed)
+                found.append(Freshness.of(part.number, self.owner, now, heard, behind, part.waits_since))
+        if found:
+            await self.store.freshen(self.owner, found)
+
     def _astray(self, part: Partition, position: int) -> None:
         """Loses a partition on which the consumer was ahead in two beats running and nothing is under way."""
         chunk = self.app.consumer.waiting.get(self.tp(part.number))
@@ -266,6 +281,7 @@ class Worker:
         """Once the app is up: the timers, and a garbage collector that does not stop the stream."""
         for seconds, work in (
             (HEARTBEAT, self.heartbeat),
+            (HEARTBEAT, self.freshen),
             (TICK, self.tick),
             (TRAIN, self.train),
             (WATCH, self.watch),

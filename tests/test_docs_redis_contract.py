@@ -119,7 +119,7 @@ def test_a_scripted_customer_byte_by_byte(play: Play) -> None:
         assert [fields for _, fields in world.redis.xrange(f"{prefix}:changes:0")] == [CHANGE, MOVE]
         assert world.redis.zrange(f"{prefix}:members:2:0", 0, -1, withscores=True) == [(b"c-17", 524.13)]
         keys = {key.decode().removeprefix(f"{prefix}:") for key in world.redis.scan_iter(f"{prefix}:*")}
-        internal = {"state:0", "guard:0", "meta", "model", "models", "segments", "clusters"}
+        internal = {"state:0", "guard:0", "meta", "model", "models", "segments", "clusters", "partitions"}
         internal |= {f"model:{world.version}", "training:0:19702"}
         assert keys == {"customer:c-17", "changes:0", "members:2:0", *internal}
         assert {*world.redis.hkeys(f"{prefix}:guard:0")} == GUARD

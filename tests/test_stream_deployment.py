@@ -93,7 +93,7 @@ def test_a_deployment_of_before_takes_the_grace_of_the_worker(play: Play, settin
         world.redis.hdel(world.store.keys.meta, "grace")
         deployment = await world.store.deployment()
         assert deployment.grace == grace
-        await world.store.keep_grace(deployment)
+        await world.store.keep(deployment)
         world.store.settings = Settings(prefix=world.settings.prefix, grace=7)
         assert (await world.store.deployment()).grace == grace, "kept once, for all workers"
         deployment.check(world.settings, "id", 1)

@@ -78,7 +78,7 @@ def test_a_worker_may_do_what_it_asks_for_and_no_more() -> None:
     found = re.findall(r"^user (\w+) on (.*)$", (ROOT / "deploy" / "users.acl").read_text(), re.MULTILINE)
     may = {name: {word[1:].upper() for word in rules.split() if word.startswith("+")} for name, rules in found}
     asked = {command for commands in RIGHTS.values() for command in commands.split()}
-    without_keys = {"HELLO", "PING", "SELECT", "INFO", "MULTI", "EXEC", "EVALSHA", "SCRIPT|LOAD"}
+    without_keys = {"HELLO", "PING", "SELECT", "INFO", "MULTI", "EXEC", "EVALSHA", "SCRIPT|LOAD", "TIME"}
     assert may["worker"] == asked | without_keys
     assert may["worker"] < may["publisher"]
 
@@ -106,6 +106,8 @@ def test_the_whole_way(kafka: str, guarded: Guarded, shop: Path, tmp_path: Path)
             assert reader.hgetall(f"{run.name}:customer:{customer}")["orders"] == "2"
             segment = reader.hget(f"{run.name}:customer:{customer}", "segment_id")
             assert reader.zscore(f"{run.name}:members:{segment}:0", customer) is not None
+            assert reader.time()[0] - int(reader.hget(f"{run.name}:freshness:0", "at")) < 60
+            assert reader.hget(f"{run.name}:partitions", "partitions") == "2"
             assert "definition" in reader.hget(f"{run.name}:segments", segment)
             assert len(reader.hgetall(f"{run.name}:clusters")) >= 1
             assert reader.xrange(f"{run.name}:changes:0")

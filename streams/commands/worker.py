@@ -57,7 +57,7 @@ async def _checked(store: "Store", settings: "Settings") -> "tuple[Deployment, i
     if settings.status:
         status.write(Path(settings.status), {})  # what cannot be written is said now, not passed over each second
     deployment, now = await deployed(store, settings)
-    await store.keep_grace(deployment)
+    await store.keep(deployment)
     for line in now.warnings():
         say(f"warning: {line}")
     await asyncio.to_thread(kafka.check_worker, settings)

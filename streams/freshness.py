@@ -1,0 +1,89 @@
+"""Whether scores are fresh: what a worker writes each second of a partition that it holds, and what follows from it.
+
+The rule: two clocks are never compared. When a worker looked is told by the clock of Redis, which a reader asks too; up
+to when the log was counted, by the worker's, beside its own timestamps.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import NamedTuple, Self
+
+GONE = 15  # seconds without a word after which a partition has no live owner
+LATE = 60  # seconds behind the log from which on scores are called stale
+
+
+class Freshness(NamedTuple):
+    """Of a partition, as its worker found it.
+
+    as_of: seconds since the epoch; what stood in the log then is in the scores. lag_seconds: age of the first record
+    that is not, 0 where all are; lag_records: how many are not. owner: host and process. at: when that was so, seconds
+    since the epoch by the clock of Redis; 0 where it was not written yet.
+    """
+
+    partition: int
+    as_of: float
+    lag_seconds: float
+    lag_records: int
+    owner: str
+    at: int = 0
+
+    @classmethod
+    def of(cls, partition: int, owner: str, now: float, heard: float, behind: int, since: float | None) -> Self:
+        """now: the worker's clock, seconds; heard: seconds since Kafka answered, for what came since is not known;
+        behind: records in the log that Redis does not hold; since: the timestamp of the first of them, or of the last
+        that it holds, seconds.
+
+        >>> Freshness.of(2, "w:1", now=1000.0, heard=0.5, behind=0, since=None)[1:4]
+        (999.5, 0.0, 0)
+        >>> Freshness.of(2, "w:1", now=1000.0, heard=0.5, behind=7, since=970.0)[1:4]
+        (970.0, 30.0, 7)
+        """
+        known = now - heard
+        if not behind or since is None:
+            return cls(partition, known, 0.0, behind, owner)
+        return cls(partition, min(since, known), max(0.0, now - since), behind, owner)
+
+    @property
+    def fields(self) -> tuple[str, str, str]:
+        """as_of, lag_seconds and lag_records as they stand in Redis.
+
+        >>> Freshness(2, 970.7, 30.04, 7, "w:1").fields
+        ('1970-01-01T00:16:10Z', '30.0', '7')
+        """
+        return _iso(self.as_of), f"{self.lag_seconds:.1f}", str(self.lag_records)
+
+    @classmethod
+    def read(cls, partition: int, fields: Mapping[str, str]) -> Self | None:
+        """From the fields of `crm:freshness:<p>`; None where none, or no such ones, stand there."""
+        try:
+            as_of = datetime.fromisoformat(fields["as_of"]).timestamp()
+            lag = float(fields["lag_seconds"]), int(fields["lag_records"])
+            return cls(partition, as_of, *lag, fields["owner"], int(fields["at"]))
+        except (KeyError, ValueError):
+            return None
+
+
+def stale(partition: int, found: Freshness | None, now: float, late: float = LATE) -> str | None:
+    """Why the scores of a partition are not fresh, in words; None where they are.
+
+    now: the clock of Redis, seconds; late: seconds behind the log that are borne.
+
+    >>> stale(2, None, 1000.0)
+    'partition 2: no worker has held it yet'
+    >>> stale(2, Freshness(2, 900.0, 0.0, 0, "w:1", at=900), 1000.0)
+    'partition 2: no worker holds it since 1970-01-01T00:15:00Z'
+    >>> stale(2, Freshness(2, 900.0, 99.0, 7, "w:1", at=999), 1000.0)
+    'partition 2: counted up to 1970-01-01T00:15:00Z, 7 records wait'
+    >>> stale(2, Freshness(2, 990.0, 9.0, 7, "w:1", at=999), 1000.0)
+    """
+    if found is None:
+        return f"partition {partition}: no worker has held it yet"
+    if now - found.at > GONE:
+        return f"partition {partition}: no worker holds it since {_iso(found.at)}"
+    if found.lag_seconds > late or found.at - found.as_of > late:
+        return f"partition {partition}: counted up to {_iso(found.as_of)}, {found.lag_records:,} records wait"
+    return None
+
+
+def _iso(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(int(seconds), UTC):%Y-%m-%dT%H:%M:%SZ}"

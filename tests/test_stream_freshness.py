@@ -1,0 +1,79 @@
+"""How fresh scores are stands in Redis: a worker that stops shows, and so does one that is behind."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from deployment import Play, World
+from running import Running, running, until
+from shops import T0
+
+from demo import services
+from streams.freshness import LATE, Freshness, stale
+
+
+def found(run: Running, partition: int = 0) -> Freshness | None:
+    return Freshness.read(partition, run.redis.hgetall(f"{run.name}:freshness:{partition}"))
+
+
+def why(run: Running, partition: int = 0) -> str | None:
+    """What a reader makes of it."""
+    return stale(partition, found(run, partition), run.redis.time()[0])
+
+
+def test_a_stopped_worker_shows_within_30_s(kafka: str, valkey: services.Valkey, shop: Path, tmp_path: Path) -> None:
+    """Killed, so that it can say nothing. Mutation caught: as_of or the beat taken from a clock of the reader's."""
+    with running(kafka, valkey.url, shop, tmp_path, partitions=2) as run:
+        assert why(run) == "partition 0: no worker has held it yet"
+        worker = run.worker()
+        until(lambda: why(run, 0) is None and why(run, 1) is None, lambda: run.said)
+        seen: Any = found(run)
+        assert (seen.lag_seconds, seen.lag_records) == (0, 0)
+        assert abs(seen.as_of - time.time()) < LATE
+        assert seen.owner.endswith(f":{worker.process.pid}")
+        run.bought("ann")
+        until(lambda: found(run).as_of > seen.as_of, lambda: run.said)  # type: ignore[union-attr]  # was there
+        os.kill(worker.process.pid, signal.SIGKILL)
+        killed = time.monotonic()
+        until(lambda: why(run) is not None, lambda: run.said)
+        assert time.monotonic() - killed < 30
+        assert str(why(run)).startswith("partition 0: no worker holds it since 20")
+        run.worker()
+        until(lambda: why(run) is None, lambda: run.said)
+
+
+def test_a_worker_of_an_older_deployment_tells_where_customers_are(
+    kafka: str, valkey: services.Valkey, shop: Path, tmp_path: Path
+) -> None:
+    with running(kafka, valkey.url, shop, tmp_path, partitions=3) as run:
+        told = {"partitions": "3", "partitioner": "murmur2"}
+        assert run.redis.hgetall(f"{run.name}:partitions") == told
+        run.redis.delete(f"{run.name}:partitions")
+        run.worker().says("holds partitions")
+        assert run.redis.hgetall(f"{run.name}:partitions") == told
+
+
+def test_what_waits_is_known_by_its_own_time(play: Play, shop: Path) -> None:
+    """The first record in hand that Redis does not hold; else the last that it does. Mutation caught: the chunk's first
+    record, though half of the chunk is written."""
+
+    async def scenario(world: World) -> None:
+        seen: list[tuple[int, Any]] = []
+
+        async def look() -> None:
+            seen.append((part.committed, part.waits_since))
+
+        part = await world.located(store=world.struck(dict.fromkeys(range(9), look)))
+        assert part.waits_since is None
+        for day in (T0 + 0.5, T0 + 3.5, T0 + 6.5):  # each but the first asks for a sweep
+            world.log.buy("ann", day)
+        times = [record.timestamp / 1000 for record in world.log.records[0]]
+        await world.catch_up(part)
+        assert {committed for committed, _ in seen} == {0, 1, 2}
+        assert seen == [(committed, times[committed]) for committed, _ in seen]
+        last: Any = part.waits_since
+        assert (part.committed, last) == (3, times[-1])
+
+    play(scenario, shop)
