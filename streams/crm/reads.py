@@ -1,0 +1,113 @@
+"""The reads of a CRM, without a connection: each yields the commands it needs and is sent their answers.
+
+The rule: how a read works stands here once; readers (reader.py) only carry commands to Redis and answers back, waiting
+or awaiting. A read that needs several turns yields several times; the commands of a turn are one pipeline.
+"""
+
+import itertools
+import json
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any, TypeVar
+
+from streams.crm.records import ContractError, Customer, Member, Page, Segment
+from streams.freshness import LATE, Freshness, stale
+from streams.keys import Keys
+from streams.partitioner import partitioner
+
+Command = tuple[Any, ...]
+T = TypeVar("T")
+Steps = Generator[list[Command], list[Any], T]
+
+
+class Reads:
+    """Of one deployment. late: seconds behind the log from which on scores are called stale."""
+
+    def __init__(self, prefix: str, late: float = LATE) -> None:
+        self.keys, self.late = Keys(prefix), late
+        self.partitions, self.home = 0, str.__len__  # until it is asked where customers are
+
+    def located(self) -> Steps[None]:
+        """Asks once where customers are. Raises ContractError where nobody has said so."""
+        if self.partitions:
+            return
+        (told,) = yield [("HGETALL", self.keys.partitions)]
+        try:
+            self.partitions = int(told["partitions"])
+            self.home = partitioner(told["partitioner"], self.partitions)
+        except (KeyError, ValueError):
+            raise ContractError(f"{self.keys.partitions} is missing: publish, or start a worker") from None
+
+    def customers(self, ids: Sequence[str]) -> Steps[list[Customer | None]]:
+        """The customers of these ids in their order, None for who is not known."""
+        yield from self.located()
+        homes = {each: self.home(each) for each in ids}
+        asked = sorted(set(homes.values()))
+        commands: list[Command] = [("TIME",), *(("HGETALL", self.keys.freshness(p)) for p in asked)]
+        now, *answers = yield [*commands, *(("HGETALL", self.keys.customer(each)) for each in ids)]
+        fresh = {p: Freshness.read(p, told) for p, told in zip(asked, answers, strict=False)}
+        why = {p: stale(p, found, now[0], self.late) for p, found in fresh.items()}
+        hashes = answers[len(asked) :]
+        return [
+            Customer.read(each, fields, fresh[homes[each]], why[homes[each]]) if fields else None
+            for each, fields in zip(ids, hashes, strict=True)
+        ]
+
+    def segments(self) -> Steps[list[Segment]]:
+        """All segments by number."""
+        yield from self.located()
+        (told,) = yield [("HGETALL", self.keys.segments)]
+        texts = {int(number): json.loads(text) for number, text in told.items()}
+        numbers, count = sorted(texts), self.partitions
+        sets = [self.keys.set(self.keys.members_of(n), p) for n in numbers for p in range(count)]
+        sizes = yield [("ZCARD", key) for key in sets]
+        return [
+            Segment(n, **{each: texts[n][each] for each in ("name", "definition", "usual")}, customers=sum(held))
+            for n, held in zip(numbers, _parts(sizes, count), strict=True)
+        ]
+
+    def members(self, segment: int, limit: int, after: Member | None) -> Steps[Page]:
+        """The members behind `after` (None: from the highest value on), `limit` at most, of all partitions."""
+        yield from self.located()
+        sets = [self.keys.set(self.keys.members_of(segment), p) for p in range(self.partitions)]
+        highest = "+inf" if after is None else repr(after.value)
+        rooms = yield [("ZCOUNT", key, highest, highest) for key in sets]  # who has the value of the last one seen
+        while True:
+            rooms = [room + limit + 1 for room in rooms]
+            found = yield [
+                ("ZRANGE", key, highest, "-inf", "BYSCORE", "REV", "LIMIT", 0, room, "WITHSCORES")
+                for key, room in zip(sets, rooms, strict=True)
+            ]
+            behind = [[each for each in map(_member, _pairs(answer)) if _is_behind(each, after)] for answer in found]
+            # More may have come to that value meanwhile: then a set has more behind it than it had room to say.
+            whole = [
+                len(_pairs(answer)) < room or len(rest) > limit
+                for answer, room, rest in zip(found, rooms, behind, strict=True)
+            ]
+            if all(whole):
+                break
+        # By value, then by id, both downwards, as each set has them: so a page begins where the one before ended.
+        rest = sorted(itertools.chain.from_iterable(behind), key=_order, reverse=True)
+        return Page(rest[:limit], rest[limit - 1] if len(rest) > limit else None)
+
+
+def _parts(sizes: Sequence[int], count: int) -> Iterator[Sequence[int]]:
+    """So many at a time."""
+    return (sizes[start : start + count] for start in range(0, len(sizes), count))
+
+
+def _order(member: Member) -> tuple[float, str]:
+    return member.value, member.customer_id
+
+
+def _is_behind(member: Member, after: Member | None) -> bool:
+    return after is None or _order(member) < _order(after)
+
+
+def _member(pair: tuple[str, Any]) -> Member:
+    return Member(pair[0], float(pair[1]))
+
+
+def _pairs(answer: Sequence[Any]) -> list[tuple[str, Any]]:
+    """(member, score) of an answer WITHSCORES: one behind the other, or in pairs (RESP3)."""
+    flat = answer if not answer or isinstance(answer[0], str) else [each for pair in answer for each in pair]
+    return list(zip(flat[::2], flat[1::2], strict=True))
