@@ -18,6 +18,7 @@ from streams.commands.retrain import retrain
 from streams.commands.rollback import rollback
 from streams.commands.send import send
 from streams.commands.show import show
+from streams.commands.status import status
 from streams.commands.verify import verify
 from streams.commands.worker import worker
 
@@ -45,6 +46,7 @@ for command in (
     rollback,
     history,
     retrain,
+    status,
     health,
 ):
     main.add_command(command)

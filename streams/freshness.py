@@ -50,7 +50,7 @@ class Freshness(NamedTuple):
         >>> Freshness(2, 970.7, 30.04, 7, "w:1").fields
         ('1970-01-01T00:16:10Z', '30.0', '7')
         """
-        return _iso(self.as_of), f"{self.lag_seconds:.1f}", str(self.lag_records)
+        return iso(self.as_of), f"{self.lag_seconds:.1f}", str(self.lag_records)
 
     @classmethod
     def read(cls, partition: int, fields: Mapping[str, str]) -> Self | None:
@@ -79,11 +79,12 @@ def stale(partition: int, found: Freshness | None, now: float, late: float = LAT
     if found is None:
         return f"partition {partition}: no worker has held it yet"
     if now - found.at > GONE:
-        return f"partition {partition}: no worker holds it since {_iso(found.at)}"
+        return f"partition {partition}: no worker holds it since {iso(found.at)}"
     if found.lag_seconds > late or found.at - found.as_of > late:
-        return f"partition {partition}: counted up to {_iso(found.as_of)}, {found.lag_records:,} records wait"
+        return f"partition {partition}: counted up to {iso(found.as_of)}, {found.lag_records:,} records wait"
     return None
 
 
-def _iso(seconds: float) -> str:
+def iso(seconds: float) -> str:
+    """ISO 8601 UTC of seconds since the epoch, to the second."""
     return f"{datetime.fromtimestamp(int(seconds), UTC):%Y-%m-%dT%H:%M:%SZ}"

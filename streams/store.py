@@ -209,6 +209,28 @@ class Store:
         first = int(await self._rights(keys=[], args=[_pack(asked)]))
         return " ".join(asked[first - 1]) if first else None
 
+    async def looked_over(
+        self, partitions: int
+    ) -> tuple[int, list[tuple[Guard | None, int, Freshness | None, dict[str, int]]]]:
+        """(seconds since the epoch by this server's clock; of each partition its guard, how many customers it holds,
+        how fresh it is, and what of its records did not count, by reason)."""
+        k = self.keys
+        async with self.redis.pipeline(transaction=False) as pipe:
+            pipe.time()
+            for p in range(partitions):
+                pipe.hgetall(k.guard(p)).hlen(k.state(p)).hgetall(k.freshness(p)).hgetall(k.rejected(p))
+            (now, _), *found = await pipe.execute()
+        each = zip(found[::4], found[1::4], found[2::4], found[3::4], strict=True)
+        return now, [
+            (
+                Guard.read(guard, k.guard(p)) if guard else None,
+                customers,
+                Freshness.read(p, {name.decode(): text.decode() for name, text in fresh.items()}),
+                {name.decode(): int(count) for name, count in counted.items()},
+            )
+            for p, (guard, customers, fresh, counted) in enumerate(each)
+        ]
+
     async def swept(self, partitions: int) -> list[int]:
         """The day that each partition was swept to; -1 where there is no guard."""
         async with self.redis.pipeline(transaction=False) as pipe:
