@@ -16,13 +16,13 @@ Array = npt.NDArray[Any]
 # The fields of a customer's hash, in the order of the columns; the COMMON ones are the same for a whole block.
 FIELDS = (
     "segment", "segment_id", "previous_segment", "segment_since", "cluster", "rfm", "predicted_demand",
-    "predicted_demand_high", "predicted_orders", "p_buy", "customer_value", "orders", "spend", "first_purchase_at",
-    "last_purchase_at", "last_event_at", "mean_days_between_orders", "expected_next_order_at", "next_offers", "source",
-    "demand_horizon_days", "scored_at", "model_version", "schema",
+    "predicted_demand_high", "predicted_orders", "p_buy", "customer_value", "orders", "spend", "average_order_value",
+    "total_value", "first_purchase_at", "last_purchase_at", "last_event_at", "mean_days_between_orders",
+    "expected_next_order_at", "next_offers", "source", "demand_horizon_days", "scored_at", "model_version", "schema",
 )  # fmt: skip
 COMMON = FIELDS[-4:]
 SCHEMA = 2  # of the contract with a CRM: another one where a field goes or says something else
-FORM = 2  # of a hash: one more with every field that comes, and workers write everybody's hash anew
+FORM = 3  # of a hash: one more with every field that comes, and workers write everybody's hash anew
 YEAR = 365 * DAY
 LIKELY, KEEPS = 0.5, 1.25  # chance of an order, and silence in own mean gaps, of who is expected back in rhythm
 MINUTES = [f"{minute // 60:02}:{minute % 60:02}:" for minute in range(1440)]
@@ -52,17 +52,37 @@ def iso(t: Array) -> list[str]:
     return [f"{date}T{MINUTES[minute]}{SECONDS[second]}" for date, minute, second in parts]
 
 
-def money(amount: Array) -> list[str]:
-    """int64 in 1/10,000 of the major unit as text with 2 decimals, half-even.
+def cents(amount: Array, by: Any = 1) -> Array:
+    """int64 in 1/10,000 of the major unit, divided by whole numbers, in 1/100, half-even.
 
-    >>> money(np.array([12_345_050, -150, -49, 50, 250]))
-    ['1234.50', '-0.02', '0.00', '0.00', '0.02']
+    >>> cents(np.array([12_345_050, -150, -49, 50, 250])).tolist(), cents(np.array([250, 350, 1]), np.array([10, 2, 3]))
+    ([123450, -2, 0, 0, 2], array([0, 2, 0]))
     """
-    cents, rest = np.divmod(amount, 100)
-    cents += (rest > 50) | ((rest == 50) & (cents % 2 == 1))
-    signs = np.where(cents < 0, "-", "").tolist()
-    whole, part = np.divmod(np.abs(cents), 100)
+    found: Array
+    found, rest = np.divmod(amount, 100 * by)
+    found += (2 * rest > 100 * by) | ((2 * rest == 100 * by) & (found % 2 == 1))
+    return found
+
+
+def money(in_cents: Array) -> list[str]:
+    """Text with 2 decimals of int64 in 1/100 of the major unit.
+
+    >>> money(np.array([123450, -2, 0]))
+    ['1234.50', '-0.02', '0.00']
+    """
+    signs = np.where(in_cents < 0, "-", "").tolist()
+    whole, part = np.divmod(np.abs(in_cents), 100)
     return list(map("%s%d.%02d".__mod__, zip(signs, whole.tolist(), part.tolist(), strict=True)))
+
+
+def totals(spend: Array, values: Sequence[str]) -> list[str]:
+    """What was spent (n,), in 1/100, and what is expected, text with 2 decimals: together, to the cent.
+
+    >>> totals(np.array([-250, 1999]), ["1.00", "0.01"])
+    ['-1.50', '20.00']
+    """
+    together = (spent + int(value.replace(".", "")) for spent, value in zip(spend.tolist(), values, strict=True))
+    return [f"{'-' * (each < 0)}{abs(each) // 100}.{abs(each) % 100:02}" for each in together]
 
 
 def moment(rows: Array, swept_to: int) -> Array:
@@ -113,11 +133,15 @@ def texts(
         strict=True,
     )
     # Orders as exact as p_buy, so that who reads the texts too finds no p_buy above them.
-    numbers = (predicted.demand, predicted.high, predicted.orders, predicted.p_buy, predicted.value)
-    predictions = map("%.2f|%.2f|%.4f|%.4f|%.2f".__mod__, zip(*(c.tolist() for c in numbers), strict=True))
+    spend, values = cents(rows["spend"]), list(map("%.2f".__mod__, predicted.value.tolist()))
+    numbers = (predicted.demand, predicted.high, predicted.orders, predicted.p_buy)
+    predictions = map("%.2f|%.2f|%.4f|%.4f".__mod__, zip(*(c.tolist() for c in numbers), strict=True))
     columns = (
+        values,
         map(str, rows["orders"].tolist()),
-        money(rows["spend"]),
+        money(spend),
+        money(cents(rows["spend"], np.maximum(rows["orders"], 1).astype(np.int64))),
+        totals(spend, values),
         iso(rows["first"]),
         iso(rows["last"]),
         iso(rows["at"]),

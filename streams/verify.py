@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,8 @@ PAGE = 500  # customers read at once: Redis answers nobody else meanwhile
 DATES = {"first_purchase_at": "first", "last_purchase_at": "last", "last_event_at": "at"}
 STATED = ("segment", "segment_before", "segment_since", "cluster")  # of its state
 SEGMENT = ("segment", "segment_id", "previous_segment", "segment_since", "cluster")
-SHOWN = ("orders", "spend", *DATES, *SEGMENT, "customer_value", "model_version")  # of a customer's hash
+WORTH = ("average_order_value", "customer_value", "total_value")
+SHOWN = ("orders", "spend", *DATES, *SEGMENT, *WORTH, "model_version")  # of a customer's hash
 Names = dict[int, dict[int, str]]  # publish -> the segments' names by number: only a publish changes them
 Difference = tuple[str, str, Any, Any]  # customer_id, what, in Redis, as it should be
 
@@ -232,6 +234,8 @@ def differences(found: pd.DataFrame, counted: pd.DataFrame | None, names: Names)
         wrong += _unequal(f"hash: {name}", read.index, read[f"hash: {name}"], texts)
     for name, texts in _served(scored, names).items():
         wrong += _unequal(f"hash: {name}", scored.index, scored[f"hash: {name}"], texts)
+    worth = map(_together, read["hash: spend"], read["hash: customer_value"])
+    wrong += _unequal("hash: total_value", read.index, read["hash: total_value"], worth)
     placed = scored[scored["value"] != ""]
     return wrong + _unequal("value in its segment set", placed.index, placed["value"], placed["hash: customer_value"])
 
@@ -246,12 +250,33 @@ def _there(mask: Iterable[bool]) -> list[str]:
 
 def _recounted(counted: pd.DataFrame) -> dict[str, list[str]]:
     """What the hash must say by the recount."""
-    cents = [Decimal(n).scaleb(-4).quantize(Decimal("0.01"), ROUND_HALF_EVEN) for n in counted["spend"].tolist()]
-    texts = {"orders": [str(n) for n in counted["orders"].tolist()], "spend": [f"{n + 0:f}" for n in cents]}  # no -0.00
+    spend, orders = counted["spend"].tolist(), counted["orders"].tolist()
+    texts = {
+        "orders": [str(n) for n in orders],
+        "spend": [_money(Fraction(n, 10_000)) for n in spend],
+        "average_order_value": [_money(Fraction(n, 10_000 * by)) for n, by in zip(spend, orders, strict=True)],
+    }
     for name, figure in DATES.items():
         moments = (EPOCH + timedelta(seconds=t // 1_000_000) for t in counted[figure].tolist())
         texts[name] = [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in moments]
     return texts
+
+
+def _money(amount: Fraction) -> str:
+    """With 2 decimals, half-even, and no -0.00.
+
+    >>> _money(Fraction(-1, 800)), _money(Fraction(1, 8))
+    ('0.00', '0.12')
+    """
+    return f"{Decimal(round(amount * 100)).scaleb(-2) + 0:.2f}"
+
+
+def _together(spend: str, value: str) -> str:
+    """The sum of two texts of money; empty where one of them is none."""
+    try:
+        return f"{Decimal(spend) + Decimal(value):f}"
+    except (InvalidOperation, TypeError):
+        return ""
 
 
 def _served(scored: pd.DataFrame, names: Names) -> dict[str, list[str]]:

@@ -238,7 +238,7 @@ def assert_agree(world: World, part: Partition) -> None:
         assert found["segment"] == part.serving.segments[segment]
         assert found["previous_segment"] == (part.serving.segments[before] if before >= 0 else "")
         assert [found["segment_since"]] == scores.dates(row["segment_since"])
-        assert (found["orders"], [found["spend"]]) == (str(row["orders"][0]), scores.money(row["spend"]))
+        assert (found["orders"], [found["spend"]]) == (str(row["orders"][0]), scores.money(scores.cents(row["spend"])))
         times = [found[f"{name}_at"] for name in ("first_purchase", "last_purchase", "last_event")]
         assert times == [scores.iso(row[name])[0] for name in ("first", "last", "at")]
         assert [found["mean_days_between_orders"]] == scores.gaps(row)

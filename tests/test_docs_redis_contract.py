@@ -28,6 +28,8 @@ RECORD = {  # HGETALL crm:customer:c-17, but for scored_at and the hash of the m
     b"customer_value": b"524.13",
     b"orders": b"2",
     b"spend": b"140.00",  # 19.99 + 5.015 - 5.00 + 120.00, half-even
+    b"average_order_value": b"70.00",
+    b"total_value": b"664.13",
     b"first_purchase_at": b"2023-12-09T12:00:00Z",
     b"last_purchase_at": b"2023-12-21T00:00:00Z",
     b"last_event_at": b"2023-12-21T18:00:00Z",

@@ -3,7 +3,7 @@ that of test_docs_redis_contract.py alone."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,8 @@ def test_each_field_is_written_in_its_own_form() -> None:
         "customer_value": "150.20",
         "orders": "3",
         "spend": "1234.56",
+        "average_order_value": "411.52",
+        "total_value": "1384.76",
         "first_purchase_at": "2024-02-28T23:59:59Z",
         "last_purchase_at": "2024-03-09T12:00:00Z",
         "last_event_at": "2024-03-10T07:30:15Z",
@@ -104,6 +106,8 @@ def test_each_field_is_written_in_its_own_form() -> None:
         "customer_value": "0.00",
         "orders": "1",
         "spend": "-0.02",
+        "average_order_value": "-0.02",
+        "total_value": "-0.02",
         "first_purchase_at": "2100-02-28T00:00:00Z",
         "last_purchase_at": "2100-02-28T00:00:00Z",
         "last_event_at": "2100-03-01T00:00:00Z",
@@ -142,13 +146,13 @@ def test_no_customers_make_no_records() -> None:
     ],
 )  # fmt: skip
 def test_money_is_rounded_half_even_without_a_negative_zero(amount: int, text: str) -> None:
-    assert scores.money(np.array([amount])) == [text]
+    assert scores.money(scores.cents(np.array([amount]))) == [text]
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-1000, 1000).map(lambda n: n * 50)))
 def test_money_is_that_of_decimal(amounts: list[int]) -> None:
     cents = [Decimal(a).scaleb(-4).quantize(Decimal("0.01"), ROUND_HALF_EVEN) + 0 for a in amounts]
-    assert scores.money(np.array(amounts, np.int64)) == [f"{c:f}" for c in cents]
+    assert scores.money(scores.cents(np.array(amounts, np.int64))) == [f"{c:f}" for c in cents]
 
 
 @pytest.mark.parametrize(
@@ -247,3 +251,13 @@ def test_as_printed_p_buy_is_never_above_the_orders(predicted: list[tuple[float,
     for record in scores.texts(rows(*[FIRST] * len(orders)), made, ["s"], NO_OFFERS, 30, 0, "t:0"):
         found = dict(zip(scores.FIELDS, record, strict=False))
         assert float(found["p_buy"]) <= float(found["predicted_orders"])
+
+
+@given(st.integers(-(2**62), 2**62), st.integers(1, 2**31 - 1), st.decimals(0, 10**9, places=2))
+def test_what_an_order_is_worth_and_all_together_is_exact(spend: int, orders: int, value: Decimal) -> None:
+    """Beside decimals; mutations caught: rounded twice, a half away from zero, a sign lost below one."""
+    with localcontext(prec=60, rounding=ROUND_HALF_EVEN):
+        spent, a_day = (round(Decimal(spend) / 10_000 / by, 2) for by in (1, orders))
+    amount = scores.cents(np.array([spend]))
+    assert Decimal(scores.money(scores.cents(np.array([spend]), np.array([orders])))[0]) == a_day
+    assert Decimal(scores.totals(amount, [f"{value:.2f}"])[0]) == spent + value

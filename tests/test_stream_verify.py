@@ -161,7 +161,9 @@ STATE_OF_A_SEGMENT = ["segment sets", "hash: segment", "hash: segment_id"]
 WRONG: dict[str, tuple[Tamper, list[str]]] = {  # what was done to one customer -> what is found of it
     **{f"state: {name}": (figure(name), [f"state: {name}"]) for name in recount.COMPARED},
     "hash: orders": (hash_says("orders", "99"), ["hash: orders"]),
-    "hash: spend": (hash_says("spend", "0.01"), ["hash: spend"]),
+    "hash: spend": (hash_says("spend", "0.01"), ["hash: spend", "hash: total_value"]),
+    "hash: average_order_value": (hash_says("average_order_value", "0.01"), ["hash: average_order_value"]),
+    "hash: total_value": (hash_says("total_value", "0.01"), ["hash: total_value"]),
     **{f"hash: {name}": (hash_says(name, "2023-01-01T00:00:00Z"), [f"hash: {name}"]) for name in verify.DATES},
     "hash: cluster": (hash_says("cluster", "7"), ["hash: cluster"]),
     "hash: segment": (hash_says("segment", "Nobodies"), ["hash: segment"]),
@@ -169,8 +171,11 @@ WRONG: dict[str, tuple[Tamper, list[str]]] = {  # what was done to one customer 
     "hash: previous_segment": (hash_says("previous_segment", "Nobodies"), ["hash: previous_segment"]),
     "hash: segment_since": (hash_says("segment_since", "2020-01-01"), ["hash: segment_since"]),
     "hash: model_version": (hash_says("model_version", "1-20230101-0badcafe"), ["hash: model_version"]),
-    "hash: customer_value": (hash_says("customer_value", "0.01"), ["value in its segment set"]),
-    "hash: not text": (hash_says("spend", NOT_UTF8), ["hash: spend"]),  # type: ignore[arg-type]
+    "hash: customer_value": (
+        hash_says("customer_value", "0.01"),
+        ["hash: total_value", "value in its segment set"],
+    ),
+    "hash: not text": (hash_says("spend", NOT_UTF8), ["hash: spend", "hash: total_value"]),  # type: ignore[arg-type]
     "state: cluster": (state_says(lambda row: row.__setitem__("cluster", 7)), ["hash: cluster"]),
     "state: segment": (state_says(lambda row: row.__setitem__("segment", 101)), STATE_OF_A_SEGMENT),
     "state: version": (state_says(next_publish), ["hash: model_version"]),

@@ -38,6 +38,8 @@ class Customer:
     customer_value: Decimal
     orders: int
     spend: Decimal
+    average_order_value: Decimal
+    total_value: Decimal
     first_purchase_at: datetime
     last_purchase_at: datetime
     last_event_at: datetime
