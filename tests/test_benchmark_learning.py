@@ -108,6 +108,19 @@ def test_a_giant_order_stands_alone_between_the_cut_and_the_middle_of_its_year()
     assert log.end - log.cut == 90
 
 
+def test_one_in_a_hundred_orders_wholesale() -> None:
+    """Every week, for fifty times as much as the others."""
+    log = LOGS["wholesale"](SEED)
+    of = log.frame.groupby("customer_id")["amount"]
+    large = of.median() > 15 * 10 * 10_000
+    assert large.sum() == 15
+    assert of.median()[large].median() / of.median()[~large].median() == pytest.approx(50, rel=0.1)
+    who = log.frame[log.frame["customer_id"].isin(large.index[large])]
+    gaps = who.groupby("customer_id")["occurred_at"].diff().dropna() / DAY
+    assert gaps.quantile(0.05) == pytest.approx(7, abs=0.01)
+    assert len(large) == 1515
+
+
 def test_december_is_the_season_of_christmas() -> None:
     log = LOGS["christmas"](SEED)
     month = log.frame["occurred_at"].to_numpy().astype("datetime64[us]").astype("datetime64[M]").astype(int)
@@ -200,7 +213,7 @@ def test_values_are_judged_in_all_and_by_decile_where_a_year_is_on_either_side()
     assert found["deciles 6-10"] == pytest.approx([1.5] * 5)
     assert figures.valued(log) is None
     assert {name for name in GENERATED if figures.valued(LOGS[name](SEED))} == {
-        *("subscriptions", "shop", "leaving", "onetime", "christmas")
+        *("subscriptions", "shop", "leaving", "onetime", "christmas", "wholesale")
     }
 
 

@@ -61,8 +61,8 @@ def lives(changes: list[dict[str, str]]) -> dict[str, list[tuple[str, ...]]]:
 
 
 def left(world: World) -> tuple[dict[str, Any], dict[str, list[tuple[str, ...]]]]:
-    """All that stands in Redis, and the lives that were announced. Which segments a customer passed through hangs on how
-    many events were scored at once, so the one before is left out."""
+    """All that stands in Redis, and the lives that were announced, but for the segment before: which ones a customer
+    passes through hangs on how many events are scored at once."""
     hashes = world.redis.hgetall(world.store.keys.erased(0))
     mine = {name: hashes.get(world.deployment.erasure(name).encode()) for name in PEOPLE}
     contents = world.contents() | {"changes:0": None, "erased:0": mine}
