@@ -149,9 +149,8 @@ def wait(env: dict[str, str]) -> None:
     step("Still up until Ctrl-C. In another terminal:")
     for name, value in env.items():
         console.print(f"export {name}={value}", markup=False)
-    console.print(
-        f".venv/bin/python -m streams show 00042\nredis-cli -u {env['CRM_REDIS_URL']} HGETALL crm:customer:00042"
-    )
+    console.print(".venv/bin/python -m streams status --watch\n.venv/bin/python -m streams show 00042")
+    console.print(f"redis-cli -u {env['CRM_REDIS_URL']} HGETALL crm:customer:00042", markup=False)
     with contextlib.suppress(KeyboardInterrupt):
         signal.pause()
 
