@@ -7,6 +7,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import jobs
 import numpy as np
 import pandas as pd
 import pytest
@@ -531,7 +532,8 @@ def test_what_cannot_be_valued_is_one_line(tmp_path: Path, text: str | bytes, sa
 
 
 def test_options_that_cannot_be(tmp_path: Path) -> None:
-    assert "--discount-rate: a rate like 0.10" in refused(tmp_path, HEAD + MONTHLY, "--discount-rate", "nan")
+    for rate in ("nan", "inf", "-1"):
+        assert "Invalid value for '--discount-rate'" in jobs.run("value", "--discount-rate", rate, code=2)
     (tmp_path / "taken").mkdir()
     line = refused(tmp_path, HEAD + MONTHLY, "--out", str(tmp_path / "taken"))
     assert f"--out {tmp_path / 'taken'}: is a directory" in line

@@ -7,7 +7,6 @@ import click
 
 from offline import writing
 from offline.commands.common import Number, bar, one_line, source, sourced
-from offline.errors import OfflineError
 
 if TYPE_CHECKING:
     from offline.value.value import Judged
@@ -33,8 +32,6 @@ def value(out: Path, rate: float, **options: Any) -> None:
     """
     with one_line(out):
         given = sourced(**options)
-        if not rate >= 0:  # NaN passes the option's own range
-            raise OfflineError("--discount-rate: a rate like 0.10 is needed")
         writing.writable(out)
         given.check()
         with bar() as steps:
