@@ -70,9 +70,8 @@ class Deployment:
 
         Raises DeploymentError.
         """
-        fields = {"grace": str(GRACE if grace is None else grace), **fields}
+        fields = {"grace": str(GRACE if grace is None else grace), "customers": "-1", **fields}
         kinds: dict[str, Any] = {each.name: each.type for each in dataclass_fields(cls)}
-        fields = {"customers": "-1", **fields}
         missing = [name for name in kinds if name not in fields]
         if missing:
             raise DeploymentError(f"{key} lacks {', '.join(missing)}: restore Redis")

@@ -201,11 +201,10 @@ class Worker:
 
     async def freshen(self) -> None:
         """Says of each partition that is ready how far behind its log it is; of one that is not nothing is known."""
-        found = []
+        found, now, heard = [], time.time(), await self.app.consumer.heard() or 0.0
         for part in [p for p in self.partitions.values() if p.life is Life.READY]:
             standing = await self.app.consumer.standing_of(self.tp(part.number))
             if standing is not None:
-                now, heard = time.time(), await self.app.consumer.heard() or 0.0
                 behind = max(0, standing.end - part.committed)
                 found.append(Freshness.of(part.number, self.owner, now, heard, behind, part.waits_since))
         if found:

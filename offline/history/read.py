@@ -314,8 +314,8 @@ def _history(
             path.unlink()
     else:
         *both, one = finish(usable, told, policy, before)
-        parts, streamed_ = (frame[SCHEMA.names] for frame in both)
-        stood, done = streamed_ if one.differs else None, [one]
+        parts, stood = (frame[SCHEMA.names] for frame in both)
+        stood, done = stood if one.differs else None, [one]
     if not any(part.kept for part in done):
         if sum(part.future for part in done) == tally[""]:
             midnight = np.datetime64(before // DAY, "D")

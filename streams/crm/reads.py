@@ -6,7 +6,7 @@ or awaiting. A read that needs several turns yields several times; the commands 
 
 import itertools
 import json
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, TypeVar
 
 from streams.crm.records import ContractError, Customer, Member, Page, Segment
@@ -23,8 +23,8 @@ class Reads:
     """Of one deployment. late: seconds behind the log from which on scores are called stale."""
 
     def __init__(self, prefix: str, late: float = LATE) -> None:
-        self.keys, self.late = Keys(prefix), late
-        self.partitions, self.home = 0, str.__len__  # until it is asked where customers are
+        self.keys, self.late, self.partitions = Keys(prefix), late, 0  # until it is asked where customers are
+        self.home: Callable[[str], int]
 
     def located(self) -> Steps[None]:
         """Asks once where customers are. Raises ContractError where nobody has said so."""
