@@ -141,7 +141,8 @@ class Guard:
     """Where a partition stands. offset: the next one to fold; swept_to: a day; token: the fencing token, new with every
     write; quiet_until: changes by events below this offset are not announced; hashes: the form of the customers' hashes
     that everybody of the partition has at least; start: the first offset that was to be folded; mark: the last record
-    before `offset`, as `marked` says it, by which another log is told from this one; empty where there is none.
+    before `offset`, as `marked` says it, by which another log is told from this one; empty where there is none. model:
+    the version that it was last written by; empty of a program that did not say so.
     """
 
     offset: int
@@ -152,6 +153,7 @@ class Guard:
     hashes: int = 1
     start: int = 0
     mark: str = ""
+    model: str = ""
 
     @classmethod
     def read(cls, fields: Mapping[bytes, bytes], key: str) -> Self:
@@ -166,6 +168,7 @@ class Guard:
                 hashes=int(fields.get(b"hashes", 1)),
                 start=int(fields.get(b"start", 0)),
                 mark=fields.get(b"mark", b"").decode(),
+                model=fields.get(b"model", b"").decode(),
             )
         except (KeyError, ValueError) as error:
             raise DeploymentError(f"{key} is damaged ({error}): run `python -m streams rebuild`") from None

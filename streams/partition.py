@@ -12,7 +12,7 @@ import enum
 import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from functools import partial
 from typing import Any, NoReturn, Protocol, TypeVar
 
@@ -27,7 +27,7 @@ from models.events import Batch, Reason, decode_many
 from models.kinds import ERASE, TICK
 from models.rows import DAY, ENTRY, NONE, UnknownForm
 from streams import answers, memory
-from streams.compose import NOBODY, Erasure, Gone, compose
+from streams.compose import MODEL, NOBODY, Erasure, Gone, compose
 from streams.console import say
 from streams.deployment import Deployment, DeploymentError, GuardState, marked
 from streams.rejects import Reject
@@ -138,7 +138,7 @@ class Partition:
         self._offsets, self._records = _NO_ROWS, ()  # type: tuple[Array, Sequence[Record]]  # of the chunk in hand
         self.token, self.flight = b"", None  # type: tuple[bytes, asyncio.Task[None] | None]
         self.offset = self.swept_to = self.reached = self.committed = -1  # unknown until located
-        self.quiet_until = self.hashes = 0
+        self.quiet_until, self.hashes, self.model = 0, 0, ""  # the version that the last write was scored by
         self.doomed: dict[str, int] = {}  # keyed hashes of who is erased further on in the log, and where
         self.judged, self.met, self.strays = False, 0, 0  # the partitioner, by so many customers and strays
 
@@ -203,7 +203,7 @@ class Partition:
         # 4. From here on rows and Redis agree; the model is the one that serves now (rule 11).
         self.token, self.quiet_until, self.hashes = guard.token, guard.quiet_until, guard.hashes
         self.offset = self.committed = self.reached = guard.offset
-        self.swept_to, self.mark = guard.swept_to, guard.mark
+        self.swept_to, self.mark, self.model = guard.swept_to, guard.mark, guard.model
         last = int(guard.mark.partition(":")[0] or -1)
         if low <= last < guard.offset:  # read the last record that was counted once more: is it still that one?
             self.proved, self.reached = False, last
@@ -469,13 +469,15 @@ class Partition:
         gone: Gone = NOBODY,
     ) -> None:
         """Writes rows with their entries in blocks; the last one moves the guard, and erases who is gone."""
-        before = Position(self.offset, self.swept_to, self.hashes, self.mark)
+        before = Position(self.offset, self.swept_to, self.hashes, self.mark, self.model)
         after = Position(
             offset,
             self.swept_to if swept_to is None else swept_to,
             self.hashes if hashes is None else hashes,
             self._mark(offset),
+            self.model,
         )
+        ends_quiet = self.offset < self.quiet_until <= offset
         names = {each.customer_id for each in gone.erasures}
         again = np.array([bool(names) and self.table.names[row] in names for row in rows.tolist()], bool)
         # 1. A block holds whole customers: row, entries, hash and set together (the second of the three rules).
@@ -485,10 +487,10 @@ class Partition:
             #    rows that were written (rule 9). Who is erased has no `seen`: all lives but in the last block are as
             #    they were before the piece.
             if last:
-                block.counts = _counted(counts)
+                block.counts, block.missed = _counted(counts), int(ends_quiet)
                 self.table.forget([each.row for each in gone.erasures if each.row >= 0])
             # 3. It is sent once the one before has been settled: one write under way (rule 10).
-            await self._write(block, after if last else before)
+            await self._write(self._announced(block), replace(after if last else before, model=self.serving.version))
 
     def _compose(self, rows: Array, entries: Array, swept_to: int, gone: Gone) -> Block:
         if not len(rows) and not gone.erasures:
@@ -497,10 +499,18 @@ class Partition:
         quiet = self.quiet_until if self.offset < self.quiet_until else -1
         return compose(self.table, self.serving, rows, entries, swept_to, place, quiet, gone)
 
+    def _announced(self, block: Block) -> Block:
+        """The block, which tells of the model first where it is the first to be scored by another publish's."""
+        model, before = self.serving.version, self.model
+        if before and before.partition("-")[0] != model.partition("-")[0]:
+            learned = scores.iso(np.array([Version.parse(model).day * DAY]))[0]
+            block.changes = [(MODEL, "", before, model, learned, ""), *block.changes]
+        return block
+
     async def _write(self, block: Block, position: Position) -> None:
         """Starts the guarded write once the one before is settled; what is computed meanwhile overlaps with Redis."""
         await self.settle()
-        self.offset, self.swept_to, self.hashes, self.mark = astuple(position)
+        self.offset, self.swept_to, self.hashes, self.mark, self.model = astuple(position)
         self.flight = asyncio.create_task(self._send(self.token, token(), position, block))
         for _ in range(3):  # let the bytes leave before we go on computing
             await asyncio.sleep(0)

@@ -124,7 +124,7 @@ async def seed(
     progress: Progress,
 ) -> None:
     """Writes everybody of one partition as workers write, under a fresh guard of our own that is not ready yet."""
-    position = Position(offset, deployment.cut_off, scores.FORM)
+    position = Position(offset, deployment.cut_off, scores.FORM, model=serving.version)
     stands = await store.seeding(number, position)
     table, place = Table(deployment.horizon), f"{deployment.topic}:{number}"
     table.take(names, rows)

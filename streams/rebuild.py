@@ -32,14 +32,18 @@ async def rebuild(store: Store, topic: Topic, kept: Kept, progress: Progress) ->
                 f"partition {p} begins at offset {low}: older events are gone, they cannot be folded again"
             )
     # 2. Every guard gets a new token: no write of a worker that is under way can be applied any more (rule 2).
-    for p, (_, high) in enumerate(bounds):
-        await store.rebuilding(p, await _quiet_until(store, p, high))
+    quiet = [await _quiet_until(store, p, high) for p, (_, high) in enumerate(bounds)]
+    for p, until in enumerate(quiet):
+        await store.rebuilding(p, until)
     # 3. Only now is anything dropped; readers see nobody until they are seeded.
     await store.drop_scores()
     # 4. The history, under a fresh token a partition; erased customers stay erased.
     await seed_all(store, serving, deployment, [low for low, _ in bounds], kept, progress)
-    # 5. Workers may locate: they fold the log from its start.
-    for p in range(deployment.partitions):
+    # 5. Workers may locate: they fold the log from its start. Who follows the feed copies everybody anew when they are
+    #    through, which they are where nothing was announced.
+    for p, (low, _) in enumerate(bounds):
+        if quiet[p] <= low:
+            await store.void(p)
         await store.ready(p)
 
 

@@ -24,7 +24,7 @@ RIGHTS = {
     "models:pinned": "SISMEMBER",
     "ledger": "HSET HDEL",
     "partitions": "HSET",
-    "freshness": "HSET",
+    "freshness": "HSET HINCRBY TYPE",
 }
 
 

@@ -34,7 +34,7 @@ SETS = ("members", "segment")  # kinds of keys that hold a segment's customers: 
 LEDGER_DAYS = 400  # that lines of the ledger are kept
 DAY = re.compile("0|[1-9][0-9]{0,4}")  # since the epoch, as it is written
 SLOWEST = 2.0  # seconds between two tries at most
-Change = tuple[str, str, str, str, str]  # customer, from, to, at, source
+Change = tuple[str, str, str, str, str, str]  # type, customer, from, to, at, source
 _pack = msgspec.msgpack.Encoder().encode
 
 
@@ -57,6 +57,7 @@ class Block:
     packed: bytes = b""  # an example for each, likewise
     entry_size: int = 0
     changes: Sequence[Change] = ()  # what is announced
+    missed: int = 0  # numbers of the feed that are passed over first: who follows it must copy everybody anew
     erased: Sequence[tuple[str, str, str]] = ()  # customer, keyed hash, what is kept under it
     counts: Sequence[tuple[str, int]] = field(default_factory=list)  # reason, rejects
 
@@ -69,6 +70,7 @@ class Position:
     swept_to: int
     hashes: int
     mark: str = ""
+    model: str = ""
 
 
 def connect(settings: Settings) -> "redis.asyncio.Redis":
@@ -250,6 +252,10 @@ class Store:
         await self.redis.hset(self.keys.guard(partition), mapping=mapping)
         return fresh
 
+    async def void(self, partition: int) -> None:
+        """From here on who follows the partition's feed must copy everybody anew."""
+        await self.redis.hincrby(self.keys.freshness(partition), "feed", 1)
+
     async def ready(self, partition: int, **more: int) -> None:
         """From here on workers fold the partition; more: other fields of the guard."""
         await self.redis.hset(self.keys.guard(partition), mapping={"state": GuardState.READY, **more})
@@ -286,6 +292,7 @@ class Store:
         """
         k, s = self.keys, self.settings
         keys = [k.guard(partition), k.state(partition), k.changes(partition), k.rejected(partition), k.model]
+        keys += [k.freshness(partition)]
         packed = _pack(
             {
                 "partition": partition,
@@ -299,6 +306,7 @@ class Store:
                 "entries": block.entries,
                 "entry_size": block.entry_size,
                 "changes": block.changes,
+                "missed": block.missed,
                 "erased": block.erased,
                 "counts": block.counts,
                 "training_days": s.training_days,

@@ -1,9 +1,9 @@
 -- One guarded write: scores, states, examples, changes and guard, or nothing. Answers {stored token, serving version}; where
 -- the number of states is not the one that the guard was written with, {stored token, serving version, counted, held}.
--- KEYS  1 guard  2 state  3 changes  4 rejected  5 model
+-- KEYS  1 guard  2 state  3 changes  4 rejected  5 model  6 freshness
 -- ARGV  1 token expected  2 new token  3 guard: the fields that this write gives it  4 block (below)  5 states  6 entries  7 prefix
--- The block is a map: partition, sizes, fields, common, names, values, left, sets, entries, entry_size, changes, erased, counts,
--- training_days, changes_kept (streams/store.py, class Block, says what each holds).
+-- The block is a map: partition, sizes, fields, common, names, values, left, sets, entries, entry_size, changes, missed, erased,
+-- counts, training_days, changes_kept (streams/store.py, class Block, says what each holds).
 -- Redis does not roll back, so the order of effects is such that a write that broke inside is mended whole by the next one:
 --  1. All is asked that can be: token, types, rights, sizes, number of states. Nothing has changed yet.
 --  2. What may be said twice: hashes, changes, examples, erasures, segment sets. No state is ahead of them.
@@ -17,7 +17,7 @@ local names, sizes, prefix, p = block.names, block.sizes, ARGV[7], block.partiti
 -- Of each key what it is, and what is done with it.
 local uses = {
   [KEYS[1]] = {'hash', 'HSET'}, [KEYS[2]] = {'hash', 'HDEL', 'HSET'}, [KEYS[3]] = {'stream', 'XADD'},
-  [KEYS[4]] = {'hash', 'HINCRBY'}, [KEYS[5]] = {'hash'}, [prefix .. ':customer:'] = {'none', 'HSET', 'DEL'},
+  [KEYS[4]] = {'hash', 'HINCRBY'}, [KEYS[5]] = {'hash'}, [KEYS[6]] = {'hash', 'HINCRBY'}, [prefix .. ':customer:'] = {'none', 'HSET', 'DEL'},
 }
 for _, set in ipairs(block.left) do uses[prefix .. ':' .. set[1] .. ':' .. p] = {'zset', 'ZREM'} end
 for _, set in ipairs(block.sets) do uses[prefix .. ':' .. set[1] .. ':' .. p] = {'zset', 'ZADD', 'ZREM'} end
@@ -62,9 +62,13 @@ for i, name in ipairs(names) do
   states[2 * i - 1], states[2 * i] = name, string.sub(ARGV[5], at + 1, at + sizes[i])
   at = at + sizes[i]
 end
-for _, change in ipairs(block.changes) do
-  redis.call('XADD', KEYS[3], 'MAXLEN', '~', block.changes_kept, '*', 'customer', change[1],
-    'from', change[2], 'to', change[3], 'at', change[4], 'source', change[5])
+-- The feed. Its numbers are given before its entries, so a write that broke in between leaves a jump, which followers see.
+if #block.changes + block.missed > 0 then
+  local last = redis.call('HINCRBY', KEYS[6], 'feed', #block.changes + block.missed)
+  for i, change in ipairs(block.changes) do
+    redis.call('XADD', KEYS[3], 'MAXLEN', '~', block.changes_kept, '*', 'n', last - #block.changes + i, 'type', change[1],
+      'customer', change[2], 'from', change[3], 'to', change[4], 'at', change[5], 'source', change[6])
+  end
 end
 
 -- Examples, but for those that already fell out of the kept window.

@@ -145,8 +145,9 @@ class World:
         return int(offset), int(swept_to)
 
     def changes(self, partition: int = 0) -> list[dict[str, str]]:
+        """But for their numbers."""
         found = self.redis.xrange(self.store.keys.changes(partition))
-        return [{k.decode(): v.decode() for k, v in fields.items()} for _, fields in found]
+        return [{k.decode(): v.decode() for k, v in fields.items() if k != b"n"} for _, fields in found]
 
     def examples(self, partition: int = 0) -> dict[int, dict[str, bytes]]:
         """Packed examples by day and customer."""
@@ -167,8 +168,9 @@ class World:
             return sorted(found.values()) if ":erased:" in key else found  # its fields are hashes under a secret key
         if kind == b"zset":
             return self.redis.zrange(key, 0, -1, withscores=True)
-        if kind == b"stream":  # only a customer's own changes have an order
-            return sorted((fields for _, fields in self.redis.xrange(key)), key=lambda fields: fields[b"customer"])
+        if kind == b"stream":  # only a customer's own changes have an order, so numbers are not compared
+            told = [{k: v for k, v in fields.items() if k != b"n"} for _, fields in self.redis.xrange(key)]
+            return sorted(told, key=lambda fields: fields[b"customer"])
         if kind == b"list":
             return self.redis.lrange(key, 0, -1)
         return self.redis.get(key)

@@ -41,15 +41,18 @@ RECORD = {  # HGETALL crm:customer:c-17, but for scored_at and the hash of the m
     b"schema": b"2",
 }
 GUARD = {b"token", b"state", b"offset", b"swept_to", b"hashes", b"quiet_until", b"start", b"mark"}
-GUARD |= {b"customers", b"counted"}
+GUARD |= {b"customers", b"counted", b"model"}
 CHANGE = {
+    b"n": b"1",
+    b"type": b"new",
     b"customer": b"c-17",
     b"from": b"",
     b"to": b"3",
     b"at": b"2023-12-09T12:00:00Z",
     b"source": b"crm.events:0:1",
 }
-MOVE = CHANGE | {b"from": b"3", b"to": b"2", b"at": b"2023-12-21T00:00:00Z", b"source": b"crm.events:0:3"}
+MOVE = {b"n": b"2", b"type": b"moved", b"from": b"3", b"to": b"2", b"at": b"2023-12-21T00:00:00Z"}
+MOVE = CHANGE | MOVE | {b"source": b"crm.events:0:3"}
 
 
 def table(heading: str) -> dict[str, str]:
@@ -122,9 +125,10 @@ def test_a_scripted_customer_byte_by_byte(play: Play) -> None:
         assert world.redis.zrange(f"{prefix}:members:2:0", 0, -1, withscores=True) == [(b"c-17", 524.13)]
         keys = {key.decode().removeprefix(f"{prefix}:") for key in world.redis.scan_iter(f"{prefix}:*")}
         internal = {"state:0", "guard:0", "meta", "model", "models", "segments", "clusters", "partitions"}
-        internal |= {f"model:{world.version}", "training:0:19702"}
+        internal |= {f"model:{world.version}", "training:0:19702", "freshness:0"}
         assert keys == {"customer:c-17", "changes:0", "members:2:0", *internal}
         assert {*world.redis.hkeys(f"{prefix}:guard:0")} == GUARD
+        assert world.redis.hgetall(f"{prefix}:freshness:0") == {b"feed": b"2"}
 
     play(scenario, events_topic="crm.events")
 

@@ -65,7 +65,7 @@ def left(world: World) -> tuple[dict[str, Any], dict[str, list[tuple[str, ...]]]
     passes through hangs on how many events are scored at once."""
     hashes = world.redis.hgetall(world.store.keys.erased(0))
     mine = {name: hashes.get(world.deployment.erasure(name).encode()) for name in PEOPLE}
-    contents = world.contents() | {"changes:0": None, "erased:0": mine}
+    contents = world.contents() | {"changes:0": None, "freshness:0": None, "erased:0": mine}
     for key in (key for key in contents if key.startswith("customer:")):
         del contents[key][b"previous_segment"], contents[key][b"segment_since"]
     rows = load_rows([*contents["state:0"].values()])
@@ -144,11 +144,11 @@ def test_each_life_is_announced_and_each_erasure_of_somebody_known(play: Play) -
         segment = world.customer("ann")["segment_id"]
         told = [tuple(change.values()) for change in world.changes()]
         assert told == [
-            ("ann", "", segment, "2023-12-09T00:00:00Z", "t:0:0"),
-            ("ann", segment, "erased", "2023-12-10T12:00:00Z", "t:0:2"),
-            ("ann", "", segment, "2023-12-11T00:00:00Z", "t:0:3"),
-            ("ann", segment, "erased", "2023-12-12T00:00:00Z", "t:0:4"),
-            ("ann", "", segment, "2023-12-12T12:00:00Z", "t:0:6"),
+            ("new", "ann", "", segment, "2023-12-09T00:00:00Z", "t:0:0"),
+            ("erased", "ann", segment, "erased", "2023-12-10T12:00:00Z", "t:0:2"),
+            ("new", "ann", "", segment, "2023-12-11T00:00:00Z", "t:0:3"),
+            ("erased", "ann", segment, "erased", "2023-12-12T00:00:00Z", "t:0:4"),
+            ("new", "ann", "", segment, "2023-12-12T12:00:00Z", "t:0:6"),
         ]
         kept = await world.store.erased(0)
         assert kept[world.deployment.erasure("ann")] == (5, (T0 + 3) * 86_400_000)

@@ -324,9 +324,10 @@ async def rebuilt(world: World, directory: Path, store: Store | None = None) -> 
 
 
 def comparable(contents: dict[str, Any]) -> dict[str, Any]:
-    """Without what a rebuild may change: it folds who was erased without their history."""
+    """Without what a rebuild may change: it folds who was erased without their history, and makes feeds void."""
     guard = {k: v for k, v in contents["guard:0"].items() if k != b"quiet_until"}
     return contents | {
+        "freshness:0": None,
         "guard:0": guard,
         "rejected:0": {k: v for k, v in contents["rejected:0"].items() if k not in UNSURE},
     }

@@ -15,7 +15,7 @@ USER = "the-worker"
 WRITES = [  # (command, kind of key) of each right that changes something in a write
     *[("HSET", kind) for kind in ("guard", "state", "customer", "training", "erased")],
     *[("HDEL", "state"), ("DEL", "customer"), ("ZADD", "members"), ("ZREM", "members")],
-    *[("XADD", "changes"), ("HINCRBY", "rejected")],
+    *[("XADD", "changes"), ("HINCRBY", "rejected"), ("HINCRBY", "freshness")],
 ]
 TRUTHS: dict[str, dict[str, Any]] = {}  # by server
 COMMANDS, KINDS = (sorted(set(column)) for column in zip(*WRITES, strict=True))
@@ -70,7 +70,8 @@ def told(world: World) -> set[tuple[str, ...]]:
 
 
 def whole(world: World) -> dict[str, Any]:
-    return world.contents() | {"changes:0": told(world)}
+    """A write that broke inside leaves a jump of the feed's numbers."""
+    return world.contents() | {"changes:0": told(world), "freshness:0": None}
 
 
 @pytest.fixture

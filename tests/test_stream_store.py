@@ -33,6 +33,7 @@ DUE = T0 + 1 + (phase("ann", 30) - T0 - 1) % 30  # ann's first landmark after a 
         "members:5:0",  # that she comes to
         f"training:0:{DUE}",
         "erased:0",
+        "freshness:0",
     ],
 )
 def test_a_key_of_another_type_stops_before_anything_is_written(play: Play, key: str) -> None:
@@ -71,7 +72,7 @@ def test_the_segment_that_a_customer_leaves_is_checked_too(play: Play) -> None:
         token, keys = part.token, world.store.keys
         world.redis.set(keys.set("members:5", 0), "text")
         before = world.contents()
-        changes = [("ann", "5", "1", "at", "source")]
+        changes = [("moved", "ann", "5", "1", "at", "source")]
         moved = Block(left=[("members:5", ["ann"])], sets=[("members:1", ["1.00", "ann"])], changes=changes)
         with pytest.raises(exceptions.ResponseError, match="members:5:0 is no zset"):
             await world.store.write(0, token, b"new", Position(1, T0, 1), moved)

@@ -336,12 +336,12 @@ def test_9_chunks_of_any_size_with_crashes_between_give_the_same(play: Play, sho
             with pytest.raises(Crash):
                 await in_chunks(world, store, size)
         await world.catch_up(await world.located())
-        found.append(world.contents() | {"changes:0": None})
+        found.append(world.contents() | {"changes:0": None, "freshness:0": None})
 
     async def once(world: World) -> None:
         disturb(world.log)
         await world.catch_up(await world.located())
-        found.append(world.contents() | {"changes:0": None})
+        found.append(world.contents() | {"changes:0": None, "freshness:0": None})
 
     found: list[dict[str, Any]] = []
     play(scenario, shop, block=2)

@@ -26,16 +26,17 @@ class Reads:
         self.keys, self.late, self.partitions = Keys(prefix), late, 0  # until it is asked where customers are
         self.home: Callable[[str], int]
 
-    def located(self) -> Steps[None]:
-        """Asks once where customers are. Raises ContractError where nobody has said so."""
+    def located(self) -> Steps[int]:
+        """The number of partitions. Asks once where customers are; raises ContractError where nobody has said so."""
         if self.partitions:
-            return
+            return self.partitions
         (told,) = yield [("HGETALL", self.keys.partitions)]
         try:
             self.partitions = int(told["partitions"])
             self.home = partitioner(told["partitioner"], self.partitions)
         except (KeyError, ValueError):
             raise ContractError(f"{self.keys.partitions} is missing: publish, or start a worker") from None
+        return self.partitions
 
     def customers(self, ids: Sequence[str]) -> Steps[list[Customer | None]]:
         """The customers of these ids in their order, None for who is not known."""
@@ -77,10 +78,10 @@ class Reads:
                 ("ZRANGE", key, highest, "-inf", "BYSCORE", "REV", "LIMIT", 0, room, "WITHSCORES")
                 for key, room in zip(sets, rooms, strict=True)
             ]
-            behind = [[each for each in map(_member, _pairs(answer)) if _is_behind(each, after)] for answer in found]
+            behind = [[each for each in map(_member, pairs(answer)) if _is_behind(each, after)] for answer in found]
             # More may have come to that value meanwhile: then a set has more behind it than it had room to say.
             whole = [
-                len(_pairs(answer)) < room or len(rest) > limit
+                len(pairs(answer)) < room or len(rest) > limit
                 for answer, room, rest in zip(found, rooms, behind, strict=True)
             ]
             if all(whole):
@@ -107,7 +108,7 @@ def _member(pair: tuple[str, Any]) -> Member:
     return Member(pair[0], float(pair[1]))
 
 
-def _pairs(answer: Sequence[Any]) -> list[tuple[str, Any]]:
+def pairs(answer: Sequence[Any]) -> list[tuple[str, Any]]:
     """(member, score) of an answer WITHSCORES: one behind the other, or in pairs (RESP3)."""
     flat = answer if not answer or isinstance(answer[0], str) else [each for pair in answer for each in pair]
     return list(zip(flat[::2], flat[1::2], strict=True))

@@ -1,0 +1,195 @@
+"""The feed without a connection: who is new, moved or was erased, behind a cursor, with no entry lost unnoticed.
+
+The rule: numbers of a partition follow one another. Where one is missing, or the last one given (`feed` of
+`crm:freshness:<p>`) is not the last one seen, entries are gone or nobody announced them, and Gap says so. So whoever
+takes a cursor, copies everybody and then follows from the cursor has the members that Redis has.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from operator import itemgetter
+from typing import Literal, NamedTuple, Self, get_args
+
+from streams.crm.reads import Command, Reads, Steps, pairs
+
+Type = Literal["new", "moved", "erased", "model"]
+TYPES: tuple[str, ...] = get_args(Type)
+PAGE = 1_000  # entries of a stream, or members of a set, asked for at a time
+Entry = tuple[str, Mapping[str, str]]  # as XRANGE tells it
+
+
+class Gap(Exception):
+    """Entries after the cursor are gone or were never announced: copy everybody anew, from a new cursor on."""
+
+
+class CursorError(ValueError):
+    """What is no cursor of this deployment."""
+
+
+class Place(NamedTuple):
+    """Behind this entry of a partition's stream. id: the stream's, "0-0" for none; n: the number given last."""
+
+    id: str
+    n: int
+
+
+def _cursor(places: Sequence[Place]) -> str:
+    """A place a partition, as a text without blanks.
+
+    >>> _cursor([Place("1764-0", 7), Place("0-0", 0)])
+    '1764-0:7,0-0:0'
+    """
+    return ",".join(f"{id}:{n}" for id, n in places)
+
+
+def _places(cursor: str) -> list[Place]:
+    """What `_cursor` said. Raises CursorError.
+
+    >>> _places("1764-0:7,0-0:0")
+    [Place(id='1764-0', n=7), Place(id='0-0', n=0)]
+    """
+    found = [re.fullmatch(r"(\d{1,19}-\d{1,19}):(\d{1,18})", each, re.ASCII) for each in cursor.split(",")]
+    if not all(found):
+        raise CursorError(f"{cursor[:60]!r} is no cursor: take one that an answer gave")
+    return [Place(each[1], int(each[2])) for each in found if each]
+
+
+@dataclass(frozen=True)
+class Change:
+    """An entry of the feed. number: in its partition. customer_id, segments: None where the type has none;
+    model_version: of `model`, the one from here on. at: event time, None of an erasure without one.
+    """
+
+    partition: int
+    number: int
+    type: Type
+    customer_id: str | None
+    from_segment: int | None
+    to_segment: int | None
+    model_version: str | None
+    at: datetime | None
+    source: str | None
+
+    @classmethod
+    def read(cls, partition: int, fields: Mapping[str, str]) -> Self:
+        """From the fields of an entry with a number. Raises KeyError or ValueError for what is none."""
+        type_, came = fields["type"], fields["from"]
+        if type_ not in TYPES:
+            raise ValueError(f"type {type_!r}")
+        model, gone = type_ == "model", type_ == "erased"
+        return cls(
+            partition=partition,
+            number=int(fields["n"]),
+            type=type_,  # type: ignore[arg-type]  # one of TYPES
+            customer_id=None if model else fields["customer"],
+            from_segment=None if model or not came else int(came),
+            to_segment=None if model or gone else int(fields["to"]),
+            model_version=fields["to"] if model else None,
+            at=datetime.fromisoformat(fields["at"]) if fields["at"] else None,
+            source=fields["source"] or None,
+        )
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Entries of the feed, those of a partition in their order. cursor: behind the last of them, a text; whole: nothing
+    more stood there.
+    """
+
+    entries: list[Change]
+    cursor: str
+    whole: bool
+
+
+class Feed:
+    """Of one deployment."""
+
+    def __init__(self, reads: Reads) -> None:
+        self.reads, self.keys = reads, reads.keys
+
+    def changes(self, after: str | None, limit: int) -> Steps[Changes]:
+        """The entries behind this cursor, `limit` at most, by when they came; None: none, and the cursor of now.
+
+        Raises Gap, and CursorError for what is no cursor of this deployment.
+        """
+        count = yield from self.reads.located()
+        if after is None:
+            return Changes([], _cursor((yield from self._now(count))), True)
+        places = _places(after)
+        if len(places) != count:
+            raise CursorError(f"the cursor is of {len(places)} partitions, and there are {count}")
+        # The number given last is asked for first: what is announced in between is no gap.
+        found = yield [
+            command
+            for p, place in enumerate(places)
+            for command in (self._given(p), ("XRANGE", self.keys.changes(p), f"({place.id}", "+", "COUNT", limit))
+        ]
+        entries = []
+        for p, place in enumerate(places):
+            _check(p, place, int(found[2 * p] or 0), found[2 * p + 1], limit)
+            entries += [(*map(int, id_.split("-")), p, id_, fields) for id_, fields in found[2 * p + 1]]
+        entries.sort(key=itemgetter(0, 1, 2))
+        for *_, p, id_, fields in entries[:limit]:
+            places[p] = Place(id_, int(fields["n"]))
+        told = [Change.read(p, fields) for *_, p, _, fields in entries[:limit]]
+        return Changes(told, _cursor(places), len(entries) < limit)
+
+    def _now(self, count: int) -> Steps[list[Place]]:
+        """Behind all that was announced."""
+        places: dict[int, Place] = {}
+        while asked := [p for p in range(count) if p not in places]:
+            answers = yield [command for p in asked for command in (self._given(p), self._last(p), self._given(p))]
+            for p, before, last, after in zip(asked, answers[::3], answers[1::3], answers[2::3], strict=True):
+                if before == after:  # else one was announced in between
+                    places[p] = Place(last[0][0] if last else "0-0", int(before or 0))
+        return [places[p] for p in range(count)]
+
+    def _given(self, partition: int) -> Command:
+        return "HGET", self.keys.freshness(partition), "feed"
+
+    def _last(self, partition: int) -> Command:
+        return "XREVRANGE", self.keys.changes(partition), "+", "-", "COUNT", 1
+
+    def names(self, partition: int) -> Steps[list[str]]:
+        """Everybody of a partition by id, as of the end of the read: of who moves meanwhile the feed tells."""
+        while True:
+            told: Changes = yield from self.changes(None, PAGE)
+            found = yield from self._members(partition)
+            try:
+                while True:
+                    told = yield from self.changes(told.cursor, PAGE)
+                    for change in told.entries:
+                        if change.partition == partition and change.customer_id is not None:
+                            (found.discard if change.type == "erased" else found.add)(change.customer_id)
+                    if told.whole:
+                        return sorted(found)
+            except Gap:
+                continue
+
+    def _members(self, partition: int) -> Steps[set[str]]:
+        """Who stood in a segment's set at the begin and the end of the read, and some of the others."""
+        (numbers,) = yield [("HKEYS", self.keys.segments)]
+        scans: dict[str, int] = {self.keys.set(self.keys.members_of(int(n)), partition): 0 for n in numbers}
+        found: set[str] = set()
+        while scans:
+            answers = yield [("ZSCAN", key, cursor, "COUNT", PAGE) for key, cursor in scans.items()]
+            told = dict(zip(scans, answers, strict=True))
+            found.update(name for _, members in answers for name, _ in pairs(members))
+            scans = {key: int(cursor) for key, (cursor, _) in told.items() if int(cursor)}
+        return found
+
+
+def _check(partition: int, place: Place, given: int, entries: Sequence[Entry], limit: int) -> None:
+    """Raises Gap where the entries are not all that came behind the place, or are not all `limit` of them.
+
+    given: the number given last, as of before the entries were read.
+    """
+    last = place.n
+    for id_, fields in entries:
+        if fields.get("n") != str(last + 1):
+            raise Gap(f"partition {partition}: behind number {last} comes {fields.get('n', 'none')} ({id_})")
+        last += 1
+    if (last < given and len(entries) < limit) or (last > given and not entries):
+        raise Gap(f"partition {partition}: behind number {last} nothing stands, and {given} was given last")
