@@ -4,7 +4,6 @@ import ast
 import asyncio
 import re
 import secrets
-import textwrap
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -25,7 +24,6 @@ from streams.crm.records import ContractError, Customer, Member
 from streams.freshness import Freshness
 from streams.partitioner import partitioner
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "redis-contract.md"
 Reader = Callable[..., Any]  # (url, prefix, what to read, its arguments...) -> what was read
 
 
@@ -202,25 +200,3 @@ def test_both_readers_read_the_same_and_say_the_same() -> None:
 def test_a_redis_that_is_away_is_an_error_in_time(read: Reader) -> None:
     with pytest.raises(redis.RedisError):
         read("redis://127.0.0.1:1/0", "crm", "get", "h1")
-
-
-def test_the_example_of_the_document_runs(play: Play, shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = re.findall(
-        r"\n\n((?:    .*\n|\n)*    from streams\.crm\.reader .*\n(?:    .*\n|\n)*)", DOCUMENT.read_text()
-    )
-
-    async def scenario(world: World) -> None:
-        await world.store.freshen("w:1", [Freshness(0, world.redis.time()[0], 0.0, 0, "w:1")])
-        code = textwrap.dedent(example).replace("00042", "h1")
-        code = re.sub(
-            r'CustomerScores\("redis:[^"]*"',
-            f'CustomerScores("{world.settings.redis_url}", "{world.settings.prefix}"',
-            code,
-        )
-        await asyncio.to_thread(exec, code, {})
-        customer = world.customer("h1")
-        told = capsys.readouterr().out.splitlines()
-        assert told[0] == f"{customer['segment']} {customer['predicted_demand']} {customer['customer_value']}"
-        assert len(told) == 1 + 7
-
-    play(scenario, shop)
