@@ -184,7 +184,7 @@ class Partition:
         if guard is None:
             self.stop(f"no guard {key}: restore Redis, or run `streams rebuild`")
         if guard.state is not GuardState.READY:
-            say(f"{key} is {guard.state}: waiting for it to be ready")
+            say(f"{key} is {guard.state}: waiting for it to be ready", partition=self.number)
             await asyncio.sleep(2)
             return False
         if lacking := await self.insist(lambda: self.store.lacking(self.number)):
@@ -226,7 +226,7 @@ class Partition:
         await self.insist(lambda: self.store.standing(self.number))  # ends where states are missing
         customers = await self.insist(lambda: self.store.customers(self.number))
         if tight := memory.warning(self.number, customers, memory.free()):
-            say(tight)
+            say(tight, level="warning", partition=self.number)
         states = await self.insist(lambda: self.store.load(self.number, expected))
         if states is None:
             return False
@@ -250,7 +250,7 @@ class Partition:
                 self.meter.repeated(answers.word(error))
                 pause = next(tries)
                 if pause == SLOWEST:
-                    say(f"partition {self.number} waits: {waits}")
+                    say(f"partition {self.number} waits: {waits}", level="warning", partition=self.number)
                 if waits.startswith("READONLY"):  # by its word: in 6.2 a script's error has no class
                     await self.store.connect_anew()
                 await patience(pause)

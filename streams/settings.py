@@ -97,6 +97,9 @@ class Settings(BaseSettings):
     status: str = Field(
         default="", description="file in which a worker says each second what it holds, for `health`; empty: none"
     )
+    log: Literal["console", "json"] = Field(
+        default="console", description="how a worker writes its lines: for a person, or each as a JSON object"
+    )
     metrics: str = Field(
         default="",
         description="[host:]port of a worker's metrics and health; no host: 127.0.0.1; port 0: any free; empty: none",

@@ -15,6 +15,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from models.events import FUTURE, encode_tick
 from models.rows import DAY
 from models.truth import Window
 from streams import answers, ending, kafka, overview, security, status, trainer
-from streams.console import say, stop
+from streams.console import LIBRARIES, say, stop
 from streams.deployment import Deployment, DeploymentError
 from streams.freshness import Freshness
 from streams.metrics import Held, Meter, Now
@@ -108,7 +109,10 @@ class Worker:
         self.open = OpenTransactions()
         self.busy: dict[int, asyncio.Future[None]] = {}  # the chunk that each partition is at
         self.sender = kafka.Sender(settings, room)
-        self.outage, self.owner = Outage.of("aiokafka", say), f"{socket.gethostname()}:{os.getpid()}"
+        self.outage, self.owner = (
+            Outage.of("aiokafka", partial(say, level="warning", logger="aiokafka")),
+            f"{socket.gethostname()}:{os.getpid()}",
+        )
         self.meter, self.status = Meter(self.now), Status(time.time())
         self.answered: float | None = None  # when Redis did last, seconds since the epoch
         self.truth: Window | None = None  # of the version that is named in `judged`
@@ -137,7 +141,8 @@ class Worker:
     def _locate(self, number: int) -> None:
         self._drop(number, Life.LOST)
         self.app.consumer.waiting.pop(self.tp(number), None)  # else a chunk thrown away in a rebalance blocks for ever
-        part = Partition(number, next(self.epochs), self.store, self, self.serving, self.deployment, stop, self.meter)
+        ends, given = partial(stop, partition=number), (self.serving, self.deployment)
+        part = Partition(number, next(self.epochs), self.store, self, *given, ends, self.meter)
         self.partitions[number] = part
         self.app.add_future(self._watched(part.locate()))
 
@@ -206,7 +211,7 @@ class Worker:
                 self._astray(part, standing.position)
                 line = self.open.seen(part.number, standing.stable, standing.end, time.monotonic())
                 if line and not self.outage.lasts:
-                    say(line)
+                    say(line, partition=part.number)
 
     async def freshen(self) -> None:
         """Says of each partition that is ready how far behind its log it is; of one that is not nothing is known."""
@@ -254,7 +259,7 @@ class Worker:
         topic.check()
         for line in set(topic.warnings()) - self.warned:
             self.warned.add(line)
-            say(f"warning: {line}")
+            say(line, level="warning")
         await asyncio.to_thread(kafka.check_worker, self.settings)
         self.room = await asyncio.to_thread(kafka.room_of_rejects, self.settings)
 
@@ -350,6 +355,7 @@ def build(settings: Settings, deployment: Deployment, room: int) -> faust.App:
         broker=[f"kafka://{address}" for address in settings.kafka.split(",")],
         broker_credentials=security.faust(settings),
         autodiscover=False,
+        logging_config=LIBRARIES,
         datadir=tempfile.mkdtemp(prefix="crm-scorer-"),
         topic_partitions=deployment.partitions,
         topic_disable_leader=True,

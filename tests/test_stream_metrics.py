@@ -112,7 +112,7 @@ def test_what_is_counted_is_what_there_was(kafka: str, shop: Path, tmp_path: Pat
         check(run, shown(first))
         assert "secret" not in get(f"{base(first)}/metrics")[1]
 
-        second = run.worker()
+        second = run.worker(CRM_LOG="json")
         until(lambda: (len(held(first)), len(held(second))) == (1, 1), lambda: run.said)
         assert held(first) | held(second) == {"0", "1"}
 
@@ -130,6 +130,9 @@ def test_what_is_counted_is_what_there_was(kafka: str, shop: Path, tmp_path: Pat
         until(lambda: "crm_write_retries_total" in shown(first) | shown(second), lambda: run.said)
         valkey.start()
         until(lambda: (ready(first), ready(second)) == ((200, []), (200, [])), lambda: run.said)
+        lines = [json.loads(line) for line in second.said.splitlines()]
+        assert all({"time", "level", "event"} <= line.keys() for line in lines)
+        assert all(str(line["partition"]) in line["event"] for line in lines if "partition" in line)
 
 
 def done(found: Shown) -> bool:

@@ -52,13 +52,14 @@ async def _checked(store: "Store", settings: "Settings") -> "tuple[Deployment, i
 
     from streams import kafka, status
     from streams import settings as settings_module
-    from streams.console import say
+    from streams.console import say, use
     from streams.deployment import date_of
 
+    use(settings.log)
     for line in settings_module.notes():
-        say(f"warning: {line}")
+        say(line, level="warning")
     for line in await store.warnings():
-        say(f"warning: {line}")
+        say(line, level="warning")
     if settings.status:
         status.write(
             Path(settings.status), status.Status(time.time())
@@ -66,7 +67,7 @@ async def _checked(store: "Store", settings: "Settings") -> "tuple[Deployment, i
     deployment, now = await deployed(store, settings)
     await store.keep(deployment)
     for line in now.warnings():
-        say(f"warning: {line}")
+        say(line, level="warning")
     await asyncio.to_thread(kafka.check_worker, settings)
     room = await asyncio.to_thread(kafka.room_of_rejects, settings)
     learned = (await store.model()).get("day")
