@@ -142,7 +142,7 @@ async def compare(url: str, directory: Path, events: int) -> dict[str, float]:
             spent[part].append(await fold(part, chunk))
     times = [record.timestamp for record in records[:CHUNK]]
     held = Held(0, Freshness(0, 0.0, 0.0, 0, ""), 0, 0, 0)
-    with_meter.meter.look = lambda: Now([held] * 12, "1-20240301-0a1b2c3d")
+    with_meter.meter.look = lambda: Now(12, [held] * 12, "1-20240301-0a1b2c3d")
     n = [len(chunk.records) for chunk in chunks]
     each = {part: np.array(seconds[2:]) / n[2:] for part, seconds in spent.items()}  # the first two compile
     return {

@@ -43,9 +43,10 @@ class Held(NamedTuple):
 
 
 class Now(NamedTuple):
-    """What a worker holds and serves. version: "" where no model is loaded; truth: what came of what was served, of the
-    worker that trains alone."""
+    """What a worker holds and serves. partitions: of the deployment, whoever holds them; version: "" where no model is
+    loaded; truth: what came of what was served, of the worker that trains alone."""
 
+    partitions: int = 0
     held: Sequence[Held] = ()
     version: str = ""
     truth: Window | None = None
@@ -148,6 +149,7 @@ class Meter(Collector):
 
     def collect(self) -> Iterator[Metric]:
         now = self.look()
+        yield GaugeMetricFamily("crm_partitions", "Of the deployment, whoever holds them", value=now.partitions)
         yield from _of_partitions(now.held)
         bytes_ = sum(each.table_bytes for each in now.held)
         yield GaugeMetricFamily("crm_table_bytes", "Of all rows in memory", value=bytes_)

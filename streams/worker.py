@@ -299,7 +299,7 @@ class Worker:
             for part in list(self.partitions.values())
             if part.life is Life.READY
         ]
-        return Now(held, self.serving.version, self.truth if 0 in self.partitions else None)
+        return Now(self.deployment.partitions, held, self.serving.version, self.truth if 0 in self.partitions else None)
 
     async def train(self) -> None:
         """Learns all days that are complete; Kafka's group elects the worker that holds partition 0."""

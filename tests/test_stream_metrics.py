@@ -158,7 +158,7 @@ def check(run: Running, found: Shown) -> None:
     total = sum(KINDS.values()) + ticks + COUNTED["not_json"]
     assert found["crm_end_to_end_seconds_count"] == found["crm_chunk_events_sum"] == {(): total}
     assert found["crm_end_to_end_seconds_bucket"][("86400.0",)] == ticks, "what was sent has the time of its event"
-    assert found["crm_partitions_lost_total"] == {(): 0}
+    assert (found["crm_partitions"], found["crm_partitions_lost_total"]) == ({(): 2}, {(): 0})
     assert found["crm_sweep_seconds_count"][()] >= 3 + 1
     assert sum(found["crm_customers"].values()) == 60 + 2
     assert found["crm_model_info"].keys() == {(run.redis.hget(f"{run.name}:model", "version"),)}
@@ -200,7 +200,7 @@ def test_what_came_of_what_was_served() -> None:
     named = {"served": 2.0, "r90": 4.0, "zero": 0.0, "ridge": None}
     demand = {name: Figures(None, None, deviance, None) for name, deviance in named.items()}
     window = Window(30, "", "", 30, 9, 0, 1.0, 0.5, demand, {"all": 0.91, "top_5": None, "top_1": None}, None)
-    text = generate_latest(Meter(lambda: Now((), "3-20240301-0a1b2c3d", window)).registry).decode()
+    text = generate_latest(Meter(lambda: Now(1, (), "3-20240301-0a1b2c3d", window)).registry).decode()
     ratios = [line for line in text.splitlines() if line.startswith("crm_model_deviance_ratio{")]
     assert ratios == ['crm_model_deviance_ratio{against="r90"} 0.5']
     assert "\ncrm_bound_coverage 0.91\n" in text
