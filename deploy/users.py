@@ -1,4 +1,4 @@
-"""Makes the passwords of Redis's users, and the files that docker-compose.yml mounts: `python deploy/users.py`.
+"""Makes passwords, of Redis's users and Grafana's admin, and what docker-compose.yml mounts: `python deploy/users.py`.
 
 The rule: a password stands in secrets/ alone, once made it stays (delete its file and run this again for another), and
 Redis gets its SHA-256. The directory is its owner's; its files can be read, for containers have users of their own.
@@ -22,9 +22,13 @@ def password(path: Path) -> str:
 
 
 def make(directory: Path, address: str) -> None:
-    """Writes secrets/users.acl, and for each user NAME (the password) and NAME.url; address: host:port of Redis."""
+    """Writes secrets/users.acl, for each user NAME (the password) and NAME.url, and grafana, a password.
+
+    address: host:port of Redis.
+    """
     directory.mkdir(exist_ok=True)
     directory.chmod(0o700)  # one that was there, too: its files are readable, for containers have other users
+    password(directory / "grafana")
     rules = (HERE / "users.acl").read_text()
     for user in USERS:
         shown = password(directory / user)

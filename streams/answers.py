@@ -48,6 +48,16 @@ def waits(error: Exception) -> str | None:
     return None
 
 
+def word(error: Exception) -> str:
+    """The same as one of few words, for counting.
+
+    >>> word(exceptions.ResponseError("NOREPLICAS Not enough good replicas to write.")), word(OSError("of many"))
+    ('NOREPLICAS', 'OSError')
+    """
+    found = ANSWER.search(_text(error))
+    return found[1] if found else type(error).__name__
+
+
 def ends(error: exceptions.RedisError) -> str:
     """What Redis said, and the way out.
 

@@ -15,14 +15,14 @@ def warning(partition: int, customers: int, left: int | None) -> str | None:
     """What to say before so many customers are loaded, if that is more than is left (bytes).
 
     >>> warning(3, 1_000_000, 1_200_000_000)
-    'warning: partition 3 holds 1,000,000 customers: about 2.1 GB to load them, 1.2 GB are free; add memory or workers'
+    'partition 3 holds 1,000,000 customers: about 2.1 GB to load them, 1.2 GB are free; add memory or workers'
     >>> warning(3, 1_000_000, 2_200_000_000)
     """
     needed = customers * PER_CUSTOMER
     if left is None or needed <= left:
         return None
     return (
-        f"warning: partition {partition} holds {customers:,} customers: about {needed / 1e9:.1f} GB to load them,"
+        f"partition {partition} holds {customers:,} customers: about {needed / 1e9:.1f} GB to load them,"
         f" {left / 1e9:.1f} GB are free; add memory or workers"
     )
 

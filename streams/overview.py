@@ -68,11 +68,15 @@ async def overview(store: Store, deployment: Deployment, topic: Topic) -> Overvi
         passed_over={reason: n for reason, n in counted.most_common() if reason in PASSED_OVER},
         model=stored["version"],
         learned_through=date_of(int(stored["day"])),
-        truth=await _truth(store, deployment, stored),
+        truth=await truth(store, deployment, stored),
     )
 
 
-async def _truth(store: Store, deployment: Deployment, stored: Mapping[str, str]) -> Window | None:
+async def truth(store: Store, deployment: Deployment, stored: Mapping[str, str]) -> Window | None:
+    """What came of what was served, of the last WINDOW days; None before an example closed. stored: of `crm:model`.
+
+    Raises DeploymentError for what is damaged.
+    """
     try:
         lines = ledger.decoded(await store.ledger())
         (window,) = Truth.of(stored, [], deployment.horizon, lines, [WINDOW]).windows

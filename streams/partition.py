@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import enum
 import itertools
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import astuple, replace
@@ -30,6 +31,8 @@ from streams import answers, memory
 from streams.compose import MODEL, NOBODY, Erasure, Gone, compose
 from streams.console import say
 from streams.deployment import Deployment, DeploymentError, GuardState, marked
+from streams.freshness import Freshness
+from streams.metrics import Meter
 from streams.rejects import Reject
 from streams.serving import Serving
 from streams.store import SLOWEST, Block, Position, Store, patience, pauses, token
@@ -39,7 +42,7 @@ T = TypeVar("T")
 CHECKED, TOLERATED = 1_000, 200  # of a partition's first customers, so many may belong to another partition
 MOVED = 0.1  # of the published demand or value: a sweep publishes what moved so far; a learned day alone moves some 1 %
 ELSEWHERE = "the key's partition by the deployment's partitioner is another"
-_NO_ROWS, _NO_ENTRIES = np.empty(0, np.int64), np.empty(0, ENTRY)
+_NO_ROWS, _NO_ENTRIES, _NO_TIMES = np.empty(0, np.int64), np.empty(0, ENTRY), np.empty(0)
 
 
 class Lost(Exception):
@@ -129,13 +132,16 @@ class Partition:
         serving: Serving,
         deployment: Deployment,
         stop: Callable[[str], NoReturn],
+        meter: Meter,
     ) -> None:
         self.number, self.epoch = number, epoch
         self.store, self.log, self.serving, self.deployment, self.stop = store, log, serving, deployment, stop
-        self.lock, self.life = asyncio.Lock(), Life.LOCATING
+        self.lock, self.life, self.meter = asyncio.Lock(), Life.LOCATING, meter
+        self.fresh: Freshness | None = None  # as the worker found it last
         self.table, self.grace = Table(deployment.horizon), deployment.grace * 1_000_000
         self.mark, self.proved = "", True  # the last record that was counted; whether the log still holds it
         self._offsets, self._records = _NO_ROWS, ()  # type: tuple[Array, Sequence[Record]]  # of the chunk in hand
+        self._times = _NO_TIMES  # and their timestamps, ms
         self.token, self.flight = b"", None  # type: tuple[bytes, asyncio.Task[None] | None]
         self.offset = self.swept_to = self.reached = self.committed = -1  # unknown until located
         self.quiet_until, self.hashes, self.model = 0, 0, ""  # the version that the last write was scored by
@@ -178,7 +184,7 @@ class Partition:
         if guard is None:
             self.stop(f"no guard {key}: restore Redis, or run `streams rebuild`")
         if guard.state is not GuardState.READY:
-            say(f"{key} is {guard.state}: waiting for it to be ready")
+            say(f"{key} is {guard.state}: waiting for it to be ready", partition=self.number)
             await asyncio.sleep(2)
             return False
         if lacking := await self.insist(lambda: self.store.lacking(self.number)):
@@ -220,7 +226,7 @@ class Partition:
         await self.insist(lambda: self.store.standing(self.number))  # ends where states are missing
         customers = await self.insist(lambda: self.store.customers(self.number))
         if tight := memory.warning(self.number, customers, memory.free()):
-            say(tight)
+            say(tight, level="warning", partition=self.number)
         states = await self.insist(lambda: self.store.load(self.number, expected))
         if states is None:
             return False
@@ -241,9 +247,10 @@ class Partition:
                 self.stop(f"partition {self.number}: {error}")
             except known as error:
                 waits = answers.waits(error) or self._unless_of_redis(error)
+                self.meter.repeated(answers.word(error))
                 pause = next(tries)
                 if pause == SLOWEST:
-                    say(f"partition {self.number} waits: {waits}")
+                    say(f"partition {self.number} waits: {waits}", level="warning", partition=self.number)
                 if waits.startswith("READONLY"):  # by its word: in 6.2 a script's error has no class
                     await self.store.connect_anew()
                 await patience(pause)
@@ -303,6 +310,7 @@ class Partition:
 
     async def process(self, chunk: Chunk) -> None:
         """Folds a chunk and writes what it changed; sweeps where its events ask for it."""
+        begun = time.perf_counter()
         records = chunk.records if self.proved or chunk.start != self.reached else self._prove(chunk.records)
         keys, values, times = ([getattr(r, name) for r in records] for name in ("key", "value", "timestamp"))
         decoded = decode_many(keys, values, times)  # before the lock: our own last write may be under way
@@ -310,7 +318,7 @@ class Partition:
             if chunk.start != self.reached:  # a chunk went astray, or Kafka's client reset the position
                 raise Lost
             offsets = np.array([record.offset for record in records], np.int64)
-            self._offsets, self._records = offsets, records
+            self._offsets, self._records, self._times = offsets, records, np.array(times, np.float64)
             batch, rejects = await self._accepted(records, *decoded)
             for i, j, day in cuts(batch, self.grace, self.swept_to, self.store.settings.block):
                 first = int(offsets[batch.index[i]])
@@ -328,7 +336,8 @@ class Partition:
                     _NO_ROWS, _NO_ENTRIES, chunk.end, _between(rejects, offsets, self.offset, chunk.end)
                 )
             self.reached = chunk.end
-            self._offsets, self._records = _NO_ROWS, ()
+            self._offsets, self._records, self._times = _NO_ROWS, (), _NO_TIMES
+            self.meter.folded(len(records), batch.kind, time.perf_counter() - begun)
 
     def _prove(self, records: Sequence[Record]) -> Sequence[Record]:
         """Those behind the guard, if what stands before it is the record that was counted last: a log that was cut and
@@ -425,9 +434,11 @@ class Partition:
 
     async def _sweep(self, day: int) -> None:
         """Passes the landmarks up to `day` and scores everybody anew; `swept_to` moves with the last write."""
+        begun = time.perf_counter()
         entries = self.table.sweep(day)
         rows = np.union1d(entries["row"], self._moved(day))
         await self._publish(rows.astype(np.int64), entries, self.offset, Counter(), day, scores.FORM)
+        self.meter.swept(time.perf_counter() - begun)
 
     def _moved(self, day: int) -> Array:
         """Rows whose score is not the published one, as of `day`: segment, RFM, or demand or value by MOVED and a cent;
@@ -510,17 +521,20 @@ class Partition:
     async def _write(self, block: Block, position: Position) -> None:
         """Starts the guarded write once the one before is settled; what is computed meanwhile overlaps with Redis."""
         await self.settle()
+        times = self._times[slice(*np.searchsorted(self._offsets, (self.offset, position.offset)))]
         self.offset, self.swept_to, self.hashes, self.mark, self.model = astuple(position)
-        self.flight = asyncio.create_task(self._send(self.token, token(), position, block))
+        self.flight = asyncio.create_task(self._send(self.token, token(), position, block, times))
         for _ in range(3):  # let the bytes leave before we go on computing
             await asyncio.sleep(0)
 
-    async def _send(self, expected: bytes, new: bytes, position: Position, block: Block) -> None:
-        """The same write with the same token until Redis answers (rule 3)."""
+    async def _send(self, expected: bytes, new: bytes, position: Position, block: Block, times: Array) -> None:
+        """The same write with the same token until Redis answers (rule 3). times: of the records that it passes."""
+        begun = time.perf_counter()
         with contextlib.suppress(Lost):
             stands, version = await self.insist(lambda: self.store.write(self.number, expected, new, position, block))
             if stands == new:  # applied, now or by an earlier copy
                 self.token, self.committed = new, position.offset
+                self.meter.written(times, block.counts, time.perf_counter() - begun)
                 await self._take_model(version)
             else:  # somebody else wrote, or Redis went back in time
                 self.log.lose(self)

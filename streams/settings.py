@@ -97,12 +97,26 @@ class Settings(BaseSettings):
     status: str = Field(
         default="", description="file in which a worker says each second what it holds, for `health`; empty: none"
     )
+    log: Literal["console", "json"] = Field(
+        default="console", description="how a worker writes its lines: for a person, or each as a JSON object"
+    )
+    metrics: str = Field(
+        default="",
+        description="[host:]port of a worker's metrics and health; no host: 127.0.0.1; port 0: any free; empty: none",
+    )
 
     @field_validator("kafka")
     @classmethod
     def _addresses(cls, value: str) -> str:
         if not re.fullmatch(r"[^\s,/]+:\d+(,[^\s,/]+:\d+)*", value):
             raise ValueError("say host:port, or several of them with commas between")
+        return value
+
+    @field_validator("metrics")
+    @classmethod
+    def _listens(cls, value: str) -> str:
+        if value and not (re.fullmatch(r"([^\s,/:]+:)?\d{1,5}", value) and int(value.rpartition(":")[2]) < 1 << 16):
+            raise ValueError("say host:port, or a port alone, of this machine")
         return value
 
     @field_validator(*PATHS)

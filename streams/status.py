@@ -1,46 +1,99 @@
-"""What a worker says of itself in a file, each second, and what `streams health` makes of it beside it.
+"""What a worker says of itself each second, and what makes it live and ready: over HTTP and in a file alike.
 
-The rule: the worker alone knows what it holds, so it writes it down; a file that is old is a worker that hangs.
+The rule: the worker alone knows what it holds, so it says so, and whoever asks judges by the same words, whether by
+/health/ready or by `streams health` beside it. What was said long ago is a worker that hangs.
 """
 
-import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
+from streams.freshness import LATE
+
 OLD = 10.0  # seconds: ten beats were missed
+UNHEARD = 5.0  # seconds without an answer of Redis: the beat that asked it ends after 3
 
 
-def write(path: Path, lives: Mapping[int, str]) -> None:
-    """Replaces the file, so that no half of one is read. lives: of each partition held, as `Life` calls it."""
+class Status(msgspec.Struct, frozen=True):
+    """at: seconds since the epoch. partitions: of each that is held, what `Life` calls it; behind: how many seconds it
+    is behind its log, where that is known. answered: when Redis did last; None: it was not asked. model: the version
+    that serves, "" for none.
+    """
+
+    at: float
+    partitions: dict[int, str] = {}
+    behind: dict[int, float] = {}
+    answered: float | None = None
+    model: str = ""
+
+    def hangs(self, now: float) -> Iterator[str]:
+        """Why the worker is not live, if it is not.
+
+        >>> list(Status(990.5).hangs(1000.0)), list(Status(940.0).hangs(1000.0))
+        ([], ['the worker said nothing for 60 s'])
+        """
+        if now - self.at > OLD:
+            yield f"the worker said nothing for {now - self.at:.0f} s"
+
+    def wrong(self, now: float) -> Iterator[str]:
+        """Why it is not ready, if it is not.
+
+        >>> well = Status(1000.0, {0: "ready", 3: "ready"}, {0: 0.2, 3: 1.0}, 999.5, "1-20240301-0a1b2c3d")
+        >>> list(well.wrong(1000.4)), list(well.wrong(1060.0))
+        ([], ['the worker said nothing for 60 s'])
+        >>> list(Status(1000.0).wrong(1000.0))
+        ['the worker holds no partition']
+        >>> list(Status(1000.0, {0: "ready", 3: "locating"}, {0: 61.0}, 990.0).wrong(1000.0))
+        ['partition 0 is 61 s behind', 'partition 3 is locating', 'Redis did not answer for 10 s', 'no model is loaded']
+        """
+        if hangs := list(self.hangs(now)):
+            yield from hangs
+        elif not self.partitions:
+            yield "the worker holds no partition"
+        else:
+            yield from self._of_partitions()
+            if "ready" in self.partitions.values():
+                yield from self._of_what_they_need()
+
+    def _of_partitions(self) -> Iterator[str]:
+        for number, life in self.partitions.items():
+            if life != "ready":
+                yield f"partition {number} is {life}"
+            elif (behind := self.behind.get(number, 0.0)) > LATE:
+                yield f"partition {number} is {behind:,.0f} s behind"
+
+    def _of_what_they_need(self) -> Iterator[str]:
+        if self.answered is not None and self.at - self.answered > UNHEARD:
+            yield f"Redis did not answer for {self.at - self.answered:.0f} s"
+        if not self.model:
+            yield "no model is loaded"
+
+
+def write(path: Path, status: Status) -> None:
+    """Replaces the file, so that no half of one is read."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    fresh.write_text(json.dumps({"at": time.time(), "partitions": lives}))
+    fresh.write_bytes(msgspec.json.encode(status))
     fresh.replace(path)
 
 
-def read(path: Path) -> tuple[float, dict[int, str]] | None:
-    """(seconds since it was written, life of each partition held); None where no worker wrote."""
+def read(path: Path) -> Status | None:
+    """What the worker wrote; None where none did."""
     try:
-        found = json.loads(path.read_text())
-        return time.time() - found["at"], {int(number): life for number, life in found["partitions"].items()}
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):  # none, or not what a worker wrote
+        return msgspec.json.decode(path.read_bytes(), type=Status)
+    except (FileNotFoundError, msgspec.DecodeError):
         return None
 
 
-def wrong(found: tuple[float, Mapping[int, str]] | None) -> Iterator[str]:
-    """What is wrong with the worker, if anything is.
+def wrong(found: Status | None) -> Iterator[str]:
+    """What is wrong with the worker that wrote this, if anything is.
 
-    >>> list(wrong((0.5, {0: "ready", 3: "ready"}))), list(wrong((0.5, {0: "ready", 3: "locating"})))
-    ([], ['partition 3 is locating'])
-    >>> list(wrong(None)), list(wrong((60.0, {}))), list(wrong((0.5, {})))
-    (['no worker has written here'], ['the worker wrote last 60 s ago'], ['the worker holds no partition'])
+    >>> list(wrong(None)), list(wrong(Status(0.0)))[0].partition(" for ")[0]
+    (['no worker has written here'], 'the worker said nothing')
     """
     if found is None:
         yield "no worker has written here"
-    elif found[0] > OLD:
-        yield f"the worker wrote last {found[0]:.0f} s ago"
-    elif not found[1]:
-        yield "the worker holds no partition"
     else:
-        yield from (f"partition {number} is {life}" for number, life in found[1].items() if life != "ready")
+        yield from found.wrong(time.time())

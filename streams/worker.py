@@ -15,6 +15,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,20 @@ from redis.exceptions import RedisError
 
 from models.events import FUTURE, encode_tick
 from models.rows import DAY
-from streams import answers, ending, kafka, security, status, trainer
-from streams.console import say, stop
-from streams.deployment import Deployment
+from models.truth import Window
+from streams import answers, ending, kafka, overview, security, status, trainer
+from streams.console import LIBRARIES, say, stop
+from streams.deployment import Deployment, DeploymentError
 from streams.freshness import Freshness
+from streams.metrics import Held, Meter, Now
 from streams.outage import Outage
 from streams.partition import Life, Lost, Partition
+from streams.probes import Server
 from streams.refusal import Refusal
 from streams.rejects import Outgoing, Reject, laid_out
 from streams.serving import Serving
 from streams.settings import Settings
+from streams.status import Status
 from streams.store import Store, connect
 from streams.transport import Chunk, ChunkTransport, ends
 
@@ -104,7 +109,14 @@ class Worker:
         self.open = OpenTransactions()
         self.busy: dict[int, asyncio.Future[None]] = {}  # the chunk that each partition is at
         self.sender = kafka.Sender(settings, room)
-        self.outage, self.owner = Outage.of("aiokafka", say), f"{socket.gethostname()}:{os.getpid()}"
+        self.outage, self.owner = (
+            Outage.of("aiokafka", partial(say, level="warning", logger="aiokafka")),
+            f"{socket.gethostname()}:{os.getpid()}",
+        )
+        self.meter, self.status = Meter(self.now), Status(time.time())
+        self.answered: float | None = None  # when Redis did last, seconds since the epoch
+        self.truth: Window | None = None  # of the version that is named in `judged`
+        self.judged = ""
 
     def tp(self, partition: int) -> TP:
         return TP(self.deployment.topic, partition)
@@ -129,7 +141,8 @@ class Worker:
     def _locate(self, number: int) -> None:
         self._drop(number, Life.LOST)
         self.app.consumer.waiting.pop(self.tp(number), None)  # else a chunk thrown away in a rebalance blocks for ever
-        part = Partition(number, next(self.epochs), self.store, self, self.serving, self.deployment, stop)
+        ends, given = partial(stop, partition=number), (self.serving, self.deployment)
+        part = Partition(number, next(self.epochs), self.store, self, *given, ends, self.meter)
         self.partitions[number] = part
         self.app.add_future(self._watched(part.locate()))
 
@@ -148,6 +161,7 @@ class Worker:
 
     def lose(self, partition: Partition) -> None:
         if self.partitions.get(partition.number) is partition and not self.app.should_stop:
+            self.meter.lost()
             self._locate(partition.number)
 
     # ---- Kafka -------------------------------------------------------------------------------------------------------
@@ -197,7 +211,7 @@ class Worker:
                 self._astray(part, standing.position)
                 line = self.open.seen(part.number, standing.stable, standing.end, time.monotonic())
                 if line and not self.outage.lasts:
-                    say(line)
+                    say(line, partition=part.number)
 
     async def freshen(self) -> None:
         """Says of each partition that is ready how far behind its log it is; of one that is not nothing is known."""
@@ -206,9 +220,11 @@ class Worker:
             standing = await self.app.consumer.standing_of(self.tp(part.number))
             if standing is not None:
                 behind = max(0, standing.end - part.committed)
-                found.append(Freshness.of(part.number, self.owner, now, heard, behind, part.waits_since))
+                part.fresh = Freshness.of(part.number, self.owner, now, heard, behind, part.waits_since)
+                found.append(part.fresh)
         if found:
             await self.store.freshen(self.owner, found)
+            self.answered = time.time()
 
     def _astray(self, part: Partition, position: int) -> None:
         """Loses a partition on which the consumer was ahead in two beats running and nothing is under way."""
@@ -243,7 +259,7 @@ class Worker:
         topic.check()
         for line in set(topic.warnings()) - self.warned:
             self.warned.add(line)
-            say(f"warning: {line}")
+            say(line, level="warning")
         await asyncio.to_thread(kafka.check_worker, self.settings)
         self.room = await asyncio.to_thread(kafka.room_of_rejects, self.settings)
 
@@ -252,10 +268,38 @@ class Worker:
         heard = await self.app.consumer.heard()
         self.outage.beat(heard is None or heard < SILENT)
 
+    # ---- what it says of itself --------------------------------------------------------------------------------------
+
     async def report(self) -> None:
-        """Writes down what is held, for `streams health`."""
-        lives = {number: part.life.name.lower() for number, part in sorted(self.partitions.items())}
-        status.write(Path(self.settings.status), lives)
+        """Says how it is, to whoever asks over HTTP and, in a file, to `streams health`."""
+        held = sorted(self.partitions.items())
+        self.status = Status(
+            at=time.time(),
+            partitions={number: part.life.name.lower() for number, part in held},
+            behind={number: part.fresh.lag_seconds for number, part in held if part.fresh},
+            answered=self.answered,
+            model=self.serving.version,
+        )
+        if self.settings.status:
+            status.write(Path(self.settings.status), self.status)
+
+    async def judge(self) -> None:
+        """How true the model was lately, once for each version; told by the worker that trains."""
+        stored = await self.store.model()
+        if 0 in self.partitions and stored and stored["version"] != self.judged:
+            self.truth = None
+            with contextlib.suppress(DeploymentError):  # a ledger that is damaged: `streams model` says what to do
+                self.truth = await overview.truth(self.store, self.deployment, stored)
+            self.judged = stored["version"]
+
+    def now(self) -> Now:
+        """What metrics show of now; asked from their thread, so it changes nothing and waits for nothing."""
+        held = [
+            Held(part.number, part.fresh, part.swept_to, len(part.table.index), part.table.rows.nbytes)
+            for part in list(self.partitions.values())
+            if part.life is Life.READY
+        ]
+        return Now(self.deployment.partitions, held, self.serving.version, self.truth if 0 in self.partitions else None)
 
     async def train(self) -> None:
         """Learns all days that are complete; Kafka's group elects the worker that holds partition 0."""
@@ -285,7 +329,8 @@ class Worker:
             (TRAIN, self.train),
             (WATCH, self.watch),
             (HEARTBEAT, self.listen),
-            *([(HEARTBEAT, self.report)] if self.settings.status else []),
+            (HEARTBEAT, self.report),
+            (WATCH, self.judge),
         ):
             self.app.add_future(self._watched(self.repeat(seconds, work)))
         logging.getLogger().setLevel(logging.ERROR)  # Faust's spinner sets DEBUG: messages that nobody reads
@@ -304,12 +349,13 @@ class Worker:
 
 
 def build(settings: Settings, deployment: Deployment, room: int) -> faust.App:
-    """The Faust app of this deployment; room: bytes of a reject."""
+    """The Faust app of this deployment; room: bytes of a reject. Raises Refusal where metrics cannot be shown."""
     app = faust.App(
         settings.group,
         broker=[f"kafka://{address}" for address in settings.kafka.split(",")],
         broker_credentials=security.faust(settings),
         autodiscover=False,
+        logging_config=LIBRARIES,
         datadir=tempfile.mkdtemp(prefix="crm-scorer-"),
         topic_partitions=deployment.partitions,
         topic_disable_leader=True,
@@ -325,6 +371,8 @@ def build(settings: Settings, deployment: Deployment, room: int) -> faust.App:
         web_bind="127.0.0.1",
     )
     worker = Worker(app, settings, deployment, room)
+    if settings.metrics:
+        say(f"metrics at {Server(settings.metrics, worker.meter.registry, lambda: worker.status).url}/metrics")
     app.transport = ChunkTransport(app, worker, settings.chunk)
     raw = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
     topic = app.topic(settings.events_topic, **raw)

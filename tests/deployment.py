@@ -16,6 +16,7 @@ from streams import trainer
 from streams.deployment import Deployment
 from streams.kafka import Topic
 from streams.kept import Kept
+from streams.metrics import Meter
 from streams.partition import Partition
 from streams.publish import publish
 from streams.serving import Serving
@@ -70,6 +71,7 @@ class World:
         self.redis: Any = redis_module.Redis.from_url(url)
         self.log, self.count, self.epochs = MemoryLog(partitions), partitions, itertools.count(1)
         self.deployment: Deployment
+        self.meter = Meter()
         self.port: int = self.redis.connection_pool.connection_kwargs["port"]
         self.version = ""
 
@@ -97,7 +99,7 @@ class World:
     def partition(self, number: int = 0, store: Store | None = None) -> Partition:
         """A worker's partition as it is assigned."""
         store = store or self.store
-        return Partition(number, next(self.epochs), store, self.log, Serving(store), self.deployment, stop)
+        return Partition(number, next(self.epochs), store, self.log, Serving(store), self.deployment, stop, self.meter)
 
     def struck(self, happens: Mapping[int, Event], port: int | None = None) -> Struck:
         """A store of its own, closed with this world; port: of a proxy."""

@@ -87,7 +87,7 @@ def test_a_topic_that_changes_under_a_running_worker_ends_it(
             change(world)
         for change, world in worlds.items():
             assert world.workers[0].ends() == 2, world.said
-            last = [line for line in world.said.splitlines() if "streams worker" in line][-1]
+            last = [line for line in world.said.splitlines() if " error: " in line][-1]
             assert CHANGES[change] in last, world.said
         assert CHANGES[compacted] in worlds[compacted].command("publish", str(nobody), code=2)
         assert CHANGES[timeless] in worlds[timeless].command("rebuild", "--history", str(nobody), code=2)

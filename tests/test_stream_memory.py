@@ -34,7 +34,7 @@ def test_where_nothing_can_be_read_nothing_is_said(tmp_path: Path) -> None:
 
 def test_a_partition_says_so_and_loads_all_the_same(play: Play, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr("streams.partition.say", said.append)
+    monkeypatch.setattr("streams.partition.say", lambda line, **_: said.append(line))
 
     async def scenario(world: World) -> None:
         assert len((await world.located()).table) == 60
@@ -42,7 +42,7 @@ def test_a_partition_says_so_and_loads_all_the_same(play: Play, shop: Path, monk
         monkeypatch.setattr(memory, "free", lambda: 60 * memory.PER_CUSTOMER - 1)
         assert len((await world.located()).table) == 60
         assert said == [
-            "warning: partition 0 holds 60 customers: about 0.0 GB to load them, 0.0 GB are free; add memory or workers"
+            "partition 0 holds 60 customers: about 0.0 GB to load them, 0.0 GB are free; add memory or workers"
         ]
 
     play(scenario, shop)

@@ -256,7 +256,7 @@ def folded(rights: Rights) -> None:
     until(lambda: run.offset(0) == 1 and run.offset(1) == 2, lambda: run.said)
     with rights.without(Right("worker", "Read", "group", run.name)) as line:
         assert worker.ends() == 2
-        assert worker.said.splitlines()[-1].startswith(f"streams worker: {line}")
+        assert f" error: {line}" in worker.said.splitlines()[-1]
         assert "Traceback" not in worker.said
     with rights.without(Right("worker", "Write", "topic", run.name)) as line:
         worker = run.worker(**rights.env("worker"))

@@ -46,6 +46,7 @@ class Kafka:
 
     address: str
     broker: Process
+    data: Path
 
     @property
     def pid(self) -> int:
@@ -114,7 +115,7 @@ def kafka(port: int | None = None, more: str = "", storage: Sequence[str] = ()) 
         broker = Process(f"Kafka {VERSION}", port, [*run, "kafka.Kafka", config], log, _registered(port))
         try:
             broker.start()
-            yield Kafka(f"{LOOPBACK}:{port}", broker)
+            yield Kafka(f"{LOOPBACK}:{port}", broker, Path(scratch, "data"))
         finally:
             broker.stop(signal.SIGKILL)  # nothing is kept, and an orderly end takes seconds
 

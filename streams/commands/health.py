@@ -38,7 +38,7 @@ def health() -> None:
         if wrong := list(status.wrong(found)):
             click.echo(f"not well: {'; '.join(wrong)} ({settings.status})", err=True)
             return 1
-        held = ", ".join(map(str, sorted(found[1]))) if found else ""
+        held = ", ".join(map(str, sorted(found.partitions))) if found else ""
         click.echo(f"well: holds partitions {held}, all ready; Kafka and Redis answer")
         return 0
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streams.commands.common import deployed, run
+from streams.commands.common import cannot, deployed, run
 
 if TYPE_CHECKING:
     from streams.deployment import Deployment
@@ -32,9 +32,13 @@ def worker() -> None:
         found.append((settings, *await _checked(store, settings)))
 
     run(check)
+    from streams.refusal import Refusal
     from streams.worker import build
 
-    app = build(*found[0])
+    try:
+        app = build(*found[0])
+    except Refusal as error:
+        cannot(error)
     sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # Faust draws on it; our own lines go to stderr
     sys.argv = [sys.argv[0], "--quiet", "worker", "-l", "error", "--without-web"]
     app.main()
@@ -44,22 +48,26 @@ async def _checked(store: "Store", settings: "Settings") -> "tuple[Deployment, i
     """The deployment, if topic, partitions and partitioner are as they were at the first publish, and the room that
     rejects have: a doubt ends it."""
     import asyncio
+    import time
 
     from streams import kafka, status
     from streams import settings as settings_module
-    from streams.console import say
+    from streams.console import say, use
     from streams.deployment import date_of
 
+    use(settings.log)
     for line in settings_module.notes():
-        say(f"warning: {line}")
+        say(line, level="warning")
     for line in await store.warnings():
-        say(f"warning: {line}")
+        say(line, level="warning")
     if settings.status:
-        status.write(Path(settings.status), {})  # what cannot be written is said now, not passed over each second
+        status.write(
+            Path(settings.status), status.Status(time.time())
+        )  # what cannot be written is said now, not passed over each second
     deployment, now = await deployed(store, settings)
     await store.keep(deployment)
     for line in now.warnings():
-        say(f"warning: {line}")
+        say(line, level="warning")
     await asyncio.to_thread(kafka.check_worker, settings)
     room = await asyncio.to_thread(kafka.room_of_rejects, settings)
     learned = (await store.model()).get("day")

@@ -1,0 +1,63 @@
+"""A worker's lines: time, level and partition, for a person or as JSON; a library's come the same way."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent.parent
+SAYS = """
+import logging.config, sys
+from streams import console
+console.use(sys.argv[1])
+logging.config.dictConfig(console.LIBRARIES)
+console.say("holds partitions 0, 2")
+console.say('goes on: "100%s" \\u20ac', level="warning", partition=2)
+logging.getLogger("faust.app").warning("of no interest")
+try:
+    1 / 0
+except ZeroDivisionError:
+    logging.getLogger("faust.app").exception("what %s", "happened")
+console.stop("no guard", partition=1)
+"""
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
+
+
+def said(how: str) -> list[str]:
+    """What the program says, which ends with code 2."""
+    done = subprocess.run([sys.executable, "-c", SAYS, how], cwd=HERE, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    return done.stderr.splitlines()
+
+
+def test_each_line_is_an_object_of_its_own() -> None:
+    """Mutations caught: a library's trace over several lines; texts taken for patterns; the time of a place."""
+    lines = [json.loads(line) for line in said("json")]
+    assert all(re.fullmatch(TIME, line.pop("time")) for line in lines)
+    assert lines[2].pop("exception").endswith("ZeroDivisionError: division by zero")
+    assert lines == [
+        {"level": "info", "event": "holds partitions 0, 2"},
+        {"level": "warning", "event": 'goes on: "100%s" \u20ac', "partition": 2},
+        {"level": "error", "event": "what happened", "logger": "faust.app"},
+        {"level": "error", "event": "no guard", "partition": 1},
+    ]
+
+
+def test_a_person_reads_time_level_and_text() -> None:
+    lines = said("console")
+    found = [re.sub(TIME, "NOW", line) for line in lines if re.match(TIME, line)]
+    assert found == [
+        "NOW info: holds partitions 0, 2",
+        'NOW warning: goes on: "100%s" \u20ac',
+        "NOW error: what happened",
+        "NOW error: no guard",
+    ]
+    assert "ZeroDivisionError: division by zero" in lines
+
+
+def test_who_does_not_listen_ends_nothing() -> None:
+    """A pipe that is closed: the worker goes on, and ends as it would have."""
+    program = f"import os, sys; os.close(2); sys.argv = ['', 'console']\n{SAYS}"
+    done = subprocess.run([sys.executable, "-c", program, "console"], cwd=HERE, capture_output=True)
+    assert done.returncode == 2
