@@ -17,7 +17,7 @@ from streams.refusal import Refusal
 
 PREFIX = "CRM_"
 SECRETS = ("redis_url", "kafka_password")  # hold passwords: their values are never printed
-PATHS = ("kafka_ca", "kafka_certificate", "kafka_key", "redis_ca")  # what they name holds secrets, or may
+PATHS = ("kafka_ca", "kafka_certificate", "kafka_key", "redis_ca", "api_tokens")  # what they name holds secrets, or may
 CLOCK, EVENT = f"{PREFIX}CLOCK", "event"  # a setting of before, and its one value that says what holds now
 
 
@@ -96,6 +96,13 @@ class Settings(BaseSettings):
 
     status: str = Field(
         default="", description="file in which a worker says each second what it holds, for `health`; empty: none"
+    )
+
+    api_tokens: str = Field(
+        default="", description="file of the tokens that `api` takes; empty: none, and it serves this machine alone"
+    )
+    api_rate: float = Field(
+        default=2_000, ge=0, le=1_000_000, description="requests a second of a token that `api` lets through; 0: all"
     )
 
     @field_validator("kafka")
