@@ -74,6 +74,16 @@ class Served:
         await store.close()
         self.tasks = asyncio.all_tasks() - {asyncio.current_task()}
 
+    def requests(self) -> list[Any]:
+        """Those under way: uvicorn has a task each."""
+        tasks = asyncio.all_tasks(self.loop)
+        return [each for each in tasks if "RequestResponseCycle" in repr(each.get_coro())]
+
+    def in_use(self) -> int:
+        """Connections to Redis that somebody uses."""
+        service = self.app.state.service
+        return sum(len(each.connection_pool._in_use_connections) for each in (service.store.redis, service.client))
+
     def looked(self) -> None:
         """Looks now, not only each second."""
         asyncio.run_coroutine_threadsafe(self.app.state.service.looks.once(), self.loop).result(30)

@@ -1,6 +1,5 @@
 """The API when something is away, hangs, or asks what nobody should: an answer each time, and nothing left behind."""
 
-import asyncio
 import os
 import signal
 import socket
@@ -87,14 +86,8 @@ def test_a_client_that_goes_away_leaves_nothing(own: services.Valkey) -> None:
                     b"POST /v1/customers:batchGet HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90\r\n\r\n{"
                 )
         os.kill(own.pid, signal.SIGCONT)
-        service = served.app.state.service
-        pools = [client.connection_pool for client in (service.store.redis, service.client)]
-
-        def requests() -> list[Any]:
-            return [each for each in asyncio.all_tasks(served.loop) if "RequestResponseCycle" in repr(each.get_coro())]
-
-        until(lambda: not requests() and not service.scores._flying)
-        until(lambda: sum(len(pool._in_use_connections) for pool in pools) == 0)
+        until(lambda: not served.requests() and not served.app.state.service.scores._flying)
+        until(lambda: served.in_use() == 0)
         assert served.ask("/v1/customers/c-17").status == 200
 
 

@@ -19,10 +19,12 @@ from streams.crm import problems, schemas
 from streams.crm.access import Access
 from streams.crm.customers import Customers
 from streams.crm.looks import Looks
+from streams.crm.models import Models
 from streams.crm.probes import Probes
 from streams.crm.reads import Reads
 from streams.crm.routing import Route
 from streams.crm.scores import ScoreReads
+from streams.crm.segments import Segments
 from streams.crm.service import Sends, Service
 from streams.crm.shell import Shell
 from streams.freshness import LATE
@@ -46,6 +48,8 @@ def build(store: Store, client: Any, access: Access, events: Sends | None = None
     registry = CollectorRegistry()
     routes = [
         *Customers(service).routes(),
+        *Segments(service).routes(),
+        *Models(service).routes(),
         *Probes(service, registry).routes(),
     ]
     app = FastAPI(title=TITLE, docs_url=None, redoc_url=None, routes=[*routes], lifespan=_lifespan)

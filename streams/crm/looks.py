@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -20,30 +20,35 @@ from streams.freshness import LATE, Freshness, stale
 from streams.refusal import Refusal
 from streams.store import Store
 
+if TYPE_CHECKING:
+    from models.truth import Truth
+
 EVERY = 1.0  # seconds between two looks
 PATIENCE = 5.0  # seconds after which one says nothing any more
 JUDGED = 60.0  # seconds between two looks into the ledger, at least
 WINDOW = 90  # days
 LEARN = ("ridge", "cadence")  # the experts that do (models/mix.py)
-COLD, BASELINE, LEARNED = "cold start", "baseline", "learned"
+Served = Literal["learned", "baseline", "cold start"]
 LOG = logging.getLogger("streams.api")
 _text = msgspec.json.encode
 
 
 class Model(msgspec.Struct, frozen=True):
-    """served: what says the demand: COLD, BASELINE or LEARNED; coverage: share of the last bounds that held."""
+    """served: what says the demand; coverage: share of the bounds of the last WINDOW days that held."""
 
-    served: str | None = None
+    served: Served | None = None
     coverage: float | None = None
 
 
 @dataclass(frozen=True)
 class Look:
-    """taken: by this process's steady clock; fresh, why: of each partition how fresh it is, and why it is not; tails:
-    what of it stands in each of its customers' records, as members of a JSON object; model: what is told of it.
+    """taken: by this process's steady clock; at: seconds since the epoch by Redis's; fresh, why: of each partition how
+    fresh it is, and why it is not; tails: what of it stands in each of its customers' records, as members of a JSON
+    object; model: what is told of it.
     """
 
     taken: float
+    at: int
     deployment: Deployment
     fresh: Sequence[Freshness | None]
     why: Sequence[str | None]
@@ -108,7 +113,7 @@ class Looks:
         why = [stale(p, each, now, self.late) for p, each in enumerate(fresh)]
         await self._judge(deployment, (version or b"").decode())
         tails = [_tail(each, said, self._model) for each, said in zip(fresh, why, strict=True)]
-        return Look(began, deployment, fresh, why, tails, self._model)
+        return Look(began, now, deployment, fresh, why, tails, self._model)
 
     async def _judge(self, deployment: Deployment, version: str) -> None:
         """Reads what only another model changes."""
@@ -123,19 +128,23 @@ class Looks:
             LOG.warning("%s", error)
             self._model = Model()
         else:
-            weights = {name: each.weight for name, each in told.experts.get("demand", {}).items()}
-            self._model = Model(served(told.examples, weights), told.windows[0].held["all"])
+            self._model = Model(served_by(told), told.windows[0].held["all"])
 
 
-def served(examples: int, weights: Mapping[str, float]) -> str:
-    """What says the demand that is served. examples: that were learned; weights: by expert.
+def served_by(told: "Truth") -> Served:
+    """What says the demand that is served."""
+    return _served(told.examples, {name: each.weight for name, each in told.experts.get("demand", {}).items()})
 
-    >>> served(0, {}), served(7, {"r90": 0.6, "ridge": 0.4}), served(7, {"r90": 0.2, "ridge": 0.5, "cadence": 0.3})
+
+def _served(examples: int, weights: Mapping[str, float]) -> Served:
+    """examples: that were learned; weights: by expert.
+
+    >>> _served(0, {}), _served(7, {"r90": 0.6, "ridge": 0.4}), _served(7, {"r90": 0.2, "ridge": 0.5, "cadence": 0.3})
     ('cold start', 'baseline', 'learned')
     """
     if not examples:
-        return COLD
-    return LEARNED if sum(weights.get(name, 0.0) for name in LEARN) >= 0.5 else BASELINE
+        return "cold start"
+    return "learned" if sum(weights.get(name, 0.0) for name in LEARN) >= 0.5 else "baseline"
 
 
 def _tail(fresh: Freshness | None, why: str | None, model: Model) -> bytes:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from models.truth import Truth
 from streams.crm.problems import ProblemDetails
 from streams.versions import Known
 
@@ -205,7 +206,7 @@ class Alive(msgspec.Struct, frozen=True):
     status: Literal["live", "ready"]
 
 
-SHOWN = (BatchGet, Customer, Fields, Batch, Alive, ProblemDetails)
+SHOWN = (BatchGet, Customer, Fields, Batch, Segments, Members, Serving, Versions, Truth, Alive, ProblemDetails)
 
 
 def components() -> dict[str, Any]:
