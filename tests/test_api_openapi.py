@@ -1,5 +1,6 @@
 """/openapi.json: a valid document, what the code says, and what holds when somebody tries at random what it allows."""
 
+import hashlib
 import secrets
 from collections.abc import Iterator
 from typing import Any
@@ -13,11 +14,14 @@ import schemathesis
 from hypothesis import Phase
 from schemathesis import checks
 from serving import Served, customer, furnish, serving
+from test_api_events import Noted
 
 from streams.crm import schemas
+from streams.crm.access import SCOPES, Access, Caller
 from streams.keys import Keys
 
 EXAMPLES = 25  # of each operation
+ALL = {"Authorization": "Bearer all"}
 CHECKS = [
     checks.not_a_server_error,
     checks.status_code_conformance,
@@ -31,7 +35,8 @@ CHECKS = [
 def served(request: pytest.FixtureRequest) -> Iterator[Served]:
     url, prefix = request.getfixturevalue("valkey").url, f"api-{secrets.token_hex(4)}"
     settings = furnish(url, prefix)
-    with redis.Redis.from_url(url) as store, serving(settings) as found:
+    everything = Access({hashlib.sha256(b"all").digest(): Caller("all", frozenset(SCOPES))})
+    with redis.Redis.from_url(url) as store, serving(settings, everything, events=Noted(settings)) as found:
         for name in ("0", "1", "00", "a/b"):
             customer(store, Keys(prefix), name)
         yield found
@@ -61,6 +66,6 @@ def test_whatever_is_sent_is_answered_as_it_says(served: Served) -> None:
         @hypothesis.settings(max_examples=EXAMPLES, database=None, derandomize=True, phases=[Phase.generate])
         @hypothesis.given(case=st.one_of(both))
         def tried(case: Any) -> None:
-            case.call_and_validate(base_url=f"http://127.0.0.1:{served.port}", checks=CHECKS)
+            case.call_and_validate(base_url=f"http://127.0.0.1:{served.port}", headers=ALL, checks=CHECKS)
 
         tried()

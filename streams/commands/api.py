@@ -1,12 +1,13 @@
 """`python -m streams api`."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from streams.commands.common import cannot, run
+from streams.commands.common import cannot, deployed, run
 
 if TYPE_CHECKING:
     import socket
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     import uvicorn
 
     from streams.crm.access import Tokens
+    from streams.crm.schemas import Verdict
+    from streams.deployment import Deployment
+    from streams.ingest import Ingest
     from streams.settings import Settings
     from streams.store import Store
 
@@ -72,7 +76,7 @@ async def _serve(store: "Store", settings: "Settings", host: str, port: int, tok
     with _listening(host, port) as listening:
         client = connect(settings, decode_responses=True)
         try:
-            app = build(store, client, Access(tokens, settings.api_rate))
+            app = build(store, client, Access(tokens, settings.api_rate), _Later(store, settings))
             config = uvicorn.Config(
                 app,
                 http="httptools",
@@ -88,6 +92,24 @@ async def _serve(store: "Store", settings: "Settings", host: str, port: int, tok
             await _run(uvicorn.Server(config), listening)
         finally:
             await client.aclose()
+
+
+class _Later:
+    """Loads Kafka's client with the first event: most of these processes never see one."""
+
+    def __init__(self, store: "Store", settings: "Settings") -> None:
+        self.store, self.settings = store, settings
+        self.ingest: Ingest | None = None
+
+    async def send(self, events: "Sequence[bytes]") -> "list[Verdict]":
+        if self.ingest is None:
+            from streams.ingest import Ingest
+
+            self.ingest = Ingest(self.settings, self._located)
+        return await self.ingest.send(events)
+
+    async def _located(self) -> "Deployment":
+        return (await deployed(self.store, self.settings))[0]
 
 
 def _listening(host: str, port: int) -> "socket.socket":

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from streams.crm import problems, schemas
 from streams.crm.access import Access
 from streams.crm.customers import Customers
+from streams.crm.events import Events
 from streams.crm.looks import Looks
 from streams.crm.models import Models
 from streams.crm.probes import Probes
@@ -50,6 +51,7 @@ def build(store: Store, client: Any, access: Access, events: Sends | None = None
         *Customers(service).routes(),
         *Segments(service).routes(),
         *Models(service).routes(),
+        *Events(service).routes(),
         *Probes(service, registry).routes(),
     ]
     app = FastAPI(title=TITLE, docs_url=None, redoc_url=None, routes=[*routes], lifespan=_lifespan)

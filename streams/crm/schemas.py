@@ -27,7 +27,7 @@ Money = Annotated[float, Meta(description="major unit, 2 decimals")]
 Time = Annotated[str, _time("ISO 8601, UTC")]
 Day = Annotated[str, Meta(extra_json_schema={"format": "date"})]
 Text = Annotated[str, Meta(min_length=1)]
-Id = Annotated[str, Meta(min_length=1, max_length=ID_BYTES, description="of a customer, up to 128 bytes of UTF-8")]
+Id = Annotated[str, Meta(min_length=1, max_length=ID_BYTES, description="up to 128 bytes of UTF-8")]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0)]
 AsOf = Annotated[Time | None, Meta(description="what stood in the log then is in the scores; null: no worker yet")]
@@ -183,6 +183,19 @@ class Versions(msgspec.Struct, frozen=True):
     models: list[Known]
 
 
+class Event(msgspec.Struct, frozen=True):
+    """As docs/events.md has it; whatever else it holds is ignored. quantity, unit_price: of a purchase or return."""
+
+    event_id: Id
+    event_type: Literal["purchase", "return", "view", "cart"]
+    customer_id: Id
+    occurred_at: Annotated[Time | float, Meta(description="ISO 8601 with offset, or Unix seconds")]
+    order_id: Id | None = None
+    product_id: Id | None = None
+    quantity: float | None = None
+    unit_price: float | None = None
+
+
 class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     """On one event. reason, detail: of a reject (docs/events.md); note: what workers will make of a good one."""
 
@@ -206,7 +219,21 @@ class Alive(msgspec.Struct, frozen=True):
     status: Literal["live", "ready"]
 
 
-SHOWN = (BatchGet, Customer, Fields, Batch, Segments, Members, Serving, Versions, Truth, Alive, ProblemDetails)
+SHOWN = (
+    BatchGet,
+    Customer,
+    Fields,
+    Batch,
+    Segments,
+    Members,
+    Serving,
+    Versions,
+    Truth,
+    Event,
+    Judged,
+    Alive,
+    ProblemDetails,
+)
 
 
 def components() -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What the routes of the API share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -16,7 +17,7 @@ T = TypeVar("T")
 class Sends(Protocol):
     """Puts events into the log."""
 
-    async def send(self, events: list[bytes]) -> list[Verdict]:
+    async def send(self, events: Sequence[bytes]) -> list[Verdict]:
         """A verdict each, in their order, once the good ones stand in Kafka. Raises Refusal where they may not."""
 
 
