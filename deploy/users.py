@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-USERS = ("worker", "publisher", "reader")
+USERS = ("worker", "publisher", "reader", "api")
 
 
 def password(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import click
 
+from streams.commands.api import api
 from streams.commands.erase import erase
 from streams.commands.export import export
 from streams.commands.health import health
@@ -48,6 +49,7 @@ for command in (
     retrain,
     status,
     health,
+    api,
 ):
     main.add_command(command)
 

@@ -4,13 +4,12 @@ The rule: all of it is asked of Redis and Kafka, nothing of a worker; so what a 
 """
 
 from collections import Counter
-from collections.abc import Mapping
 
 import msgspec
 
-from models import ledger
-from models.truth import Truth, TruthError, Window
-from streams.deployment import Deployment, DeploymentError, Guard, GuardState, date_of
+from models.truth import Window
+from streams import truth
+from streams.deployment import Deployment, Guard, GuardState, date_of
 from streams.freshness import Freshness, iso, stale
 from streams.kafka import Topic
 from streams.store import Store
@@ -58,7 +57,8 @@ async def overview(store: Store, deployment: Deployment, topic: Topic) -> Overvi
     """How the deployment stands now. Raises DeploymentError for what is damaged."""
     now, found = await store.looked_over(topic.partitions)
     counted = sum((Counter(reasons) for *_, reasons in found), Counter[str]())
-    stored = await store.model()
+    told = await truth.found(store, deployment, [WINDOW])
+    (window,) = told.windows
     ends = [end for _, end in topic.bounds]
     return Overview(
         at=iso(now),
@@ -66,23 +66,10 @@ async def overview(store: Store, deployment: Deployment, topic: Topic) -> Overvi
         partitions=[_standing(p, end, each, now) for p, (end, each) in enumerate(zip(ends, found, strict=True))],
         rejected={reason: n for reason, n in counted.most_common() if reason not in PASSED_OVER},
         passed_over={reason: n for reason, n in counted.most_common() if reason in PASSED_OVER},
-        model=stored["version"],
-        learned_through=date_of(int(stored["day"])),
-        truth=await truth(store, deployment, stored),
+        model=told.serving,
+        learned_through=told.learned_through,
+        truth=window if window.n else None,
     )
-
-
-async def truth(store: Store, deployment: Deployment, stored: Mapping[str, str]) -> Window | None:
-    """What came of what was served, of the last WINDOW days; None before an example closed. stored: of `crm:model`.
-
-    Raises DeploymentError for what is damaged.
-    """
-    try:
-        lines = ledger.decoded(await store.ledger())
-        (window,) = Truth.of(stored, [], deployment.horizon, lines, [WINDOW]).windows
-    except (ledger.LedgerError, TruthError) as error:
-        raise DeploymentError(f"{error}: `streams model` says what to do") from None
-    return window if window.n else None
 
 
 def _standing(

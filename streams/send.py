@@ -67,14 +67,19 @@ def judged(file: IO[bytes], as_of_event: bool, clock: Callable[[], int]) -> Iter
 
 
 def _judged(number: int, line: bytes, as_of_event: bool, now: int) -> Good | Bad:
-    customer_id = named(line)
-    key = customer_id.encode() if isinstance(customer_id, str) else None  # the decoder says what is wrong
     try:
-        event = decode_one(key, line, now)
+        return judge(line, as_of_event, now) or Bad(number, "is a tick, which workers send")
     except Rejected as error:
         return Bad(number, f"would be rejected: {error}")
+
+
+def judge(line: bytes, as_of_event: bool, now: int) -> Good | None:
+    """What is to be sent; None for a tick, which workers send. now: ms. Raises Rejected, as a worker would."""
+    customer_id = named(line)
+    key = customer_id.encode() if isinstance(customer_id, str) else None  # the decoder says what is wrong
+    event = decode_one(key, line, now)
     if key is None or event.kind == TICK:
-        return Bad(number, "is a tick, which workers send")
+        return None
     return Good(key, line, event.occurred_at // 1000 if as_of_event else now, event.occurred_at)
 
 

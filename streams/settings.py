@@ -17,7 +17,7 @@ from streams.refusal import Refusal
 
 PREFIX = "CRM_"
 SECRETS = ("redis_url", "kafka_password")  # hold passwords: their values are never printed
-PATHS = ("kafka_ca", "kafka_certificate", "kafka_key", "redis_ca")  # what they name holds secrets, or may
+PATHS = ("kafka_ca", "kafka_certificate", "kafka_key", "redis_ca", "api_tokens")  # what they name holds secrets, or may
 CLOCK, EVENT = f"{PREFIX}CLOCK", "event"  # a setting of before, and its one value that says what holds now
 
 
@@ -103,6 +103,13 @@ class Settings(BaseSettings):
     metrics: str = Field(
         default="",
         description="[host:]port of a worker's metrics and health; no host: 127.0.0.1; port 0: any free; empty: none",
+    )
+
+    api_tokens: str = Field(
+        default="", description="file of the tokens that `api` takes; empty: none, and it serves this machine alone"
+    )
+    api_rate: float = Field(
+        default=2_000, ge=0, le=1_000_000, description="requests a second of a token that `api` lets through; 0: all"
     )
 
     @field_validator("kafka")

@@ -73,13 +73,13 @@ class Position:
     model: str = ""
 
 
-def connect(settings: Settings) -> "redis.asyncio.Redis":
-    """A client of the primary, which answers or raises within 3 s and repeats nothing by itself.
+def connect(settings: Settings, **more: Any) -> "redis.asyncio.Redis":
+    """A client of the primary, which answers or raises within 3 s and repeats nothing by itself; more: of redis-py.
 
     Where Sentinels are set, each new connection asks them who the primary is; all else is as CRM_REDIS_URL says.
     """
     patience: dict[str, Any] = {"socket_timeout": 3, "socket_connect_timeout": 2, "retry": Retry(NoBackoff(), 0)}
-    patience |= security.redis(settings)
+    patience |= security.redis(settings) | more
     if not settings.redis_sentinels:
         return redis.asyncio.Redis.from_url(settings.redis_url, **patience)
     given: dict[str, Any] = {**parse_url(settings.redis_url)}

@@ -3,14 +3,32 @@
 The rule: a document is read as JSON and by field name, so that those of older and of newer programs are listed too.
 """
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
+import msgspec
+
+from streams.deployment import DeploymentError
 from streams.store import Store
 
 FIGURES = ("deviance", "ngini", "bias")  # of spend, as served, on the later time of the fit
 SERVED = "spend/served"
+
+
+class _Spend(msgspec.Struct):
+    examples: int = 0
+
+
+class _Model(msgspec.Struct):
+    spend: _Spend = msgspec.field(default_factory=_Spend)
+
+
+class _Payload(msgspec.Struct):
+    model: _Model = msgspec.field(default_factory=_Model)
+    metrics: dict[str, msgspec.Raw] = {}
+
+
+class _Document(msgspec.Struct):
+    payload: _Payload = msgspec.field(default_factory=_Payload)
 
 
 @dataclass(frozen=True)
@@ -29,29 +47,28 @@ class Known:
 
 
 async def listed(store: Store) -> list[Known]:
-    """All that have a document, in the order of publish and day."""
+    """All that have a document, in the order of publish and day. Raises DeploymentError for one of another shape."""
     serving, pinned = (await store.model()).get("version"), await store.pinned()
     documents = {version: await store.document(version) for version in {*await store.versions(), *pinned}}
-    there = {version: _payload(document) for version, document in documents.items() if document is not None}
-    return [
-        Known(
-            version,
-            f"{day[:4]}-{day[4:6]}-{day[6:]}",
-            version == serving,
-            version in pinned,
-            what.get("model", {}).get("spend", {}).get("examples", 0),
-            {name: of for name, of in what.get("metrics", {}).get(SERVED, {}).items() if name in FIGURES},
-        )
-        for (_, day), version, what in sorted((_order(version), version, what) for version, what in there.items())
-    ]
+    there = {version: document for version, document in documents.items() if document is not None}
+    found = []
+    for (_, day), version in sorted((_order(version), version) for version in there):
+        examples, figures = _told(there[version], store.keys.version(version))
+        learned = f"{day[:4]}-{day[4:6]}-{day[6:]}"
+        found.append(Known(version, learned, version == serving, version in pinned, examples, figures))
+    return found
 
 
-def _payload(document: bytes) -> Any:
-    """Empty where it is damaged: whoever serves it will say so."""
+def _told(document: bytes, key: str) -> tuple[int, dict[str, float]]:
+    """(examples, figures); none where it is damaged: whoever serves it will say so."""
     try:
-        return json.loads(document).get("payload", {})
-    except ValueError:
-        return {}
+        payload = msgspec.json.decode(document, type=_Document).payload
+        figures = msgspec.json.decode(payload.metrics.get(SERVED, b"{}"), type=dict[str, float])
+    except msgspec.ValidationError as error:
+        raise DeploymentError(f"{key} is no model's document ({error}): restore Redis, or DEL that key") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return 0, {}
+    return payload.model.spend.examples, {name: of for name, of in figures.items() if name in FIGURES}
 
 
 def table(known: list[Known]) -> str:

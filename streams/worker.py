@@ -27,12 +27,13 @@ from redis.exceptions import RedisError
 from models.events import FUTURE, encode_tick
 from models.rows import DAY
 from models.truth import Window
-from streams import answers, ending, kafka, overview, security, status, trainer
+from streams import answers, ending, kafka, security, status, trainer, truth
 from streams.console import LIBRARIES, say, stop
 from streams.deployment import Deployment, DeploymentError
 from streams.freshness import Freshness
 from streams.metrics import Held, Meter, Now
 from streams.outage import Outage
+from streams.overview import WINDOW
 from streams.partition import Life, Lost, Partition
 from streams.probes import Server
 from streams.refusal import Refusal
@@ -289,7 +290,8 @@ class Worker:
         if 0 in self.partitions and stored and stored["version"] != self.judged:
             self.truth = None
             with contextlib.suppress(DeploymentError):  # a ledger that is damaged: `streams model` says what to do
-                self.truth = await overview.truth(self.store, self.deployment, stored)
+                (window,) = (await truth.found(self.store, self.deployment, [WINDOW])).windows
+                self.truth = window if window.n else None
             self.judged = stored["version"]
 
     def now(self) -> Now:

@@ -14,6 +14,7 @@ import redis
 from certificates import Authority, authority
 from redis import exceptions
 from running import purchase, running, until
+from serving import serving
 from shops import T0
 
 from demo import services
@@ -60,7 +61,7 @@ def refused(client: Any, *command: object) -> bool:
     return False
 
 
-@pytest.mark.parametrize("name", ["worker", "publisher", "reader"])
+@pytest.mark.parametrize("name", ["worker", "publisher", "reader", "api"])
 def test_nobody_without_a_name_and_nobody_more_than_his_own(guarded: Guarded, name: str) -> None:
     with redis.Redis(port=guarded.port) as nobody, pytest.raises(exceptions.AuthenticationError):
         nobody.ping()
@@ -84,8 +85,8 @@ def test_a_worker_may_do_what_it_asks_for_and_no_more() -> None:
 
 
 def test_the_whole_way(kafka: str, guarded: Guarded, shop: Path, tmp_path: Path) -> None:
-    """A publisher publishes, rebuilds, verifies, exports and erases, a worker folds, erases, learns and sweeps, and a
-    reader reads the contract's keys and nothing else.
+    """A publisher publishes, rebuilds, verifies, exports and erases, a worker folds, erases, learns and sweeps, a
+    reader reads the contract's keys and nothing else, and the API serves and writes nothing.
 
     Mutations caught: a right of publisher or worker struck from deploy/users.acl.
     """
@@ -114,6 +115,16 @@ def test_the_whole_way(kafka: str, guarded: Guarded, shop: Path, tmp_path: Path)
             assert refused(reader, "HGETALL", f"{run.name}:state:0")
             assert refused(reader, "HSET", f"{run.name}:customer:{customer}", "orders", 3)
             assert refused(reader, "SCAN", 0)
+        with serving(run.settings.model_copy(update={"redis_url": guarded.url("api")})) as served:
+            assert served.ask(f"/v1/customers/{customer}").json["orders"] == 2
+            assert served.ask("/v1/customers/nobody").problem == (404, "unknown-customer")
+            with guarded.user("api") as client:
+                for kind in ("state:0", "guard:0", "meta", "model", "ledger", "erased:0"):
+                    assert not refused(client, "HLEN", f"{run.name}:{kind}")
+                for command, kind in (("HSET", "customer:x"), ("HDEL", "meta"), ("ZADD", "members:0:0")):
+                    assert refused(client, command, f"{run.name}:{kind}", "1", "2")
+                assert refused(client, "SCAN", 0)
+                assert refused(client, "HGETALL", f"{run.name}:rejected:0")
         assert "wrong: 0" in run.verify()
         assert "orders" in run.command("show", customer)
         assert "kept: " in run.command("model")

@@ -36,8 +36,11 @@ def version(_: object, __: object, text: str) -> str:
         cannot(f"{error}: `streams models` lists those that are kept")
 
 
-def run(work: "Callable[[Store, Settings], Awaitable[int | None]]") -> int:
-    """The exit code of a command's coroutine, given store and settings; what it cannot do becomes one line."""
+def run(work: "Callable[[Store, Settings], Awaitable[int | None]]", loop: "Callable[[], Any] | None" = None) -> int:
+    """The exit code of a command's coroutine, given store and settings; what it cannot do becomes one line.
+
+    loop: makes an event loop of another kind than asyncio's.
+    """
     import asyncio
 
     from redis import exceptions
@@ -56,7 +59,8 @@ def run(work: "Callable[[Store, Settings], Awaitable[int | None]]") -> int:
             await store.close()
 
     try:
-        return asyncio.run(with_store()) or 0
+        with asyncio.Runner(loop_factory=loop) as runner:
+            return runner.run(with_store()) or 0
     except Refusal as error:
         cannot(error)
     except exceptions.RedisError as error:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streams.commands.common import cannot, run
+from streams.commands.common import run
 
 if TYPE_CHECKING:
     from models.truth import Figures, Standing, Truth, Window
@@ -35,22 +35,15 @@ def model(days: tuple[int, ...], data: bool) -> None:
     """
 
     async def work(store: "Store", _: "Settings") -> int:
-        stored = await store.model()
-        if not stored:
+        if not await store.model():
             click.echo("no model: run `python -m streams publish DIR`", err=True)
             return 1
-        deployment, versions = await store.deployment(), await store.versions()
-        from models import ledger
-        from models.truth import WINDOWS, Truth, TruthError
+        deployment = await store.deployment()
+        from models.truth import WINDOWS
+        from streams import truth
 
-        try:
-            lines = ledger.decoded(await store.ledger())
-            truth = Truth.of(stored, versions, deployment.horizon, lines, days or WINDOWS)
-        except ledger.LedgerError as error:
-            cannot(f"{store.keys.ledger}: {error}: use the program that wrote it, or HDEL that field")
-        except TruthError as error:
-            cannot(f"{store.keys.model}: {error}: restore Redis, or publish again")
-        click.echo(truth.document() if data else shown(truth))
+        told = await truth.found(store, deployment, days or WINDOWS)
+        click.echo(told.document() if data else shown(told))
         return 0
 
     sys.exit(run(work))

@@ -39,6 +39,21 @@ def batched(ids: Sequence[str]) -> Iterator[Sequence[str]]:
     return (ids[start : start + TOGETHER] for start in range(0, len(ids), TOGETHER))
 
 
+async def carry(client: Any, steps: Steps[T]) -> T:
+    """What these steps find, by a client of redis-py's asyncio whose answers are texts."""
+    try:
+        commands = next(steps)
+        while True:
+            async with client.pipeline(transaction=False) as pipe:
+                for command in commands:
+                    pipe.execute_command(*command)
+                answers = await pipe.execute()
+            commands = steps.send(answers)
+    except StopIteration as end:
+        found: T = end.value
+        return found
+
+
 class CustomerScores:
     """url: of Redis, redis:// or rediss://; prefix: what every key begins with; late: seconds behind the log from which
     on scores are called stale; more: options of redis-py, `ssl_ca_certs` for one.
@@ -146,17 +161,7 @@ class AsyncCustomerScores:
         await self.redis.aclose()
 
     async def _run(self, steps: Steps[T]) -> T:
-        try:
-            commands = next(steps)
-            while True:
-                async with self.redis.pipeline(transaction=False) as pipe:
-                    for command in commands:
-                        pipe.execute_command(*command)
-                    answers = await pipe.execute()
-                commands = steps.send(answers)
-        except StopIteration as end:
-            found: T = end.value
-            return found
+        return await carry(self.redis, steps)
 
     async def __aenter__(self) -> Self:
         return self

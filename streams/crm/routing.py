@@ -1,0 +1,103 @@
+"""How a route of the API is said: path, scope and answers at once, for whoever calls it and for OpenAPI.
+
+The rule: what OpenAPI says of a route's token is what is asked for; its answers' schemas are those of schemas.py.
+"""
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any
+
+from fastapi import Request
+from fastapi.routing import APIRoute
+from starlette.responses import Response
+
+from streams.crm.problems import MEDIA, TOO_LARGE, Problem
+from streams.crm.schemas import ref
+
+Handler = Callable[..., Awaitable[Response]]
+Answers = dict[int | str, dict[str, Any]]  # of OpenAPI, by status
+JSON = "application/json"
+DROPPED = 8 << 20
+
+
+class Route(APIRoute):
+    """Lets nobody through who has no token of its scope."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle, scopes = super().get_route_handler(), _scopes(self.openapi_extra or {})
+        if not scopes:
+            return handle
+
+        async def guarded(request: Request) -> Response:
+            request.app.state.access.admit(request, scopes)
+            return await handle(request)
+
+        return guarded
+
+
+def _scopes(said: Mapping[str, Any]) -> list[str]:
+    return [scope for each in said.get("security", []) for scope in each["bearer"]]
+
+
+def route(
+    method: str,
+    path: str,
+    endpoint: Handler,
+    answers: Answers,
+    scope: str = "",
+    more: Mapping[str, Any] | None = None,
+) -> Route:
+    """endpoint: its docstring tells of the route, the first line in short; scope: of the token, "": none is needed;
+    answers: by status, as `answer` and `absent` make them; more: of OpenAPI, what the signature does not say."""
+    summary, _, description = (endpoint.__doc__ or "").partition("\n")
+    extra: dict[str, Any] = {"security": [{"bearer": [scope]}] if scope else [], **(more or {})}
+    return Route(
+        path,
+        endpoint,
+        methods=[method],
+        responses={**answers, "default": problem("A problem (RFC 9457)")},
+        summary=summary.rstrip("."),
+        description=" ".join(description.split()),
+        openapi_extra=extra,
+        response_class=Response,
+        operation_id=f"{method.lower()}{''.join(part.title() for part in endpoint.__name__.split('_'))}",
+    )
+
+
+def answer(schema: str, said: str, **headers: str) -> dict[str, Any]:
+    """One of JSON. schema: its name; headers: what each says."""
+    told = {name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()}
+    return {"description": said, "content": {JSON: {"schema": ref(schema)}}, "headers": told}
+
+
+def problem(said: str) -> dict[str, Any]:
+    """Problem details."""
+    return {"description": said, "content": {MEDIA: {"schema": ref("ProblemDetails")}}}
+
+
+def parameter(place: str, name: str, said: str, schema: Mapping[str, Any], example: Any) -> dict[str, Any]:
+    """One that the route reads by itself."""
+    told = {"name": name, "in": place, "description": said, "schema": dict(schema), "example": example}
+    return told | {"required": True} if place == "path" else told
+
+
+def takes(schema: str, *examples: Any) -> dict[str, Any]:
+    """A body of JSON that the route reads by itself."""
+    content = {JSON: {"schema": ref(schema) | ({"examples": list(examples)} if examples else {})}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+async def body(request: Request, most: int) -> bytes:
+    """The request's body. Raises Problem for more than `most` bytes.
+
+    What is too much is read on and dropped, up to DROPPED bytes, so that whoever sends it comes to read the answer.
+    """
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size <= most:
+            parts.append(part)
+        elif size > DROPPED:
+            break
+    if size > most:
+        raise Problem(TOO_LARGE, f"it may have {most:,} bytes", {"Connection": "close"})
+    return b"".join(parts)

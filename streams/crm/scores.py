@@ -1,0 +1,111 @@
+"""The hot reads: customers' scores, laid out as JSON where they stand (scores.lua).
+
+The rule: whoever asks in one turn of the loop is one call to Redis. While FLYING of them are under way others gather,
+so the more is asked, the more a call carries; and none holds Redis up for longer than PART customers take.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from streams.crm.records import ContractError
+from streams.crm.schemas import Scores
+from streams.keys import Keys
+
+PART = 100  # customers of a call at most
+FLYING = 4  # calls at once at most
+Laid = bytes | None  # a customer's fields as members of a JSON object; None: unknown
+
+_held = msgspec.json.Decoder(Scores).decode
+NAMES = Scores.__struct_fields__
+
+
+class ScoreReads:
+    """Of one deployment. client: of redis-py's asyncio, whose answers are bytes."""
+
+    def __init__(self, client: Any, keys: Keys) -> None:
+        self.keys = keys
+        self._script = client.register_script((Path(__file__).parent / "scores.lua").read_text())
+        self._waiting: list[tuple[str, asyncio.Future[Laid]]] = []
+        self._flying: set[asyncio.Task[None]] = set()
+        self._free = asyncio.Semaphore(FLYING)
+        self._called = False
+
+    def one(self, customer_id: str) -> "asyncio.Future[Laid]":
+        """To be awaited. Raises RedisError, and ContractError for a hash that is not of this contract."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Laid] = loop.create_future()
+        self._waiting.append((customer_id, future))
+        if not self._called:
+            self._called = True
+            loop.call_soon(self._fly)
+        return future
+
+    async def many(self, ids: Sequence[str]) -> list[Laid]:
+        """The same of many, in their order."""
+        parts = [ids[start : start + PART] for start in range(0, len(ids), PART)]
+        found = await asyncio.gather(*map(self._read, parts))
+        return list(itertools.chain.from_iterable(found))
+
+    def _fly(self) -> None:
+        """Takes off with who waits, as far as there is room."""
+        self._called = False
+        while self._waiting and len(self._flying) < FLYING:
+            part, self._waiting = self._waiting[:PART], self._waiting[PART:]
+            task = asyncio.create_task(self._answer(part))
+            self._flying.add(task)
+            task.add_done_callback(self._landed)
+
+    def _landed(self, task: "asyncio.Task[None]") -> None:
+        self._flying.discard(task)
+        self._fly()
+
+    async def _answer(self, part: list[tuple[str, "asyncio.Future[Laid]"]]) -> None:
+        """Whoever is not there any more (a cancelled future) is passed over."""
+        try:
+            found: Sequence[Any] = await self._call([customer_id for customer_id, _ in part])
+        except Exception as error:
+            found = [error] * len(part)
+        for (customer_id, future), laid in zip(part, found, strict=True):
+            if future.done():
+                continue
+            if isinstance(laid, Exception):
+                future.set_exception(laid)
+                continue
+            try:
+                future.set_result(checked(customer_id, laid))
+            except ContractError as error:
+                future.set_exception(error)
+
+    async def _read(self, part: Sequence[str]) -> list[Laid]:
+        async with self._free:
+            found = await self._call(part)
+        return [checked(customer_id, laid) for customer_id, laid in zip(part, found, strict=True)]
+
+    async def _call(self, ids: Sequence[str]) -> list[Laid]:
+        found: list[Laid] = await self._script(keys=list(map(self.keys.customer, ids)))
+        return found
+
+
+def checked(customer_id: str, laid: Laid) -> Laid:
+    """The same. Raises ContractError where it is not of this contract."""
+    if laid is not None:
+        try:
+            _held(b"{%b}" % laid)
+        except ValueError as error:  # msgspec's are
+            raise ContractError(f"customer {customer_id!r}: not a hash of this contract: {error}") from None
+    return laid
+
+
+def chosen(laid: bytes, fields: Sequence[str]) -> bytes:
+    """Of these members those of some fields.
+
+    >>> chosen(b'"orders":2,"spend":140.00', ["spend"])
+    b'"spend":140.00'
+    """
+    members = msgspec.json.decode(b"{%b}" % laid, type=dict[str, msgspec.Raw])
+    return b",".join(b'"%b":%b' % (name.encode(), bytes(members[name])) for name in fields if name in members)

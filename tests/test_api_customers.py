@@ -1,0 +1,254 @@
+"""Customers over HTTP: what Redis holds, as JSON, byte by byte; who is not known, and who was erased."""
+
+import asyncio
+import http.client
+import json
+import re
+import secrets
+import threading
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import redis
+from deployment import Play, World
+from serving import DEPLOYMENT, RECORDED, Served, customer, furnish, serving
+from test_docs_redis_contract import scripted
+
+from models import scores
+from streams.crm.schemas import MOST_IDS
+from streams.crm.scores import NAMES
+from streams.freshness import Freshness
+from streams.keys import Keys
+
+LITERAL = (
+    '{"customer_id":"c-17","segment":"Promising","segment_id":2,"previous_segment":"New","segment_since":"2023-12-21",'
+    '"cluster":0,"rfm":"5-2-4","predicted_demand":43.08,"predicted_demand_high":43.08,"predicted_orders":0.6264,'
+    '"p_buy":0.3851,"customer_value":524.13,"orders":2,"spend":140.00,"average_order_value":70.00,"total_value":664.13,'
+    '"first_purchase_at":"2023-12-09T12:00:00Z","last_purchase_at":"2023-12-21T00:00:00Z",'
+    '"last_event_at":"2023-12-21T18:00:00Z","mean_days_between_orders":11.5,'
+    '"expected_next_order_at":"2024-01-23T22:43:56Z","next_offers":["P-7","P-9"],"source":"crm.events:0:4",'
+    '"demand_horizon_days":30,"scored_at":"SCORED","model_version":"MODEL","schema":2,"as_of":"2023-12-21T18:00:01Z",'
+    '"lag_seconds":2.5,"stale":STALE,"coverage":null,"served":"cold start"}'
+)
+
+
+@pytest.fixture(scope="module")
+def at(request: pytest.FixtureRequest) -> Iterator[tuple[Served, Any, Keys]]:
+    """(the API, Redis, the names of its keys)."""
+    url, prefix = request.getfixturevalue("valkey").url, f"api-{secrets.token_hex(4)}"
+    with redis.Redis.from_url(url) as store, serving(furnish(url, prefix)) as served:
+        yield served, store, Keys(prefix)
+
+
+def test_a_scripted_customer_byte_by_byte(play: Play) -> None:
+    """What workers wrote of the customer of docs/redis-contract.md, on each server."""
+
+    async def scenario(world: World) -> None:
+        await scripted(world)
+        fresh = Freshness(0, 1703181601.0, 2.5, 7, "w:1")
+        await world.store.freshen("w:1", [fresh])
+
+        def ask() -> bytes:
+            with serving(world.settings) as served:
+                return served.ask("/v1/customers/c-17").body
+
+        found = (await asyncio.to_thread(ask)).decode()
+        told = {name: world.customer("c-17")[name] for name in ("scored_at", "model_version")}
+        expected = LITERAL.replace("SCORED", told["scored_at"]).replace("MODEL", told["model_version"])
+        stale = '"partition 0: counted up to 2023-12-21T18:00:01Z, 7 records wait"'
+        assert found == expected.replace("STALE", stale)
+
+    play(scenario, events_topic="crm.events")
+
+
+def test_the_names_are_those_of_the_contract() -> None:
+    assert scores.FIELDS == NAMES
+
+
+def test_some_fields(at: tuple[Served, Any, Keys]) -> None:
+    served, _, _ = at
+    found = served.ask("/v1/customers/c-17?fields=spend,segment,stale,spend,customer_id")
+    assert found.body.startswith(b'{"customer_id":"c-17","spend":140.00,"segment":"Promising","stale":"partition ')
+    assert [*found.json] == ["customer_id", "spend", "segment", "stale"]
+    assert served.ask("/v1/customers/c-17?fields=customer_id").body == b'{"customer_id":"c-17"}'
+    for wrong in ("", "spent", "spend,", "spend,%00"):
+        assert served.ask(f"/v1/customers/c-17?fields={wrong}").problem == (422, "wrong-request")
+
+
+def test_an_etag_names_what_stands_there_and_whether_it_is_stale(at: tuple[Served, Any, Keys]) -> None:
+    """Mutations caught: what was scored anew keeps its tag; a partition that stops is 'not modified'."""
+    served, store, keys = at
+    customer(store, keys, "tagged")
+    first = served.ask("/v1/customers/tagged")
+    tag = first.headers["etag"]
+    assert first.headers["cache-control"] == "private, no-cache"
+    for named in (tag, f'"other", {tag}', tag.removeprefix("W/"), "*"):
+        again = served.ask("/v1/customers/tagged", If_None_Match=named)
+        assert (again.status, again.body, again.headers["etag"]) == (304, b"", tag)
+    assert served.ask("/v1/customers/tagged", If_None_Match='W/"other"').status == 200
+    for change in ({"source": "crm.events:0:5"}, {"model_version": "2-x"}, {"scored_at": "2023-12-22T00:00:00Z"}):
+        customer(store, keys, "tagged", **change)
+        again = served.ask("/v1/customers/tagged", If_None_Match=tag)
+        assert again.status == 200
+        assert again.headers["etag"] != tag
+    customer(store, keys, "tagged")
+    home = DEPLOYMENT.home("tagged")
+    now = store.time()[0]
+    fields = {"as_of": "2026-01-01T00:00:00Z", "lag_seconds": "0.0", "lag_records": "0", "owner": "w", "at": now}
+    fields["as_of"] = Freshness(home, now, 0.0, 0, "w").fields[0]
+    store.hset(keys.freshness(home), mapping=fields)
+    served.looked()
+    fresh = served.ask("/v1/customers/tagged", If_None_Match=tag)
+    assert (fresh.status, fresh.json["stale"], fresh.json["lag_seconds"]) == (200, None, 0)
+    store.delete(keys.freshness(home))
+    served.looked()
+
+
+ODD = [
+    "a/b",
+    "/",
+    "//",
+    "a%2Fb",
+    "why",
+    "a/why",
+    ":",
+    "a b",
+    "%",
+    "ü",
+    "日本",
+    "\0",
+    "..",
+    ".",
+    "\\",
+    '"',
+    "x" * 128,
+    "é" * 64,
+]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_any_id_is_reached(at: tuple[Served, Any, Keys], name: str) -> None:
+    served, store, keys = at
+    customer(store, keys, name)
+    path = f"/v1/customers/{quote(name, safe='').replace('.', '%2E')}"
+    assert served.ask(path).json["customer_id"] == name
+    (found,) = served.ask("/v1/customers:batchGet", "POST", {"ids": [name]}).json["customers"]
+    assert (found["customer_id"], found["customer"]["customer_id"]) == (name, name)
+
+
+@pytest.mark.parametrize("part", ["%ff", "%ed%a0%80", "x" * 129, quote("é" * 65)])
+def test_what_is_no_id_is_refused(at: tuple[Served, Any, Keys], part: str) -> None:
+    """Not UTF-8, a lone surrogate, too long."""
+    assert at[0].ask(f"/v1/customers/{part}").problem == (422, "wrong-request")
+
+
+def test_unknown_and_erased_are_told_apart(at: tuple[Served, Any, Keys]) -> None:
+    served, store, keys = at
+    home = DEPLOYMENT.home("gone")
+    store.hset(keys.erased(home), DEPLOYMENT.erasure("gone"), "7 1000")
+    assert served.ask("/v1/customers/gone").problem == (404, "erased-customer")
+    assert served.ask("/v1/customers/nobody").problem == (404, "unknown-customer")
+    ids = ["nobody", "c-17", "gone", "c-17", "nobody"]
+    found = served.ask("/v1/customers:batchGet", "POST", {"ids": ids, "fields": ["orders"]})
+    record = '{"customer_id":"c-17","status":"found","customer":{"customer_id":"c-17","orders":2}}'
+    nobody = '{"customer_id":"nobody","status":"unknown","customer":null}'
+    gone = '{"customer_id":"gone","status":"erased","customer":null}'
+    expected = (
+        f'{{"customers":[{",".join([nobody, record, gone, record, nobody])}],"missing":["nobody","gone","nobody"]}}'
+    )
+    assert found.body.decode() == expected
+    customer(store, keys, "gone")
+    assert served.ask("/v1/customers/gone").json["customer_id"] == "gone", "who came back is there"
+
+
+def test_a_batch_is_what_single_reads_say(at: tuple[Served, Any, Keys]) -> None:
+    """More than one call to Redis carries, in order. Mutation caught: parts of a batch out of order."""
+    served, store, keys = at
+    names = [f"many-{n}" for n in range(MOST_IDS)]
+    for n in range(0, MOST_IDS, 3):
+        customer(store, keys, names[n], orders=str(n + 1))
+    found = served.ask("/v1/customers:batchGet", "POST", {"ids": names}).json
+    assert [each["customer_id"] for each in found["customers"]] == names
+    assert [each["customer"] and each["customer"]["orders"] for each in found["customers"]] == [
+        None if n % 3 else n + 1 for n in range(MOST_IDS)
+    ]
+    assert found["missing"] == [name for n, name in enumerate(names) if n % 3]
+    assert found["customers"][999]["customer"] == served.ask("/v1/customers/many-999").json
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"", "wrong-request"),
+        (b"{", "wrong-request"),
+        (b"[]", "wrong-request"),
+        (b"\xff", "wrong-request"),
+        (b'{"ids":["\\ud800"]}', "wrong-request"),
+        (b"[" * 100_000, "wrong-request"),
+        ({"ids": []}, "wrong-request"),
+        ({"ids": [""]}, "wrong-request"),
+        ({"ids": [7]}, "wrong-request"),
+        ({"ids": ["x" * 129]}, "wrong-request"),
+        ({"ids": ["é" * 65]}, "wrong-request"),
+        ({"ids": ["x"] * (MOST_IDS + 1)}, "wrong-request"),
+        ({"ids": ["x"], "fields": []}, "wrong-request"),
+        ({"ids": ["x"], "fields": ["nothing"]}, "wrong-request"),
+        ({"ids": ["x"], "field": ["orders"]}, "wrong-request"),
+        (b" " * (1 << 21), "too-large"),
+    ],
+)
+def test_a_batch_that_is_none_is_refused(at: tuple[Served, Any, Keys], body: Any, kind: str) -> None:
+    assert at[0].ask("/v1/customers:batchGet", "POST", body).problem[1] == kind
+
+
+def test_a_body_that_does_not_say_how_long_it_is(at: tuple[Served, Any, Keys]) -> None:
+    """In chunks, more than is taken: refused before all of it has come."""
+    connection = http.client.HTTPConnection("127.0.0.1", at[0].port, timeout=30)
+    parts = (b" " * 65_536 for _ in range(40))
+    connection.request("POST", "/v1/customers:batchGet", parts, {"Transfer-Encoding": "chunked"}, encode_chunked=True)
+    assert connection.getresponse().status == 413
+    connection.close()
+
+
+def test_what_is_not_of_this_contract_is_never_served(at: tuple[Served, Any, Keys]) -> None:
+    """Neither as it is, nor as JSON that is none. Mutation caught: a record that was not looked at."""
+    served, store, keys = at
+    for name, text in {"spend": "much", "next_offers": "[1]", "rfm": '5-5-5","orders":"9', "segment_since": ""}.items():
+        customer(store, keys, "odd", **{name: text})
+        assert served.ask("/v1/customers/odd").problem == (503, "not-ready")
+        told = served.ask("/v1/customers:batchGet", "POST", {"ids": ["odd"]}).json["detail"]
+        assert re.match(r"customer 'odd': not a hash of this contract: .*", told)
+    store.hdel(keys.customer("odd"), "segment")
+    assert served.ask("/v1/customers/odd").problem == (503, "not-ready")
+    customer(store, keys, "named", segment='Ü "quoted" \\ \x01/', previous_segment="")
+    found = served.ask("/v1/customers/named").json
+    assert (found["segment"], found["previous_segment"]) == ('Ü "quoted" \\ \x01/', None)
+    store.delete(keys.customer("odd"))
+
+
+def test_reads_of_one_moment_are_few_calls(at: tuple[Served, Any, Keys]) -> None:
+    """Whoever asks while others are under way goes with the next call. Mutation caught: a call each."""
+    served, store, _ = at
+
+    def calls() -> int:
+        return int(store.info("commandstats")["cmdstat_evalsha"]["calls"])
+
+    before = calls()
+    threads = [threading.Thread(target=served.ask, args=["/v1/customers/c-17"]) for _ in range(40)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert calls() - before <= 40
+
+    async def many() -> list[Any]:
+        reads = served.app.state.service.scores
+        return await asyncio.gather(*(reads.one("c-17") for _ in range(1_000)))
+
+    before = calls()
+    found = asyncio.run_coroutine_threadsafe(many(), served.loop).result(30)
+    assert calls() - before == 10
+    assert len(set(found)) == 1
+    assert json.loads(b"{%b}" % found[0])["orders"] == int(RECORDED[b"orders"])

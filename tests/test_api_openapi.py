@@ -1,0 +1,71 @@
+"""/openapi.json: a valid document, what the code says, and what holds when somebody tries at random what it allows."""
+
+import hashlib
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import hypothesis
+import hypothesis.strategies as st
+import openapi_spec_validator
+import pytest
+import redis
+import schemathesis
+from hypothesis import Phase
+from schemathesis import checks
+from serving import Served, customer, furnish, serving
+from test_api_events import Noted
+
+from streams.crm import schemas
+from streams.crm.access import SCOPES, Access, Caller
+from streams.keys import Keys
+
+EXAMPLES = 25  # of each operation
+ALL = {"Authorization": "Bearer all"}
+CHECKS = [
+    checks.not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+]
+
+
+@pytest.fixture(scope="module")
+def served(request: pytest.FixtureRequest) -> Iterator[Served]:
+    url, prefix = request.getfixturevalue("valkey").url, f"api-{secrets.token_hex(4)}"
+    settings = furnish(url, prefix)
+    everything = Access({hashlib.sha256(b"all").digest(): Caller("all", frozenset(SCOPES))})
+    with redis.Redis.from_url(url) as store, serving(settings, everything, events=Noted(settings)) as found:
+        for name in ("0", "1", "00", "a/b"):
+            customer(store, Keys(prefix), name)
+        yield found
+
+
+def test_the_document_is_valid_and_whole(served: Served) -> None:
+    document = served.ask("/openapi.json").json
+    assert document == served.app.openapi()
+    assert document["openapi"].startswith("3.1")
+    openapi_spec_validator.validate(document)
+    operations = [said for each in document["paths"].values() for said in each.values()]
+    assert len({said["operationId"] for said in operations}) == len(operations)
+    assert all(said["summary"] and said["responses"]["default"] for said in operations)
+    assert set(document["components"]["schemas"]) == set(schemas.components())
+    text = str(document)
+    assert [name for name in document["components"]["schemas"] if f"/schemas/{name}'" not in text] == []
+
+
+def test_whatever_is_sent_is_answered_as_it_says(served: Served) -> None:
+    """What its schema allows, and what it does not: no 500, and no answer that it does not describe."""
+    schema: Any = schemathesis.openapi.from_dict(served.ask("/openapi.json").json)
+    operations = [found.ok() for found in schema.get_all_operations()]
+    assert len(operations) > 4
+    for operation in operations:
+        both = [operation.as_strategy(generation_mode=mode) for mode in schemathesis.GenerationMode]
+
+        @hypothesis.settings(max_examples=EXAMPLES, database=None, derandomize=True, phases=[Phase.generate])
+        @hypothesis.given(case=st.one_of(both))
+        def tried(case: Any) -> None:
+            case.call_and_validate(base_url=f"http://127.0.0.1:{served.port}", headers=ALL, checks=CHECKS)
+
+        tried()
