@@ -13,6 +13,7 @@ from urllib.parse import quote
 import pytest
 import redis
 from deployment import Play, World
+from running import until
 from serving import DEPLOYMENT, RECORDED, Served, customer, furnish, serving
 from test_docs_redis_contract import scripted
 
@@ -103,6 +104,39 @@ def test_an_etag_names_what_stands_there_and_whether_it_is_stale(at: tuple[Serve
     fresh = served.ask("/v1/customers/tagged", If_None_Match=tag)
     assert (fresh.status, fresh.json["stale"], fresh.json["lag_seconds"]) == (200, None, 0)
     store.delete(keys.freshness(home))
+    served.looked()
+
+
+def test_a_worker_that_says_nothing_shows(at: tuple[Served, Any, Keys]) -> None:
+    """Each partition has its own; a list has those of the one furthest behind. Mutations caught: another partition's
+    freshness; one that is read once."""
+    served, store, keys = at
+    now = store.time()[0]
+    homes = {DEPLOYMENT.home(name): name for name in ("c-17", "b", "a", "d")}
+    assert len(homes) == 2
+    for name in homes.values():
+        customer(store, keys, name)
+    for partition, (silent, behind) in enumerate(((1, 0.0), (2, 7.5))):
+        found = Freshness(partition, now - behind, behind, 3, "w").fields
+        told = dict(zip(("as_of", "lag_seconds", "lag_records"), found, strict=True))
+        store.hset(keys.freshness(partition), mapping=told | {"owner": "w", "at": now - silent})
+    served.looked()
+    records = [served.ask(f"/v1/customers/{homes[p]}").json for p in range(2)]
+    assert [each["lag_seconds"] for each in records] == [0, 7.5]
+    assert [each["stale"] for each in records] == [None, None]
+    whole = served.ask("/v1/segments/2/customers").json
+    assert {name: whole[name] for name in ("as_of", "lag_seconds", "stale")} == {
+        name: records[1][name] for name in ("as_of", "lag_seconds", "stale")
+    }
+    store.hset(keys.freshness(0), "at", now - 16)
+    until(
+        lambda: str(served.ask(f"/v1/customers/{homes[0]}").json["stale"]).startswith("partition 0: no worker holds it")
+    )
+    assert served.ask(f"/v1/customers/{homes[1]}").json["stale"] is None
+    assert served.ask("/v1/segments/2/customers").json["stale"].startswith("partition 0: no worker holds it")
+    assert served.ask("/health/ready").status == 200
+    for partition in range(2):
+        store.delete(keys.freshness(partition))
     served.looked()
 
 

@@ -129,11 +129,15 @@ async def _run(server: "uvicorn.Server", listening: "socket.socket") -> None:
     """Says where it listens, and ends well when it is asked to."""
     import asyncio
     import contextlib
+    import gc
     import signal
 
     def end() -> None:
         server.should_exit = True
 
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 50, 100)  # the default stops every request for tens of ms, more than once a second
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)

@@ -160,10 +160,12 @@ class Access:
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer" and (caller := self.tokens.get(_digest(token.strip()))):
             return caller
+        if not token:
+            said = "send the header Authorization: Bearer TOKEN"
+            raise Problem(NO_TOKEN, said, {"WWW-Authenticate": 'Bearer realm="crm"'})
         self._spend("guess", _address(request), GUESSES)
-        error = ', error="invalid_token"' if token else ""
-        said = "the token is not known" if token else "send the header Authorization: Bearer TOKEN"
-        raise Problem(NO_TOKEN, said, {"WWW-Authenticate": f'Bearer realm="crm"{error}'})
+        how = {"WWW-Authenticate": 'Bearer realm="crm", error="invalid_token"'}
+        raise Problem(NO_TOKEN, "the token is not known", how)
 
     def _spend(self, kind: str, who: str, rate: float) -> None:
         now = time.monotonic()

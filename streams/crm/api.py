@@ -36,6 +36,7 @@ ABOUT = (
     "Every customer's segment, predicted demand and value, as Redis holds them, and how fresh they are. Errors are"
     " problem details (RFC 9457); docs/api.md tells of each."
 )
+UNTOLD: Any = {"tracing": False, "metrics": False, "logs": False}  # nobody listens, and each request would look
 BEARER = {"bearer": {"type": "http", "scheme": "bearer", "description": "A token of one of the scopes that are named"}}
 
 
@@ -54,7 +55,7 @@ def build(store: Store, client: Any, access: Access, events: Sends | None = None
         *Events(service).routes(),
         *Probes(service, registry).routes(),
     ]
-    app = FastAPI(title=TITLE, docs_url=None, redoc_url=None, routes=[*routes], lifespan=_lifespan)
+    app = FastAPI(title=TITLE, docs_url=None, redoc_url=None, routes=[*routes], lifespan=_lifespan, telemetry=UNTOLD)
     app.state.access, app.state.service = access, service
     app.add_middleware(Shell, registry=registry)
     for error in (problems.Problem, RequestValidationError, HTTPException, Exception):

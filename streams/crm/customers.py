@@ -76,7 +76,8 @@ class Customers:
         headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
         if _matches(request.headers.get("if-none-match"), tag):
             return Response(status_code=304, headers=headers)
-        return Response(_record(customer_id, laid, look.tails[partition], fields), 200, headers, routing.JSON)
+        record = _record(_text(customer_id), laid, look.tails[partition], fields)
+        return Response(record, 200, headers, routing.JSON)
 
     async def batch_get(self, request: Request) -> Response:
         """Many customers' scores.
@@ -140,21 +141,21 @@ def _known(fields: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys(fields) if name != "customer_id"]
 
 
-def _record(customer_id: str, laid: bytes, tail: bytes, fields: Sequence[str] | None) -> bytes:
-    """The JSON of a customer."""
-    members = b"%b,%b" % (laid, tail)
-    if fields is not None:
-        members = chosen(members, fields)
-        return b'{"customer_id":%b%b%b}' % (_text(customer_id), b"," if members else b"", members)
-    return b'{"customer_id":%b,%b}' % (_text(customer_id), members)
+def _record(name: bytes, laid: bytes, tail: bytes, fields: Sequence[str] | None) -> bytes:
+    """The JSON of a customer; name: the id, as JSON."""
+    if fields is None:
+        return b'{"customer_id":%b,%b,%b}' % (name, laid, tail)
+    members = chosen(b"%b,%b" % (laid, tail), fields)
+    return b'{"customer_id":%b%b%b}' % (name, b"," if members else b"", members)
 
 
 def _found(look: Look, customer_id: str, laid: Laid, fields: Sequence[str] | None, erased: Mapping[str, bool]) -> bytes:
     """The JSON of what became of one id of a batch."""
+    name = _text(customer_id)
     if laid is None:
-        return NOT_FOUND % (_text(customer_id), (ERASED if erased[customer_id] else UNKNOWN).encode())
-    record = _record(customer_id, laid, look.tails[look.deployment.home(customer_id)], fields)
-    return b'{"customer_id":%b,"status":"%b","customer":%b}' % (_text(customer_id), FOUND.encode(), record)
+        return NOT_FOUND % (name, (ERASED if erased[customer_id] else UNKNOWN).encode())
+    record = _record(name, laid, look.tails[look.deployment.home(customer_id)], fields)
+    return b'{"customer_id":%b,"status":"%b","customer":%b}' % (name, FOUND.encode(), record)
 
 
 def _tag(laid: bytes, why: str | None) -> str:

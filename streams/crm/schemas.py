@@ -19,13 +19,9 @@ LISTED = 1_000  # members of a page at most
 EVENTS = 1_000  # sent at once
 
 
-def _time(said: str) -> Any:
-    return Meta(description=said, extra_json_schema={"format": "date-time"})
-
-
 Money = Annotated[float, Meta(description="major unit, 2 decimals")]
-Time = Annotated[str, _time("ISO 8601, UTC")]
-Day = Annotated[str, Meta(extra_json_schema={"format": "date"})]
+Time = Annotated[str, Meta(min_length=1, description="ISO 8601, UTC", extra_json_schema={"format": "date-time"})]
+Day = Annotated[str, Meta(min_length=1, extra_json_schema={"format": "date"})]
 Text = Annotated[str, Meta(min_length=1)]
 Id = Annotated[str, Meta(min_length=1, max_length=ID_BYTES, description="up to 128 bytes of UTF-8")]
 Share = Annotated[float, Meta(ge=0, le=1)]

@@ -1,4 +1,4 @@
-"""The hot reads: customers' scores, laid out as JSON where they stand (scores.lua).
+"""The hot reads: customers' scores, whose texts (scores.lua) become JSON as they are: but for quotes, they are JSON.
 
 The rule: whoever asks in one turn of the loop is one call to Redis. While FLYING of them are under way others gather,
 so the more is asked, the more a call carries; and none holds Redis up for longer than PART customers take.
@@ -7,8 +7,9 @@ so the more is asked, the more a call carries; and none holds Redis up for longe
 import asyncio
 import itertools
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 
@@ -22,6 +23,10 @@ Laid = bytes | None  # a customer's fields as members of a JSON object; None: un
 
 _held = msgspec.json.Decoder(Scores).decode
 NAMES = Scores.__struct_fields__
+PLAIN = [name for name, kind in get_type_hints(Scores).items() if kind is str and name != "segment"]  # never empty
+FORM = b",".join((b'"%b":"%%b"' if name in PLAIN else b'"%b":%%b') % name.encode() for name in NAMES)
+NAMED = [NAMES.index(name) for name in ("segment", "previous_segment")]  # texts of any characters
+GAP, NEXT = NAMES.index("mean_days_between_orders"), NAMES.index("expected_next_order_at")  # empty for some
 
 
 class ScoreReads:
@@ -77,28 +82,41 @@ class ScoreReads:
                 future.set_exception(laid)
                 continue
             try:
-                future.set_result(checked(customer_id, laid))
+                future.set_result(laid_out(customer_id, laid))
             except ContractError as error:
                 future.set_exception(error)
 
     async def _read(self, part: Sequence[str]) -> list[Laid]:
         async with self._free:
             found = await self._call(part)
-        return [checked(customer_id, laid) for customer_id, laid in zip(part, found, strict=True)]
+        return [laid_out(customer_id, laid) for customer_id, laid in zip(part, found, strict=True)]
 
     async def _call(self, ids: Sequence[str]) -> list[Laid]:
-        found: list[Laid] = await self._script(keys=list(map(self.keys.customer, ids)))
+        found: list[Laid] = await self._script(args=[self.keys.prefix, msgspec.msgpack.encode(ids)])
         return found
 
 
-def checked(customer_id: str, laid: Laid) -> Laid:
-    """The same. Raises ContractError where it is not of this contract."""
-    if laid is not None:
-        try:
-            _held(b"{%b}" % laid)
-        except ValueError as error:  # msgspec's are
-            raise ContractError(f"customer {customer_id!r}: not a hash of this contract: {error}") from None
+def laid_out(customer_id: str, texts: Laid) -> Laid:
+    """As members of a JSON object. Raises ContractError where they are not of this contract."""
+    if texts is None:
+        return None
+    found = texts.split(b"\0")
+    try:
+        for place in NAMED:
+            found[place] = _name(found[place])
+        found[GAP] = found[GAP] or b"null"
+        found[NEXT] = b'"%b"' % found[NEXT] if found[NEXT] else b"null"
+        laid = FORM % tuple(found)
+        _held(b"{%b}" % laid)
+    except (IndexError, TypeError, ValueError) as error:  # msgspec's are ValueErrors
+        raise ContractError(f"customer {customer_id!r}: not a hash of this contract: {error}") from None
     return laid
+
+
+@lru_cache(maxsize=1_000)
+def _name(text: bytes) -> bytes:
+    """In quotes, whatever it holds; null where it is empty. Raises UnicodeDecodeError."""
+    return msgspec.json.encode(text.decode()) if text else b"null"
 
 
 def chosen(laid: bytes, fields: Sequence[str]) -> bytes:
