@@ -1,12 +1,15 @@
 """What a worker shows to Prometheus and to whoever restarts it: what it counts is what there was, and nobody's id."""
 
+import asyncio
+import contextlib
 import json
 import re
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
@@ -22,6 +25,7 @@ from models.events import encode_event
 from models.kinds import ERASE, TICK, VIEW
 from models.rows import DAY
 from models.truth import Figures, Window
+from streams import status
 from streams.metrics import Ages, Meter, Now
 from streams.overview import PASSED_OVER
 from streams.probes import Server
@@ -46,6 +50,11 @@ def get(url: str) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
+def asked(url: str, what: str) -> tuple[int, list[str]]:
+    code, body = get(f"{url}/health/{what}")
+    return code, json.loads(body)["reasons"]
+
+
 def base(worker: Worker) -> str:
     """Where this worker answers."""
     worker.says("metrics at ")
@@ -54,8 +63,8 @@ def base(worker: Worker) -> str:
 
 
 def shown(worker: Worker) -> Shown:
-    status, text = get(f"{base(worker)}/metrics")
-    assert status == 200
+    code, text = get(f"{base(worker)}/metrics")
+    assert code == 200
     found: Shown = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -72,8 +81,7 @@ def held(worker: Worker) -> set[str]:
 
 
 def ready(worker: Worker) -> tuple[int, list[str]]:
-    status, body = get(f"{base(worker)}/health/ready")
-    return status, json.loads(body)["reasons"]
+    return asked(base(worker), "ready")
 
 
 def records() -> Iterator[tuple[bytes, bytes | None, int]]:
@@ -209,25 +217,53 @@ def test_what_came_of_what_was_served() -> None:
     assert not re.search("^crm_(model|bound)", nothing, re.MULTILINE)
 
 
-def test_a_loop_that_hangs_is_not_live_and_what_locates_is_not_ready() -> None:
-    """Mutation caught: judged by what the worker says of itself, but for how long ago it did."""
-    now = time.time()
-    said = [Status(now, {0: "ready"}, {0: 0.0}, now, "1-20240301-0a1b2c3d")]
-    server = Server("0", Meter().registry, lambda: said[-1])
-    assert server.url.startswith("http://127.0.0.1:")
-    for path in ("live", "ready"):
-        assert get(f"{server.url}/health/{path}")[0] == 200
-    said.append(Status(now, {0: "locating"}))
-    assert get(f"{server.url}/health/live")[0] == 200
-    status, body = get(f"{server.url}/health/ready")
-    assert (status, json.loads(body)["reasons"]) == (503, ["partition 0 is locating"])
-    said.append(Status(now - 60, {0: "ready"}, {0: 0.0}, now - 60, "1-20240301-0a1b2c3d"))
-    for path in ("live", "ready"):
-        status, body = get(f"{server.url}/health/{path}")
-        assert (status, json.loads(body)["reasons"]) == (503, ["the worker said nothing for 60 s"])
-    assert get(f"{server.url}/elsewhere")[0] == 404
+@contextlib.contextmanager
+def served(told: Callable[[], Status]) -> Iterator[str]:
+    """Where it answers."""
+    server = Server("0", Meter().registry, told)
+    yield server.url
     server.shutdown()
     server.server_close()
+
+
+def test_a_loop_that_hangs_is_found_hanging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answers from a thread of its own. Mutations caught: the server in the loop; its silence passed over."""
+    monkeypatch.setattr(status, "OLD", 0.5)
+    said = [Status(0.0)]
+    found: list[tuple[int, list[str]]] = []
+
+    async def beat() -> None:
+        while True:
+            said.append(Status(time.time(), {0: "ready"}, {0: 0.0}, time.time(), "1-20240301-0a1b2c3d"))
+            await asyncio.sleep(0.01)
+
+    async def scenario(url: str) -> None:
+        beating = asyncio.create_task(beat())
+        await asyncio.sleep(0.05)
+        found.append(await asyncio.to_thread(asked, url, "live"))
+        asking = threading.Timer(0.7, lambda: found.extend(asked(url, what) for what in ("live", "ready")))
+        asking.start()
+        asking.join()  # and so the loop hangs
+        beating.cancel()
+
+    with served(lambda: said[-1]) as url:
+        assert url.startswith("http://127.0.0.1:")
+        asyncio.run(scenario(url))
+        assert get(f"{url}/elsewhere")[0] == 404
+    hangs = 503, ["the worker said nothing for 1 s"]
+    assert found == [(200, []), hangs, hangs]
+
+
+def test_who_is_not_ready_is_live() -> None:
+    now, said = time.time(), [Status(0.0)]
+    with served(lambda: said[-1]) as url:
+        for each, reasons in (
+            (Status(now, {0: "locating"}), ["partition 0 is locating"]),
+            (Status(now, {0: "ready"}, {0: 61.0}, now, "1-20240301-0a1b2c3d"), ["partition 0 is 61 s behind"]),
+            (Status(now), ["the worker holds no partition"]),
+        ):
+            said.append(each)
+            assert (asked(url, "live"), asked(url, "ready")) == ((200, []), (503, reasons))
 
 
 def test_a_port_that_is_taken_is_refused() -> None:
