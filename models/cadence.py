@@ -79,6 +79,11 @@ class Cadence:
             (s[:, BOUGHT] + PRIOR * share) / (s[:, COUNT] + PRIOR),
         )
 
+    def shares(self, raw: Raw, x: Floats) -> Floats:
+        """(n, 2): what each spend predicted is the sum of: what others of the cell spent, the customer's own orders."""
+        s, money, prior = self.sums[cells(raw, self.horizon)], a_day(raw, self.usual, self.cap), PRIOR * self.usual
+        return (money / (s[:, MONEY] + prior))[:, None] * np.stack([s[:, SPENT], prior * x[:, N90]], 1)
+
     def learn_many(self, raw: Raw, spent: Floats, ordered: Floats) -> None:
         """One day: forgets, then counts what followed n openings; n may be 0."""
         self.sums *= DECAY

@@ -410,9 +410,7 @@ class Table:
 
     def observe(self, rows: Array, swept_to: int) -> Array:
         """RAW (n,) of these rows as a model sees them: at the first midnight after the last event, or at `swept_to`."""
-        out = np.zeros(len(rows), RAW)
-        observe_kernel(self._rows, rows, swept_to, out)
-        return out
+        return observed(self._rows, rows, swept_to)
 
     def erase(self, name: str) -> None:
         """Forgets the customer; nothing if unknown."""
@@ -426,6 +424,13 @@ class Table:
             self.names[row] = ""
             self._rows[row] = BLANK
             self.free.append(row)
+
+
+def observed(rows: Array, index: Array, swept_to: int) -> Array:
+    """RAW (n,) of these of the rows of ROW: see `Table.observe`."""
+    out = np.zeros(len(index), RAW)
+    observe_kernel(rows, index, swept_to, out)
+    return out
 
 
 def _gather(kernel: Any, end: int) -> Array:

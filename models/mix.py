@@ -64,10 +64,14 @@ class Mix:
     def __init__(self, unit: float, cap: float, capped: bool) -> None:
         self.unit, self.cap, self.capped, self.weights = float(unit), float(cap), capped, Weights(len(EXPERTS))
 
+    def said(self, x: Floats, ridge: Floats, cadence: Floats) -> Floats:
+        """(n, len(EXPERTS)): what each says before it is capped. x: (n, len(INPUTS))."""
+        r90, r30 = (R90, R30) if self.capped else (N90, N30)
+        return np.stack([x[:, r90], x[:, r30], ridge, cadence], 1)
+
     def experts(self, x: Floats, ridge: Floats, cadence: Floats) -> Floats:
         """(n, len(EXPERTS)): what each says. x: (n, len(INPUTS))."""
-        r90, r30 = (R90, R30) if self.capped else (N90, N30)
-        said = np.stack([x[:, r90], x[:, r30], ridge, cadence], 1)
+        said = self.said(x, ridge, cadence)
         return np.minimum(said, (self.cap * np.maximum(1.0, x[:, N90]))[:, None]) if self.capped else said
 
     def predict_many(self, x: Floats, ridge: Floats, cadence: Floats) -> Floats:

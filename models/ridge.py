@@ -65,6 +65,13 @@ class Ridge:
         _correct(x, self.columns, self.coefficients, self.caps, self.units, self.base, self.unit, out)
         return out
 
+    def shares(self, x: Floats) -> Floats:
+        """(n, k + 1): what each prediction is the sum of, by input in the order of target.names, the 90-day rate among
+        them with what was learned on it; then what holds it at 0."""
+        shares = self.rows(x) * self.coefficients * self.unit
+        shares[:, self.columns == self.base] += x[:, [self.base]]
+        return np.column_stack([shares, np.maximum(0.0, -shares.sum(1))])
+
     def learn_many(self, x: Floats, labels: Floats) -> None:
         """One day: forgets, then learns (n, len(INPUTS)) with n labels in the target's unit; n may be 0."""
         k, model = len(self.columns), self.model

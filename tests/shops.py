@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks import logs
 from models import artefact
 from models.clusters import Clusters
 from models.features import standing_many
@@ -53,6 +54,18 @@ def shop(
     model = fit_history(folded.days, day, segments, clusters, horizon)
     model.rfm, model.offers = Quintiles.fit(folded.table.observe(np.arange(customers), day)), offers or model.offers
     return _left(directory, model, folded, history(customers, day))
+
+
+def cdnow(directory: Path) -> Path:
+    """CDNOW as of the demo's cut-off: its demand is the one that `offline fit` finds; its clusters are of nobody."""
+    log = logs.cdnow()
+    past = log.before(log.cut)
+    folded, (centres, told) = fold(past, log.cut), (np.eye(2, 3), TOLD[:2])
+    segments = rule.fit(folded, NAMES)
+    clusters = Clusters(centres, np.zeros(3), np.ones(3), segments.gap, [0, 1], told, [0, 0])
+    model = fit_history(folded.days, log.cut, segments, clusters)
+    model.rfm = Quintiles.fit(folded.raw)
+    return _left(directory, model, folded, past)
 
 
 def history(customers: int, end: int) -> pd.DataFrame:
