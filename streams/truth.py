@@ -12,9 +12,12 @@ from streams.deployment import Deployment, DeploymentError
 from streams.store import Store
 
 
-async def found(store: Store, deployment: Deployment, windows: Sequence[int]) -> Truth:
-    """windows: days. Raises DeploymentError before the first publish, and for what is damaged."""
-    stored, versions = await store.model(), await store.versions()
+async def found(store: Store, deployment: Deployment, windows: Sequence[int], versions: Sequence[str] = ()) -> Truth:
+    """windows: days; versions: those that are kept, if they are to be told of.
+
+    Raises DeploymentError before the first publish, and for what is damaged.
+    """
+    stored = await store.model()
     if not stored:
         raise DeploymentError(f"{store.keys.model} is missing: run `python -m streams publish DIR`, or restore Redis")
     lines = await store.ledger()

@@ -115,7 +115,7 @@ class Served:
         media = answer.headers.get("content-type", "").partition(";")[0]
         assert media in said.get("content", {"": {}}), (method, path, answer)
         assert {name.lower() for name in said.get("headers", {})} <= answer.headers.keys()
-        if media.endswith("json"):
+        if media.endswith(("/json", "+json")):
             schema = {**said["content"][media]["schema"], "components": self.app.openapi()["components"]}
             jsonschema.Draft202012Validator(schema).validate(answer.json)
 

@@ -17,8 +17,10 @@ from starlette.exceptions import HTTPException
 
 from streams.crm import problems, schemas
 from streams.crm.access import Access
+from streams.crm.changes import Feeds
 from streams.crm.customers import Customers
 from streams.crm.events import Events
+from streams.crm.export import Exports
 from streams.crm.looks import Looks
 from streams.crm.models import Models
 from streams.crm.probes import Probes
@@ -51,6 +53,8 @@ def build(store: Store, client: Any, access: Access, events: Sends | None = None
     routes = [
         *Customers(service).routes(),
         *Segments(service).routes(),
+        *Feeds(service).routes(),
+        *Exports(service).routes(),
         *Models(service).routes(),
         *Events(service).routes(),
         *Probes(service, registry).routes(),

@@ -76,8 +76,8 @@ class Customers:
         headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
         if _matches(request.headers.get("if-none-match"), tag):
             return Response(status_code=304, headers=headers)
-        record = _record(_text(customer_id), laid, look.tails[partition], fields)
-        return Response(record, 200, headers, routing.JSON)
+        told = record(_text(customer_id), laid, look.tails[partition], fields)
+        return Response(told, 200, headers, routing.JSON)
 
     async def batch_get(self, request: Request) -> Response:
         """Many customers' scores.
@@ -141,7 +141,7 @@ def _known(fields: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys(fields) if name != "customer_id"]
 
 
-def _record(name: bytes, laid: bytes, tail: bytes, fields: Sequence[str] | None) -> bytes:
+def record(name: bytes, laid: bytes, tail: bytes, fields: Sequence[str] | None = None) -> bytes:
     """The JSON of a customer; name: the id, as JSON."""
     if fields is None:
         return b'{"customer_id":%b,%b,%b}' % (name, laid, tail)
@@ -154,8 +154,8 @@ def _found(look: Look, customer_id: str, laid: Laid, fields: Sequence[str] | Non
     name = _text(customer_id)
     if laid is None:
         return NOT_FOUND % (name, (ERASED if erased[customer_id] else UNKNOWN).encode())
-    record = _record(name, laid, look.tails[look.deployment.home(customer_id)], fields)
-    return b'{"customer_id":%b,"status":"%b","customer":%b}' % (name, FOUND.encode(), record)
+    told = record(name, laid, look.tails[look.deployment.home(customer_id)], fields)
+    return b'{"customer_id":%b,"status":"%b","customer":%b}' % (name, FOUND.encode(), told)
 
 
 def _tag(laid: bytes, why: str | None) -> str:

@@ -136,6 +136,17 @@ class Feed:
         told = [Change.read(p, fields) for *_, p, _, fields in entries[:limit]]
         return Changes(told, _cursor(places), len(entries) < limit)
 
+    def given(self) -> Steps[list[int]]:
+        """The number that was given last, of each partition."""
+        count = yield from self.reads.located()
+        found = yield [self._given(p) for p in range(count)]
+        return [int(n or 0) for n in found]
+
+    @staticmethod
+    def numbers(cursor: str) -> list[int]:
+        """The same as a cursor has them: where they differ, something stands behind it."""
+        return [place.n for place in _places(cursor)]
+
     def _now(self, count: int) -> Steps[list[Place]]:
         """Behind all that was announced."""
         places: dict[int, Place] = {}

@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 
 class Kept(Generic[T]):
-    """make: what makes it anew."""
+    """make: what makes it anew; least: seconds that it is kept at least."""
 
-    def __init__(self, make: Callable[[], Awaitable[T]]) -> None:
-        self._make = make
+    def __init__(self, make: Callable[[], Awaitable[T]], least: float = LEAST) -> None:
+        self._make, self._least = make, least
         self._task: asyncio.Task[T] | None = None
         self._until = 0.0
 
@@ -34,5 +34,5 @@ class Kept(Generic[T]):
         began = time.monotonic()
         found = await self._make()
         ended = time.monotonic()
-        self._until = ended + max(LEAST, SHARE * (ended - began))
+        self._until = ended + max(self._least, SHARE * (ended - began))
         return found

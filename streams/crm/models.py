@@ -55,7 +55,8 @@ class Models:
         return Response((await self._truth.get()).document(), media_type=routing.JSON)
 
     async def _found(self) -> Truth:
-        return await truth.found(self.service.store, self.service.looks.now.deployment, WINDOWS)
+        store = self.service.store
+        return await truth.found(store, self.service.looks.now.deployment, WINDOWS, await store.versions())
 
     async def _listed(self) -> list[Known]:
         _ = self.service.looks.now

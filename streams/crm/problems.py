@@ -30,6 +30,10 @@ class Kind:
     status: int
     title: str
 
+    @property
+    def urn(self) -> str:
+        return f"urn:problem:crm:{self.name}"
+
 
 WRONG_REQUEST = Kind("wrong-request", 422, "The request is not as the API takes it")
 NO_TOKEN = Kind("no-token", 401, "A bearer token is needed")
@@ -37,6 +41,7 @@ NOT_ALLOWED = Kind("not-allowed", 403, "The token does not allow this")
 WRONG_HOST = Kind("wrong-host", 421, "This is no name of this machine")
 UNKNOWN_CUSTOMER = Kind("unknown-customer", 404, "No such customer is known")
 ERASED_CUSTOMER = Kind("erased-customer", 404, "The customer was erased")
+GONE = Kind("gone", 410, "What came behind the cursor is gone")
 UNKNOWN_SEGMENT = Kind("unknown-segment", 404, "There is no such segment")
 NO_ROUTE = Kind("no-route", 404, "There is nothing under this path")
 WRONG_METHOD = Kind("wrong-method", 405, "The path does not take this method")
@@ -74,7 +79,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, rename={"kind": "type"}):
 def response(problem: Problem, request_id: str) -> Response:
     """The problem as an answer."""
     kind = problem.kind
-    said = ProblemDetails(f"urn:problem:crm:{kind.name}", kind.title, kind.status, problem.detail, request_id)
+    said = ProblemDetails(kind.urn, kind.title, kind.status, problem.detail, request_id)
     return Response(msgspec.json.encode(said), kind.status, problem.headers, MEDIA)
 
 

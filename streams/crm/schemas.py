@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from models.truth import Truth
+from streams.crm.feed import Change
 from streams.crm.problems import ProblemDetails
 from streams.versions import Known
 
@@ -162,6 +163,15 @@ class Members(msgspec.Struct, frozen=True):
     stale: Stale
 
 
+class Changes(msgspec.Struct, frozen=True):
+    """Entries of the feed (docs/redis-contract.md), those of a partition in their order. cursor: behind them; more:
+    whether to ask again at once."""
+
+    changes: list[Change]
+    cursor: Text
+    more: bool
+
+
 class Serving(msgspec.Struct, frozen=True):
     """The model that serves. fit: the figures that its fit left, by name."""
 
@@ -222,6 +232,7 @@ SHOWN = (
     Batch,
     Segments,
     Members,
+    Changes,
     Serving,
     Versions,
     Truth,

@@ -1,0 +1,135 @@
+"""The feed over HTTP: a page of it, or as it comes (server-sent events).
+
+The rule: a cursor stands for all that came before it. Where what came behind it is gone the answer is 410, and says how
+to copy everybody anew; nothing is passed over in silence.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated, Literal
+
+import msgspec
+from fastapi import Query, Request
+from starlette.responses import Response, StreamingResponse
+
+from streams.crm import problems, routing, schemas
+from streams.crm.access import LISTS
+from streams.crm.feed import TYPES, Change, Changes, CursorError, Feed, Gap
+from streams.crm.kept import Kept
+from streams.crm.problems import GONE, WRONG_REQUEST, Problem
+from streams.crm.routing import Answers, Route, route
+from streams.crm.schemas import LISTED
+from streams.crm.service import Service
+
+EVENTS = "text/event-stream"
+LOOK = 0.1  # seconds between two looks for what is new, for all who wait together
+ALIVE = 15.0  # seconds after which somebody who waits hears that the connection stands
+WAIT = 60  # seconds that a page waits at most
+CURSOR = "what an answer gave: `cursor`, `X-Changes-Cursor` or an event's `id`; without: from now on"
+TYPED = f"entries to answer, with commas between: {', '.join(TYPES)}; all unless some are named"
+_text = msgspec.json.encode
+
+
+class Feeds:
+    """The route of the feed."""
+
+    def __init__(self, service: Service) -> None:
+        self.service, self.feed = service, Feed(service.reads)
+        self._numbers = Kept(self._given, least=LOOK)
+
+    def routes(self) -> list[Route]:
+        page: Answers = {
+            200: routing.answer("Changes", "A page, or all that comes"),
+            410: routing.problem("gone: entries behind the cursor are: copy everybody anew by /v1/export"),
+        }
+        page[200]["content"][EVENTS] = {
+            "schema": {"type": "string"},
+            "example": 'event: moved\\ndata: {"type":"moved","customer_id":"00042",...}\\nid: 1764-0:7\\n\\n',
+        }
+        last = routing.parameter("header", "Last-Event-ID", CURSOR, {"type": "string"}, "1764-0:7")
+        return [route("GET", "/v1/changes", self.changes, page, LISTS, {"parameters": [last]})]
+
+    async def changes(
+        self,
+        request: Request,
+        after: Annotated[str | None, Query(max_length=8_192, description=CURSOR)] = None,
+        types: Annotated[str | None, Query(max_length=100, description=TYPED)] = None,
+        limit: Annotated[int, Query(ge=1, le=LISTED, description="entries looked at for a page")] = LISTED,
+        wait: Annotated[int, Query(ge=0, le=WAIT, description="seconds to wait where there is nothing yet")] = 0,
+    ) -> Response:
+        """Who is new, moved or was erased.
+
+        A page, behind which `cursor` stands; `more` says whether to go on at once. With `Accept: text/event-stream` all
+        that comes from here on: an event each, the cursor as the `id` of a page's last, so that a browser goes on where
+        it was. A copy: take `X-Changes-Cursor` of /v1/export and everybody it lists, then follow from there; an entry
+        may come twice, so apply what it says, and do not count. 410: copy anew.
+        """
+        named = _named(types)
+        streamed = EVENTS in request.headers.get("accept", "")
+        if streamed:
+            after = request.headers.get("last-event-id") or after
+        page = await self._read(after, limit)
+        if streamed:
+            lines = self._lines(after or page.cursor, page, limit, named)
+            return StreamingResponse(lines, media_type=EVENTS, headers={"X-Accel-Buffering": "no"})
+        until = time.monotonic() + wait
+        while not (told := _told(page, named)) and (not page.whole or await self._comes(page.cursor, until)):
+            page = await self._read(page.cursor, limit)
+        answer = schemas.Changes(told, page.cursor, not page.whole)
+        return Response(_text(answer), media_type=routing.JSON)
+
+    async def _read(self, after: str | None, limit: int) -> Changes:
+        """Raises Problem."""
+        try:
+            return await self.service.read(self.feed.changes(after, limit))
+        except CursorError as error:
+            raise Problem(WRONG_REQUEST, f"after: {error}") from None
+        except Gap as error:
+            raise Problem(GONE, f"{error}: copy everybody anew by /v1/export, and go on from its cursor") from None
+
+    async def _comes(self, cursor: str, until: float) -> bool:
+        """Waits until something stands behind the cursor; False where that is not so in time."""
+        while await self._numbers.get() == Feed.numbers(cursor):
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+            await asyncio.sleep(min(LOOK, left))
+        return True
+
+    async def _given(self) -> list[int]:
+        return await self.service.read(self.feed.given())
+
+    async def _lines(self, begins: str, page: Changes, limit: int, named: set[str]) -> AsyncIterator[bytes]:
+        yield b"retry: 1000\nid: %b\n\n" % begins.encode()
+        while True:
+            told = _told(page, named)
+            for each in told[:-1]:
+                yield _event(each.type, _text(each))
+            if told:
+                yield _event(told[-1].type, _text(told[-1]), page.cursor)
+            try:
+                while page.whole and not await self._comes(page.cursor, time.monotonic() + ALIVE):
+                    yield b": nothing new\n\n"
+                page = await self._read(page.cursor, limit)
+            except Exception as error:  # the answer has begun: an event says what a status no longer can
+                problem = problems.of(error)
+                yield _event("problem", _text({"type": problem.kind.urn, "detail": problem.detail}))
+                return
+
+
+def _named(types: str | None) -> set[str]:
+    """Raises Problem."""
+    named = set(TYPES) if types is None else set(types.split(","))
+    if not named.issubset(TYPES):
+        raise Problem(WRONG_REQUEST, f"types: there are {', '.join(TYPES)}")
+    return named
+
+
+def _told(page: Changes, named: set[str]) -> list[Change]:
+    return [each for each in page.entries if each.type in named]
+
+
+def _event(name: Literal["new", "moved", "erased", "model", "problem"], data: bytes, id_: str = "") -> bytes:
+    """As the HTML standard has server-sent events; data has no line break."""
+    return b"event: %b\ndata: %b\n%b\n" % (name.encode(), data, b"id: %b\n" % id_.encode() if id_ else b"")

@@ -1,0 +1,214 @@
+"""The feed and the export over HTTP: a copy that is kept by them is whole, or is told to begin anew."""
+
+import asyncio
+import contextlib
+import csv
+import http.client
+import io
+import json
+import secrets
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+from deployment import Play, World
+from running import until
+from serving import Answer, Served, furnish, serving
+from shops import T0
+from test_stream_feed import stands
+
+from streams.crm.schemas import Customer
+from streams.keys import Keys
+
+EVENTS = "text/event-stream"
+
+
+@pytest.fixture
+def at(request: pytest.FixtureRequest) -> Iterator[tuple[Served, Any, Keys]]:
+    """(the API, Redis, the names of its keys)."""
+    url, prefix = request.getfixturevalue("valkey").url, f"api-{secrets.token_hex(4)}"
+    with redis.Redis.from_url(url) as store, serving(furnish(url, prefix)) as served:
+        yield served, store, Keys(prefix)
+
+
+def announce(store: Any, keys: Keys, customer: str, to: str = "3", kind: str = "moved", partition: int = 0) -> None:
+    """As a worker's write does."""
+    n = store.hincrby(keys.freshness(partition), "feed", 1)
+    entry = {"n": n, "type": kind, "customer": customer, "from": "2", "to": to, "at": "2024-01-01T00:00:00Z"}
+    store.xadd(keys.changes(partition), entry | {"source": "crm.events:0:4"})
+
+
+@contextlib.contextmanager
+def stream(served: Served, after: str = "", **headers: str) -> Iterator[Any]:
+    """The lines of server-sent events as they come."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)) as connection:
+        asked = {"Accept": EVENTS} | {name.replace("_", "-"): text for name, text in headers.items()}
+        connection.request("GET", f"/v1/changes?after={after}" if after else "/v1/changes", headers=asked)
+        answer = connection.getresponse()
+        assert (answer.status, answer.getheader("content-type")) == (200, f"{EVENTS}; charset=utf-8")
+        yield answer
+
+
+def event(answer: Any) -> dict[str, str]:
+    """The next one: its fields."""
+    found: dict[str, str] = {}
+    while line := answer.readline().decode().rstrip("\n"):
+        name, _, text = line.partition(": ")
+        found[name] = text
+    return found
+
+
+# ---- pages -----------------------------------------------------------------------------------------------------------
+def test_pages_in_literal_json(at: tuple[Served, Any, Keys]) -> None:
+    served, store, keys = at
+    now = served.ask("/v1/changes").json
+    assert now == {"changes": [], "cursor": "0-0:0,0-0:0", "more": False}
+    announce(store, keys, "c-17")
+    announce(store, keys, "c-18", to="erased", kind="erased")
+    announce(store, keys, "", to="2-20240101-0a1b2c3d", kind="model", partition=1)
+    first = served.ask(f"/v1/changes?after={now['cursor']}&limit=1").json
+    assert first["changes"] == [
+        {
+            "partition": 0,
+            "number": 1,
+            "type": "moved",
+            "customer_id": "c-17",
+            "from_segment": 2,
+            "to_segment": 3,
+            "model_version": None,
+            "at": "2024-01-01T00:00:00Z",
+            "source": "crm.events:0:4",
+        }
+    ]
+    assert first["more"]
+    rest = served.ask(f"/v1/changes?after={first['cursor']}").json
+    assert [(each["type"], each["customer_id"], each["to_segment"]) for each in rest["changes"]] == [
+        ("erased", "c-18", None),
+        ("model", None, None),
+    ]
+    assert rest["changes"][1]["model_version"] == "2-20240101-0a1b2c3d"
+    assert not rest["more"]
+    some = served.ask(f"/v1/changes?after={now['cursor']}&types=model,new&limit=1").json
+    assert [each["type"] for each in some["changes"]] == ["model"]
+    assert served.ask(f"/v1/changes?after={some['cursor']}").json["changes"] == []
+
+
+def test_a_page_waits_until_something_comes(at: tuple[Served, Any, Keys]) -> None:
+    """Mutations caught: an answer with nothing though there is time; one that waits on for the types not asked for."""
+    served, store, keys = at
+    cursor = served.ask("/v1/changes").json["cursor"]
+    found: list[Answer] = []
+    path = f"/v1/changes?after={cursor}&wait=30&types=erased"
+    waits = threading.Thread(target=lambda: found.append(served.ask(path)))
+    waits.start()
+    until(lambda: len(served.requests()) == 1)
+    announce(store, keys, "c-17")
+    announce(store, keys, "c-18", to="erased", kind="erased", partition=1)
+    waits.join(25)
+    assert [each["customer_id"] for each in found[0].json["changes"]] == ["c-18"]
+    assert served.ask(f"/v1/changes?after={found[0].json['cursor']}&wait=1").json["changes"] == []
+
+
+@pytest.mark.parametrize(
+    "asked", ["after=", "after=x", "after=0-0:0", "types=", "types=moved,left", "limit=0", "limit=1001", "wait=61"]
+)
+def test_what_cannot_be_asked_is_told(at: tuple[Served, Any, Keys], asked: str) -> None:
+    assert at[0].ask(f"/v1/changes?{asked}").problem == (422, "wrong-request")
+
+
+def test_where_entries_are_gone_it_is_410_with_the_way_to_a_new_copy(at: tuple[Served, Any, Keys]) -> None:
+    """Of a page, of one that waits, and in the middle of a stream; a stream that reconnects is told by its status."""
+    served, store, keys = at
+    cursor = served.ask("/v1/changes").json["cursor"]
+    with stream(served) as answer:
+        assert event(answer) == {"retry": "1000", "id": cursor}
+        announce(store, keys, "c-17")
+        store.hincrby(keys.freshness(0), "feed", 1)  # as a rebuild does
+        told = event(answer)
+        while told.get("event") == "moved":
+            told = event(answer)
+        assert told["event"] == "problem"
+        assert json.loads(told["data"])["type"] == "urn:problem:crm:gone"
+        assert answer.read() == b""
+    for waits in ("", "&wait=9"):
+        gone = served.ask(f"/v1/changes?after={cursor}{waits}")
+        assert gone.problem == (410, "gone")
+        assert "copy everybody anew by /v1/export" in gone.json["detail"]
+    assert served.ask("/v1/changes", accept=EVENTS, last_event_id=cursor).status == 410
+    anew = served.ask("/v1/export").headers["x-changes-cursor"]
+    assert served.ask(f"/v1/changes?after={anew}").json == {"changes": [], "cursor": anew, "more": False}
+
+
+# ---- server-sent events ----------------------------------------------------------------------------------------------
+def test_a_stream_goes_on_where_it_was(at: tuple[Served, Any, Keys]) -> None:
+    """Mutations caught: no id at the end of a page, or the one of before; Last-Event-ID passed over; a stream that
+    leaves its task behind when nobody listens any more."""
+    served, store, keys = at
+    with stream(served) as answer:
+        begun = event(answer)
+        announce(store, keys, "c-17")
+        first = event(answer)
+        assert (first["event"], json.loads(first["data"])["customer_id"]) == ("moved", "c-17")
+    for n in range(3):
+        announce(store, keys, f"n{n}", partition=n % 2)
+    with stream(served, after=begun["id"], last_event_id=first["id"]) as answer:
+        assert event(answer)["id"] == first["id"]
+        told = [event(answer) for _ in range(3)]
+        assert [json.loads(each["data"])["customer_id"] for each in told] == ["n0", "n1", "n2"]
+        assert [*map(len, told)] == [2, 2, 3]
+        announce(store, keys, "n3")
+        assert json.loads(event(answer)["data"])["customer_id"] == "n3"
+    until(lambda: not served.requests())
+    assert served.in_use() == 0
+
+
+# ---- a whole copy ----------------------------------------------------------------------------------------------------
+def test_an_export_and_the_feed_from_there_are_a_whole_copy(play: Play, shop: Any) -> None:
+    """Line by line what a single read answers; then whoever comes, moves and goes."""
+
+    async def scenario(world: World) -> None:
+        parts = [await world.located(p) for p in range(2)]
+
+        def read() -> tuple[dict[str, Any], str]:
+            whole = served.ask("/v1/export")
+            assert whole.headers["content-type"] == "application/x-ndjson"
+            found = [json.loads(line) for line in whole.body.splitlines()]
+            for each in found[::7]:
+                assert served.ask(f"/v1/customers/{each['customer_id']}").json == each
+            copy = {each["customer_id"]: each["segment_id"] for each in found}
+            assert len(copy) == len(found)
+            return copy, whole.headers["x-changes-cursor"]
+
+        def followed(copy: dict[str, Any], cursor: str) -> None:
+            more = True
+            while more:
+                told = served.ask(f"/v1/changes?after={cursor}&limit=5").json
+                for change in told["changes"]:
+                    if change["type"] == "erased":
+                        copy.pop(change["customer_id"], None)
+                    elif change["to_segment"] is not None:
+                        copy[change["customer_id"]] = change["to_segment"]
+                cursor, more = told["cursor"], told["more"]
+
+        with serving(world.settings) as served:
+            copy, cursor = await asyncio.to_thread(read)
+            assert copy == stands(world)
+            for n in range(5):
+                world.log.buy(f'new, "{n}"', T0 + 1)
+                world.log.erase(f"h{n}", T0 + 1)
+            world.log.tick(T0 + 40)
+            for part in parts:
+                await world.catch_up(part)
+            await asyncio.to_thread(followed, copy, cursor)
+            assert copy == stands(world)
+            table = await asyncio.to_thread(served.ask, "/v1/export?format=csv")
+            rows = {row["customer_id"]: row for row in csv.DictReader(io.StringIO(table.body.decode(), newline=""))}
+            assert rows.keys() == copy.keys()
+            assert {*rows['new, "3"']} == {*Customer.__struct_fields__}
+            for name, row in rows.items():
+                fields = world.customer(name)
+                assert {field: row[field] for field in fields} == fields
+
+    play(scenario, shop, partitions=2)
