@@ -98,7 +98,8 @@ class Settings(BaseSettings):
         default="", description="file in which a worker says each second what it holds, for `health`; empty: none"
     )
     log: Literal["console", "json"] = Field(
-        default="console", description="how a worker writes its lines: for a person, or each as a JSON object"
+        default="console",
+        description="how workers and the API write their lines: for a person, or each as a JSON object",
     )
     metrics: str = Field(
         default="",

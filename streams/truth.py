@@ -7,16 +7,24 @@ import asyncio
 from collections.abc import Sequence
 
 from models import ledger
-from models.truth import Truth, TruthError
+from models.truth import Truth, TruthError, Window
 from streams.deployment import Deployment, DeploymentError
 from streams.store import Store
 
 
-async def found(store: Store, deployment: Deployment, windows: Sequence[int], versions: Sequence[str] = ()) -> Truth:
-    """windows: days; versions: those that are kept, if they are to be told of.
+async def found(store: Store, deployment: Deployment, windows: Sequence[int]) -> Truth:
+    """windows: days. Raises DeploymentError before the first publish, and for what is damaged."""
+    return await _found(store, deployment, windows, await store.versions())
 
-    Raises DeploymentError before the first publish, and for what is damaged.
-    """
+
+async def lately(store: Store, deployment: Deployment, days: int) -> Window | None:
+    """What came of what was served in these last days; None before an example closed. Raises as `found` does, and asks
+    no more of Redis than a worker may."""
+    (window,) = (await _found(store, deployment, [days], [])).windows
+    return window if window.n else None
+
+
+async def _found(store: Store, deployment: Deployment, windows: Sequence[int], versions: Sequence[str]) -> Truth:
     stored = await store.model()
     if not stored:
         raise DeploymentError(f"{store.keys.model} is missing: run `python -m streams publish DIR`, or restore Redis")

@@ -290,8 +290,7 @@ class Worker:
         if 0 in self.partitions and stored and stored["version"] != self.judged:
             self.truth = None
             with contextlib.suppress(DeploymentError):  # a ledger that is damaged: `streams model` says what to do
-                (window,) = (await truth.found(self.store, self.deployment, [WINDOW])).windows
-                self.truth = window if window.n else None
+                self.truth = await truth.lately(self.store, self.deployment, WINDOW)
             self.judged = stored["version"]
 
     def now(self) -> Now:

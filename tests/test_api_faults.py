@@ -1,6 +1,7 @@
 """The API when something is away, hangs, or asks what nobody should: an answer each time, and nothing left behind."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -102,6 +103,7 @@ def test_a_fault_of_ours_is_500_without_a_trace(own: services.Valkey, caplog: py
         assert answer.problem == (500, "fault")
         assert b"secret" not in answer.body
         assert "secret of the inside" in caplog.text
+        assert f"fault in request {answer.headers['x-request-id']}" in caplog.text
 
 
 def test_what_a_request_may_be(own: services.Valkey) -> None:
@@ -144,9 +146,9 @@ def test_the_command_serves_until_it_is_asked_to_end(own: services.Valkey) -> No
     run: Any = subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    where = run.stderr.readline()
-    assert where.startswith("streams api: serves at http://127.0.0.1:")
-    port = int(where.rpartition(":")[2])
+    where = re.fullmatch(r"20\S+Z info: serves at http://127\.0\.0\.1:(\d+)\n", run.stderr.readline())
+    assert where is not None
+    port = int(where[1])
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(b"GET /v1/customers/c-17 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200 ")

@@ -69,10 +69,12 @@ async def _serve(store: "Store", settings: "Settings", host: str, port: int, tok
     """Until SIGTERM or SIGINT."""
     import uvicorn
 
+    from streams import console
     from streams.crm.access import Access
     from streams.crm.api import build
     from streams.store import connect
 
+    console.use(settings.log)
     with _listening(host, port) as listening:
         client = connect(settings, decode_responses=True)
         try:
@@ -82,7 +84,8 @@ async def _serve(store: "Store", settings: "Settings", host: str, port: int, tok
                 http="httptools",
                 ws="none",
                 lifespan="on",
-                log_level="warning",
+                log_config=console.LIBRARIES,
+                log_level="error",
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
@@ -132,6 +135,8 @@ async def _run(server: "uvicorn.Server", listening: "socket.socket") -> None:
     import gc
     import signal
 
+    from streams.console import say
+
     def end() -> None:
         server.should_exit = True
 
@@ -143,5 +148,5 @@ async def _run(server: "uvicorn.Server", listening: "socket.socket") -> None:
         loop.add_signal_handler(number, end)
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]  # it would raise them again
     where, port = listening.getsockname()[:2]
-    click.echo(f"streams api: serves at http://{f'[{where}]' if ':' in where else where}:{port}", err=True)
+    say(f"serves at http://{f'[{where}]' if ':' in where else where}:{port}")
     await server.serve([listening])

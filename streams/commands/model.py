@@ -42,7 +42,7 @@ def model(days: tuple[int, ...], data: bool) -> None:
         from models.truth import WINDOWS
         from streams import truth
 
-        told = await truth.found(store, deployment, days or WINDOWS, await store.versions())
+        told = await truth.found(store, deployment, days or WINDOWS)
         click.echo(told.document() if data else shown(told))
         return 0
 

@@ -125,7 +125,7 @@ class Looks:
         try:
             told = await truth.found(self.store, deployment, [WINDOW])
         except Refusal as error:
-            LOG.warning("%s", error)
+            LOG.error("%s", error)
             self._model = Model()
         else:
             self._model = Model(served_by(told), told.windows[0].held["all"])

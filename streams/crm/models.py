@@ -55,8 +55,7 @@ class Models:
         return Response((await self._truth.get()).document(), media_type=routing.JSON)
 
     async def _found(self) -> Truth:
-        store = self.service.store
-        return await truth.found(store, self.service.looks.now.deployment, WINDOWS, await store.versions())
+        return await truth.found(self.service.store, self.service.looks.now.deployment, WINDOWS)
 
     async def _listed(self) -> list[Known]:
         _ = self.service.looks.now

@@ -83,8 +83,8 @@ def response(problem: Problem, request_id: str) -> Response:
     return Response(msgspec.json.encode(said), kind.status, problem.headers, MEDIA)
 
 
-def of(error: Exception) -> Problem:
-    """What whoever asked is told of an error."""
+def of(error: Exception, request_id: str = "") -> Problem:
+    """What whoever asked is told of an error; the log has the trace of a fault."""
     match error:
         case Problem():
             return error
@@ -99,7 +99,7 @@ def of(error: Exception) -> Problem:
             return Problem(REDIS_AWAY, waits or (answers.ends(error) if isinstance(error, RedisError) else str(error)))
         case ContractError() | Refusal():
             return Problem(NOT_READY, str(error))
-    LOG.error("unexpected", exc_info=error)
+    LOG.error("fault%s", f" in request {request_id}" if request_id else "", exc_info=error)
     return Problem(FAULT, "it was written to the program's log under this request_id")
 
 
@@ -112,4 +112,5 @@ def _wrong(error: Mapping[str, object]) -> str:
 
 async def handled(request: Request, error: Exception) -> Response:
     """For FastAPI: any error as an answer."""
-    return response(of(error), request.scope.get("request_id", ""))
+    request_id = request.scope.get("request_id", "")
+    return response(of(error, request_id), request_id)

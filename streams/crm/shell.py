@@ -55,7 +55,7 @@ class Shell:
             _keep_encoded(scope)
             await self.app(scope, receive, answer)
         except Exception as error:
-            problem = of(error)
+            problem = of(error, name)
             if not status:
                 await response(problem, name)(scope, receive, answer)
         finally:
