@@ -207,9 +207,8 @@ def test_what_is_long_in_the_making_is_made_once(monkeypatch: pytest.MonkeyPatch
         waiting[0].cancel()
         assert (await asyncio.gather(*waiting[1:])) == [2] * 8
         assert await held.get() == 2
-        monkeypatch.setattr(kept, "LEAST", 0.0)
         monkeypatch.setattr(kept, "SHARE", 0)
-        held = kept.Kept(make)
+        held = kept.Kept(make, least=0.0)
         assert [await held.get() for _ in range(2)] == [3, 4]
 
     asyncio.run(scenario())

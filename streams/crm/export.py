@@ -91,8 +91,8 @@ class Exports:
 def _cell(value: bytes) -> str:
     """Of a JSON value: a text without its quotes, nothing for null, all else as it is.
 
-    >>> _cell(b"140.00"), _cell(b'"M\\u00fcller"'), _cell(b"null"), _cell(b'["P-7"]')
-    ('140.00', 'Müller', '', '["P-7"]')
+    >>> _cell(b"140.00"), _cell(b'"a b"'), _cell(b"null"), _cell(b'["P-7"]')
+    ('140.00', 'a b', '', '["P-7"]')
     """
     if value == b"null":
         return ""
