@@ -22,7 +22,7 @@ RIGHTS = {
     "model:<version>": "GET SET DEL",
     "models": "RPUSH LPOP LREM LLEN",
     "models:pinned": "SISMEMBER",
-    "ledger": "HSET HDEL",
+    "ledger": "HGETALL HSET HDEL",
     "partitions": "HSET",
     "freshness": "HSET HINCRBY TYPE",
 }

@@ -331,7 +331,7 @@ class Worker:
             (WATCH, self.watch),
             (HEARTBEAT, self.listen),
             (HEARTBEAT, self.report),
-            (WATCH, self.judge),
+            *([(WATCH, self.judge)] if self.settings.metrics else []),
         ):
             self.app.add_future(self._watched(self.repeat(seconds, work)))
         logging.getLogger().setLevel(logging.ERROR)  # Faust's spinner sets DEBUG: messages that nobody reads

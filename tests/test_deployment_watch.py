@@ -12,16 +12,17 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry
 from test_docs_index import anchors, section
 
 from models.truth import Figures, Window
+from streams.crm.shell import Shell
 from streams.freshness import Freshness
 from streams.metrics import Held, Meter, Now
 
 ROOT = Path(__file__).parent.parent
 PROMETHEUS, GRAFANA = ROOT / "deploy/prometheus", ROOT / "deploy/grafana"
 OPERATIONS = ROOT / "docs/operations.md"
-OF_API = {"crm_http_request_seconds"}  # in a registry of its own
 WATCH = ("prometheus", "grafana")
 
 
@@ -60,17 +61,24 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 
 def metrics() -> set[str]:
-    """Names of all families that a worker shows."""
+    """Names of all families that a worker or an API shows."""
     served = Figures(None, None, 1.0, None)
     window = Window(1, "", "", 1, 1, 0, 1.0, 1.0, {"served": served, "r90": served}, {"all": 0.9}, None)
     held = Held(0, Freshness(0, 0.0, 0.0, 0, ""), 0, 0, 0)
     meter = Meter(lambda: Now(1, [held], "1-20240301-0a1b2c3d", window))
     ends = {"counter": "_total", "info": "_info"}
-    return {family.name + ends.get(family.type, "") for family in meter.registry.collect()}
+    of_api = CollectorRegistry()
+    Shell(nothing, of_api)
+    shown = (*meter.registry.collect(), *of_api.collect())
+    return {family.name + ends.get(family.type, "") for family in shown}
+
+
+async def nothing(*_: object) -> None:
+    """An app that answers nobody."""
 
 
 def test_alerts_and_dashboards_ask_for_what_there_is() -> None:
-    known, asked = metrics() | OF_API, dict(expressions())
+    known, asked = metrics(), dict(expressions())
     assert len(asked) > 30
     for where, expression in asked.items():
         named = {re.sub("_(bucket|count|sum)$", "", name) for name in re.findall(r"\b(?:crm|process)_\w+", expression)}
@@ -80,7 +88,7 @@ def test_alerts_and_dashboards_ask_for_what_there_is() -> None:
 
 def test_every_metric_has_its_line() -> None:
     said = re.findall(r"^\| `(crm_\w+)", section("docs/operations.md", "Metrics"), re.MULTILINE)
-    assert sorted(said) == sorted({name for name in metrics() if name.startswith("crm_")} | OF_API)
+    assert sorted(said) == sorted(name for name in metrics() if name.startswith("crm_"))
 
 
 def test_every_alert_has_a_paragraph_and_every_one_a_test() -> None:

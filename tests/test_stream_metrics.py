@@ -73,11 +73,10 @@ def shown(worker: Worker) -> Shown:
 
 
 def held(worker: Worker) -> set[str]:
-    """Partitions of which it shows anything, which must be the same ones in every gauge."""
+    """Partitions of which any gauge tells."""
     gauges = ("customers", "lag_records", "lag_seconds", "freshness_seconds", "swept_to_timestamp_seconds")
     found = shown(worker)
-    each = [{number for (number,) in found.get(f"crm_{name}", {})} for name in gauges]
-    return each[0] if all(other == each[0] for other in each) else set()
+    return {number for name in gauges for (number,) in found.get(f"crm_{name}", {})}
 
 
 def ready(worker: Worker) -> tuple[int, list[str]]:
