@@ -13,7 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import checks
 import jsonschema
+import numpy as np
 import redis
 import uvicorn
 from fastapi import FastAPI
@@ -21,6 +23,8 @@ from running import until
 from shops import T0
 from test_docs_redis_contract import RECORD
 
+from models import artefact
+from models.rows import BLANK, DAY, packed_rows
 from streams.crm.access import Access
 from streams.crm.api import build
 from streams.deployment import Deployment
@@ -155,6 +159,17 @@ def customer(store: Any, keys: Keys, customer_id: str, **changes: str) -> None:
     store.hset(keys.customer(customer_id), mapping=RECORDED | {name.encode(): of for name, of in changes.items()})
     value = float(changes.get("customer_value", RECORDED[b"customer_value"]))
     store.zadd(keys.set(keys.members_of(2), DEPLOYMENT.home(customer_id)), {customer_id: value})
+
+
+def explained(store: Any, keys: Keys, *names: str) -> None:
+    """What the reasons of these customers need beside their hashes: a state, how far it was swept, the model."""
+    row = np.full(1, BLANK)
+    row["first"], row["last"], row["at"], row["spend"], row["orders"], row["days"] = *[T0 * DAY] * 3, 500_000, 1, 1
+    for name in names:
+        store.hset(keys.state(DEPLOYMENT.home(name)), name, packed_rows(row)[0])
+    for p in range(DEPLOYMENT.partitions):
+        store.hset(keys.guard(p), "swept_to", T0 + 9)
+    store.set(keys.version("1-20231209-288f78d4"), artefact.encode(artefact.Artefact.of(checks.untaught())))
 
 
 @contextlib.contextmanager

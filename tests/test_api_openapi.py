@@ -13,7 +13,7 @@ import redis
 import schemathesis
 from hypothesis import Phase
 from schemathesis import checks
-from serving import Served, customer, furnish, serving
+from serving import Served, customer, explained, furnish, serving
 from test_api_events import Noted
 
 from streams.crm import schemas
@@ -38,8 +38,9 @@ def served(request: pytest.FixtureRequest) -> Iterator[Served]:
     settings = furnish(url, prefix)
     everything = Access({hashlib.sha256(b"all").digest(): Caller("all", frozenset(SCOPES))})
     with redis.Redis.from_url(url) as store, serving(settings, everything, events=Noted(settings)) as found:
-        for name in ("0", "1", "00", "a/b"):
+        for name in (known := ("0", "1", "00", "a/b")):
             customer(store, Keys(prefix), name)
+        explained(store, Keys(prefix), *known)
         yield found
 
 

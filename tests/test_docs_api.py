@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import redis
-from serving import Served, customer, furnish, serving
+from serving import Served, customer, explained, furnish, serving
 from test_api_events import Noted
 
 from streams.crm import access, customers, events, problems, schemas, shell
@@ -29,6 +29,7 @@ def served(request: pytest.FixtureRequest) -> Iterator[Served]:
     everything = Access({hashlib.sha256(b"all").digest(): Caller("all", frozenset(SCOPES))})
     with redis.Redis.from_url(url) as store, serving(settings, everything, events=Noted(settings)) as found:
         customer(store, Keys(prefix), "00042")
+        explained(store, Keys(prefix), "00042")
         yield found
 
 

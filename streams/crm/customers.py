@@ -20,6 +20,7 @@ from streams.crm.routing import Answers, Route, route
 from streams.crm.schemas import ID_BYTES, RECORD, BatchGet, Customer
 from streams.crm.scores import NAMES, Laid, chosen
 from streams.crm.service import Service
+from streams.crm.why import Reasons
 
 BODY = 1 << 20  # bytes of a batch's body: a thousand ids of 128 bytes, each escaped
 NAMED = (*NAMES, "as_of", "lag_seconds", "stale", "coverage", "served")  # what `fields` may name
@@ -27,6 +28,7 @@ FOUND, UNKNOWN, ERASED = "found", "unknown", "erased"
 NOT_FOUND = b'{"customer_id":%b,"status":"%b","customer":null}'
 FIELDS = "fields to answer, with commas between; all unless some are named; customer_id is always there"
 _text = msgspec.json.encode
+_numbers = msgspec.json.Encoder(decimal_format="number").encode
 _batch = msgspec.json.Decoder(BatchGet).decode
 
 
@@ -35,6 +37,7 @@ class Customers:
 
     def __init__(self, service: Service) -> None:
         self.service = service
+        self.reasons = Reasons(service.store.redis, service.store.keys)
 
     def routes(self) -> list[Route]:
         shown = routing.answer(
@@ -53,10 +56,12 @@ class Customers:
             routing.parameter("query", "fields", FIELDS, {"type": "string"}, "segment,predicted_demand,stale"),
             routing.parameter("header", "If-None-Match", "an ETag", {"type": "string"}, 'W/"5d41402abc4b2a76"'),
         ]
+        why: Answers = {200: routing.answer("Why", "What the predicted demand is the sum of"), 404: one[404]}
         batch: Answers = {200: routing.answer("Batch", "What became of each id")}
         takes = routing.takes("BatchGet", {"ids": ["00042", "00043"], "fields": ["segment", "customer_value"]})
         return [
             route("GET", "/v1/customers/{customer_id}", self.one, one, READ, {"parameters": asked}),
+            route("GET", "/v1/customers/{customer_id}/why", self.why, why, READ, {"parameters": asked[:1]}),
             route("POST", "/v1/customers:batchGet", self.batch_get, batch, READ, takes),
         ]
 
@@ -78,6 +83,18 @@ class Customers:
             return Response(status_code=304, headers=headers)
         told = record(_text(customer_id), laid, look.tails[partition], fields)
         return Response(told, 200, headers, routing.JSON)
+
+    async def why(self, request: Request) -> Response:
+        """Why a customer's predicted demand is what it is.
+
+        Its parts add up to `predicted_demand`, to the cent. The first to ask waits until the model is loaded.
+        """
+        customer_id = _id(request.path_params["customer_id"])
+        look = self.service.looks.now
+        found = await self.reasons.of(customer_id, look.deployment.home(customer_id))
+        if found is None:
+            raise await self._absent(look, customer_id)
+        return Response(_numbers(found), media_type=routing.JSON)
 
     async def batch_get(self, request: Request) -> Response:
         """Many customers' scores.

@@ -122,6 +122,30 @@ class Batch(msgspec.Struct, frozen=True):
     missing: list[Id]
 
 
+class Part(msgspec.Struct, frozen=True):
+    """Of a demand: by whom and by what it is said (docs/models.md), what it adds, and the fact behind it in words."""
+
+    expert: Literal["r90", "r30", "ridge", "cadence", "published"]
+    input: Text
+    amount: Money
+    says: Text
+
+
+class Why(msgspec.Struct, frozen=True):
+    """predicted_demand: what is published, the sum of all parts; total: what the model that serves says of the customer
+    now, the sum of all but `not_yet`; as_of: the midnight as of which it looks at the customer; words: the largest
+    reasons, the largest first."""
+
+    customer_id: Id
+    predicted_demand: Annotated[Money, Meta(ge=0)]
+    total: Annotated[Money, Meta(ge=0)]
+    demand_horizon_days: Annotated[int, Meta(ge=1)]
+    model_version: Text
+    as_of: Day
+    words: Annotated[list[Text], Meta(min_length=1, max_length=3)]
+    parts: list[Part]
+
+
 class Segment(msgspec.Struct, frozen=True):
     """share: of all customers; the values: of its customers' `customer_value`."""
 
@@ -230,6 +254,7 @@ SHOWN = (
     Customer,
     Fields,
     Batch,
+    Why,
     Segments,
     Members,
     Changes,
