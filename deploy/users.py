@@ -1,7 +1,9 @@
-"""Makes passwords, of Redis's users and Grafana's admin, and what docker-compose.yml mounts: `python deploy/users.py`.
+"""Makes passwords, of Redis's users and Grafana's admin, tokens of the API, and what docker-compose.yml mounts:
+`python deploy/users.py`.
 
-The rule: a password stands in secrets/ alone, once made it stays (delete its file and run this again for another), and
-Redis gets its SHA-256. The directory is its owner's; its files can be read, for containers have users of their own.
+The rule: a password or token stands in secrets/ alone, once made it stays (delete its file and run this again for
+another), and Redis and the API get its SHA-256. The directory is its owner's; its files can be read, for containers
+have users of their own.
 """
 
 import hashlib
@@ -12,6 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 USERS = ("worker", "publisher", "reader", "api")
+TOKENS = {"crm": "read,lists", "events": "admin"}  # scopes by name: docs/api.md
 
 
 def password(path: Path) -> str:
@@ -22,20 +25,33 @@ def password(path: Path) -> str:
 
 
 def make(directory: Path, address: str) -> None:
-    """Writes secrets/users.acl, for each user NAME (the password) and NAME.url, and grafana, a password.
+    """Writes secrets/users.acl, for each user NAME (the password) and NAME.url, for each token NAME.token, tokens,
+    which the API reads, and grafana, a password.
 
     address: host:port of Redis.
     """
     directory.mkdir(exist_ok=True)
     directory.chmod(0o700)  # one that was there, too: its files are readable, for containers have other users
     password(directory / "grafana")
+    tokens = directory / "tokens"
+    others = [line for line in _lines(tokens) if line.split()[0] not in TOKENS]  # that `streams api --new-token` added
+    ours = [f"{name} {scopes} {_digest(password(directory / f'{name}.token'))}" for name, scopes in TOKENS.items()]
+    tokens.write_text("\n".join([*ours, *others]) + "\n")
     rules = (HERE / "users.acl").read_text()
     for user in USERS:
         shown = password(directory / user)
         (directory / f"{user}.url").write_text(f"redis://{user}:{shown}@{address}/0\n")
-        rules = rules.replace(f"#{user.upper()}", f"#{hashlib.sha256(shown.encode()).hexdigest()}")
+        rules = rules.replace(f"#{user.upper()}", f"#{_digest(shown)}")
     users = [line for line in rules.splitlines() if line.startswith("user ")]  # Redis takes no comments here
     (directory / "users.acl").write_text("\n".join(users) + "\n")
+
+
+def _lines(path: Path) -> list[str]:
+    return [line for line in path.read_text().splitlines() if line.strip()] if path.exists() else []
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 Compose itself checks and expands the file (`docker-compose config`, from the development requirements).
 """
 
+import hashlib
 import importlib
 import json
 import os
@@ -14,8 +15,12 @@ from typing import Any
 
 import pytest
 
+from streams.crm import access
+from streams.crm.access import Access
+
 ROOT = Path(__file__).parent.parent
-OURS = ("init", "worker", "command")
+OURS = ("init", "worker", "api", "command")
+IMAGE = (*OURS, "offline")  # whose image is ours
 
 
 def compose(*arguments: str, **given: str) -> str:
@@ -56,7 +61,7 @@ def test_compose_accepts_the_file_without_a_warning() -> None:
 def test_nothing_is_published_beyond_this_machine(services: dict[str, Any]) -> None:
     published = [port for service in services.values() for port in service.get("ports", [])]
     assert {port["host_ip"] for port in published} == {"127.0.0.1"}
-    assert all(service.get("network_mode") is None for service in services.values())
+    assert {service.get("network_mode", "none") for service in services.values()} == {"none"}
 
 
 def test_images_are_pinned(services: dict[str, Any], steps: list[tuple[str, str]]) -> None:
@@ -64,7 +69,7 @@ def test_images_are_pinned(services: dict[str, Any], steps: list[tuple[str, str]
     assert services["valkey"]["image"] == "valkey/valkey:9.1.4"
     version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert version is not None
-    assert {services[name]["image"] for name in OURS} == {f"streaming-crm-scorer:{version[1]}"}
+    assert {services[name]["image"] for name in IMAGE} == {f"streaming-crm-scorer:{version[1]}"}
     (base,) = [rest for name, rest in steps if name == "FROM"]
     found = re.fullmatch(r"python:(\d+\.\d+)\.\d+-slim-[a-z]+", base)
     assert found is not None
@@ -73,12 +78,14 @@ def test_images_are_pinned(services: dict[str, Any], steps: list[tuple[str, str]
 
 def test_what_is_waited_for_is_known_to_be_ready(services: dict[str, Any]) -> None:
     """Each store has a health check, and everything that needs a service waits for it to be healthy or done."""
-    assert {name for name, service in services.items() if "healthcheck" in service} == {"kafka", "valkey", "worker"}
+    checked = {name for name, service in services.items() if "healthcheck" in service}
+    assert checked == {"kafka", "valkey", "worker", "api"}
     waits = {name: service.get("depends_on", {}) for name, service in services.items()}
-    assert {other: how["condition"] for other, how in waits["worker"].items()} == {
-        "init": "service_completed_successfully",
-        "valkey": "service_healthy",
-    }
+    for name in ("worker", "api"):
+        assert {other: how["condition"] for other, how in waits[name].items()} == {
+            "init": "service_completed_successfully",
+            "valkey": "service_healthy",
+        }
     assert waits["init"]["kafka"]["condition"] == "service_healthy"
 
 
@@ -123,7 +130,12 @@ def test_commands_are_those_of_streams(services: dict[str, Any], steps: list[tup
     assert shown == ["publish"]
     _, *checked = services["worker"]["healthcheck"]["test"]
     assert checked[:3] == json.loads(last["ENTRYPOINT"])
-    used = [json.loads(last["CMD"]), *(services[name]["command"] for name in ("init", "worker")), shown, checked[3:]]
+    used = [
+        json.loads(last["CMD"]),
+        *(services[name]["command"] for name in ("init", "worker", "api")),
+        shown,
+        checked[3:],
+    ]
     assert {words[0] for words in used} <= set(main.commands)
 
 
@@ -131,7 +143,7 @@ def test_the_image_runs_as_nobody_special(services: dict[str, Any], steps: list[
     names = [name for name, _ in steps]
     assert dict(steps)["USER"] == "crm"
     assert names.index("USER") < names.index("ENTRYPOINT")
-    for name in OURS:
+    for name in IMAGE:
         assert "user" not in services[name]
         assert services[name]["cap_drop"] == ["ALL"]
 
@@ -158,7 +170,7 @@ def test_what_is_installed_from_source(steps: list[tuple[str, str]], tmp_path: P
 
 def test_ours_write_nowhere_but_where_they_must(services: dict[str, Any], steps: list[tuple[str, str]]) -> None:
     """A root that is read-only, /tmp and the status in memory, kernels in a volume that the image has filled."""
-    for name in OURS:
+    for name in IMAGE:
         assert services[name]["read_only"] is True
         assert [entry.split(":")[0] for entry in services[name]["tmpfs"]] == ["/tmp", "/run/crm"]
     assert services["worker"]["environment"]["CRM_STATUS"].startswith("/run/crm/")
@@ -182,7 +194,7 @@ def test_what_an_operator_chooses_is_a_variable() -> None:
     assert services["init"]["environment"]["CRM_PARTITIONS"] == "12"
     assert services["worker"]["deploy"]["replicas"] == 5
     assert {each["file"] for each in found["secrets"].values()} == {
-        f"/s/{name}" for name in ("users.acl", "worker.url", "publisher.url", "reader")
+        f"/s/{name}" for name in ("users.acl", "worker.url", "publisher.url", "reader", "api.url", "tokens")
     }
 
 
@@ -194,10 +206,12 @@ def test_each_has_the_secret_of_its_own_user(services: dict[str, Any], tmp_path:
         "valkey": ["users", "reader"],
         "init": ["publisher"],
         "worker": ["worker"],
+        "api": ["api", "tokens"],
+        "offline": [],
         "command": ["publisher"],
     }
     for name in OURS:
-        (source,) = held[name]
+        source = held[name][0]
         assert services[name]["environment"]["CRM_REDIS_URL_FILE"] == f"/run/secrets/{source}"
     assert "--aclfile /run/secrets/users" in " ".join(services["valkey"]["command"])
     subprocess.run([sys.executable, ROOT / "deploy" / "users.py", tmp_path / "secrets"], check=True)
@@ -206,8 +220,40 @@ def test_each_has_the_secret_of_its_own_user(services: dict[str, Any], tmp_path:
     assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
     rules = Path(files["users"]["file"]).read_text()
     assert rules.startswith("user default off resetpass resetkeys resetchannels -@all\n")
-    passwords = [(tmp_path / "secrets" / name).read_text() for name in ("worker", "publisher", "reader")]
+    passwords = [(tmp_path / "secrets" / name).read_text() for name in ("worker", "publisher", "reader", "api")]
     assert not [password for password in passwords if password in rules]
+
+
+def test_the_api_takes_the_tokens_that_are_made_for_it(services: dict[str, Any], tmp_path: Path) -> None:
+    """And those that somebody added stay when the file is made again; one whose file was deleted is another then."""
+    held = tmp_path / "secrets"
+    make: list[str | Path] = [sys.executable, ROOT / "deploy" / "users.py", held]
+    subprocess.run(make, check=True)
+    added = access.new(held / "tokens", "added", "read")
+    found = {}
+    for again in (False, True):
+        subprocess.run(make, check=True)
+        known = Access(access.read(held / "tokens"))
+        assert known.tokens is not None
+        shown = {name: (held / f"{name}.token").read_text() for name in ("crm", "events")} | {"added": added}
+        callers = {name: known.tokens[hashlib.sha256(token.encode()).digest()] for name, token in shown.items()}
+        assert {name: caller.name for name, caller in callers.items()} == {name: name for name in shown}
+        assert [sorted(callers[name].scopes) for name in ("crm", "events")] == [["lists", "read"], ["admin"]]
+        assert len(known.tokens) == 3
+        assert not [token for token in shown.values() if token in (held / "tokens").read_text()]
+        found[again] = shown["crm"]
+        (held / "crm.token").unlink()
+    assert found[False] != found[True]
+    command = services["api"]["command"]
+    assert command[command.index("--tokens") + 1] == "/run/secrets/tokens"
+
+
+def test_offline_jobs_run_in_the_image_with_nothing_but_their_files(services: dict[str, Any]) -> None:
+    """No network, no secret; and whoever runs it, as it is shown, can write its caches."""
+    offline = services["offline"]
+    assert offline["entrypoint"] == ["python", "-m", "offline"]
+    assert (offline["network_mode"], offline.get("secrets", [])) == ("none", [])
+    assert all(Path(place).is_relative_to("/tmp") for place in offline["environment"].values())
 
 
 def test_the_kernels_are_compiled_as_the_user_who_runs_them(steps: list[tuple[str, str]], tmp_path: Path) -> None:
