@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,12 @@ from rich.console import Console
 
 from demo import figures, services
 from demo.data import cdnow
+from demo.services.process import free_port
 from offline.history import read as history
 
 OUT = Path("build/demo")
+BUYER, PATIENCE = "00042", 30.0  # who buys while one looks; seconds until that must show
+SHOWN = ("orders", "spend", "segment", "predicted_demand", "p_buy", "customer_value", "scored_at")
 COLUMNS = {"customer_id": "customer", "occurred_at": "date", "amount": "amount"}
 console = Console(highlight=False, soft_wrap=True)
 
@@ -49,16 +53,14 @@ def run(env: dict[str, str], *command: str, expect: tuple[int, ...] = (0,), show
 
 
 @contextlib.contextmanager
-def worker(env: dict[str, str]) -> Iterator[None]:
-    """A worker process of its own; it must still be alive at the end."""
-    console.print("[dim]$ python -m streams worker &[/dim]")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "streams", "worker"], env=os.environ | env, stdout=subprocess.DEVNULL
-    )
+def started(env: dict[str, str], *command: str) -> Iterator[None]:
+    """A process of its own; it must still be alive at the end."""
+    console.print(f"[dim]$ python -m {' '.join(command)} &[/dim]")
+    process = subprocess.Popen([sys.executable, "-m", *command], env=os.environ | env, stdout=subprocess.DEVNULL)
     try:
         yield
         if process.poll() is not None:
-            raise DemoError(f"the worker ended with exit code {process.returncode}")
+            raise DemoError(f"python -m {' '.join(command)} ended with exit code {process.returncode}")
     finally:
         process.terminate()
         try:
@@ -132,21 +134,60 @@ def demo(keep: bool) -> None:
         run(env, "offline", "fit", *fit)
         run(env, "streams", "init")
         run(env, "streams", "publish", str(OUT / "fit"))
-        with worker(env):
-            started = time.monotonic()
+        with started(env, "streams", "worker"):
+            begun = time.monotonic()
             sent = numbers(r"sent: ([\d,]+) events", run(env, "streams", "replay", str(live)))[0]
-            seconds = time.monotonic() - started
+            seconds = time.monotonic() - begun
             verdict = run(env, "streams", "verify", "--history", str(OUT / "fit"), expect=(0, 1))
             count, wrong = numbers(r"customers: ([\d,]+); wrong: ([\d,]+)", verdict)
             with Redis.from_url(valkey.url) as store:
                 report(store, env, sent, seconds, wrong, count)
             if keep:
-                wait(env)
+                port = free_port()
+                with started(env, "streams", "api", "--port", str(port)):
+                    served(env, f"http://127.0.0.1:{port}", Path(scratch, "event.jsonl"))
+                    wait(env)
+
+
+def served(env: dict[str, str], url: str, file: Path) -> None:
+    """Prints how to ask over HTTP, then sends a purchase and what became of its customer's scores."""
+    step("Scores over HTTP. In another terminal:")
+    paths = (f"customers/{BUYER}", f"customers/{BUYER}/why", '"segments/0/customers?limit=10"')
+    for path in paths:
+        console.print(f"curl {url}/v1/{path}".replace(f'{url}/v1/"', f'"{url}/v1/'), markup=False)
+    step(f"A purchase of customer {BUYER} comes")
+    before, day = asked(f"{url}/v1/customers/{BUYER}"), asked(f"{url}/v1/model")["learned_through"]
+    bought = {"event_type": "purchase", "customer_id": BUYER, "occurred_at": f"{day}T00:01:00Z", "unit_price": 49.9}
+    event = json.dumps(bought | {"event_id": f"demo-{time.time_ns()}", "quantity": 1})
+    file.write_text(event + "\n")
+    console.print(event, markup=False)
+    run(env, "streams", "send", str(file))
+    until = time.monotonic() + PATIENCE
+    while (after := asked(f"{url}/v1/customers/{BUYER}"))["orders"] == before["orders"]:
+        if time.monotonic() > until:
+            raise DemoError(f"the purchase was sent {PATIENCE:.0f} s ago, and {url}/v1/customers/{BUYER} is as before")
+        time.sleep(0.05)
+    for name in SHOWN:
+        console.print(f"{name:24} {before[name]} -> {after[name]}", markup=False)
+
+
+def asked(url: str) -> dict[str, Any]:
+    """What the API answers, once it does."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                found: dict[str, Any] = json.load(answer)
+                return found
+        except OSError as error:  # also a 503
+            if time.monotonic() > until:
+                raise DemoError(f"{url}: {error}") from None
+            time.sleep(0.2)
 
 
 def wait(env: dict[str, str]) -> None:
     """Stays up until Ctrl-C."""
-    step("Still up until Ctrl-C. In another terminal:")
+    step("Still up until Ctrl-C. To look from elsewhere:")
     for name, value in env.items():
         console.print(f"export {name}={value}", markup=False)
     console.print(".venv/bin/python -m streams status --watch\n.venv/bin/python -m streams show 00042")
