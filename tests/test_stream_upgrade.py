@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from demo import services
+from streams.crm.reader import CustomerScores
 
 
 @pytest.fixture(params=kept.KEPT, ids=lambda path: path.name)
@@ -54,13 +55,22 @@ def test_a_worker_takes_it_over_and_goes_on_learning(taken: kept.Taken, tmp_path
     before = taken.states()
     refitted(taken, tmp_path)
     worker = taken.worker()
-    taken.send(range(kept.LAST_DAY, kept.LAST_DAY + 3), ["c00", "c01", "brand-new"])
-    taken.settled(worker, kept.LAST_DAY + 3)
+    taken.send(range(kept.LAST_DAY, kept.LAST_DAY + 1), ["c00", "c01"])
+    taken.settled(worker, kept.LAST_DAY + 1)
+    with CustomerScores(taken.settings.redis_url) as scores:  # the feed of before has no numbers: one follows from here
+        cursor = scores.changes().cursor
+        copy = {each.customer_id: each.segment_id for each in scores.everybody()}
+        taken.send(range(kept.LAST_DAY + 1, kept.LAST_DAY + 4), ["c00", "c01", "brand-new"])
+        taken.settled(worker, kept.LAST_DAY + 4)
+        told = scores.changes(cursor).entries
+        copy |= {each.customer_id: each.to_segment for each in told if each.customer_id and each.to_segment is not None}
+        assert "brand-new" in copy
+        assert copy == taken.members()
     ended(worker)
     check(taken)
     after = taken.states()
     assert after.keys() == before.keys() | {"brand-new"}
-    assert [after[name]["orders"] - before[name]["orders"] for name in ("c00", "c01", "c02")] == [3, 3, 0]
+    assert [after[name]["orders"] - before[name]["orders"] for name in ("c00", "c01", "c02")] == [4, 4, 0]
     assert taken.command("show", "brand-new").count("\n") >= 20
     assert "truth by day from 2025-07-02 on" in taken.command(
         "model"
