@@ -25,6 +25,7 @@ import pytest
 import redis
 from confluent_kafka import Consumer, Producer, TopicPartition
 from proxy import Fault, Proxy
+from test_stream_feed import Follower, standing
 
 from demo import services
 from demo.data import cdnow
@@ -126,6 +127,7 @@ class Run:
             **{name.removeprefix("CRM_").lower(): value for name, value in self.env.items()}  # type: ignore[arg-type]
         )
         self.redis: Any = redis.Redis.from_url(valkey.url)
+        self.follower = Follower(valkey.url, "crm")
         self.workers: list[Worker] = []
         self.struck: list[str] = []  # the named points at which workers were killed
         config = {"bootstrap.servers": kafka, "partitioner": "murmur2_random", "linger.ms": 2, "log_level": 0}
@@ -278,7 +280,14 @@ def rebuild(run: Run, first: Path, end: int) -> None:
     command(run.env, "streams", "rebuild", "--history", str(first))
     run.settled(end)
     assert [run.redis.xlen(f"crm:changes:{p}") for p in range(4)] == told
+    followed(run)
     compare_customers(run, first, one_process.truth(run.settings, first, run.bounds(), CUT_OFF, end))
+
+
+def followed(run: Run) -> None:
+    """Whoever copied everybody at the begin, and read the feed through it all, has the members that Redis has."""
+    run.follower.catch_up()
+    assert run.follower.copy == standing(run.redis, "crm")
 
 
 def check_versions(run: Run, entries: dict[tuple[int, int, str], bytes], first: Path, end: int) -> int:
@@ -388,6 +397,7 @@ SCHEDULE = {
 def play(run: Run, fitted: dict[str, Any], schedule: dict[int, str], seed: int) -> tuple[int, int]:
     """Sends the whole log while faults strike by the day, waits for its end and compares; (versions, examples)."""
     records, faults = disturbed.log(fitted["live"], seed), Faults(run, fitted["second"])
+    run.follower.follow()
     run.start(2)
     run.reached(CUT_OFF)
     for turn, (day, sent) in enumerate(days_of(records, range(CUT_OFF + 30, CUT_OFF + 38))):
@@ -397,6 +407,8 @@ def play(run: Run, fitted: dict[str, Any], schedule: dict[int, str], seed: int) 
         if turn in schedule:
             getattr(faults, schedule[turn])()
         run.replace_dead()
+        with contextlib.suppress(redis.RedisError):
+            run.follower.follow()
         time.sleep(0.05)
     end = records[-1].arrival // DAY + 1
     at = end * DAY + GRACE * 1_000_000
@@ -404,6 +416,7 @@ def play(run: Run, fitted: dict[str, Any], schedule: dict[int, str], seed: int) 
     run.producers[0].flush()
     run.settled(end)
     assert set(run.struck) == set(faults.armed), "a fault did not strike"
+    followed(run)
     return compare(run, fitted["first"], end)
 
 

@@ -48,12 +48,26 @@ class Follower:
                     self.copy.pop(change.customer_id or "", None)
             self.cursor = told.cursor
 
+    def catch_up(self, limit: int = 1_000) -> None:
+        """Reads on until nothing comes."""
+        before = ""
+        while self.cursor != before:
+            before = self.cursor
+            self.follow(limit)
+
 
 def stands(world: World) -> dict[str, int]:
+    return standing(world.redis, world.settings.prefix)
+
+
+def standing(store: Any, prefix: str) -> dict[str, int]:
     """Who is in which segment, by the hashes."""
-    prefix = f"{world.settings.prefix}:customer:"
-    keys = list(world.redis.scan_iter(f"{prefix}*", count=1000))
-    return {key.decode().removeprefix(prefix): int(world.redis.hget(key, "segment_id")) for key in keys}
+    keys = list(store.scan_iter(f"{prefix}:customer:*", count=1000))
+    with store.pipeline(transaction=False) as pipe:
+        for key in keys:
+            pipe.hget(key, "segment_id")
+        found = pipe.execute()
+    return {key.decode().partition(":customer:")[2]: int(n) for key, n in zip(keys, found, strict=True)}
 
 
 def members(world: World, partitions: int) -> dict[str, int]:
@@ -132,10 +146,7 @@ def test_a_copy_survives_whatever_happens(shop: Path, seed: int) -> None:
             expected = stands(world)
             assert expected == members(world, 2)
             for each in followers:
-                before = ""
-                while each.cursor != before:
-                    before = each.cursor
-                    each.follow(7)
+                each.catch_up(7)
                 assert each.copy == expected
             assert followers[0].copies > 2
 
