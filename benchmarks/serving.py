@@ -186,11 +186,11 @@ def _drained(where: run.Deployment, asked: Requests, port: int, reads: list[Figu
     """Microseconds of CPU an event, from the first that the worker has folded to the last."""
     begin, end = sum(where.offsets()), where.end()
     with where.process("streams", "worker") as worker, contextlib.ExitStack() as stack:
+        _reaches(where, begin + 1)
+        before, first = worker.cpu(), sum(where.offsets())
         if reads is not None:
             options = ("--rate", str(BESIDE), "--seconds", str(run.PATIENCE))
             process = stack.enter_context(asking(asked.single(), port, *options))
-        _reaches(where, begin + 1)
-        before, first = worker.cpu(), sum(where.offsets())
         _reaches(where, end)
         after = worker.cpu()
         if reads is not None:
