@@ -9,7 +9,7 @@ RUN := PYTHONWARNINGS=error $(BIN)/python
 test soak: export PYTHONDONTWRITEBYTECODE :=
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/ready: requirements/run.txt requirements/dev.txt requirements/data.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed; set PYTHON=/path/to/it")'
@@ -39,6 +39,16 @@ check: .venv/ready ## style, types, which package may import which, and that mod
 bench: .venv/ready ## events per second and latency, beside an agent that handles one event at a time; a long history fitted
 	$(BIN)/python -m benchmarks
 
+build/peers/feast/ready: benchmarks/peers/feast/requirements.txt
+	$(PYTHON) -m venv $(@D)
+	if [ -x $(BIN)/uv ]; then install="$(BIN)/uv pip install -q --python $(@D)/bin/python"; \
+	else install="$(@D)/bin/pip install -q --disable-pip-version-check"; fi; \
+	$$install --require-hashes -r $<
+	touch $@
+
+bench-peers: .venv/ready build/peers/feast/ready ## the API beside a Feast feature server, which gets an environment of its own
+	$(BIN)/python -m benchmarks.peers build/peers/feast
+
 soak: .venv/ready ## all faults at random times, for half an hour
 	$(RUN) -m pytest tests -m soak --timeout 0 -s
 
@@ -46,4 +56,4 @@ clean: ## remove the environment and everything that was built
 	rm -rf .venv build .hypothesis .*_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test check bench soak clean
+.PHONY: help demo test check bench bench-peers soak clean

@@ -2,8 +2,8 @@
 
     python -m benchmarks [--events 1000000] [--history 10000000]
 
-The log is synthetic (benchmarks/traffic.py says how). Then a long history is fitted (benchmarks/scale.py). Prints a
-table and writes benchmarks/results.json.
+The log is synthetic (benchmarks/traffic.py says how). Then what the API answers (benchmarks/serving.py), and a long
+history is fitted (benchmarks/scale.py). Prints a table and writes benchmarks/results.json.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import fold, history, run, scale, startup, traffic
+from benchmarks import fold, history, run, scale, serving, startup, traffic
 from models.events import decode_many
 from models.rows import DAY
 
@@ -114,6 +114,7 @@ def main() -> int:
     results = {"kernels": kernels()}
     with run.deployment(lambda step: console.print(step, style="dim")) as where:
         results["product"] = product(where, given.events)
+        results["serving"] = serving.measure(where)
         results["per_event"] = {"rate": yardstick(where)}
     results["startup"] = startup.measure()
     results["scale"] = scale.measure(given.history)
@@ -131,6 +132,7 @@ def main() -> int:
         ("decode alone, events/s on one core", f"{results['kernels']['decode']:,.0f}"),
         ("fold alone, events/s on one core", f"{results['kernels']['fold']:,.0f}"),
         ("fold in chunks, rows found, daily sweeps", f"{results['kernels']['fold_in_chunks']:,.0f}"),
+        *serving.rows(results["serving"]),
         *startup.rows(results["startup"]),
         *scale.rows(results["scale"]),
     ):

@@ -31,6 +31,18 @@ class BenchmarkError(RuntimeError):
 
 
 @dataclass(frozen=True)
+class Running:
+    """A process that was started here."""
+
+    pid: int
+
+    def cpu(self) -> float:
+        """Seconds of user and system time so far (Linux)."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
 class Deployment:
     """Kafka and Valkey with a published model; `directory` holds what `offline fit` left."""
 
@@ -51,8 +63,8 @@ class Deployment:
         return done.stdout
 
     @contextlib.contextmanager
-    def process(self, *args: str) -> Iterator[Callable[[], None]]:
-        """A process of its own that runs until the end of the block; gives a check that it still runs."""
+    def process(self, *args: str) -> Iterator["Running"]:
+        """A process of its own that runs until the end of the block."""
         with tempfile.TemporaryFile() as log:
             run = [sys.executable, "-m", *args]
             process = subprocess.Popen(run, env=os.environ | self.env, stdout=log, stderr=log)
@@ -64,7 +76,7 @@ class Deployment:
                     raise BenchmarkError(f"python -m {' '.join(args)}: exit code {process.returncode}: {said}")
 
             try:
-                yield check
+                yield Running(process.pid)
                 check()
             finally:
                 process.terminate()
