@@ -10,12 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from prometheus_client import CollectorRegistry
-from starlette.exceptions import HTTPException
 
-from streams.crm import problems, schemas
+from streams.crm import schemas
 from streams.crm.access import Access
 from streams.crm.changes import Feeds
 from streams.crm.customers import Customers
@@ -61,9 +59,8 @@ def build(store: Store, client: Any, access: Access, events: Sends | None = None
     ]
     app = FastAPI(title=TITLE, docs_url=None, redoc_url=None, routes=[*routes], lifespan=_lifespan, telemetry=UNTOLD)
     app.state.access, app.state.service = access, service
-    app.add_middleware(Shell, registry=registry)
-    for error in (problems.Problem, RequestValidationError, HTTPException, Exception):
-        app.add_exception_handler(error, problems.handled)
+    shell = Shell(app.router, registry)  # which answers whatever is raised: nothing else stands around the routes
+    app.build_middleware_stack = lambda: shell  # type: ignore[method-assign]
     document = openapi(routes)
     app.openapi = lambda: document  # type: ignore[method-assign]  # as FastAPI's documentation does it
     return app

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
-from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
@@ -108,9 +107,3 @@ def _wrong(error: Mapping[str, object]) -> str:
     place = error["loc"]
     name = place[-1] if isinstance(place, tuple | list) else place
     return f"{name}: {error['msg']}"
-
-
-async def handled(request: Request, error: Exception) -> Response:
-    """For FastAPI: any error as an answer."""
-    request_id = request.scope.get("request_id", "")
-    return response(of(error, request_id), request_id)

@@ -8,8 +8,10 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.routing import APIRoute
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from streams.crm.problems import MEDIA, TOO_LARGE, Problem
 from streams.crm.schemas import ref
@@ -23,9 +25,18 @@ DROPPED = 8 << 20
 class Route(APIRoute):
     """Lets nobody through who has no token of its scope.
 
-    One that takes the request alone is called as it is, without FastAPI's solving of arguments, on which a hot route
-    would spend a fifth of its time.
+    One that takes the request alone is called as it is, without what FastAPI does to solve arguments, on which a hot
+    route would spend a third of its time. What either raises is the shell's to answer.
     """
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.app = self._answer if _alone(self.dependant) else AsyncExitStackMiddleware(self.app)
+        self._handle = self.get_route_handler()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = await self._handle(Request(scope, receive, send))
+        await answer(scope, receive, send)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle: Any = self.endpoint if _alone(self.dependant) else super().get_route_handler()
