@@ -122,6 +122,11 @@ class Deployment:
         """customer_id -> the partition that its events belong to."""
         return partitioner(self.partitioner, self.partitions)
 
+    @property
+    def life(self) -> str:
+        """Tells it from one that is published anew under the same names; whoever reads it learns nothing else."""
+        return hashlib.blake2b(b"life", key=bytes.fromhex(self.erasure_key), digest_size=4).hexdigest()
+
     def erasure(self, customer_id: str) -> str:
         """The keyed hash that stands for an erased customer."""
         key = bytes.fromhex(self.erasure_key)

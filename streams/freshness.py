@@ -1,7 +1,7 @@
 """Whether scores are fresh: what a worker writes each second of a partition that it holds, and what follows from it.
 
-The rule: two clocks are never compared. When a worker looked is told by the clock of Redis, which a reader asks too; up
-to when the log was counted, by the worker's, beside its own timestamps.
+The rule: two clocks are never compared. When a worker looked is told by the clock of Redis, which a reader asks too;
+how far behind it was, by the worker's, beside its own timestamps.
 """
 
 from collections.abc import Mapping
@@ -10,14 +10,15 @@ from typing import NamedTuple, Self
 
 GONE = 15  # seconds without a word after which a partition has no live owner
 LATE = 60  # seconds behind the log from which on scores are called stale
+UNHEARD = 5.0  # seconds without an answer of Kafka after which nobody knows what came since
 
 
 class Freshness(NamedTuple):
     """Of a partition, as its worker found it.
 
     as_of: seconds since the epoch; what stood in the log then is in the scores. lag_seconds: age of the first record
-    that is not, 0 where all are; lag_records: how many are not. owner: host and process. at: when that was so, seconds
-    since the epoch by the clock of Redis; 0 where it was not written yet.
+    that is not, 0 where all are; while Kafka is silent, since it was heard. lag_records: how many are not. owner: host
+    and process. at: when that was so, seconds since the epoch by the clock of Redis; 0 where it was not written yet.
     """
 
     partition: int
@@ -37,11 +38,13 @@ class Freshness(NamedTuple):
         (999.5, 0.0, 0)
         >>> Freshness.of(2, "w:1", now=1000.0, heard=0.5, behind=7, since=970.0)[1:4]
         (970.0, 30.0, 7)
+        >>> Freshness.of(2, "w:1", now=1000.0, heard=80.0, behind=0, since=None)[1:4]
+        (920.0, 80.0, 0)
         """
-        known = now - heard
+        known, unheard = now - heard, heard if heard > UNHEARD else 0.0
         if not behind or since is None:
-            return cls(partition, known, 0.0, behind, owner)
-        return cls(partition, min(since, known), max(0.0, now - since), behind, owner)
+            return cls(partition, known, unheard, behind, owner)
+        return cls(partition, min(since, known), max(unheard, now - since), behind, owner)
 
     @property
     def fields(self) -> tuple[str, str, str]:
@@ -74,14 +77,19 @@ def stale(partition: int, found: Freshness | None, now: float, late: float = LAT
     'partition 2: no worker holds it since 1970-01-01T00:15:00Z'
     >>> stale(2, Freshness(2, 900.0, 99.0, 7, "w:1", at=999), 1000.0)
     'partition 2: counted up to 1970-01-01T00:15:00Z, 7 records wait'
+    >>> stale(2, Freshness(2, 900.0, 99.0, 0, "w:1", at=999), 1000.0)
+    'partition 2: counted up to 1970-01-01T00:15:00Z, Kafka has not answered its worker since'
     >>> stale(2, Freshness(2, 990.0, 9.0, 7, "w:1", at=999), 1000.0)
     """
     if found is None:
         return f"partition {partition}: no worker has held it yet"
     if now - found.at > GONE:
         return f"partition {partition}: no worker holds it since {iso(found.at)}"
-    if found.lag_seconds > late or found.at - found.as_of > late:
-        return f"partition {partition}: counted up to {iso(found.as_of)}, {found.lag_records:,} records wait"
+    if found.lag_seconds > late:
+        waits = (
+            f"{found.lag_records:,} records wait" if found.lag_records else "Kafka has not answered its worker since"
+        )
+        return f"partition {partition}: counted up to {iso(found.as_of)}, {waits}"
     return None
 
 

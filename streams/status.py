@@ -62,7 +62,9 @@ class Status(msgspec.Struct, frozen=True):
         for number, life in self.partitions.items():
             if life != "ready":
                 yield f"partition {number} is {life}"
-            elif (behind := self.behind.get(number, 0.0)) > LATE:
+            elif (behind := self.behind.get(number)) is None:
+                yield f"partition {number} was not looked at yet"
+            elif behind > LATE:
                 yield f"partition {number} is {behind:,.0f} s behind"
 
     def _of_what_they_need(self) -> Iterator[str]:

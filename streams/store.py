@@ -169,8 +169,8 @@ class Store:
         and where a customer's partition is told."""
         if await self.redis.hget(self.keys.meta, "grace") is None:
             await self.redis.hset(self.keys.meta, "grace", deployment.grace)
-        mapping = {"partitions": deployment.partitions, "partitioner": deployment.partitioner}
-        await self.redis.hset(self.keys.partitions, mapping=mapping)
+        told = {"partitions": deployment.partitions, "partitioner": deployment.partitioner, "life": deployment.life}
+        await self.redis.hset(self.keys.partitions, mapping=told)
 
     async def freshen(self, owner: str, found: Sequence[Freshness]) -> None:
         """Says how fresh these partitions are, of which this worker is the owner."""

@@ -17,7 +17,7 @@ local names, sizes, prefix, p = block.names, block.sizes, ARGV[7], block.partiti
 -- Of each key what it is, and what is done with it.
 local uses = {
   [KEYS[1]] = {'hash', 'HSET'}, [KEYS[2]] = {'hash', 'HDEL', 'HSET'}, [KEYS[3]] = {'stream', 'XADD'},
-  [KEYS[4]] = {'hash', 'HINCRBY'}, [KEYS[5]] = {'hash'}, [KEYS[6]] = {'hash', 'HINCRBY'}, [prefix .. ':customer:'] = {'none', 'HSET', 'DEL'},
+  [KEYS[4]] = {'hash', 'HINCRBY'}, [KEYS[5]] = {'hash'}, [KEYS[6]] = {'hash', 'HINCRBY', 'HSET'}, [prefix .. ':customer:'] = {'none', 'HSET', 'DEL'},
 }
 for _, set in ipairs(block.left) do uses[prefix .. ':' .. set[1] .. ':' .. p] = {'zset', 'ZREM'} end
 for _, set in ipairs(block.sets) do uses[prefix .. ':' .. set[1] .. ':' .. p] = {'zset', 'ZADD', 'ZREM'} end
@@ -65,10 +65,12 @@ end
 -- The feed. Its numbers are given before its entries, so a write that broke in between leaves a jump, which followers see.
 if #block.changes + block.missed > 0 then
   local last = redis.call('HINCRBY', KEYS[6], 'feed', #block.changes + block.missed)
+  local id
   for i, change in ipairs(block.changes) do
-    redis.call('XADD', KEYS[3], 'MAXLEN', '~', block.changes_kept, '*', 'n', last - #block.changes + i, 'type', change[1],
+    id = redis.call('XADD', KEYS[3], 'MAXLEN', '~', block.changes_kept, '*', 'n', last - #block.changes + i, 'type', change[1],
       'customer', change[2], 'from', change[3], 'to', change[4], 'at', change[5], 'source', change[6])
   end
+  if id then redis.call('HSET', KEYS[6], 'feed_id', id) end
 end
 
 -- Examples, but for those that already fell out of the kept window.

@@ -145,7 +145,7 @@ def furnish(url: str, prefix: str) -> Settings:
     keys = Keys(prefix)
     with redis.Redis.from_url(url) as store:
         store.hset(keys.meta, mapping=dict(DEPLOYMENT.fields()))
-        store.hset(keys.partitions, mapping={"partitions": 2, "partitioner": "murmur2"})
+        store.hset(keys.partitions, mapping={"partitions": 2, "partitioner": "murmur2", "life": "3f2a91bc"})
         store.hset(keys.model, mapping={"version": "1-20231209-288f78d4", "day": T0, "token": "t", "metrics": "{}"})
         for number, name in enumerate(("Champions", "Loyal", "Promising")):
             told = {"name": name, "definition": f"is {name}", "usual": "usual gap: 9 days"}

@@ -8,6 +8,7 @@ import io
 import json
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from serving import Answer, Served, furnish, serving
 from shops import T0
 from test_stream_feed import stands
 
+from streams.crm import changes, shell
 from streams.crm.schemas import Customer
 from streams.keys import Keys
 
@@ -37,9 +39,10 @@ def announce(store: Any, keys: Keys, customer: str, to: str = "3", kind: str = "
     """As a worker's write does: number and entry at one moment."""
     n = int(store.hget(keys.freshness(partition), "feed") or 0) + 1
     entry = {"n": n, "type": kind, "customer": customer, "from": "2", "to": to, "at": "2024-01-01T00:00:00Z"}
+    id_ = f"{time.time_ns() // 1000}-{n}"
     with store.pipeline(transaction=True) as pipe:
-        pipe.hset(keys.freshness(partition), "feed", n)
-        pipe.xadd(keys.changes(partition), entry | {"source": "crm.events:0:4"})
+        pipe.hset(keys.freshness(partition), mapping={"feed": n, "feed_id": id_})
+        pipe.xadd(keys.changes(partition), entry | {"source": "crm.events:0:4"}, id=id_)
         pipe.execute()
 
 
@@ -68,7 +71,7 @@ def event(answer: Any) -> dict[str, str]:
 def test_pages_in_literal_json(at: tuple[Served, Any, Keys]) -> None:
     served, store, keys = at
     now = served.ask("/v1/changes").json
-    assert now == {"changes": [], "cursor": "0-0:0,0-0:0", "more": False}
+    assert now == {"changes": [], "cursor": "3f2a91bc.0-0:0,0-0:0", "more": False}
     announce(store, keys, "c-17")
     announce(store, keys, "c-18", to="erased", kind="erased")
     announce(store, keys, "", to="2-20240101-0a1b2c3d", kind="model", partition=1)
@@ -215,3 +218,40 @@ def test_an_export_and_the_feed_from_there_are_a_whole_copy(play: Play, shop: An
                 assert {field: row[field] for field in fields} == fields
 
     play(scenario, shop, partitions=2)
+
+
+# ---- those who wait --------------------------------------------------------------------------------------------------
+def test_who_waits_for_what_seldom_comes_keeps_up(at: tuple[Served, Any, Keys]) -> None:
+    """The cursor comes by itself where nothing came that was asked for: else entries would be gone when it reconnects.
+    And a process that ends lets those go who wait, without a word in its log."""
+    served, store, keys = at
+    cursor = served.ask("/v1/changes").json["cursor"]
+    with stream(served, after=f"{cursor}&types=erased") as answer:
+        assert event(answer)["id"] == cursor
+        announce(store, keys, "c-17")
+        moved = event(answer)
+        assert moved == {"id": served.ask("/v1/changes").json["cursor"]}
+        announce(store, keys, "c-17", to="erased", kind="erased")
+        assert event(answer)["event"] == "erased"
+        served.loop.call_soon_threadsafe(served.app.state.service.ending.set)
+        assert answer.read() == b""
+
+
+def test_those_who_wait_are_few_and_keep_no_probe_away(
+    at: tuple[Served, Any, Keys], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served, _, _ = at
+    monkeypatch.setattr(changes, "FOLLOWERS", 1)
+    with stream(served) as answer:
+        event(answer)
+        cursor = served.ask("/v1/changes").json["cursor"]
+        assert served.ask(f"/v1/changes?after={cursor}&wait=9").problem == (503, "overloaded")
+        assert served.ask("/v1/changes", accept=EVENTS).problem == (503, "overloaded")
+        assert served.ask(f"/v1/changes?after={cursor}").status == 200
+        monkeypatch.setattr(shell, "UNDER_WAY", 0)
+        assert served.ask("/v1/customers/c-17").problem == (503, "overloaded")
+        assert [served.ask(path).status for path in ("/health/live", "/health/ready", "/metrics")] == [200] * 3
+    monkeypatch.undo()
+    until(lambda: not served.requests())
+    with stream(served) as answer:
+        event(answer)

@@ -17,6 +17,7 @@ from running import until
 from serving import furnish, serving
 
 from demo import services
+from streams import truth
 from streams.crm.shell import HEADERS, LONGEST
 from streams.keys import Keys
 
@@ -45,6 +46,29 @@ def test_redis_killed_is_503_and_it_comes_back_by_itself(own: services.Valkey) -
         own.start()
         until(lambda: served.ask("/health/ready").status == 200)
         assert served.ask("/v1/customers/c-17").status == 200
+
+
+def test_what_serves_is_told_after_a_hiccup(own: services.Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutation caught: a version noted as judged before Redis answered: `served` stayed null until the next one."""
+    found, calls = truth.found, []
+
+    async def first_fails(*asked: Any) -> Any:
+        calls.append(asked)
+        if len(calls) == 1:
+            raise redis.ConnectionError
+        return await found(*asked)
+
+    monkeypatch.setattr(truth, "found", first_fails)
+    with serving(furnish(own.url, "crm")) as served:
+        until(lambda: served.ask("/v1/customers/c-17").status == 200)
+        assert served.ask("/v1/customers/c-17").json["served"] == "cold start"
+    assert len(calls) == 2
+
+
+def test_nobody_is_sent_elsewhere(own: services.Valkey) -> None:
+    with serving(furnish(own.url, "crm")) as served:
+        for path in ("/v1/customers/c-17/", "/v1/segments/", "/health/live/"):
+            assert served.ask(path).problem == (404, "no-route")
 
 
 def test_a_redis_that_hangs_is_503_in_time(own: services.Valkey) -> None:

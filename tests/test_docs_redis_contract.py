@@ -128,7 +128,8 @@ def test_a_scripted_customer_byte_by_byte(play: Play) -> None:
         internal |= {f"model:{world.version}", "training:0:19702", "freshness:0"}
         assert keys == {"customer:c-17", "changes:0", "members:2:0", *internal}
         assert {*world.redis.hkeys(f"{prefix}:guard:0")} == GUARD
-        assert world.redis.hgetall(f"{prefix}:freshness:0") == {b"feed": b"2"}
+        (_, (last, _)) = world.redis.xrange(f"{prefix}:changes:0")
+        assert world.redis.hgetall(f"{prefix}:freshness:0") == {b"feed": b"2", b"feed_id": last}
 
     play(scenario, events_topic="crm.events")
 

@@ -173,6 +173,10 @@ GAPS: dict[str, Callable[[World], Any]] = {
         world.redis.hset(world.store.keys.freshness(0), "feed", 0),
     ),
     "Redis came back older, and others were announced": lambda world: _lengthen(world, n="2"),
+    "Redis came back older, others were announced, and those were trimmed": lambda world: (
+        world.redis.xtrim(world.store.keys.changes(0), maxlen=0),
+        world.redis.hset(world.store.keys.freshness(0), mapping={"feed": 4, "feed_id": "99-1"}),
+    ),
     "a program of before went on": lambda world: _lengthen(world),
 }
 
@@ -210,16 +214,38 @@ def test_each_gap_is_told(play: Play, gap: str) -> None:
 
 
 def test_an_entry_announced_while_now_is_asked_for_is_on_one_side_of_it() -> None:
-    """Mutations caught: the number read once, before the last entry or behind it."""
+    """Mutations caught: the number read once, before the last entry or behind it; what a program of before left."""
     reads = Reads("crm")
-    reads.partitions = 1
     steps = Feed(reads).changes(None, 10)
-    commands = next(steps)
-    assert [command[0] for command in commands] == ["HGET", "XREVRANGE", "HGET"]
-    assert steps.send(["7", [("8-0", {"n": "8"})], "8"]) == commands
+    next(steps)
+    commands = steps.send([{"partitions": "1", "partitioner": "crc32", "life": "3f2a91bc"}])
+    assert [command[0] for command in commands] == ["HMGET", "XREVRANGE", "HMGET"]
+    assert steps.send([["7", "7-0"], [("8-0", {"n": "8"})], ["8", "8-0"]]) == commands
     with pytest.raises(StopIteration) as end:
-        steps.send(["8", [("8-0", {"n": "8"})], "8"])
-    assert end.value.value.cursor == "8-0:8"
+        steps.send([["8", "8-0"], [("10-0", {})], ["8", "8-0"]])
+    assert end.value.value.cursor == "3f2a91bc.10-0:8"
+
+
+def test_a_deployment_that_is_published_anew_is_a_gap(play: Play, shop: Path) -> None:
+    """Also to a reader that knew the one before, of another number of partitions, and before anything was announced.
+    Mutations caught: what tells one from another left out of the cursor; partitions asked for once."""
+
+    async def scenario(world: World) -> None:
+        with CustomerScores(world.settings.redis_url, world.settings.prefix) as scores:
+            cursor = scores.changes().cursor
+            assert len(list(scores.everybody())) == 60
+            world.empty()
+            more = World(world.settings.redis_url, world.settings.prefix, partitions=5)
+            await more.publish(shop)
+            with pytest.raises(Gap, match=r"^the deployment was published anew$"):
+                scores.changes(cursor)
+            assert scores.changes().cursor.count("0-0:0") == 5
+            assert {each.customer_id: each.segment_id for each in scores.everybody()} == members(more, 5)
+            assert sum(each.customers for each in scores.segments()) == 60
+            assert len(list(filter(None, scores.get_many([f"h{n}" for n in range(60)])))) == 60
+            await more.close()
+
+    play(scenario, shop, partitions=2)
 
 
 def test_types_and_fields_of_changes_and_a_publish_among_them(play: Play, shop: Path) -> None:
@@ -258,14 +284,30 @@ def test_types_and_fields_of_changes_and_a_publish_among_them(play: Play, shop: 
     play(scenario, shop, block=2)
 
 
-@pytest.mark.parametrize("cursor", ["", "0", "0-0", "0-0:", "1-1:1,", "1-1:1,2-2:2", "9" * 40 + "-0:1", "+", "٣-0:1"])
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "",
+        "0",
+        "0-0",
+        "0-0:1",
+        ".",
+        "LIFE.",
+        "LIFE.0-0:",
+        "LIFE.1-1:1,",
+        "LIFE.1-1:1,2-2:2",
+        f"LIFE.{'9' * 40}-0:1",
+        "LIFE.٣-0:1",
+        "ü.1-1:1",
+    ],
+)
 def test_what_is_no_cursor_of_this_deployment_is_refused(play: Play, cursor: str) -> None:
     async def scenario(world: World) -> None:
         with (
             CustomerScores(world.settings.redis_url, world.settings.prefix) as scores,
             pytest.raises(CursorError, match=r"is no cursor: take|^the cursor is of 2 partitions, and there are 1$"),
         ):
-            scores.changes(cursor)
+            scores.changes(cursor.replace("LIFE", world.deployment.life))
 
     play(scenario)
 

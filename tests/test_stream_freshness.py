@@ -52,8 +52,9 @@ def test_a_worker_of_an_older_deployment_tells_where_customers_are(
     kafka: str, valkey: services.Valkey, shop: Path, tmp_path: Path
 ) -> None:
     with running(kafka, valkey.url, shop, tmp_path, partitions=3) as run:
-        told = {"partitions": "3", "partitioner": "murmur2"}
-        assert run.redis.hgetall(f"{run.name}:partitions") == told
+        told = run.redis.hgetall(f"{run.name}:partitions")
+        assert {**told, "life": ""} == {"partitions": "3", "partitioner": "murmur2", "life": ""}
+        assert len(told["life"]) == 8
         run.redis.delete(f"{run.name}:partitions")
         run.worker().says("holds partitions")
         assert run.redis.hgetall(f"{run.name}:partitions") == told

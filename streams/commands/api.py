@@ -10,6 +10,7 @@ import click
 from streams.commands.common import cannot, deployed, run
 
 if TYPE_CHECKING:
+    import asyncio
     import socket
 
     import uvicorn
@@ -92,7 +93,7 @@ async def _serve(store: "Store", settings: "Settings", host: str, port: int, tok
                 timeout_keep_alive=30,
                 timeout_graceful_shutdown=5,
             )
-            await _run(uvicorn.Server(config), listening)
+            await _run(uvicorn.Server(config), listening, app.state.service.ending)
         finally:
             await client.aclose()
 
@@ -128,7 +129,7 @@ def _listening(host: str, port: int) -> "socket.socket":
         raise Refusal(f"--host {host} --port {port}: {error.strerror}: take another") from None
 
 
-async def _run(server: "uvicorn.Server", listening: "socket.socket") -> None:
+async def _run(server: "uvicorn.Server", listening: "socket.socket", ending: "asyncio.Event") -> None:
     """Says where it listens, and ends well when it is asked to."""
     import asyncio
     import contextlib
@@ -139,6 +140,7 @@ async def _run(server: "uvicorn.Server", listening: "socket.socket") -> None:
 
     def end() -> None:
         server.should_exit = True
+        ending.set()
 
     gc.collect()
     gc.freeze()

@@ -58,6 +58,7 @@ def build(store: Store, client: Any, access: Access, events: Sends | None = None
         *Probes(service, registry).routes(),
     ]
     app = FastAPI(title=TITLE, docs_url=None, redoc_url=None, routes=[*routes], lifespan=_lifespan, telemetry=UNTOLD)
+    app.router.redirect_slashes = False  # who asks for another path is told so, and sent nowhere
     app.state.access, app.state.service = access, service
     shell = Shell(app.router, registry)  # which answers whatever is raised: nothing else stands around the routes
     app.build_middleware_stack = lambda: shell  # type: ignore[method-assign]

@@ -17,7 +17,7 @@ from streams.crm import problems, routing, schemas
 from streams.crm.access import LISTS
 from streams.crm.feed import TYPES, Change, Changes, CursorError, Feed, Gap
 from streams.crm.kept import Kept
-from streams.crm.problems import GONE, WRONG_REQUEST, Problem
+from streams.crm.problems import GONE, OVERLOADED, WRONG_REQUEST, Problem
 from streams.crm.routing import Answers, Route, route
 from streams.crm.schemas import LISTED
 from streams.crm.service import Service
@@ -26,6 +26,8 @@ EVENTS = "text/event-stream"
 LOOK = 0.1  # seconds between two looks for what is new, for all who wait together
 ALIVE = 15.0  # seconds after which somebody who waits hears that the connection stands
 WAIT = 60  # seconds that a page waits at most
+FOLLOWERS = 500  # who wait at once
+OLD = 3  # looks that may be of before the cursor
 CURSOR = "what an answer gave: `cursor`, `X-Changes-Cursor` or an event's `id`; without: from now on"
 TYPED = f"entries to answer, with commas between: {', '.join(TYPES)}; all unless some are named"
 _text = msgspec.json.encode
@@ -36,7 +38,8 @@ class Feeds:
 
     def __init__(self, service: Service) -> None:
         self.service, self.feed = service, Feed(service.reads)
-        self._numbers = Kept(self._given, least=LOOK)
+        self._numbers, self._pages = Kept(self._given, least=LOOK), dict[tuple[str, int], asyncio.Task[Changes]]()
+        self._followers = 0
 
     def routes(self) -> list[Route]:
         page: Answers = {
@@ -71,13 +74,22 @@ class Feeds:
             after = request.headers.get("last-event-id") or after
         page = await self._read(after, limit)
         if streamed:
+            self._admit()
             lines = self._lines(after or page.cursor, page, limit, named)
             return StreamingResponse(lines, media_type=EVENTS, headers={"X-Accel-Buffering": "no"})
         until = time.monotonic() + wait
-        while not (told := _told(page, named)) and (not page.whole or await self._comes(page.cursor, until)):
-            page = await self._read(page.cursor, limit)
+        while not (told := _told(page, named)) and (not page.whole or await self._waits(page.cursor, until)):
+            page = await self._next(page.cursor, limit)
         answer = schemas.Changes(told, page.cursor, not page.whole)
         return Response(_text(answer), media_type=routing.JSON)
+
+    async def _next(self, after: str, limit: int) -> Changes:
+        """The same page for all who wait behind this cursor. Raises Problem."""
+        task = self._pages.get((after, limit))
+        if task is None:
+            task = self._pages[after, limit] = asyncio.create_task(self._read(after, limit))
+            task.add_done_callback(lambda done: (self._pages.pop((after, limit)), done.cancelled() or done.exception()))
+        return await asyncio.shield(task)  # whoever goes away takes it from nobody else
 
     async def _read(self, after: str | None, limit: int) -> Changes:
         """Raises Problem."""
@@ -88,34 +100,58 @@ class Feeds:
         except Gap as error:
             raise Problem(GONE, f"{error}: copy everybody anew by /v1/export, and go on from its cursor") from None
 
+    def _admit(self) -> None:
+        """Raises Problem where too many wait."""
+        if self._followers >= FOLLOWERS:
+            raise Problem(OVERLOADED, f"{FOLLOWERS} wait for the feed: ask again", {"Retry-After": "30"})
+
+    async def _waits(self, cursor: str, until: float) -> bool:
+        """`_comes`, as one of those who wait. Raises Problem."""
+        if until <= time.monotonic():
+            return False
+        self._admit()
+        self._followers += 1
+        try:
+            return await self._comes(cursor, until)
+        finally:
+            self._followers -= 1
+
     async def _comes(self, cursor: str, until: float) -> bool:
-        """Waits until something stands behind the cursor; False where that is not so in time."""
-        while await self._numbers.get() == Feed.numbers(cursor):
+        """Waits until something stands behind the cursor; False where that is not so in time, or the process ends.
+
+        Looks are shared, so one may be of before the cursor; several of them say that Redis went back.
+        """
+        known, older = Feed.numbers(cursor), 0
+        while not self.service.ending.is_set():
+            given = await self._numbers.get()
+            older = older + 1 if any(n < mine for n, mine in zip(given, known, strict=False)) else 0
+            if older > OLD or len(given) != len(known) or any(n > mine for n, mine in zip(given, known, strict=True)):
+                return True
             left = until - time.monotonic()
             if left <= 0:
-                return False
+                break
             await asyncio.sleep(min(LOOK, left))
-        return True
+        return False
 
     async def _given(self) -> list[int]:
         return await self.service.read(self.feed.given())
 
     async def _lines(self, begins: str, page: Changes, limit: int, named: set[str]) -> AsyncIterator[bytes]:
-        yield b"retry: 1000\nid: %b\n\n" % begins.encode()
-        while True:
-            told = _told(page, named)
-            for each in told[:-1]:
-                yield _event(each.type, _text(each))
-            if told:
-                yield _event(told[-1].type, _text(told[-1]), page.cursor)
-            try:
+        self._followers += 1
+        try:
+            yield b"retry: 1000\nid: %b\n\n" % begins.encode()
+            while not self.service.ending.is_set():
+                yield _events(page, named)
                 while page.whole and not await self._comes(page.cursor, time.monotonic() + ALIVE):
+                    if self.service.ending.is_set():
+                        return
                     yield b": nothing new\n\n"
-                page = await self._read(page.cursor, limit)
-            except Exception as error:  # the answer has begun: an event says what a status no longer can
-                problem = problems.of(error)
-                yield _event("problem", _text({"type": problem.kind.urn, "detail": problem.detail}))
-                return
+                page = await self._next(page.cursor, limit)
+        except Exception as error:  # the answer has begun: an event says what a status no longer can
+            problem = problems.of(error)
+            yield _event("problem", _text({"type": problem.kind.urn, "detail": problem.detail}))
+        finally:
+            self._followers -= 1
 
 
 def _named(types: str | None) -> set[str]:
@@ -128,6 +164,14 @@ def _named(types: str | None) -> set[str]:
 
 def _told(page: Changes, named: set[str]) -> list[Change]:
     return [each for each in page.entries if each.type in named]
+
+
+def _events(page: Changes, named: set[str]) -> bytes:
+    """Of a page. The last one has the cursor; where none was asked for the cursor comes alone, which is no event."""
+    told = _told(page, named)
+    if not told:
+        return b"id: %b\n\n" % page.cursor.encode() if page.entries else b""
+    return b"".join(_event(each.type, _text(each), page.cursor if each is told[-1] else "") for each in told)
 
 
 def _event(name: Literal["new", "moved", "erased", "model", "problem"], data: bytes, id_: str = "") -> bytes:

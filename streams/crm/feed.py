@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple, Self, get_args
 
 from streams.crm.reads import Command, Reads, Steps, pairs
 
+NOTHING = "0-0"  # the id before all others
 Type = Literal["new", "moved", "erased", "model"]
 TYPES: tuple[str, ...] = get_args(Type)
 PAGE = 1_000  # entries of a stream, or members of a set, asked for at a time
@@ -35,25 +36,26 @@ class Place(NamedTuple):
     n: int
 
 
-def _cursor(places: Sequence[Place]) -> str:
-    """A place a partition, as a text without blanks.
+def _cursor(life: str, places: Sequence[Place]) -> str:
+    """A place a partition, behind what tells the deployment from others: a text without blanks.
 
-    >>> _cursor([Place("1764-0", 7), Place("0-0", 0)])
-    '1764-0:7,0-0:0'
+    >>> _cursor("3f2a91bc", [Place("1764-0", 7), Place("0-0", 0)])
+    '3f2a91bc.1764-0:7,0-0:0'
     """
-    return ",".join(f"{id}:{n}" for id, n in places)
+    return f"{life}.{','.join(f'{id}:{n}' for id, n in places)}"
 
 
-def _places(cursor: str) -> list[Place]:
+def _read(cursor: str) -> tuple[str, list[Place]]:
     """What `_cursor` said. Raises CursorError.
 
-    >>> _places("1764-0:7,0-0:0")
-    [Place(id='1764-0', n=7), Place(id='0-0', n=0)]
+    >>> _read("3f2a91bc.1764-0:7,0-0:0")
+    ('3f2a91bc', [Place(id='1764-0', n=7), Place(id='0-0', n=0)])
     """
-    found = [re.fullmatch(r"(\d{1,19}-\d{1,19}):(\d{1,18})", each, re.ASCII) for each in cursor.split(",")]
-    if not all(found):
+    life, dot, places = cursor.partition(".")
+    found = [re.fullmatch(r"(\d{1,19}-\d{1,19}):(\d{1,18})", each, re.ASCII) for each in places.split(",")]
+    if not (dot and re.fullmatch("[0-9a-f]{0,8}", life) and all(found)):
         raise CursorError(f"{cursor[:60]!r} is no cursor: take one that an answer gave")
-    return [Place(each[1], int(each[2])) for each in found if each]
+    return life, [Place(each[1], int(each[2])) for each in found if each]
 
 
 @dataclass(frozen=True)
@@ -116,11 +118,13 @@ class Feed:
         """
         count = yield from self.reads.located()
         if after is None:
-            return Changes([], _cursor((yield from self._now(count))), True)
-        places = _places(after)
+            return Changes([], _cursor(self.reads.life, (yield from self._now(count))), True)
+        life, places = _read(after)
+        if life != self.reads.life:
+            raise Gap("the deployment was published anew")
         if len(places) != count:
             raise CursorError(f"the cursor is of {len(places)} partitions, and there are {count}")
-        # The number given last is asked for first: what is announced in between is no gap.
+        # What was given last is asked for first: what is announced in between is no gap.
         found = yield [
             command
             for p, place in enumerate(places)
@@ -128,40 +132,42 @@ class Feed:
         ]
         entries = []
         for p, place in enumerate(places):
-            _check(p, place, int(found[2 * p] or 0), found[2 * p + 1], limit)
-            entries += [(*map(int, id_.split("-")), p, id_, fields) for id_, fields in found[2 * p + 1]]
-        entries.sort(key=itemgetter(0, 1, 2))
+            _check(p, place, found[2 * p], found[2 * p + 1], limit)
+            entries += [(_moment(id_), p, id_, fields) for id_, fields in found[2 * p + 1]]
+        entries.sort(key=itemgetter(0, 1))
         for *_, p, id_, fields in entries[:limit]:
             places[p] = Place(id_, int(fields["n"]))
         told = [Change.read(p, fields) for *_, p, _, fields in entries[:limit]]
-        return Changes(told, _cursor(places), len(entries) < limit)
+        return Changes(told, _cursor(life, places), len(entries) < limit)
 
     def given(self) -> Steps[list[int]]:
         """The number that was given last, of each partition."""
         count = yield from self.reads.located()
         found = yield [self._given(p) for p in range(count)]
-        return [int(n or 0) for n in found]
+        return [int(n or 0) for n, _ in found]
 
     @staticmethod
     def numbers(cursor: str) -> list[int]:
-        """The same as a cursor has them: where they differ, something stands behind it."""
-        return [place.n for place in _places(cursor)]
+        """The same as a cursor has them: where they are more, something stands behind it."""
+        return [place.n for place in _read(cursor)[1]]
 
     def _now(self, count: int) -> Steps[list[Place]]:
-        """Behind all that was announced."""
+        """Behind all that was announced, also by a program of before, whose entries have no number."""
         places: dict[int, Place] = {}
         while asked := [p for p in range(count) if p not in places]:
             answers = yield [command for p in asked for command in (self._given(p), self._last(p), self._given(p))]
             for p, before, last, after in zip(asked, answers[::3], answers[1::3], answers[2::3], strict=True):
                 if before == after:  # else one was announced in between
-                    places[p] = Place(last[0][0] if last else "0-0", int(before or 0))
+                    ends = [before[1] or NOTHING, *(id_ for id_, _ in last)]
+                    places[p] = Place(max(ends, key=_moment), int(before[0] or 0))
         return [places[p] for p in range(count)]
-
-    def _given(self, partition: int) -> Command:
-        return "HGET", self.keys.freshness(partition), "feed"
 
     def _last(self, partition: int) -> Command:
         return "XREVRANGE", self.keys.changes(partition), "+", "-", "COUNT", 1
+
+    def _given(self, partition: int) -> Command:
+        """The number that was given last, and the id of the last entry that has one, at one moment."""
+        return "HMGET", self.keys.freshness(partition), "feed", "feed_id"
 
     def names(self, partition: int) -> Steps[list[str]]:
         """Everybody of a partition by id, as of the end of the read: of who moves meanwhile the feed tells."""
@@ -192,15 +198,28 @@ class Feed:
         return found
 
 
-def _check(partition: int, place: Place, given: int, entries: Sequence[Entry], limit: int) -> None:
+def _check(
+    partition: int, place: Place, given: tuple[str | None, str | None], entries: Sequence[Entry], limit: int
+) -> None:
     """Raises Gap where the entries are not all that came behind the place, or are not all `limit` of them.
 
-    given: the number given last, as of before the entries were read.
+    given: what was given last, number and id, as of before the entries were read.
     """
-    last = place.n
+    last, end = place.n, int(given[0] or 0)
     for id_, fields in entries:
         if fields.get("n") != str(last + 1):
             raise Gap(f"partition {partition}: behind number {last} comes {fields.get('n', 'none')} ({id_})")
         last += 1
-    if (last < given and len(entries) < limit) or (last > given and not entries):
-        raise Gap(f"partition {partition}: behind number {last} nothing stands, and {given} was given last")
+    # Of the same number may be another entry, which is gone: that of a Redis that came back older and went on.
+    other = not entries and (last > end or _moment(given[1] or NOTHING) > _moment(place.id))
+    if other or (last < end and len(entries) < limit):
+        raise Gap(f"partition {partition}: behind number {last} nothing stands, and {end} was given last")
+
+
+def _moment(id_: str) -> tuple[int, ...]:
+    """Of an entry: ids are ordered by it.
+
+    >>> max(["9-0", "10-2", "10-1"], key=_moment)
+    '10-2'
+    """
+    return tuple(map(int, id_.split("-")))

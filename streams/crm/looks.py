@@ -119,7 +119,6 @@ class Looks:
         """Reads what only another model changes."""
         if version == self._version or time.monotonic() - self._judged < JUDGED:
             return
-        self._version, self._judged = version, time.monotonic()
         from streams import truth  # numpy comes with it
 
         try:
@@ -129,6 +128,7 @@ class Looks:
             self._model = Model()
         else:
             self._model = Model(served_by(told), told.windows[0].held["all"])
+        self._version, self._judged = version, time.monotonic()  # not where Redis was away: the next look tries again
 
 
 def served_by(told: "Truth") -> Served:

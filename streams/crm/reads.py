@@ -6,7 +6,7 @@ or awaiting. A read that needs several turns yields several times; the commands 
 
 import itertools
 import json
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from streams.crm.records import ContractError, Customer, Member, Page, Segment
@@ -23,28 +23,40 @@ class Reads:
     """Of one deployment. late: seconds behind the log from which on scores are called stale."""
 
     def __init__(self, prefix: str, late: float = LATE) -> None:
-        self.keys, self.late, self.partitions = Keys(prefix), late, 0  # until it is asked where customers are
+        self.keys, self.late, self.partitions, self.life = Keys(prefix), late, 0, ""  # until it is asked
+        self.told: Mapping[str, str] = {}
         self.home: Callable[[str], int]
 
     def located(self) -> Steps[int]:
-        """The number of partitions. Asks once where customers are; raises ContractError where nobody has said so."""
-        if self.partitions:
-            return self.partitions
+        """The number of partitions, asked anew: it may be another deployment. ContractError: there is none."""
         (told,) = yield [("HGETALL", self.keys.partitions)]
+        self._learn(told)
+        return self.partitions
+
+    def _learn(self, told: Mapping[str, str]) -> bool:
+        """Whether the deployment is another than the one that was known; from here on it is known. Raises likewise."""
+        if told == self.told:
+            return False
         try:
-            self.partitions = int(told["partitions"])
+            self.partitions, self.life = int(told["partitions"]), told.get("life", "")
             self.home = partitioner(told["partitioner"], self.partitions)
         except (KeyError, ValueError):
             raise ContractError(f"{self.keys.partitions} is missing: publish, or start a worker") from None
-        return self.partitions
+        self.told = told
+        return True
 
     def customers(self, ids: Sequence[str]) -> Steps[list[Customer | None]]:
         """The customers of these ids in their order, None for who is not known."""
-        yield from self.located()
-        homes = {each: self.home(each) for each in ids}
-        asked = sorted(set(homes.values()))
-        commands: list[Command] = [("TIME",), *(("HGETALL", self.keys.freshness(p)) for p in asked)]
-        now, *answers = yield [*commands, *(("HGETALL", self.keys.customer(each)) for each in ids)]
+        if not self.told:
+            yield from self.located()
+        while True:
+            homes = {each: self.home(each) for each in ids}
+            asked = sorted(set(homes.values()))
+            commands: list[Command] = [("HGETALL", self.keys.partitions), ("TIME",)]
+            commands += [("HGETALL", self.keys.freshness(p)) for p in asked]
+            told, now, *answers = yield [*commands, *(("HGETALL", self.keys.customer(each)) for each in ids)]
+            if not self._learn(told):  # else their partitions are others
+                break
         fresh = {p: Freshness.read(p, told) for p, told in zip(asked, answers, strict=False)}
         why = {p: stale(p, found, now[0], self.late) for p, found in fresh.items()}
         hashes = answers[len(asked) :]
@@ -55,10 +67,10 @@ class Reads:
 
     def segments(self) -> Steps[list[Segment]]:
         """All segments by number."""
-        yield from self.located()
+        count = yield from self.located()
         (told,) = yield [("HGETALL", self.keys.segments)]
         texts = {int(number): json.loads(text) for number, text in told.items()}
-        numbers, count = sorted(texts), self.partitions
+        numbers = sorted(texts)
         sets = [self.keys.set(self.keys.members_of(n), p) for n in numbers for p in range(count)]
         sizes = yield [("ZCARD", key) for key in sets]
         return [
@@ -68,8 +80,8 @@ class Reads:
 
     def members(self, segment: int, limit: int, after: Member | None) -> Steps[Page]:
         """The members behind `after` (None: from the highest value on), `limit` at most, of all partitions."""
-        yield from self.located()
-        sets = [self.keys.set(self.keys.members_of(segment), p) for p in range(self.partitions)]
+        count = yield from self.located()
+        sets = [self.keys.set(self.keys.members_of(segment), p) for p in range(count)]
         highest = "+inf" if after is None else repr(after.value)
         rooms = yield [("ZCOUNT", key, highest, highest) for key in sets]  # who has the value of the last one seen
         while True:

@@ -1,7 +1,8 @@
 """What the routes of the API share."""
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from streams.crm.looks import Looks
@@ -23,7 +24,8 @@ class Sends(Protocol):
 
 @dataclass(frozen=True)
 class Service:
-    """client: of redis-py's asyncio, whose answers are texts; events: None where they are not taken."""
+    """client: of redis-py's asyncio, whose answers are texts; events: None where they are not taken; ending: set when
+    the process is asked to end, for answers that would go on."""
 
     store: Store
     client: Any
@@ -31,6 +33,7 @@ class Service:
     scores: ScoreReads
     looks: Looks
     events: Sends | None = None
+    ending: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def read(self, steps: Steps[T]) -> T:
         """What a read of reads.py finds."""

@@ -3,6 +3,7 @@
 The rule: whatever happens inside ends as an answer with a status, and no label of a metric holds what somebody sent.
 """
 
+import asyncio
 import re
 import secrets
 import time
@@ -15,12 +16,14 @@ from streams.crm.problems import OVERLOADED, TOO_LONG, TOO_MUCH_SAID, Problem, o
 
 LONGEST = 8_192  # bytes of path and query
 HEADERS = 32_768  # bytes of all headers
-UNDER_WAY = 1_000  # requests at once
+UNDER_WAY = 1_000  # requests at once; probes are answered all the same
+PATIENCE = 60.0  # seconds in which a client must take a part of a long answer
 NAME = re.compile(rb"[A-Za-z0-9._:-]{1,64}")  # what a request may call itself
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 3, 10, 30)
 SAFE = [(b"x-content-type-options", b"nosniff"), (b"content-security-policy", b"default-src 'none'")]
 NOT_KEPT = (b"cache-control", b"no-store")
 CUSTOMER = b"/v1/customers/"
+PROBES = ("/health/live", "/health/ready", "/metrics")
 
 
 class Shell:
@@ -47,7 +50,11 @@ class Shell:
                 headers = message["headers"]
                 kept = [] if any(each == b"cache-control" for each, _ in headers) else [NOT_KEPT]
                 message["headers"] = [*headers, (b"x-request-id", name.encode()), *SAFE, *kept]
-            await send(message)
+            if message.get("more_body"):
+                async with asyncio.timeout(PATIENCE):
+                    await send(message)
+            else:
+                await send(message)
 
         self.under_way += 1
         try:
@@ -55,7 +62,8 @@ class Shell:
             _keep_encoded(scope)
             await self.app(scope, receive, answer)
         except Exception as error:
-            problem = of(error, name)
+            if not (status and isinstance(error, TimeoutError)):  # else who asked takes nothing any more
+                problem = of(error, name)
             if not status:
                 await response(problem, name)(scope, receive, answer)
         finally:
@@ -64,7 +72,7 @@ class Shell:
 
     def _limit(self, scope: Scope) -> None:
         """Raises Problem."""
-        if self.under_way > UNDER_WAY:
+        if self.under_way > UNDER_WAY and scope["path"] not in PROBES:
             raise Problem(OVERLOADED, f"{UNDER_WAY:,} are: ask again")
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > LONGEST:
             raise Problem(TOO_LONG, f"path and query may have {LONGEST:,} bytes")
