@@ -24,7 +24,7 @@ from streams.settings import Settings
 from streams.store import Store, connect
 
 UNSURE = (b"duplicate", b"before_first_purchase", b"late", b"erased")  # counts that a crash or a rebuild may change
-WALL = (b"scored_at", b"token", b"counted", b"erasure_key")  # what no two runs have in common
+WALL = (b"scored_at", b"token", b"counted", b"erasure_key", b"life", b"feed_id")  # what no two runs have in common
 Event = Callable[[], Awaitable[None]]
 
 

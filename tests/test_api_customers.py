@@ -31,7 +31,7 @@ LITERAL = (
     '"last_event_at":"2023-12-21T18:00:00Z","mean_days_between_orders":11.5,'
     '"expected_next_order_at":"2024-01-23T22:43:56Z","next_offers":["P-7","P-9"],"source":"crm.events:0:4",'
     '"demand_horizon_days":30,"scored_at":"SCORED","model_version":"MODEL","schema":2,"as_of":"2023-12-21T18:00:01Z",'
-    '"lag_seconds":2.5,"stale":STALE,"coverage":null,"served":"cold start"}'
+    '"lag_seconds":92.5,"stale":STALE,"coverage":null,"served":"cold start"}'
 )
 
 
@@ -48,7 +48,7 @@ def test_a_scripted_customer_byte_by_byte(play: Play) -> None:
 
     async def scenario(world: World) -> None:
         await scripted(world)
-        fresh = Freshness(0, 1703181601.0, 2.5, 7, "w:1")
+        fresh = Freshness(0, 1703181601.0, 92.5, 7, "w:1")
         await world.store.freshen("w:1", [fresh])
 
         def ask() -> bytes:

@@ -24,7 +24,7 @@ class Reads:
 
     def __init__(self, prefix: str, late: float = LATE) -> None:
         self.keys, self.late, self.partitions, self.life = Keys(prefix), late, 0, ""  # until it is asked
-        self.told: Mapping[str, str] = {}
+        self.told: Mapping[str, str] | None = None
         self.home: Callable[[str], int]
 
     def located(self) -> Steps[int]:
@@ -47,7 +47,7 @@ class Reads:
 
     def customers(self, ids: Sequence[str]) -> Steps[list[Customer | None]]:
         """The customers of these ids in their order, None for who is not known."""
-        if not self.told:
+        if self.told is None:
             yield from self.located()
         while True:
             homes = {each: self.home(each) for each in ids}
@@ -82,25 +82,42 @@ class Reads:
         """The members behind `after` (None: from the highest value on), `limit` at most, of all partitions."""
         count = yield from self.located()
         sets = [self.keys.set(self.keys.members_of(segment), p) for p in range(count)]
-        highest = "+inf" if after is None else repr(after.value)
-        rooms = yield [("ZCOUNT", key, highest, highest) for key in sets]  # who has the value of the last one seen
-        while True:
-            rooms = [room + limit + 1 for room in rooms]
+        whole: dict[str, list[Member]] = {}
+        while asked := [key for key in sets if key not in whole]:
+            starts = [0] * len(asked) if after is None else (yield from self._starts(asked, after))
+            # From the one before on, so that it shows whether a set changed since it was looked for: then once more.
+            befores = [max(0, start - 1) for start in starts]
             found = yield [
-                ("ZRANGE", key, highest, "-inf", "BYSCORE", "REV", "LIMIT", 0, room, "WITHSCORES")
-                for key, room in zip(sets, rooms, strict=True)
+                ("ZRANGE", key, before, before + limit + 1, "REV", "WITHSCORES")
+                for key, before in zip(asked, befores, strict=True)
             ]
-            behind = [[each for each in map(_member, pairs(answer)) if _is_behind(each, after)] for answer in found]
-            # More may have come to that value meanwhile: then a set has more behind it than it had room to say.
-            whole = [
-                len(pairs(answer)) < room or len(rest) > limit
-                for answer, room, rest in zip(found, rooms, behind, strict=True)
-            ]
-            if all(whole):
-                break
+            for key, before, answer in zip(asked, befores, found, strict=True):
+                held = list(map(_member, pairs(answer)))
+                rest = [each for each in held if _is_behind(each, after)]
+                begins = before == 0 or (held and not _is_behind(held[0], after))
+                if begins and (len(rest) > limit or len(held) < limit + 2):
+                    whole[key] = rest
         # By value, then by id, both downwards, as each set has them: so a page begins where the one before ended.
-        rest = sorted(itertools.chain.from_iterable(behind), key=_order, reverse=True)
+        rest = sorted(itertools.chain.from_iterable(whole.values()), key=_order, reverse=True)
         return Page(rest[:limit], rest[limit - 1] if len(rest) > limit else None)
+
+    def _starts(self, sets: Sequence[str], after: Member) -> Steps[list[int]]:
+        """The rank of the first one behind `after` in each of these sets, searched for by halves: many may have its
+        value."""
+        value = repr(after.value)
+        counts = yield [
+            ("ZCOUNT", key, low, high) for key in sets for low, high in ((f"({value}", "+inf"), (value, value))
+        ]
+        low, high = counts[::2], [more + same for more, same in zip(counts[::2], counts[1::2], strict=True)]
+        while asked := [i for i in range(len(sets)) if low[i] < high[i]]:
+            middle = {i: (low[i] + high[i]) // 2 for i in asked}
+            found = yield [("ZRANGE", sets[i], rank, rank, "REV", "WITHSCORES") for i, rank in middle.items()]
+            for (i, rank), answer in zip(middle.items(), found, strict=True):
+                if not answer or _is_behind(_member(pairs(answer)[0]), after):
+                    high[i] = rank
+                else:
+                    low[i] = rank + 1
+        return low
 
 
 def _parts(sizes: Sequence[int], count: int) -> Iterator[Sequence[int]]:
