@@ -14,6 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 USERS = ("worker", "publisher", "reader", "api")
+READABLE = 0o644
 TOKENS = {"crm": "read,lists", "events": "admin"}  # scopes by name: docs/api.md
 
 
@@ -21,7 +22,14 @@ def password(path: Path) -> str:
     """The one in the file, or a new one, which then stands there."""
     if not path.exists():
         path.write_text(secrets.token_hex(32))
+    path.chmod(READABLE)
     return path.read_text().strip()
+
+
+def leave(path: Path, text: str) -> None:
+    """Writes a file that containers can read, whatever its mode was before."""
+    path.write_text(text)
+    path.chmod(READABLE)
 
 
 def make(directory: Path, address: str) -> None:
@@ -36,14 +44,14 @@ def make(directory: Path, address: str) -> None:
     tokens = directory / "tokens"
     others = [line for line in _lines(tokens) if line.split()[0] not in TOKENS]  # that `streams api --new-token` added
     ours = [f"{name} {scopes} {_digest(password(directory / f'{name}.token'))}" for name, scopes in TOKENS.items()]
-    tokens.write_text("\n".join([*ours, *others]) + "\n")
+    leave(tokens, "\n".join([*ours, *others]) + "\n")
     rules = (HERE / "users.acl").read_text()
     for user in USERS:
         shown = password(directory / user)
-        (directory / f"{user}.url").write_text(f"redis://{user}:{shown}@{address}/0\n")
+        leave(directory / f"{user}.url", f"redis://{user}:{shown}@{address}/0\n")
         rules = rules.replace(f"#{user.upper()}", f"#{_digest(shown)}")
     users = [line for line in rules.splitlines() if line.startswith("user ")]  # Redis takes no comments here
-    (directory / "users.acl").write_text("\n".join(users) + "\n")
+    leave(directory / "users.acl", "\n".join(users) + "\n")
 
 
 def _lines(path: Path) -> list[str]:

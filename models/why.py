@@ -23,6 +23,8 @@ SAID = {"r90": ("r90",), "r30": ("r30",), "ridge": (*SPEND.names, "floor"), "cad
 SHARES = (*((expert, each) for expert in EXPERTS for each in SAID[expert]), *((expert, "cap") for expert in EXPERTS))
 ROUNDING, NOT_YET = ("published", "rounding"), ("published", "not_yet")  # the gap to what is published
 TOLD = 3  # reasons that are told in words
+UNTOLD = ("one", "floor", "rounding")  # inputs that are no facts about the customer: parts of the sum, never a reason
+PLAIN = ("cap", "not_yet")  # inputs whose fact says by itself why it takes off
 
 
 class Part(NamedTuple):
@@ -86,14 +88,32 @@ def whole(amounts: Sequence[float]) -> list[int]:
 def words(found: Sequence[Part]) -> list[str]:
     """The TOLD largest reasons of these parts, the largest first, in sentences; parts that say the same are one reason.
 
-    Of reasons of one size that which stands first; where none has a cent, one sentence says so.
+    Of reasons of one size that which stands first; where none has a cent, or all are nothing, one sentence says so.
     """
-    sums: dict[str, int] = {}
+    ordered = next((part.says for part in found if part.input == "o90m"), "")
+    if not (sum(part.cents for part in found) or any(part.cents for part in found if part.input == "not_yet")):
+        return [f"{ordered}: less than 0.01 is expected"]
+    sums: dict[tuple[str, bool], int] = {}
     for part in found:
-        sums[part.says] = sums.get(part.says, 0) + part.cents
-    reasons = sorted(((says, amount) for says, amount in sums.items() if amount), key=lambda each: -abs(each[1]))
-    told = [f"{says}: {'adds' if amount > 0 else 'takes off'} {abs(amount) / 100:,.2f}" for says, amount in reasons]
-    return told[:TOLD] or [next(f"{part.says}: adds less than 0.01" for part in found if part.input == "o90m")]
+        if part.input not in UNTOLD:
+            reason = part.says, part.input in PLAIN
+            sums[reason] = sums.get(reason, 0) + part.cents
+    reasons = sorted(((*reason, amount) for reason, amount in sums.items() if amount), key=lambda each: -abs(each[2]))
+    return [_sentence(*each) for each in reasons[:TOLD]] or [f"{ordered}: adds less than 0.01"]
+
+
+def _sentence(says: str, plain: bool, amount: int) -> str:
+    """A fact and what it does. One that takes off has a weight below 0: it is compared with customers otherwise alike.
+
+    >>> _sentence("Ordered twice", False, 250), _sentence("One large order does not count in full", True, -5)
+    ('Ordered twice: adds 2.50', 'One large order does not count in full: takes off 0.05')
+    >>> _sentence("Ordered twice", False, -250)
+    'Ordered twice: takes off 2.50, since of customers otherwise alike those with more of this spent less later'
+    """
+    if amount > 0:
+        return f"{says}: adds {amount / 100:,.2f}"
+    why = "" if plain else ", since of customers otherwise alike those with more of this spent less later"
+    return f"{says}: takes off {-amount / 100:,.2f}{why}"
 
 
 def facts(raw: Any) -> list[dict[str, str]]:

@@ -144,6 +144,21 @@ def test_a_token_is_made_once_and_stands_nowhere(tmp_path: Path) -> None:
     )
 
 
+def test_a_token_is_added_to_a_file_as_it_stands(tmp_path: Path) -> None:
+    """Others may have to read it, and its last line may lack its end. Mutations caught: a mode that is set each time;
+    two lines glued together."""
+    file = tmp_path / "tokens"
+    access.new(file, "crm", "read")
+    file.chmod(0o644)
+    for ended in (file.read_text().rstrip("\n"), ""):
+        file.write_text(ended)
+        names = {caller.name for caller in access.read(file).values()}
+        access.new(file, "events", "admin")
+        assert {caller.name for caller in access.read(file).values()} == names | {"events"}
+        assert file.stat().st_mode & 0o777 == 0o644
+        assert not file.read_text().startswith("\n")
+
+
 @pytest.mark.parametrize("line", ["crm read", "crm all 00", "crm read zz", f"crm read {'0' * 62}", f"crm {'0' * 64}"])
 def test_a_file_that_is_none_is_refused_with_its_line(tmp_path: Path, line: str) -> None:
     file = tmp_path / "tokens"

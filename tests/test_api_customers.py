@@ -3,7 +3,6 @@
 import asyncio
 import http.client
 import json
-import re
 import secrets
 import threading
 from collections.abc import Iterator
@@ -251,15 +250,56 @@ def test_what_is_not_of_this_contract_is_never_served(at: tuple[Served, Any, Key
     served, store, keys = at
     for name, text in {"spend": "much", "next_offers": "[1]", "rfm": '5-5-5","orders":"9', "segment_since": ""}.items():
         customer(store, keys, "odd", **{name: text})
-        assert served.ask("/v1/customers/odd").problem == (503, "not-ready")
-        told = served.ask("/v1/customers:batchGet", "POST", {"ids": ["odd"]}).json["detail"]
-        assert re.match(r"customer 'odd': not a hash of this contract: .*", told)
+        found = served.ask("/v1/customers/odd")
+        assert found.problem == (503, "damaged")
+        wrong = f"its {name} is {'not as it must be' if text else 'missing'}"
+        assert found.json["detail"] == f"customer 'odd': not a hash of this contract: {wrong}"
+    customer(store, keys, "odd", source="a\0b")
+    assert served.ask("/v1/customers/odd").json["detail"].endswith(": a text of it holds a NUL")
+    store.hset(keys.customer("odd"), "segment", b"\xff")
+    store.hset(keys.customer("odd"), "source", "history")
+    assert served.ask("/v1/customers/odd").json["detail"].endswith(": its segment is not as it must be")
     store.hdel(keys.customer("odd"), "segment")
-    assert served.ask("/v1/customers/odd").problem == (503, "not-ready")
+    assert served.ask("/v1/customers/odd").json["detail"].endswith(": its segment is missing")
     customer(store, keys, "named", segment='Ü "quoted" \\ \x01/', previous_segment="")
     found = served.ask("/v1/customers/named").json
     assert (found["segment"], found["previous_segment"]) == ('Ü "quoted" \\ \x01/', None)
     store.delete(keys.customer("odd"))
+
+
+def test_one_who_is_damaged_keeps_nobody_else_from_the_answer(
+    at: tuple[Served, Any, Keys], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither from a batch nor from the export, which tells the operator."""
+    served, store, keys = at
+    customer(store, keys, "odd", spend="much")
+    customer(store, keys, "even")
+    found = served.ask("/v1/customers:batchGet", "POST", {"ids": ["even", "odd", "nobody"]}).json
+    assert [each["status"] for each in found["customers"]] == ["found", "damaged", "unknown"]
+    assert [each["customer"] is None for each in found["customers"]] == [False, True, True]
+    assert found["missing"] == ["odd", "nobody"]
+    ids = {json.loads(line)["customer_id"] for line in served.ask("/v1/export").body.splitlines()}
+    assert "even" in ids
+    assert "odd" not in ids
+    said = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
+    assert said == [
+        "left out of the export: customer 'odd': not a hash of this contract: its spend is not as it must be"
+    ]
+    store.delete(keys.customer("odd"))
+    store.zrem(keys.set(keys.members_of(2), DEPLOYMENT.home("odd")), "odd")
+
+
+def test_fields_that_came_last_are_null_until_they_are_written(at: tuple[Served, Any, Keys]) -> None:
+    """After an upgrade, before everybody is written anew."""
+    served, store, keys = at
+    customer(store, keys, "older")
+    store.hdel(keys.customer("older"), "average_order_value", "total_value")
+    found = served.ask("/v1/customers/older").json
+    assert (found["average_order_value"], found["total_value"]) == (None, None)
+    assert found["spend"] == float(RECORDED[b"spend"])
+    line = served.ask("/v1/customers:batchGet", "POST", {"ids": ["older"], "fields": ["total_value"]}).json
+    assert line["customers"][0]["customer"] == {"customer_id": "older", "total_value": None}
+    store.delete(keys.customer("older"))
 
 
 def test_reads_of_one_moment_are_few_calls(at: tuple[Served, Any, Keys]) -> None:

@@ -12,7 +12,7 @@ def test_parts_add_up_in_the_answer(redis_url: str, store_prefix: str) -> None:
     """Amounts are numbers of two decimals. Who is not known is told as where the scores are asked for."""
     settings, keys = furnish(redis_url, store_prefix), Keys(store_prefix)
     with redis.Redis.from_url(redis_url) as store, serving(settings) as served:
-        assert served.ask("/v1/customers/c-17/why").problem == (503, "not-ready")
+        assert served.ask("/v1/customers/c-17/why").problem == (503, "damaged")
         customer(store, keys, "a/b", predicted_demand="17.03")
         explained(store, keys, "c-17", "a/b")
         found = served.ask("/v1/customers/a%2Fb/why")

@@ -17,6 +17,7 @@ from models.rows import RAW
 from models.scales import in_own_scale
 
 NOTHING = np.empty(0)
+LESS = ", since of customers otherwise alike those with more of this spent less later"
 
 
 def cold() -> Model:
@@ -151,8 +152,8 @@ def test_words_of_three_typical_customers() -> None:
     ]
     assert told(gone) == [
         "What others spent who bought every 60 days, last 640 days ago: adds 4.07",
-        "For every customer of the shop alike: adds 0.36",
         "Spent 80.00 in the 700 days since the first purchase: adds 0.05",
+        "Spent 0.40 in recent months, older amounts counting less: adds 0.04",
     ]
 
 
@@ -163,12 +164,30 @@ def test_words_of_nothing_and_of_reasons_alike() -> None:
         return why.Part("ridge", each, cents, f"Of {each}")
 
     assert why.words([part("a", 5), part("b", -5), part("c", 5), part("d", 5)]) == [
-        "Of a: adds 0.05", "Of b: takes off 0.05", "Of c: adds 0.05",
+        "Of a: adds 0.05", f"Of b: takes off 0.05{LESS}", "Of c: adds 0.05",
     ]  # fmt: skip
     assert why.words([part("a", 700), part("b", 3), part("a", -700), part("b", -123_456)]) == [
-        "Of b: takes off 1,234.53"
+        f"Of b: takes off 1,234.53{LESS}"
     ]
-    assert why.words([part("a", 0), part("o90m", 0)]) == ["Of o90m: adds less than 0.01"]
+
+
+def test_words_are_facts_about_the_customer() -> None:
+    """What keeps all customers alike, or above nothing, is a part and no reason; where only such a part is left, or all
+    come to nothing, there is one sentence."""
+
+    def part(each: str, cents: int) -> why.Part:
+        return why.Part("ridge", each, cents, f"Of {each}")
+
+    ours = [part("one", 900), part("floor", -800), part("rounding", 700), part("o90m", 1)]
+    assert why.words(ours) == ["Of o90m: adds 0.01"]
+    assert why.words([part("one", 36), part("o90m", 0)]) == ["Of o90m: adds less than 0.01"]
+    assert why.words([part("own", -500), part("floor", 500), part("o90m", 0)]) == [
+        "Of o90m: less than 0.01 is expected"
+    ]
+    assert why.words([part("own", 500), part("o90m", 0), part("not_yet", -500)]) == [
+        "Of own: adds 5.00", "Of not_yet: takes off 5.00",
+    ]  # fmt: skip
+    assert why.words([part("own", 500), part("cap", -400)])[1] == "Of cap: takes off 4.00"
 
 
 def test_facts_in_the_singular_and_at_their_ends() -> None:

@@ -82,6 +82,21 @@ def test_every_customer_is_read_as_it_stands(play: Play, shop: Path, read: Reade
     play(scenario, shop, partitions=3)
 
 
+def test_fields_that_came_last_are_none_until_they_are_written(play: Play, shop: Path, read: Reader) -> None:
+    """After an upgrade, before everybody is written anew; whatever else is missing is damage."""
+
+    async def scenario(world: World) -> None:
+        key = world.store.keys.customer("h1")
+        world.redis.hdel(key, "average_order_value", "total_value")
+        found = await ask(read, world, "get", "h1")
+        assert (found.average_order_value, found.total_value) == (None, None)
+        world.redis.hdel(key, "customer_value")
+        with pytest.raises(ContractError, match="customer_value"):
+            await ask(read, world, "get", "h1")
+
+    play(scenario, shop)
+
+
 def text(name: str, value: Any) -> str:
     """As the contract writes it."""
     if isinstance(value, float):

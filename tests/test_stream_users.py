@@ -44,8 +44,11 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     make: list[str | Path] = [sys.executable, ROOT / "deploy" / "users.py", secrets, f"127.0.0.1:{port}"]
     subprocess.run(make, check=True)
     kept = (secrets / "worker").read_text()
+    for each in secrets.iterdir():
+        each.chmod(0o600)
     subprocess.run(make, check=True)
     assert (secrets / "worker").read_text() == kept, "a second run changes no password"
+    assert {each.stat().st_mode & 0o777 for each in secrets.iterdir()} == {0o644}, "containers have other users"
     acl = secrets / "users.acl"
     acl.write_text(acl.read_text().replace("~crm:", "~running-*:"))  # the prefixes of tests
     with services.valkey(port, more=["--aclfile", str(acl)]):

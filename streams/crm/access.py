@@ -7,6 +7,7 @@ looked up by, so no comparison takes longer the more of it is right.
 import hashlib
 import ipaddress
 import math
+import os
 import secrets
 import time
 from collections import OrderedDict
@@ -84,10 +85,16 @@ def new(path: Path, name: str, scopes: str) -> str:
     except ValueError:
         raise AccessError(f"scopes are of {', '.join(SCOPES)}, with commas between, not {scopes!r}") from None
     token = secrets.token_urlsafe(32)
-    with path.open("a", encoding="utf-8") as file:
-        path.chmod(0o600)
-        file.write(f"{name} {granted} {_digest(token).hex()}\n")
+    ended = not path.exists() or path.read_bytes()[-1:] in (b"", b"\n")  # else two lines would be one, and no token
+    with open(path, "a", encoding="utf-8", opener=_private) as file:
+        file.write(("" if ended else "\n") + f"{name} {granted} {_digest(token).hex()}\n")
     return token
+
+
+def _private(path: str, flags: int) -> int:
+    """Opens a file whose mode, where it creates it, is its owner's alone; one that was there keeps its own, for others
+    may have to read it."""
+    return os.open(path, flags, 0o600)
 
 
 def _digest(token: str) -> bytes:

@@ -16,6 +16,7 @@ from streams.crm import routing
 from streams.crm.access import READ
 from streams.crm.looks import Look
 from streams.crm.problems import ERASED_CUSTOMER, UNKNOWN_CUSTOMER, WRONG_REQUEST, Problem
+from streams.crm.records import ContractError
 from streams.crm.routing import Answers, Route, route
 from streams.crm.schemas import ID_BYTES, RECORD, BatchGet, Customer
 from streams.crm.scores import NAMES, Laid, chosen
@@ -24,7 +25,7 @@ from streams.crm.why import Reasons
 
 BODY = 1 << 20  # bytes of a batch's body: a thousand ids of 128 bytes, each escaped
 NAMED = (*NAMES, "as_of", "lag_seconds", "stale", "coverage", "served")  # what `fields` may name
-FOUND, UNKNOWN, ERASED = "found", "unknown", "erased"
+FOUND, UNKNOWN, ERASED, DAMAGED = "found", "unknown", "erased", "damaged"
 NOT_FOUND = b'{"customer_id":%b,"status":"%b","customer":null}'
 FIELDS = "fields to answer, with commas between; all unless some are named; customer_id is always there"
 _text = msgspec.json.encode
@@ -108,7 +109,10 @@ class Customers:
         absent = [customer_id for customer_id, laid in zip(asked.ids, found, strict=True) if laid is None]
         erased = await self._erased(look, absent) if absent else {}
         parts = [_found(look, *each, fields, erased) for each in zip(asked.ids, found, strict=True)]
-        content = b'{"customers":[%b],"missing":%b}' % (b",".join(parts), _text(absent))
+        missing = [
+            customer_id for customer_id, laid in zip(asked.ids, found, strict=True) if not isinstance(laid, bytes)
+        ]
+        content = b'{"customers":[%b],"missing":%b}' % (b",".join(parts), _text(missing))
         return Response(content, media_type=routing.JSON)
 
     async def _absent(self, look: Look, customer_id: str) -> Problem:
@@ -166,9 +170,17 @@ def record(name: bytes, laid: bytes, tail: bytes, fields: Sequence[str] | None =
     return b'{"customer_id":%b%b%b}' % (name, b"," if members else b"", members)
 
 
-def _found(look: Look, customer_id: str, laid: Laid, fields: Sequence[str] | None, erased: Mapping[str, bool]) -> bytes:
+def _found(
+    look: Look,
+    customer_id: str,
+    laid: Laid | ContractError,
+    fields: Sequence[str] | None,
+    erased: Mapping[str, bool],
+) -> bytes:
     """The JSON of what became of one id of a batch."""
     name = _text(customer_id)
+    if isinstance(laid, ContractError):
+        return NOT_FOUND % (name, DAMAGED.encode())
     if laid is None:
         return NOT_FOUND % (name, (ERASED if erased[customer_id] else UNKNOWN).encode())
     told = record(name, laid, look.tails[look.deployment.home(customer_id)], fields)

@@ -7,8 +7,9 @@ feed says the rest.
 import asyncio
 import csv
 import io
+import logging
 from collections.abc import AsyncIterator, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeGuard
 
 import msgspec
 from fastapi import Query, Request
@@ -20,10 +21,13 @@ from streams.crm.customers import record
 from streams.crm.feed import Feed
 from streams.crm.problems import OVERLOADED, Problem
 from streams.crm.reader import batched
+from streams.crm.records import ContractError
 from streams.crm.routing import Answers, Route, route
 from streams.crm.schemas import Customer
+from streams.crm.scores import Laid
 from streams.crm.service import Service
 
+LOG = logging.getLogger("streams.api")
 AT_ONCE = 2  # exports
 NDJSON, CSV = "application/x-ndjson", "text/csv"
 HEAD = ("customer_id", *(name for name in Customer.__struct_fields__ if name != "customer_id"))
@@ -82,10 +86,15 @@ class Exports:
                     found = await self.service.scores.many(ids)
                     tail = self.service.looks.now.tails[partition]
                     yield [
-                        record(_text(each), laid, tail)
-                        for each, laid in zip(ids, found, strict=True)
-                        if laid is not None
+                        record(_text(each), laid, tail) for each, laid in zip(ids, found, strict=True) if _whole(laid)
                     ]
+
+
+def _whole(laid: Laid | ContractError) -> TypeGuard[bytes]:
+    """Whether there is a record. Who is damaged is told to the operator, and keeps nobody else from the answer."""
+    if isinstance(laid, ContractError):
+        LOG.error("left out of the export: %s", laid)
+    return isinstance(laid, bytes)
 
 
 def _cell(value: bytes) -> str:

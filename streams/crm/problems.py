@@ -52,6 +52,7 @@ FAULT = Kind("fault", 500, "A fault of the program")
 REDIS_AWAY = Kind("redis-away", 503, "Redis does not answer")
 KAFKA_AWAY = Kind("kafka-away", 503, "Kafka does not answer")
 NOT_READY = Kind("not-ready", 503, "There is nothing to serve yet")
+DAMAGED = Kind("damaged", 503, "What Redis holds is not as the contract has it")
 OVERLOADED = Kind("overloaded", 503, "Too many requests are under way")
 
 
@@ -96,7 +97,9 @@ def of(error: Exception, request_id: str = "") -> Problem:
         case RedisError() | OSError():
             waits = answers.waits(error)
             return Problem(REDIS_AWAY, waits or (answers.ends(error) if isinstance(error, RedisError) else str(error)))
-        case ContractError() | Refusal():
+        case ContractError():
+            return Problem(DAMAGED, str(error))
+        case Refusal():
             return Problem(NOT_READY, str(error))
     LOG.error("fault%s", f" in request {request_id}" if request_id else "", exc_info=error)
     return Problem(FAULT, "it was written to the program's log under this request_id")

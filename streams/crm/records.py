@@ -1,7 +1,7 @@
 """What a CRM reads, as records with types: customers, segments, members of a segment.
 
 The rule: every field is that of the contract (docs/redis-contract.md), by its name; what a later version of the program
-adds to a hash is passed over.
+adds to a hash is passed over, and the fields that came last are None where they are not written yet.
 """
 
 import json
@@ -38,8 +38,8 @@ class Customer:
     customer_value: Decimal
     orders: int
     spend: Decimal
-    average_order_value: Decimal
-    total_value: Decimal
+    average_order_value: Decimal | None = None
+    total_value: Decimal | None = None
     first_purchase_at: datetime
     last_purchase_at: datetime
     last_event_at: datetime

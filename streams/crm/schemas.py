@@ -21,6 +21,7 @@ EVENTS = 1_000  # sent at once
 
 
 Money = Annotated[float, Meta(description="major unit, 2 decimals")]
+Later = Meta(description="null: not written yet, by workers that were upgraded a moment ago")
 Time = Annotated[str, Meta(min_length=1, description="ISO 8601, UTC", extra_json_schema={"format": "date-time"})]
 Day = Annotated[str, Meta(min_length=1, extra_json_schema={"format": "date"})]
 Text = Annotated[str, Meta(min_length=1)]
@@ -59,8 +60,8 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
     customer_value: Annotated[Money, Meta(ge=0)]
     orders: Annotated[int, Meta(ge=1)]
     spend: Money
-    average_order_value: Money
-    total_value: Money
+    average_order_value: Annotated[Money | None, Later]
+    total_value: Annotated[Money | None, Later]
     first_purchase_at: Time
     last_purchase_at: Time
     last_event_at: Time
@@ -108,10 +109,10 @@ class BatchGet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What became of one id."""
+    """What became of one id. damaged: what Redis holds is not as the contract has it."""
 
     customer_id: Id
-    status: Literal["found", "unknown", "erased"]
+    status: Literal["found", "unknown", "erased", "damaged"]
     customer: dict[str, Any] | None
 
 

@@ -21,12 +21,14 @@ PART = 100  # customers of a call at most
 FLYING = 4  # calls at once at most
 Laid = bytes | None  # a customer's fields as members of a JSON object; None: unknown
 
+_kinds = {name: msgspec.json.Decoder(kind) for name, kind in get_type_hints(Scores, include_extras=True).items()}
 _held = msgspec.json.Decoder(Scores).decode
 NAMES = Scores.__struct_fields__
 PLAIN = [name for name, kind in get_type_hints(Scores).items() if kind is str and name != "segment"]  # never empty
 FORM = b",".join((b'"%b":"%%b"' if name in PLAIN else b'"%b":%%b') % name.encode() for name in NAMES)
 NAMED = [NAMES.index(name) for name in ("segment", "previous_segment")]  # texts of any characters
-GAP, NEXT = NAMES.index("mean_days_between_orders"), NAMES.index("expected_next_order_at")  # empty for some
+NEXT = NAMES.index("expected_next_order_at")  # empty for some
+BARE = [NAMES.index(each) for each in ("mean_days_between_orders", "average_order_value", "total_value")]  # empty too
 
 
 class ScoreReads:
@@ -50,8 +52,9 @@ class ScoreReads:
             loop.call_soon(self._fly)
         return future
 
-    async def many(self, ids: Sequence[str]) -> list[Laid]:
-        """The same of many, in their order."""
+    async def many(self, ids: Sequence[str]) -> list[Laid | ContractError]:
+        """Of many, in their order; the error stands in the place of whose hash is not of this contract. Raises
+        RedisError."""
         parts = [ids[start : start + PART] for start in range(0, len(ids), PART)]
         found = await asyncio.gather(*map(self._read, parts))
         return list(itertools.chain.from_iterable(found))
@@ -81,36 +84,67 @@ class ScoreReads:
             if isinstance(laid, Exception):
                 future.set_exception(laid)
                 continue
-            try:
-                future.set_result(laid_out(customer_id, laid))
-            except ContractError as error:
-                future.set_exception(error)
+            told = judged(customer_id, laid)
+            if isinstance(told, ContractError):
+                future.set_exception(told)
+            else:
+                future.set_result(told)
 
-    async def _read(self, part: Sequence[str]) -> list[Laid]:
+    async def _read(self, part: Sequence[str]) -> list[Laid | ContractError]:
         async with self._free:
             found = await self._call(part)
-        return [laid_out(customer_id, laid) for customer_id, laid in zip(part, found, strict=True)]
+        return [judged(customer_id, laid) for customer_id, laid in zip(part, found, strict=True)]
 
     async def _call(self, ids: Sequence[str]) -> list[Laid]:
         found: list[Laid] = await self._script(args=[self.keys.prefix, msgspec.msgpack.encode(ids)])
         return found
 
 
-def laid_out(customer_id: str, texts: Laid) -> Laid:
-    """As members of a JSON object. Raises ContractError where they are not of this contract."""
+def judged(customer_id: str, texts: Laid) -> Laid | ContractError:
+    """As members of a JSON object; the error, which is not raised, where they are not of this contract."""
     if texts is None:
         return None
     found = texts.split(b"\0")
     try:
-        for place in NAMED:
-            found[place] = _name(found[place])
-        found[GAP] = found[GAP] or b"null"
-        found[NEXT] = b'"%b"' % found[NEXT] if found[NEXT] else b"null"
-        laid = FORM % tuple(found)
+        laid = laid_out(found)
         _held(b"{%b}" % laid)
-    except (IndexError, TypeError, ValueError) as error:  # msgspec's are ValueErrors
-        raise ContractError(f"customer {customer_id!r}: not a hash of this contract: {error}") from None
+    except (IndexError, TypeError, ValueError):  # msgspec's are ValueErrors
+        return ContractError(f"customer {customer_id!r}: not a hash of this contract: {_wrong(found)}")
     return laid
+
+
+def laid_out(found: Sequence[bytes]) -> bytes:
+    """Members of a JSON object, of the texts of NAMES. Raises IndexError, TypeError for more or fewer, and
+    UnicodeDecodeError."""
+    told = [*found]
+    for place in NAMED:
+        told[place] = _name(told[place])
+    for place in BARE:
+        told[place] = told[place] or b"null"
+    told[NEXT] = b'"%b"' % told[NEXT] if told[NEXT] else b"null"
+    return FORM % tuple(told)
+
+
+def _wrong(found: Sequence[bytes]) -> str:
+    """The first field that is not as it must be, each judged alone; nothing of what it holds."""
+    if len(found) != len(NAMES):
+        return "a text of it holds a NUL"
+    for name, text in zip(NAMES, found, strict=True):
+        try:
+            _kinds[name].decode(_member(name, text))
+        except ValueError:
+            return f"its {name} is {'not as it must be' if text else 'missing'}"
+    return "its fields are not as they must be"
+
+
+def _member(name: str, text: bytes) -> bytes:
+    """The JSON of one field alone. Raises UnicodeDecodeError."""
+    place = NAMES.index(name)
+    if place in NAMED:
+        return _name(text)
+    if place in BARE or place == NEXT:
+        text = text or b"null"
+    return b'"%b"' % text if name in PLAIN or (place == NEXT and text != b"null") else text
 
 
 @lru_cache(maxsize=1_000)
