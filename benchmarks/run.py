@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
@@ -28,6 +28,15 @@ PATIENCE = 120.0  # seconds without progress
 
 class BenchmarkError(RuntimeError):
     """A step failed; the text is for the user."""
+
+
+def end(main: Callable[[], int]) -> NoReturn:
+    """Ends the process with main's exit code, or with 2 and one line where a step failed."""
+    try:
+        sys.exit(main())
+    except BenchmarkError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Every answer that a test sees is one that /openapi.json describes: `Served.ask` 
 
 import asyncio
 import contextlib
+import hashlib
 import http.client
 import json
 import re
@@ -25,7 +26,7 @@ from test_docs_redis_contract import RECORD
 
 from models import artefact
 from models.rows import BLANK, DAY, packed_rows
-from streams.crm.access import Access
+from streams.crm.access import SCOPES, Access, Caller
 from streams.crm.api import build
 from streams.deployment import Deployment
 from streams.keys import Keys
@@ -134,6 +135,11 @@ def described(document: Any, method: str, path: str, status: int) -> Any:
             return answers.get(str(status), answers["default"])
     assert status in (404, 405, 414), f"{method} {path} is not described"
     return {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}}
+
+
+def everything() -> Access:
+    """Of one token, `all`, which allows all."""
+    return Access({hashlib.sha256(b"all").digest(): Caller("all", frozenset(SCOPES))})
 
 
 RECORDED = RECORD | {b"scored_at": b"2023-12-21T18:00:01Z", b"model_version": b"1-20231209-288f78d4"}

@@ -1,6 +1,5 @@
 """/openapi.json: a valid document, what the code says, and what holds when somebody tries at random what it allows."""
 
-import hashlib
 import secrets
 from collections.abc import Iterator
 from typing import Any
@@ -13,11 +12,10 @@ import redis
 import schemathesis
 from hypothesis import Phase
 from schemathesis import checks
-from serving import Served, customer, explained, furnish, serving
+from serving import Served, customer, everything, explained, furnish, serving
 from test_api_events import Noted
 
 from streams.crm import schemas
-from streams.crm.access import SCOPES, Access, Caller
 from streams.crm.changes import WAIT
 from streams.keys import Keys
 
@@ -36,8 +34,7 @@ CHECKS = [
 def served(request: pytest.FixtureRequest) -> Iterator[Served]:
     url, prefix = request.getfixturevalue("valkey").url, f"api-{secrets.token_hex(4)}"
     settings = furnish(url, prefix)
-    everything = Access({hashlib.sha256(b"all").digest(): Caller("all", frozenset(SCOPES))})
-    with redis.Redis.from_url(url) as store, serving(settings, everything, events=Noted(settings)) as found:
+    with redis.Redis.from_url(url) as store, serving(settings, everything(), events=Noted(settings)) as found:
         for name in (known := ("0", "1", "00", "a/b")):
             customer(store, Keys(prefix), name)
         explained(store, Keys(prefix), *known)

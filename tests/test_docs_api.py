@@ -1,6 +1,5 @@
 """docs/api.md beside the API: each curl line of it is answered, and each number and word is the program's."""
 
-import hashlib
 import re
 import secrets
 import shlex
@@ -10,11 +9,11 @@ from typing import Any
 
 import pytest
 import redis
-from serving import Served, customer, explained, furnish, serving
+from serving import Served, customer, everything, explained, furnish, serving
 from test_api_events import Noted
 
 from streams.crm import access, customers, events, problems, schemas, shell
-from streams.crm.access import SCOPES, Access, Caller
+from streams.crm.access import SCOPES
 from streams.keys import Keys
 from streams.settings import Settings
 
@@ -26,8 +25,7 @@ CURLS = re.findall(r"^    (curl .*)$", DOCUMENT, re.MULTILINE)
 def served(request: pytest.FixtureRequest) -> Iterator[Served]:
     url, prefix = request.getfixturevalue("valkey").url, f"api-{secrets.token_hex(4)}"
     settings = furnish(url, prefix)
-    everything = Access({hashlib.sha256(b"all").digest(): Caller("all", frozenset(SCOPES))})
-    with redis.Redis.from_url(url) as store, serving(settings, everything, events=Noted(settings)) as found:
+    with redis.Redis.from_url(url) as store, serving(settings, everything(), events=Noted(settings)) as found:
         customer(store, Keys(prefix), "00042")
         explained(store, Keys(prefix), "00042")
         yield found

@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -121,8 +120,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except run.BenchmarkError as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
-        sys.exit(2)
+    run.end(main)

@@ -60,10 +60,8 @@ async def _checked(store: "Store", settings: "Settings") -> "tuple[Deployment, i
         say(line, level="warning")
     for line in await store.warnings():
         say(line, level="warning")
-    if settings.status:
-        status.write(
-            Path(settings.status), status.Status(time.time())
-        )  # what cannot be written is said now, not passed over each second
+    if settings.status:  # what cannot be written is said now, not passed over each second
+        status.write(Path(settings.status), status.Status(time.time()))
     deployment, now = await deployed(store, settings)
     await store.keep(deployment)
     for line in now.warnings():

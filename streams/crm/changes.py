@@ -48,9 +48,9 @@ class Feeds:
         }
         page[200]["content"][EVENTS] = {
             "schema": {"type": "string"},
-            "example": 'event: moved\\ndata: {"type":"moved","customer_id":"00042",...}\\nid: 1764-0:7\\n\\n',
+            "example": 'event: moved\\ndata: {"type":"moved","customer_id":"00042",...}\\nid: 3f2a91bc.1764-0:7\\n\\n',
         }
-        last = routing.parameter("header", "Last-Event-ID", CURSOR, {"type": "string"}, "1764-0:7")
+        last = routing.parameter("header", "Last-Event-ID", CURSOR, {"type": "string"}, "3f2a91bc.1764-0:7")
         return [route("GET", "/v1/changes", self.changes, page, LISTS, {"parameters": [last]})]
 
     async def changes(

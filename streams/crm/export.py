@@ -5,10 +5,8 @@ feed says the rest.
 """
 
 import asyncio
-import csv
-import io
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Annotated, Literal, TypeGuard
 
 import msgspec
@@ -22,14 +20,14 @@ from streams.crm.feed import Feed
 from streams.crm.problems import OVERLOADED, Problem
 from streams.crm.reader import batched
 from streams.crm.records import ContractError
-from streams.crm.routing import Answers, Route, route
+from streams.crm.routing import CSV, Answers, Route, route
 from streams.crm.schemas import Customer
 from streams.crm.scores import Laid
 from streams.crm.service import Service
 
 LOG = logging.getLogger("streams.api")
 AT_ONCE = 2  # exports
-NDJSON, CSV = "application/x-ndjson", "text/csv"
+NDJSON = "application/x-ndjson"
 HEAD = ("customer_id", *(name for name in Customer.__struct_fields__ if name != "customer_id"))
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _text = msgspec.json.encode
@@ -74,9 +72,9 @@ class Exports:
             yield b"".join(each + b"\n" for each in records)
 
     async def _csv(self) -> AsyncIterator[str]:
-        yield _table([HEAD])
+        yield routing.table([HEAD])
         async for records in self._records():
-            yield _table([[_cell(bytes(found[name])) for name in HEAD] for found in map(_members, records)])
+            yield routing.table([[_cell(bytes(found[name])) for name in HEAD] for found in map(_members, records)])
 
     async def _records(self) -> AsyncIterator[list[bytes]]:
         """The JSON of some customers at a time."""
@@ -106,9 +104,3 @@ def _cell(value: bytes) -> str:
     if value == b"null":
         return ""
     return str(msgspec.json.decode(value)) if value.startswith(b'"') else value.decode()
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue()

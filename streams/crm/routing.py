@@ -3,7 +3,9 @@
 The rule: what OpenAPI says of a route's token is what is asked for; its answers' schemas are those of schemas.py.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+import csv
+import io
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from fastapi import Request
@@ -18,7 +20,7 @@ from streams.crm.schemas import ref
 
 Handler = Callable[..., Awaitable[Response]]
 Answers = dict[int | str, dict[str, Any]]  # of OpenAPI, by status
-JSON = "application/json"
+JSON, CSV = "application/json", "text/csv"
 DROPPED = 8 << 20
 
 
@@ -107,6 +109,13 @@ def takes(schema: str, *examples: Any) -> dict[str, Any]:
     """A body of JSON that the route reads by itself."""
     content = {JSON: {"schema": ref(schema) | ({"examples": list(examples)} if examples else {})}}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def table(rows: Iterable[Iterable[str]]) -> str:
+    """As CSV (RFC 4180)."""
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue()
 
 
 async def body(request: Request, most: int) -> bytes:

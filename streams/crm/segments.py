@@ -6,10 +6,8 @@ what they are worth together, is counted for all who ask within a while.
 
 import asyncio
 import base64
-import csv
-import io
 import math
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
@@ -24,14 +22,13 @@ from streams.crm.kept import Kept
 from streams.crm.problems import UNKNOWN_SEGMENT, WRONG_REQUEST, Problem
 from streams.crm.reader import PAGE
 from streams.crm.records import Member, Page
-from streams.crm.routing import Answers, Route, route
+from streams.crm.routing import CSV, Answers, Route, route
 from streams.crm.schemas import LISTED, Segment
 from streams.crm.service import Service
 from streams.freshness import iso
 
 RANKS = 2_000  # members that Redis adds up at once: it answers nobody else meanwhile
 AT_ONCE = 2  # sets that are added up side by side
-CSV = "text/csv"
 HEAD = ("customer_id", "customer_value")
 _text = msgspec.json.encode
 _cursor = msgspec.json.Decoder(tuple[float, str]).decode
@@ -95,9 +92,9 @@ class Segments:
         return await self.service.read(self.service.reads.members(number, limit, after))
 
     async def _lines(self, number: int, page: Page) -> AsyncIterator[str]:
-        yield _csv([HEAD])
+        yield routing.table([HEAD])
         while True:
-            yield _csv((each.customer_id, f"{each.value:.2f}") for each in page.members)
+            yield routing.table((each.customer_id, f"{each.value:.2f}") for each in page.members)
             if page.after is None:
                 return
             page = await self._page(number, LISTED, page.after)
@@ -152,9 +149,3 @@ def _next(after: Member | None) -> str | None:
     if after is None:
         return None
     return base64.urlsafe_b64encode(_text((after.value, after.customer_id))).decode().rstrip("=")
-
-
-def _csv(rows: Iterable[Iterable[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue()
