@@ -23,7 +23,7 @@ from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from streams import answers, rights, security
+from streams import answers, rights, security, wire
 from streams.deployment import Deployment, DeploymentError, Guard, GuardState
 from streams.freshness import Freshness
 from streams.keys import Keys
@@ -79,13 +79,14 @@ def connect(settings: Settings, **more: Any) -> "redis.asyncio.Redis":
     Where Sentinels are set, each new connection asks them who the primary is; all else is as CRM_REDIS_URL says.
     """
     patience: dict[str, Any] = {"socket_timeout": 3, "socket_connect_timeout": 2, "retry": Retry(NoBackoff(), 0)}
-    patience |= security.redis(settings) | more
+    patience |= {"protocol": 2} | security.redis(settings)
+    mine = {"parser_class": wire.Parser} | more
     if not settings.redis_sentinels:
-        return redis.asyncio.Redis.from_url(settings.redis_url, **patience)
+        return redis.asyncio.Redis.from_url(settings.redis_url, **patience, **mine)
     given: dict[str, Any] = {**parse_url(settings.redis_url)}
     secure = {"ssl": True} if given.pop("connection_class", None) is SSLConnection else {}
     common = patience | secure | {name: value for name, value in given.items() if name.startswith("ssl_")}
-    mine = common | {name: given[name] for name in ("db", "username", "password") if name in given}
+    mine |= common | {name: given[name] for name in ("db", "username", "password") if name in given}
     addresses = [each.rpartition(":")[::2] for each in settings.redis_sentinels.split(",")]
     sentinel: Any = redis.asyncio.Sentinel(addresses, sentinel_kwargs=common, **mine)  # type: ignore[no-untyped-call]
     client: redis.asyncio.Redis = sentinel.master_for(settings.redis_service, redis_class=OfSentinels)

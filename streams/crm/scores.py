@@ -1,29 +1,32 @@
-"""The hot reads: customers' scores, whose texts (scores.lua) become JSON as they are: but for quotes, they are JSON.
+"""The hot reads: customers' scores, whose texts become JSON as they are: but for quotes, they are JSON.
 
-The rule: whoever asks in one turn of the loop is one call to Redis. While FLYING of them are under way others gather,
-so the more is asked, the more a call carries; and none holds Redis up for longer than PART customers take.
+The rule: whoever asks in one turn of the loop goes to Redis together. While FLYING such calls are under way others
+gather, so the more is asked, the more a call carries; none carries more than PART customers.
 """
 
 import asyncio
 import itertools
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, get_type_hints
 
 import msgspec
+from redis.exceptions import RedisError
 
+from streams import wire
 from streams.crm.records import ContractError
 from streams.crm.schemas import Scores
 from streams.keys import Keys
 
 PART = 100  # customers of a call at most
 FLYING = 4  # calls at once at most
+ASK = b"*2\r\n$7\r\nHGETALL\r\n$%d\r\n%b\r\n"  # as RESP
 Laid = bytes | None  # a customer's fields as members of a JSON object; None: unknown
 
 _kinds = {name: msgspec.json.Decoder(kind) for name, kind in get_type_hints(Scores, include_extras=True).items()}
 _held = msgspec.json.Decoder(Scores).decode
 NAMES = Scores.__struct_fields__
+KEYS = [name.encode() for name in NAMES]
 PLAIN = [name for name, kind in get_type_hints(Scores).items() if kind is str and name != "segment"]  # never empty
 FORM = b",".join((b'"%b":"%%b"' if name in PLAIN else b'"%b":%%b') % name.encode() for name in NAMES)
 NAMED = [NAMES.index(name) for name in ("segment", "previous_segment")]  # texts of any characters
@@ -32,11 +35,10 @@ BARE = [NAMES.index(each) for each in ("mean_days_between_orders", "average_orde
 
 
 class ScoreReads:
-    """Of one deployment. client: of redis-py's asyncio, whose answers are bytes."""
+    """Of one deployment. client: of store.connect, whose answers are bytes."""
 
     def __init__(self, client: Any, keys: Keys) -> None:
-        self.keys = keys
-        self._script = client.register_script((Path(__file__).parent / "scores.lua").read_text())
+        self.client, self.keys = client, keys
         self._waiting: list[tuple[str, asyncio.Future[Laid]]] = []
         self._flying: set[asyncio.Task[None]] = set()
         self._free = asyncio.Semaphore(FLYING)
@@ -75,48 +77,54 @@ class ScoreReads:
     async def _answer(self, part: list[tuple[str, "asyncio.Future[Laid]"]]) -> None:
         """Whoever is not there any more (a cancelled future) is passed over."""
         try:
-            found: Sequence[Any] = await self._call([customer_id for customer_id, _ in part])
+            found = await self._call([customer_id for customer_id, _ in part])
         except Exception as error:
-            found = [error] * len(part)
-        for (customer_id, future), laid in zip(part, found, strict=True):
+            told: list[Any] = [error] * len(part)
+        else:
+            told = [judged(customer_id, held) for (customer_id, _), held in zip(part, found, strict=True)]
+        for (_, future), each in zip(part, told, strict=True):
             if future.done():
                 continue
-            if isinstance(laid, Exception):
-                future.set_exception(laid)
-                continue
-            told = judged(customer_id, laid)
-            if isinstance(told, ContractError):
-                future.set_exception(told)
+            if isinstance(each, Exception):
+                future.set_exception(each)
             else:
-                future.set_result(told)
+                future.set_result(each)
 
     async def _read(self, part: Sequence[str]) -> list[Laid | ContractError]:
         async with self._free:
             found = await self._call(part)
-        return [judged(customer_id, laid) for customer_id, laid in zip(part, found, strict=True)]
+        return [judged(customer_id, held) for customer_id, held in zip(part, found, strict=True)]
 
-    async def _call(self, ids: Sequence[str]) -> list[Laid]:
-        found: list[Laid] = await self._script(args=[self.keys.prefix, msgspec.msgpack.encode(ids)])
+    async def _call(self, ids: Sequence[str]) -> list[Any]:
+        keys = [self.keys.customer(each).encode() for each in ids]
+        found = await wire.exchange(self.client, b"".join([ASK % (len(key), key) for key in keys]), len(keys))
+        for each in found:
+            if isinstance(each, RedisError) and not _is_no_hash(each):
+                raise each
         return found
 
 
-def judged(customer_id: str, texts: Laid) -> Laid | ContractError:
-    """As members of a JSON object; the error, which is not raised, where they are not of this contract."""
-    if texts is None:
+def judged(customer_id: str, held: Any) -> Laid | ContractError:
+    """As members of a JSON object, of what HGETALL answers; the error, which is not raised, where that is not of this
+    contract."""
+    if not held:
         return None
-    found = texts.split(b"\0")
     try:
-        laid = laid_out(found)
+        laid = laid_out(held)
         _held(b"{%b}" % laid)
-    except (IndexError, TypeError, ValueError):  # msgspec's are ValueErrors
-        return ContractError(f"customer {customer_id!r}: not a hash of this contract: {_wrong(found)}")
+    except (TypeError, ValueError):  # an error holds nothing; msgspec's are ValueErrors
+        return ContractError(f"customer {customer_id!r}: not a hash of this contract: {_wrong(held)}")
     return laid
 
 
-def laid_out(found: Sequence[bytes]) -> bytes:
-    """Members of a JSON object, of the texts of NAMES. Raises IndexError, TypeError for more or fewer, and
+def _is_no_hash(error: RedisError) -> bool:
+    return str(error).startswith("WRONGTYPE")
+
+
+def laid_out(held: list[bytes]) -> bytes:
+    """Members of a JSON object, of names and texts in turn. Raises TypeError for one that is missing, and
     UnicodeDecodeError."""
-    told = [*found]
+    told: list[Any] = held[1::2] if held[::2] == KEYS else [*map(_fields(held).get, KEYS)]
     for place in NAMED:
         told[place] = _name(told[place])
     for place in BARE:
@@ -125,11 +133,17 @@ def laid_out(found: Sequence[bytes]) -> bytes:
     return FORM % tuple(told)
 
 
-def _wrong(found: Sequence[bytes]) -> str:
+def _fields(held: list[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(held[::2], held[1::2], strict=True))
+
+
+def _wrong(held: list[bytes] | RedisError) -> str:
     """The first field that is not as it must be, each judged alone; nothing of what it holds."""
-    if len(found) != len(NAMES):
-        return "a text of it holds a NUL"
-    for name, text in zip(NAMES, found, strict=True):
+    if isinstance(held, RedisError):
+        return "its key is of another type"
+    fields = _fields(held)
+    for name, key in zip(NAMES, KEYS, strict=True):
+        text = fields.get(key, b"")
         try:
             _kinds[name].decode(_member(name, text))
         except ValueError:
@@ -148,7 +162,7 @@ def _member(name: str, text: bytes) -> bytes:
 
 
 @lru_cache(maxsize=1_000)
-def _name(text: bytes) -> bytes:
+def _name(text: bytes | None) -> bytes:
     """In quotes, whatever it holds; null where it is empty. Raises UnicodeDecodeError."""
     return msgspec.json.encode(text.decode()) if text else b"null"
 
