@@ -11,22 +11,27 @@ import numpy as np
 import numpy.typing as npt
 
 from models import scores
+from models.artefact import Version
 from models.customers import Table
 from models.model import Predictions
 from models.rows import DAY, EXAMPLE, pack_rows, stored
+from streams import told
 from streams.keys import Keys
 from streams.serving import Serving
-from streams.store import Block, Change
+from streams.told import Told
+from streams.writes import Block, Change
 
 Array = npt.NDArray[Any]
 VALUE = scores.FIELDS.index("customer_value")
+RANKED = told.bits("segment", "customer_value")  # a segment's members stand there by value
 NEW, MOVED, ERASED, MODEL = "new", "moved", "erased", "model"  # types of changes; ERASED stands for the segment come to
 
 
 @dataclass(frozen=True)
 class Erasure:
     """A tombstone. hashed: the keyed hash that stays of the customer; row: of the life that it ended, -1 for somebody
-    unknown; offset, at: the record's; at in ms since the epoch, -1 if it has no time.
+    unknown; offset, at: the record's; at in ms since the epoch, -1 if it has no time; older: another one stands that
+    came later in the log.
     """
 
     customer_id: str
@@ -34,6 +39,7 @@ class Erasure:
     row: int
     offset: int
     at: int
+    older: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,12 +69,14 @@ def compose(
     swept_to: int,
     place: str,
     quiet: int,
+    written: Told,
     gone: Gone = NOBODY,
 ) -> Block:
     """Scores these rows as of `swept_to` and lays out their write with the entries (ENTRY) of landmarks they passed.
 
-    place: `topic:partition` of their events; quiet: changes by events below this offset are not announced; gone: who is
-    erased. A life that ended is scored too, for the changes that it made, and leaves nothing else.
+    place: `topic:partition` of their events; quiet: changes by events below this offset are not announced; written:
+    what stands in Redis of each row, which is noted there; gone: who is erased. A life that ended is scored too, for
+    the changes that it made, and leaves nothing else.
     """
     opened(table, serving, np.unique(entries["row"]))
     over = _scored(table, serving, gone.lives, swept_to, place, quiet)[2] if len(gone.lives) else {}
@@ -77,23 +85,27 @@ def compose(
     states, sizes = pack_rows(state)
     names = [table.names[row] for row in rows.tolist()]
     values = scores.texts(state, predicted, serving.segments, serving.model.offers, table.horizon, swept_to, place)
+    common, new = serving.common(), written.missing(rows)
+    news = written.news(rows, state, predicted, values, int(Version.publish_of(serving.number)))
     return Block(
         names=names,
-        fields=scores.FIELDS,
-        values=values,
-        common=serving.common(),
+        told=[told.fields(bits, (*texts, *common)) for bits, texts in zip(news, values, strict=True)],
+        whole=[bits == told.ALL for bits in news],
+        new=new,
         states=states,
         sizes=sizes,
         left=_by_set((move.left, (move.change[1],)) for move in (*farewells, *moves.values())),
         sets=_by_set(
             (Keys.members_of(segment), (value[VALUE], name))
-            for segment, name, value in zip(predicted.segment.tolist(), names, values, strict=True)
+            for segment, name, value, bits in zip(predicted.segment.tolist(), names, values, news, strict=True)
+            if bits & RANKED
         ),
         entries=list(zip(entries["day"].tolist(), (table.names[r] for r in entries["row"].tolist()), strict=True)),
         packed=stored(entries),
         entry_size=EXAMPLE.itemsize,
         changes=[move.change for move in (*farewells, *moves.values()) if move.announced],
-        erased=[(each.customer_id, each.hashed, _when(each)) for each in gone.erasures],
+        erased=[(each.customer_id, each.row >= 0 and written.holds(each.row)) for each in gone.erasures],
+        tombstones=[(each.hashed, _when(each)) for each in gone.erasures if not each.older],
     )
 
 
@@ -164,6 +176,6 @@ def _when(each: Erasure) -> str:
 def _by_set(members: Iterable[tuple[str, tuple[Any, ...]]]) -> list[tuple[str, list[Any]]]:
     """(set, [what is said of its members, one behind the other]), as ZADD and ZREM take them; "" is no set."""
     sets: dict[str, list[Any]] = {}
-    for name, told in members:
-        sets.setdefault(name, []).extend(told)
-    return [(name, told) for name, told in sets.items() if name]
+    for name, said in members:
+        sets.setdefault(name, []).extend(said)
+    return [(name, said) for name, said in sets.items() if name]

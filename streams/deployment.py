@@ -133,12 +133,16 @@ class Deployment:
         return hashlib.blake2b(customer_id.encode(), key=key, digest_size=16).hexdigest()
 
 
+BROKE = "{} is damaged, for a write broke inside: run `streams rebuild`"  # whose key
+
+
 class GuardState(enum.StrEnum):
     """Workers fold a partition that is READY and wait for the others."""
 
     SEEDING = enum.auto()  # the first publish writes the history
     REBUILDING = enum.auto()  # a rebuild drops everything, then writes the history
     READY = enum.auto()
+    DAMAGED = enum.auto()  # a write broke inside: what it left out only a rebuild brings
 
 
 @dataclass(frozen=True)

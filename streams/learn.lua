@@ -13,10 +13,11 @@ while redis.call('LLEN', KEYS[2]) > tonumber(ARGV[8]) do
   local old = redis.call('LPOP', KEYS[2])
   if redis.call('SISMEMBER', KEYS[3], old) == 0 then redis.call('DEL', ARGV[10] .. ':model:' .. old) end
 end
--- Examples and lines that fall out of the kept window; a publish may pass over several days at once.
+-- Examples and lines that fall out of the kept window; a publish may pass over several days at once. A week more, for a write that
+-- compared with the day before may come behind.
 local learned = tonumber(ARGV[5])
 local passed = learned - (tonumber(redis.call('HGET', KEYS[1], 'day')) or learned)
-for day = learned - math.max(passed, 1) + 1, learned do
+for day = learned - math.max(passed, 1) + 1 - 7, learned do
   for p = 0, tonumber(ARGV[11]) - 1 do
     redis.call('DEL', ARGV[10] .. ':training:' .. p .. ':' .. (day - tonumber(ARGV[9])))
   end

@@ -30,12 +30,14 @@ from models.rows import DAY, ENTRY, NONE, UnknownForm
 from streams import answers, memory
 from streams.compose import MODEL, NOBODY, Erasure, Gone, compose
 from streams.console import say
-from streams.deployment import Deployment, DeploymentError, GuardState, marked
+from streams.deployment import BROKE, Deployment, DeploymentError, GuardState, marked
 from streams.freshness import Freshness
 from streams.metrics import Meter
 from streams.rejects import Reject
 from streams.serving import Serving
-from streams.store import SLOWEST, Block, Position, Store, patience, pauses, token
+from streams.store import SLOWEST, Store, patience, pauses, token
+from streams.told import Told
+from streams.writes import Block, Position
 
 Array = npt.NDArray[Any]
 T = TypeVar("T")
@@ -138,14 +140,16 @@ class Partition:
         self.store, self.log, self.serving, self.deployment, self.stop = store, log, serving, deployment, stop
         self.lock, self.life, self.meter = asyncio.Lock(), Life.LOCATING, meter
         self.fresh: Freshness | None = None  # as the worker found it last
-        self.table, self.grace = Table(deployment.horizon), deployment.grace * 1_000_000
+        self.table, self.told, self.grace = Table(deployment.horizon), Told(), deployment.grace * 1_000_000
         self.mark, self.proved = "", True  # the last record that was counted; whether the log still holds it
         self._offsets, self._records = _NO_ROWS, ()  # type: tuple[Array, Sequence[Record]]  # of the chunk in hand
         self._times = _NO_TIMES  # and their timestamps, ms
         self.token, self.flight = b"", None  # type: tuple[bytes, asyncio.Task[None] | None]
         self.offset = self.swept_to = self.reached = self.committed = -1  # unknown until located
         self.quiet_until, self.hashes, self.model = 0, 0, ""  # the version that the last write was scored by
-        self.doomed: dict[str, int] = {}  # keyed hashes of who is erased further on in the log, and where
+        self.tombstones: dict[str, int] = {}  # keyed hashes of who was erased, and where in the log at last
+        self.doomed: dict[str, int] = {}  # those of who is erased further on in the log
+        self.torn: list[str] = []  # whose hashes had lost fields that the last write did not bring back
         self.judged, self.met, self.strays = False, 0, 0  # the partitioner, by so many customers and strays
 
     def become(self, life: Life) -> None:
@@ -183,6 +187,8 @@ class Partition:
         guard = await self.insist(lambda: self.store.guard(self.number))
         if guard is None:
             self.stop(f"no guard {key}: restore Redis, or run `streams rebuild`")
+        if guard.state is GuardState.DAMAGED:
+            self.stop(BROKE.format(key))
         if guard.state is not GuardState.READY:
             say(f"{key} is {guard.state}: waiting for it to be ready", partition=self.number)
             await asyncio.sleep(2)
@@ -204,8 +210,9 @@ class Partition:
         if not await self._load(guard.token):
             return False
         erased = await self.insist(lambda: self.store.erased(self.number))
+        self.tombstones = {hashed: offset for hashed, (offset, _) in erased.items()}
         again = range(guard.offset, guard.quiet_until)  # what a rebuild folds again: its tombstones were passed once
-        self.doomed = {hashed: offset for hashed, (offset, _) in erased.items() if offset in again}
+        self.doomed = {hashed: offset for hashed, offset in self.tombstones.items() if offset in again}
         # 4. From here on rows and Redis agree; the model is the one that serves now (rule 11).
         self.token, self.quiet_until, self.hashes = guard.token, guard.quiet_until, guard.hashes
         self.offset = self.committed = self.reached = guard.offset
@@ -216,6 +223,8 @@ class Partition:
         # Customers whom producers brought here were judged by; a rebuild folds a log that was.
         self.judged = guard.quiet_until > guard.offset or bool((self.table.rows["seen"] > 0).any())
         await self._take_model((await self.insist(lambda: self.store.standing(self.number)))[1])
+        if wrong := await self.insist(lambda: self.store.mistyped(self.number, len(self.serving.segments))):
+            self.stop(f"partition {self.number}: {answers.ends(exceptions.ResponseError(f'WRONGTYPE {wrong}'))}")
         # 5. The seek comes last: the first chunk of this epoch finds a partition that is ready (rules 5 and 6).
         if self.ours:
             self.become(Life.READY)
@@ -232,6 +241,7 @@ class Partition:
             return False
         try:
             self.table.load([name for name, _ in states], [packed for _, packed in states])
+            self.told.load(len(states))
         except UnknownForm as error:
             self.stop(f"{self.store.keys.state(self.number)}: {error}: upgrade this worker, or run `streams rebuild`")
         return True
@@ -290,7 +300,7 @@ class Partition:
 
     async def refresh(self) -> None:
         """Compares the token, for Redis may have been emptied or gone back in time, and takes the serving model."""
-        stands, version = await self.insist(lambda: self.store.standing(self.number))
+        stands, version = await self.insist(lambda: self.store.stands(self.number))
         if not stands:
             self.stop(f"{self.store.keys.guard(self.number)} is gone: restore Redis, or run `streams rebuild`")
         if stands != self.token:
@@ -408,7 +418,7 @@ class Partition:
         codes = self.serving.model.offers.codes(batch.product_id)
         entries = self.table.fold(batch, rows, offsets[batch.index], self.swept_to, noted, codes)
         counts.update(dict(zip(NOTED, noted.tolist(), strict=True)))
-        touched = np.unique(rows[rows >= 0])
+        touched = np.union1d(rows[rows >= 0], self._torn())
         over = np.isin(touched, ended)
         await self._publish(touched[~over], entries, end, counts, gone=Gone(erasures, touched[over]))
 
@@ -426,9 +436,17 @@ class Partition:
         """Each tombstone with the row that it ends."""
         found = [records[i] for i in tombstones.index.tolist()]
         return [
-            Erasure(name, self.deployment.erasure(name), row, record.offset, record.timestamp)
+            self._erasure(name, row, record)
             for name, row, record in zip(tombstones.customer_id, ended, found, strict=True)
         ]
+
+    def _erasure(self, name: str, row: int, record: Record) -> Erasure:
+        """A tombstone, which is the customer's last one from here on; a rebuild meets older ones."""
+        hashed = self.deployment.erasure(name)
+        older = record.offset < self.tombstones.get(hashed, -1)
+        if not older:
+            self.tombstones[hashed] = record.offset
+        return Erasure(name, hashed, row, record.offset, record.timestamp, older)
 
     # ---- sweeps ------------------------------------------------------------------------------------------------------
 
@@ -460,12 +478,19 @@ class Partition:
         """Nothing arrives: notices another Redis or another model, and scores everybody anew after a `publish`, or
         after an upgrade to a program whose hashes have fields more."""
         async with self.locked():
-            rows = self.table.rows
+            rows, torn = self.table.rows, self._torn()
             behind = (self._of_old_publish(rows) & (rows["first"] != NONE)).any()
             if behind or self.hashes < scores.FORM:
-                await self._publish(
-                    self._moved(self.swept_to), _NO_ENTRIES, self.offset, Counter(), self.swept_to, scores.FORM
-                )
+                torn = np.union1d(torn, self._moved(self.swept_to))
+            if len(torn) or self.hashes < scores.FORM:
+                await self._publish(torn, _NO_ENTRIES, self.offset, Counter(), self.swept_to, scores.FORM)
+
+    def _torn(self) -> Array:
+        """Rows of whose hashes somebody took fields away: they are written whole again."""
+        rows = np.array([self.table.index[name] for name in self.torn if name in self.table.index], np.int64)
+        self.told.forget(rows, held=True)
+        self.torn = []
+        return rows
 
     # ---- writes ------------------------------------------------------------------------------------------------------
 
@@ -499,7 +524,9 @@ class Partition:
             #    they were before the piece.
             if last:
                 block.counts, block.missed = _counted(counts), int(ends_quiet)
-                self.table.forget([each.row for each in gone.erasures if each.row >= 0])
+                ended = [each.row for each in gone.erasures if each.row >= 0]
+                self.table.forget(ended)
+                self.told.forget(ended)
             # 3. It is sent once the one before has been settled: one write under way (rule 10).
             await self._write(self._announced(block), replace(after if last else before, model=self.serving.version))
 
@@ -508,7 +535,7 @@ class Partition:
             return Block()
         place = f"{self.deployment.topic}:{self.number}"
         quiet = self.quiet_until if self.offset < self.quiet_until else -1
-        return compose(self.table, self.serving, rows, entries, swept_to, place, quiet, gone)
+        return compose(self.table, self.serving, rows, entries, swept_to, place, quiet, self.told, gone)
 
     def _announced(self, block: Block) -> Block:
         """The block, which tells of the model first where it is the first to be scored by another publish's."""
@@ -534,6 +561,7 @@ class Partition:
             stands, version = await self.insist(lambda: self.store.write(self.number, expected, new, position, block))
             if stands == new:  # applied, now or by an earlier copy
                 self.token, self.committed = new, position.offset
+                self.torn += block.torn
                 self.meter.written(times, block.counts, time.perf_counter() - begun)
                 await self._take_model(version)
             else:  # somebody else wrote, or Redis went back in time

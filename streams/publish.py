@@ -26,7 +26,9 @@ from streams.kept import Kept
 from streams.refusal import Refusal
 from streams.serving import Serving, numbered, read
 from streams.settings import Settings
-from streams.store import SLOWEST, Block, Position, Store, patience, pauses, token
+from streams.store import SLOWEST, Store, patience, pauses, token
+from streams.told import Told
+from streams.writes import Block, Position
 
 Progress = Callable[[int], None]
 _NO_ENTRIES = np.empty(0, ENTRY)
@@ -126,14 +128,14 @@ async def seed(
     """Writes everybody of one partition as workers write, under a fresh guard of our own that is not ready yet."""
     position = Position(offset, deployment.cut_off, scores.FORM, model=serving.version)
     stands = await store.seeding(number, position)
-    table, place = Table(deployment.horizon), f"{deployment.topic}:{number}"
+    table, written, place = Table(deployment.horizon), Told(), f"{deployment.topic}:{number}"
     table.take(names, rows)
     # The examples that opened at the cut-off were served by this model.
     rows = table.rows
     opened(table, serving, np.flatnonzero((rows["open"] == 1) & (rows["due"] == deployment.cut_off + table.horizon)))
     for part in _parts(len(names), store.settings.block):
         # Nobody moved: changes of the history, whose events are no offsets of this log, are not announced.
-        block = compose(table, serving, part, _NO_ENTRIES, deployment.cut_off, place, quiet=offset)
+        block = compose(table, serving, part, _NO_ENTRIES, deployment.cut_off, place, offset, written)
         new = token()
         if not await _written(store, number, stands, new, position, block):
             raise PublishError(f"{store.keys.guard(number)} was changed by somebody else meanwhile: publish again")

@@ -1,15 +1,14 @@
 """What a worker's user must be allowed to do in Redis, command by kind of key: asked before a partition is written.
 
-The rule: whatever the scripts `write`, `load`, `examples`, `learn` and `freshness` do stands here. A server that can
-say what a user may do (Redis 7.0, Valkey) is asked, once a partition is located and again by each write of what it does
-itself.
+The rule: whatever the guarded write and the scripts `load`, `examples`, `learn` and `freshness` do stands here. A
+server that can say what a user may do (Redis 7.0, Valkey) is asked, once a partition is located.
 """
 
 from streams.keys import Keys
 
 RIGHTS = {
     "meta": "HGETALL",
-    "guard": "HGETALL HGET HMGET HSET TYPE",
+    "guard": "WATCH HGETALL HGET HMGET HSET TYPE",
     "state": "HLEN HSCAN HSET HDEL TYPE",
     "customer": "HSET DEL TYPE",
     "members": "ZADD ZREM TYPE",
@@ -24,7 +23,7 @@ RIGHTS = {
     "models:pinned": "SISMEMBER",
     "ledger": "HGETALL HSET HDEL",
     "partitions": "HSET",
-    "freshness": "HSET HINCRBY TYPE",
+    "freshness": "HMGET HSET TYPE",
 }
 
 
@@ -32,7 +31,7 @@ def commands(keys: Keys, partition: int) -> list[tuple[str, str]]:
     """Each command with a key of each kind that it is given.
 
     >>> commands(Keys(), 3)[:3]
-    [('HGETALL', 'crm:meta'), ('HGETALL', 'crm:guard:3'), ('HGET', 'crm:guard:3')]
+    [('HGETALL', 'crm:meta'), ('WATCH', 'crm:guard:3'), ('HGETALL', 'crm:guard:3')]
     """
     key = {
         "meta": keys.meta,

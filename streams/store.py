@@ -12,7 +12,7 @@ import random
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,49 +28,14 @@ from streams.deployment import Deployment, DeploymentError, Guard, GuardState
 from streams.freshness import Freshness
 from streams.keys import Keys
 from streams.settings import Settings
+from streams.writes import Block, GuardedWrites, Position
 
 PAGE = 2_000  # rows or examples a page
 SETS = ("members", "segment")  # kinds of keys that hold a segment's customers: those of now, and of schema 1
 LEDGER_DAYS = 400  # that lines of the ledger are kept
 DAY = re.compile("0|[1-9][0-9]{0,4}")  # since the epoch, as it is written
 SLOWEST = 2.0  # seconds between two tries at most
-Change = tuple[str, str, str, str, str, str]  # type, customer, from, to, at, source
 _pack = msgspec.msgpack.Encoder().encode
-
-
-@dataclass
-class Block:
-    """What one write carries beside offset, day and token; customers' columns have one item a customer.
-
-    As write.lua takes it: see there for the order of effects.
-    """
-
-    names: Sequence[str] = ()
-    fields: Sequence[str] = ()  # of a customer's hash
-    values: Sequence[Sequence[str]] = ()  # of all fields but the last ones, which are
-    common: Sequence[str] = ()  # to all customers
-    states: bytes = b""  # packed, one behind the other
-    sizes: Sequence[int] = ()  # bytes of each
-    left: Sequence[tuple[str, list[str]]] = ()  # set (Keys.set), [customer, ...]: whoever moved or is erased
-    sets: Sequence[tuple[str, list[str]]] = ()  # set, [value, customer, value, customer, ...]
-    entries: Sequence[tuple[int, str]] = ()  # day, customer
-    packed: bytes = b""  # an example for each, likewise
-    entry_size: int = 0
-    changes: Sequence[Change] = ()  # what is announced
-    missed: int = 0  # numbers of the feed that are passed over first: who follows it must copy everybody anew
-    erased: Sequence[tuple[str, str, str]] = ()  # customer, keyed hash, what is kept under it
-    counts: Sequence[tuple[str, int]] = field(default_factory=list)  # reason, rejects
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where a write leaves its partition: fields of the guard (streams/deployment.py says what each is)."""
-
-    offset: int
-    swept_to: int
-    hashes: int
-    mark: str = ""
-    model: str = ""
 
 
 def connect(settings: Settings, **more: Any) -> "redis.asyncio.Redis":
@@ -79,8 +44,8 @@ def connect(settings: Settings, **more: Any) -> "redis.asyncio.Redis":
     Where Sentinels are set, each new connection asks them who the primary is; all else is as CRM_REDIS_URL says.
     """
     patience: dict[str, Any] = {"socket_timeout": 3, "socket_connect_timeout": 2, "retry": Retry(NoBackoff(), 0)}
-    patience |= {"protocol": 2} | security.redis(settings)
-    mine = {"parser_class": wire.Parser} | more
+    patience |= {"protocol": 2} | security.redis(settings) | more
+    mine: dict[str, Any] = {"parser_class": wire.Parser}
     if not settings.redis_sentinels:
         return redis.asyncio.Redis.from_url(settings.redis_url, **patience, **mine)
     given: dict[str, Any] = {**parse_url(settings.redis_url)}
@@ -140,10 +105,11 @@ class Store:
     def __init__(self, client: "redis.asyncio.Redis", settings: Settings) -> None:
         self.redis: Any = client  # redis-py types every answer as a union with its awaitable
         self.settings, self.keys = settings, Keys(settings.prefix)
+        self._writes: dict[int, GuardedWrites] = {}  # by partition
         here = Path(__file__).parent
-        self._write, self._load, self._examples, self._learn, self._rights, self._freshness = (
+        self._load, self._examples, self._learn, self._rights, self._freshness = (
             client.register_script((here / f"{name}.lua").read_text())
-            for name in ("write", "load", "examples", "learn", "rights", "freshness")
+            for name in ("load", "examples", "learn", "rights", "freshness")
         )
 
     # ---- the deployment ----------------------------------------------------------------------------------------------
@@ -211,6 +177,19 @@ class Store:
         asked = rights.commands(self.keys, partition)
         first = int(await self._rights(keys=[], args=[_pack(asked)]))
         return " ".join(asked[first - 1]) if first else None
+
+    async def mistyped(self, partition: int, segments: int) -> str | None:
+        """A key that a write of the partition changes and that is of another type; segments: how many there are."""
+        k = self.keys
+        types = {k.state(partition): "hash", k.changes(partition): "stream", k.rejected(partition): "hash"}
+        types |= {k.erased(partition): "hash", k.freshness(partition): "hash"}
+        types |= {k.set(k.members_of(n), partition): "zset" for n in range(segments)}
+        async with self.redis.pipeline(transaction=False) as pipe:
+            for key in types:
+                pipe.type(key)
+            found = await pipe.execute()
+        wrong = (key for key, name in zip(types, found, strict=True) if name.decode() not in ("none", types[key]))
+        return next((f"{key} is no {types[key]}" for key in wrong), None)
 
     async def looked_over(
         self, partitions: int
@@ -283,43 +262,34 @@ class Store:
         keys = [self.keys.guard(partition), self.keys.state(partition)]
         return await self._pages(lambda cursor: self._load(keys=keys, args=[expected, cursor, PAGE]))
 
+    async def stands(self, partition: int) -> tuple[bytes, str]:
+        """The same as `standing`, as the next write will find it."""
+        stands = await self._of(partition).read()
+        if not stands.whole:
+            return await self.standing(partition)
+        return stands.token, stands.version
+
+    def _of(self, partition: int) -> GuardedWrites:
+        if partition not in self._writes:
+            self._writes[partition] = GuardedWrites(self.redis, self.keys, self.settings, partition)
+        return self._writes[partition]
+
     async def write(
         self, partition: int, expected: bytes, new: bytes, position: Position, block: Block
     ) -> tuple[bytes, str]:
-        """The guarded write: compare the token with the one expected, and set.
+        """The guarded write: compare the token with the one expected, and set (streams/writes.py).
 
         Answers (token that stands, serving version): it was applied if that token is the new one. Raises
         DeploymentError where states are missing.
         """
-        k, s = self.keys, self.settings
-        keys = [k.guard(partition), k.state(partition), k.changes(partition), k.rejected(partition), k.model]
-        keys += [k.freshness(partition)]
-        packed = _pack(
-            {
-                "partition": partition,
-                "fields": block.fields,
-                "common": block.common,
-                "names": block.names,
-                "values": block.values,
-                "sizes": block.sizes,
-                "left": block.left,
-                "sets": block.sets,
-                "entries": block.entries,
-                "entry_size": block.entry_size,
-                "changes": block.changes,
-                "missed": block.missed,
-                "erased": block.erased,
-                "counts": block.counts,
-                "training_days": s.training_days,
-                "changes_kept": s.changes_kept,
-            }
-        )
-        guard = _pack({name: str(value) for name, value in asdict(position).items()})
-        args: list[Any] = [expected, new, guard, packed, block.states, block.packed, k.prefix]
-        stands, version, *numbers = await self._write(keys=keys, args=args)
-        if numbers:
-            raise self._missing(partition, *map(int, numbers))
-        return stands, version.decode()
+        writes = self._of(partition)
+        while (stands := await writes.stands(expected)).token == expected:
+            if stands.whole:
+                after = await writes.write(stands, new, position, block)
+                if after is not None and after.whole:
+                    return new, after.version
+            await self.standing(partition)  # says what is missing, unless somebody wrote between two readings
+        return stands.token, stands.version
 
     # ---- models ------------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from models.artefact import ArtefactError, Version
 from models.rows import BLANK, DAY, UnknownForm, joined, load_rows, packed_rows
 from models.scores import FORM, dates
 from streams import kafka
-from streams.deployment import Deployment, DeploymentError, Guard, GuardState
+from streams.deployment import BROKE, Deployment, DeploymentError, Guard, GuardState
 from streams.kafka import Topic
 from streams.keys import Keys
 from streams.recount import COMPARED, EPOCH, log, recount
@@ -143,6 +143,8 @@ class _Run:
         key = self.store.keys.guard(p)
         if guard is None:
             raise DeploymentError(f"{key} is missing: restore Redis, or run `python -m streams rebuild`")
+        if guard.state is GuardState.DAMAGED:
+            raise DeploymentError(BROKE.format(key))
         if guard.state != GuardState.READY:
             raise DeploymentError(f"{key} is {guard.state}: wait for it to be ready")
         if guard.hashes < FORM:

@@ -6,6 +6,7 @@ sent over it, and answers read. tests/test_stream_wire.py tells of an upgrade th
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -32,12 +33,51 @@ class Parser(_AsyncHiredisParser):
 
 
 async def exchange(client: Any, commands: bytes, count: int) -> list[Any]:
-    """The answers to so many commands, laid out as RESP. client: of store.connect.
+    """The answers to so many commands, laid out as RESP, over any connection. client: of store.connect.
 
     An error that Redis answered with stands in its place. Raises RedisError where it does not answer them all in time.
     """
-    pool = client.connection_pool
-    connection = await pool.get_connection()
+    connection = await client.connection_pool.get_connection()
+    try:
+        return await _exchange(connection, commands, count)
+    finally:
+        await client.connection_pool.release(connection)
+
+
+class Line:
+    """A connection of its own, for what Redis keeps of a connection: the keys that are watched over it."""
+
+    def __init__(self, client: Any) -> None:
+        self._pool, self._connection = client.connection_pool, None
+
+    async def holds(self) -> bool:
+        """Whether it still stands since the last exchange."""
+        if self._connection is not None:
+            with contextlib.suppress(exceptions.ConnectionError, OSError):
+                if not await self._connection.can_read():  # else what is to be read says that it is closed
+                    return True
+            await self.drop()
+        return False
+
+    async def exchange(self, commands: bytes, count: int) -> list[Any]:
+        """Likewise; connects where it does not stand."""
+        if self._connection is None:
+            self._connection = await self._pool.get_connection()
+        try:
+            return await _exchange(self._connection, commands, count)
+        except BaseException:
+            await self.drop()
+            raise
+
+    async def drop(self) -> None:
+        """Gives the connection up."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+            await self._pool.release(connection)
+
+
+async def _exchange(connection: Any, commands: bytes, count: int) -> list[Any]:
     try:
         async with asyncio.timeout(connection.socket_timeout):
             await connection.send_packed_command(commands, check_health=False)
@@ -48,5 +88,3 @@ async def exchange(client: Any, commands: bytes, count: int) -> list[Any]:
         if isinstance(error, TimeoutError):
             raise exceptions.TimeoutError("Redis did not answer in time") from None
         raise
-    finally:
-        await pool.release(connection)

@@ -41,10 +41,8 @@ from streams.settings import Settings
 
 CUT_OFF = 10_227  # 1998-01-01
 HERE = Path(__file__).parent.parent
-SCRIPTS = {
-    name: hashlib.sha1((Path(store_module.__file__).parent / f"{name}.lua").read_bytes()).hexdigest().encode()
-    for name in ("write", "learn")
-}
+LEARNS = hashlib.sha1((Path(store_module.__file__).parent / "learn.lua").read_bytes()).hexdigest().encode()
+CALLS = {"write": b"\r\nEXEC\r\n", "learn": LEARNS}  # what shows a call of either among the bytes
 
 
 def command(env: dict[str, str], *args: str) -> str:
@@ -67,13 +65,13 @@ class Worker:
         self.killed = False
         self.struck: list[str] = []
 
-    def kill_when(self, script: str, seen: Callable[[bytes], object] = len) -> None:
-        """kill -9 at the moment when it has sent a call of `script` that `seen` picks, before Redis has it."""
+    def kill_when(self, call: str, seen: Callable[[bytes], object] = len) -> None:
+        """kill -9 at the moment when it has sent a call of CALLS that `seen` picks, before Redis has it."""
 
         def watch(request: bytes) -> None:
-            if SCRIPTS[script] in request and seen(request) and not self.killed:
+            if CALLS[call] in request and seen(request) and not self.killed:
                 self.kill()
-                self.struck.append(script)
+                self.struck.append(call)
                 raise OSError("the request of a dead process")
 
         self.proxy.watch = watch
@@ -101,9 +99,11 @@ class Between:
         self.last: dict[Any, bytes] = {}
 
     def __call__(self, request: bytes) -> bool:
-        at = request.find(b"\xa6offset")  # the guard's first field, packed
+        at = request.find(b"\r\noffset\r\n")  # the guard's first field
+        if at < 0:
+            return False
         guard, partition = request[at : at + 40], request[request.find(b":guard:") :][:12]
-        same = at >= 0 and self.last.get(partition) == guard
+        same = self.last.get(partition) == guard
         self.last[partition] = guard
         return same
 

@@ -207,7 +207,7 @@ def test_each_gap_is_told(play: Play, gap: str) -> None:
             assert now.entries == []
             assert scores.changes(now.cursor) == now
             world.log.buy("n9", T0)
-            await world.catch_up(await world.located())
+            await world.catch_up(await world.located(store=world.struck({})))
             assert [c.customer_id for c in scores.changes(now.cursor).entries] == ["n9"]
 
     play(scenario)

@@ -18,7 +18,7 @@ from models.rows import DAY
 from streams import answers
 from streams.deployment import DeploymentError
 from streams.partition import Lost
-from streams.store import Block, Position
+from streams.writes import Block, Position
 
 
 # ---- rule 11 ---------------------------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ LOSSES: dict[str, Loss] = {
 
 @pytest.mark.parametrize("lost", LOSSES)
 def test_missing_states_end_a_worker_at_a_write_while_idle_and_at_its_start(play: Play, shop: Path, lost: str) -> None:
-    """Mutations caught: the number not compared in write.lua; not by `standing`; not set again by a write."""
+    """Mutations caught: the number not compared by `Store.write`; not by `standing`; not set again by a write."""
 
     async def scenario(world: World) -> None:
         world.log.buy("ann", T0)
@@ -136,7 +136,7 @@ def test_missing_states_end_a_worker_at_a_write_while_idle_and_at_its_start(play
         guard = await world.store.guard(0)
         assert guard is not None
         with pytest.raises(DeploymentError, match="were written"):
-            await world.store.write(0, guard.token, b"new", Position(2, T0, 1), Block())
+            await world.struck({}).write(0, guard.token, b"new", Position(2, T0, 1), Block())
         for broken in (part.process(world.log.chunk(1)), idle.idle(), world.located()):
             with pytest.raises(Stopped, match=missing):
                 await broken
@@ -167,7 +167,7 @@ def test_a_guard_that_an_earlier_version_wrote_is_counted_from_the_next_write_on
 
 # ---- Redis goes back in time, or cannot be written -------------------------------------------------------------------
 def test_a_redis_put_back_to_an_older_snapshot_loses_nothing(shop: Path) -> None:
-    """Mutations caught: write.lua, or `refresh`, comparing offsets in place of tokens."""
+    """Mutations caught: `Store.write`, or `refresh`, comparing offsets in place of tokens."""
     with services.valkey(appendonly=False) as server:
 
         async def scenario(world: World) -> None:

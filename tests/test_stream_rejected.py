@@ -53,7 +53,7 @@ def log(deployment: Running, partition: int) -> list[tuple[bytes | None, bytes |
 
 def of(home: int, deployment: Running, n: int = 0) -> str:
     """The n-th customer of this partition."""
-    return [name for name in map("c{}".format, range(100)) if deployment.home(name) == home][n]
+    return [name for name in map("stray-{}".format, range(100)) if deployment.home(name) == home][n]
 
 
 @pytest.mark.e2e
