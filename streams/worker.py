@@ -24,6 +24,7 @@ from aiokafka import errors
 from faust.types import TP
 from redis.exceptions import RedisError
 
+from models.artefact import Version
 from models.events import FUTURE, encode_tick
 from models.rows import DAY
 from models.truth import Window
@@ -305,8 +306,17 @@ class Worker:
     async def train(self) -> None:
         """Learns all days that are complete; Kafka's group elects the worker that holds partition 0."""
         count = self.deployment.partitions
-        while 0 in self.partitions and self.partitions[0].life is Life.READY and await trainer.step(self.store, count):
+        while self._trains() and await trainer.step(self.store, count):
             pass
+
+    def _trains(self) -> bool:
+        """Whether it is for this worker to ask Redis if a day is complete: not before the partitions that it holds are
+        swept beyond what the serving model has learned."""
+        held = [part for part in self.partitions.values() if part.life is Life.READY]
+        if not any(part.number == 0 for part in held):
+            return False
+        learned = Version.parse(self.serving.version).day
+        return all(part.swept_to > learned for part in held)
 
     async def repeat(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         """Does the work again and again; errors that pass are passed over until the next time."""

@@ -52,6 +52,18 @@ def test_a_worker_that_is_well_and_one_that_is_not(
         assert "CRM_STATUS is not set" in health(run, 2)
 
 
+def test_an_idle_worker_asks_redis_little(kafka: str, valkey: services.Valkey, shop: Path, tmp_path: Path) -> None:
+    """By its server's own count; 4 partitions. Mutation caught: a trainer that asks 20 times a second whether a day is
+    complete: over 120 commands a second."""
+    with running(kafka, valkey.url, shop, tmp_path, partitions=4, status=str(tmp_path / "status")) as run:
+        run.worker()
+        until(lambda: well(run), lambda: run.said)
+        before, begun = run.redis.info("stats")["total_commands_processed"], time.monotonic()
+        time.sleep(3)
+        commands = run.redis.info("stats")["total_commands_processed"] - before
+        assert commands < 60 * (time.monotonic() - begun)
+
+
 def test_what_a_worker_warns_of_is_said(kafka: str, valkey: services.Valkey, shop: Path, tmp_path: Path) -> None:
     from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
