@@ -39,7 +39,7 @@ def waits(error: Exception) -> str | None:
     'NOREPLICAS: too few replicas follow it (min-replicas-to-write)'
     >>> waits(exceptions.ResponseError("Error running script (call to f_1): @user_script:1: -READONLY You can't write"))
     'READONLY: a replica answers: a failover is under way, or CRM_REDIS_URL names a replica'
-    >>> waits(exceptions.ResponseError("Command # 1 (HMGET crm:guard:0...) of pipeline caused error: ('BUSY Redis is',)"))
+    >>> waits(exceptions.ResponseError("Command # 1 (HMGET crm:guard:0...) of pipeline caused error: ('BUSY so',)"))
     'BUSY: a script runs too long: whoever started it may end it with SCRIPT KILL'
     >>> waits(exceptions.ConnectionError("Connection refused")), waits(exceptions.AuthenticationError("no"))
     ('Connection refused', None)
