@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 SIGNALS = {signal.SIGINT, signal.SIGTERM}
 PATIENCE = 8.0  # seconds
+SAYING = 0.5  # seconds that the line of it may take
 farewells: list[Callable[[], None]] = []  # what is done before, each in a few seconds at most
 
 
@@ -22,11 +23,20 @@ def prepare() -> None:
 
 
 def _wait() -> None:
-    signal.sigwait(SIGNALS)
+    asked = signal.sigwait(SIGNALS)
     limit = threading.Timer(PATIENCE, os._exit, (0,))
     limit.daemon = True
     limit.start()
+    line = threading.Thread(target=_told, args=(asked,), daemon=True)  # a pipe that is full holds nothing up
+    line.start()
     for farewell in farewells:
         with contextlib.suppress(Exception):
             farewell()
+    line.join(SAYING)
     os._exit(0)
+
+
+def _told(asked: signal.Signals) -> None:
+    from streams.console import say  # a process that has just begun ends without it
+
+    say(f"ends, for it was asked to ({asked.name})")
