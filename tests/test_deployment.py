@@ -169,6 +169,15 @@ def test_the_image_reads_what_shops_have(steps: list[tuple[str, str]]) -> None:
     assert re.search("^openpyxl==", (ROOT / "requirements" / "run.txt").read_text(), re.MULTILINE)
 
 
+def test_the_programs_are_found_wherever_a_container_works(
+    services: dict[str, Any], steps: list[tuple[str, str]]
+) -> None:
+    """Mutation caught: `python -m offline` in /data, which holds the files of whoever runs it and no program."""
+    told = dict(steps)
+    assert f"PYTHONPATH={told['WORKDIR']}" in told["ENV"].split()
+    assert services["offline"]["working_dir"] == "/data"
+
+
 def test_the_image_runs_as_nobody_special(services: dict[str, Any], steps: list[tuple[str, str]]) -> None:
     names = [name for name, _ in steps]
     assert dict(steps)["USER"] == "crm"
