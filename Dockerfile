@@ -1,7 +1,8 @@
 # The workers' image, and of every other `python -m streams` command. `make test` checks this file without an engine.
 FROM python:3.11.14-slim-bookworm
 WORKDIR /app
-ENV PYTHONUNBUFFERED=1 NUMBA_CACHE_DIR=/var/cache/crm-scorer
+# Found from every directory: a container may work in one that is mounted.
+ENV PYTHONUNBUFFERED=1 PYTHONPATH=/app NUMBA_CACHE_DIR=/var/cache/crm-scorer
 
 COPY requirements/run.txt requirements/run.txt
 # Wheels only: nothing is compiled here, so no compiler is needed. But for Faust, which has none for linux/arm64: its source

@@ -8,13 +8,13 @@ import contextlib
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +52,32 @@ def run(env: dict[str, str], *command: str, expect: tuple[int, ...] = (0,), show
     return done.stdout
 
 
+@dataclass
+class Child:
+    """A process of its own. told: its end was told, or is nothing to tell."""
+
+    command: str
+    process: subprocess.Popen[bytes]
+    told: bool = False
+
+    def ended(self) -> str | None:
+        """That it ended, once; None while it is there."""
+        if self.told or self.process.poll() is None:
+            return None
+        self.told = True
+        return f"{self.command} ended with exit code {self.process.returncode}"
+
+
 @contextlib.contextmanager
-def started(env: dict[str, str], *command: str) -> Iterator[None]:
-    """A process of its own; it must still be alive at the end."""
+def started(env: dict[str, str], *command: str) -> Iterator[Child]:
+    """A process of its own; it must still be alive at the end, unless its end was told."""
     console.print(f"[dim]$ python -m {' '.join(command)} &[/dim]")
     process = subprocess.Popen([sys.executable, "-m", *command], env=os.environ | env, stdout=subprocess.DEVNULL)
+    child = Child(f"python -m {' '.join(command)}", process)
     try:
-        yield
-        if process.poll() is not None:
-            raise DemoError(f"python -m {' '.join(command)} ended with exit code {process.returncode}")
+        yield child
+        if ended := child.ended():
+            raise DemoError(ended)
     finally:
         process.terminate()
         try:
@@ -134,7 +151,8 @@ def demo(keep: bool) -> None:
         run(env, "offline", "fit", *fit)
         run(env, "streams", "init")
         run(env, "streams", "publish", str(OUT / "fit"))
-        with started(env, "streams", "worker"):
+        watched = {"CRM_STATUS": str(Path(scratch, "worker")), "CRM_METRICS": str(free_port())}
+        with started(env | watched, "streams", "worker") as worker:
             begun = time.monotonic()
             sent = numbers(r"sent: ([\d,]+) events", run(env, "streams", "replay", str(live)))[0]
             seconds = time.monotonic() - begun
@@ -144,13 +162,15 @@ def demo(keep: bool) -> None:
                 report(store, env, sent, seconds, wrong, count)
             if keep:
                 port = free_port()
-                with started(env, "streams", "api", "--port", str(port)):
-                    served(env, f"http://127.0.0.1:{port}", Path(scratch, "event.jsonl"))
-                    wait(env)
+                with started(env, "streams", "api", "--port", str(port)) as api:
+                    day = served(env, f"http://127.0.0.1:{port}", Path(scratch, "event.jsonl"))
+                    look(env, watched, day)
+                    wait([worker, api])
 
 
-def served(env: dict[str, str], url: str, file: Path) -> None:
-    """Prints how to ask over HTTP, then sends a purchase and what became of its customer's scores."""
+def served(env: dict[str, str], url: str, file: Path) -> str:
+    """Prints how to ask over HTTP, then sends a purchase and what became of its customer's scores; returns the day at
+    which the topic's clock stands."""
     step("Scores over HTTP. In another terminal:")
     paths = (f"customers/{BUYER}", f"customers/{BUYER}/why", '"segments/0/customers?limit=10"')
     for path in paths:
@@ -169,6 +189,7 @@ def served(env: dict[str, str], url: str, file: Path) -> None:
         time.sleep(0.05)
     for name in SHOWN:
         console.print(f"{name:24} {before[name]} -> {after[name]}", markup=False)
+    return str(day)
 
 
 def asked(url: str) -> dict[str, Any]:
@@ -185,15 +206,40 @@ def asked(url: str) -> dict[str, Any]:
             time.sleep(0.2)
 
 
-def wait(env: dict[str, str]) -> None:
-    """Stays up until Ctrl-C."""
-    step("Still up until Ctrl-C. To look from elsewhere:")
-    for name, value in env.items():
-        console.print(f"export {name}={value}", markup=False)
-    console.print(".venv/bin/python -m streams status --watch\n.venv/bin/python -m streams show 00042")
-    console.print(f"redis-cli -u {env['CRM_REDIS_URL']} HGETALL crm:customer:00042", markup=False)
-    with contextlib.suppress(KeyboardInterrupt):
-        signal.pause()
+def look(env: dict[str, str], watched: dict[str, str], day: str) -> None:
+    """Prints how to look from elsewhere. watched: settings of the worker's own; day: where the topic's clock stands."""
+    step("Still up until Ctrl-C. To look from another terminal, here:")
+    python, url = ".venv/bin/python", env["CRM_REDIS_URL"]
+    reader = f'from streams.crm.reader import CustomerScores; print(CustomerScores("{url}").get("{BUYER}"))'
+    lines = [
+        *(f"export {name}={value}" for name, value in env.items()),
+        f"{python} -m streams status --watch",
+        f"{python} -m streams show {BUYER}",
+        f"{python} -c '{reader}'",
+        f"redis-cli -u {url} HGETALL crm:customer:{BUYER}",
+        f"CRM_STATUS={watched['CRM_STATUS']} {python} -m streams health",
+        f"curl http://127.0.0.1:{watched['CRM_METRICS']}/health/ready",
+        f"CRM_STATUS={watched['CRM_STATUS']}-2 CRM_METRICS=0 {python} -m streams worker    # a second one, beside it",
+    ]
+    console.print("\n".join(lines), markup=False)
+    console.print(f"Its clock stands at {day}: an event of a later day sweeps every day between.")
+
+
+def wait(children: Sequence[Child]) -> None:
+    """Stays up until Ctrl-C; who ends meanwhile is told at once, for somebody may have stopped it to see what comes."""
+    try:
+        while True:
+            tell(children)
+            time.sleep(0.5)
+    except KeyboardInterrupt:  # of the terminal, which they get, too
+        for child in children:
+            child.told = True
+
+
+def tell(children: Sequence[Child]) -> None:
+    """Prints who ended since it was looked last."""
+    for ended in filter(None, [child.ended() for child in children]):
+        console.print(f"{ended}: start another, as above, or end all by Ctrl-C", markup=False)
 
 
 def main() -> int:

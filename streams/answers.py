@@ -4,6 +4,8 @@ The rule: what Redis answers otherwise after a while, as it is or once its opera
 line that says so; what it goes on answering to this program ends it. No line quotes a key, for a key may be an id.
 """
 
+import ast
+import contextlib
 import re
 
 from redis import exceptions
@@ -27,6 +29,7 @@ ENDING = {
     r"unknown command": "Redis 6.2 or newer is needed, with all its commands",
 }
 ANSWER = re.compile(rf"(?:^|\s)-?({'|'.join(PASSING)})\b")  # Redis 6 quotes it inside of what it says of a script
+PIPED, CAUSED = "Command # ", re.compile(r"\) of pipeline caused error: (?=\()")  # redis-py, around what Redis said
 
 
 def waits(error: Exception) -> str | None:
@@ -36,6 +39,8 @@ def waits(error: Exception) -> str | None:
     'NOREPLICAS: too few replicas follow it (min-replicas-to-write)'
     >>> waits(exceptions.ResponseError("Error running script (call to f_1): @user_script:1: -READONLY You can't write"))
     'READONLY: a replica answers: a failover is under way, or CRM_REDIS_URL names a replica'
+    >>> waits(exceptions.ResponseError("Command # 1 (HMGET crm:guard:0...) of pipeline caused error: ('BUSY so',)"))
+    'BUSY: a script runs too long: whoever started it may end it with SCRIPT KILL'
     >>> waits(exceptions.ConnectionError("Connection refused")), waits(exceptions.AuthenticationError("no"))
     ('Connection refused', None)
     """
@@ -53,6 +58,8 @@ def word(error: Exception) -> str:
 
     >>> word(exceptions.ResponseError("NOREPLICAS Not enough good replicas to write.")), word(OSError("of many"))
     ('NOREPLICAS', 'OSError')
+    >>> word(exceptions.ResponseError("Command # 2 (GET crm:customer:OOM ann) of pipeline caused error: ('BUSY so',)"))
+    'BUSY'
     """
     found = ANSWER.search(_text(error))
     return found[1] if found else type(error).__name__
@@ -63,6 +70,8 @@ def ends(error: exceptions.RedisError) -> str:
 
     >>> ends(exceptions.AuthenticationError("invalid username-password pair", status_code="WRONGPASS"))
     'Redis says: WRONGPASS invalid username-password pair: mend user and password in CRM_REDIS_URL'
+    >>> ends(exceptions.ResponseError("Command # 1 (GET crm:customer:ann) of pipeline caused error: ('ERR of it',)"))
+    'Redis says: ERR of it'
     """
     text = _text(error)
     way_out = next((way for said, way in ENDING.items() if re.search(said, text)), None)
@@ -86,6 +95,27 @@ def warnings(policy: str | None, append_only: int | None, snapshots: str | None)
 
 
 def _text(error: Exception) -> str:
-    """As Redis said it, without where in a script: redis-py takes the first word away where it knows it."""
-    code = getattr(error, "status_code", None)
-    return re.sub(r" script: .*", "", f"{code} {error}" if code else str(error))
+    """As Redis said it, without where in a script and what it was asked; redis-py takes the first word away where it
+    knows it."""
+    code, said = getattr(error, "status_code", None), _bare(str(error))
+    return re.sub(r" script: .*|, with args beginning with: .*", "", f"{code} {said}" if code else said)
+
+
+def _bare(text: str) -> str:
+    """Without the command of a pipeline, which redis-py quotes before what it raised, in a transaction twice.
+
+    >>> once = f"Command # 1 (GET ann (x) of pip...) of pipeline caused error: {('ERR it',)}"
+    >>> _bare(once), _bare(f"Command # 1 (GET ann) of pipeline caused error: {(once,)}"), _bare("ERR it")
+    ('ERR it', 'ERR it', 'ERR it')
+    >>> _bare(f"Command # 1 (GET ) of pipeline caused error: ('OOM'...) of pipeline caused error: {('ERR it',)}")
+    'ERR it'
+    >>> _bare("Command # 1 (GET ann) of pipeline caused error: in words")
+    'a command was refused'
+    """
+    if not text.startswith(PIPED):
+        return text
+    for found in CAUSED.finditer(text):  # an id may hold such words, too
+        with contextlib.suppress(ValueError, SyntaxError):
+            said, *_ = ast.literal_eval(text[found.end() :])
+            return _bare(str(said))
+    return "a command was refused"

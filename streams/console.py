@@ -1,7 +1,7 @@
 """Lines for whoever runs a worker, on the process's own stderr: Faust redirects the other one.
 
 The rule: one line an event, with its time (UTC), its level and the partition it is about, for a person or as JSON; what
-libraries log comes the same way.
+libraries log comes the same way, as a warning at most: an error is ours.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from typing import Any, Literal, NoReturn
 
 import structlog
 
-Level = Literal["info", "warning", "error", "critical"]
+Level = Literal["info", "warning", "error"]
 How = Literal["console", "json"]
 
 
@@ -58,10 +58,10 @@ def stop(reason: str, **more: object) -> NoReturn:
 
 
 class Lines(logging.Handler):
-    """What a library logs, said as a line of ours that names its logger."""
+    """What a library logs, said as a line of ours that names its logger; the API's own faults are logged, too."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        level: Level = "critical" if record.levelno >= logging.CRITICAL else "error"
+        level: Level = "error" if record.name.startswith("streams.") else "warning"
         trouble = {"exc_info": record.exc_info} if record.exc_info else {}
         say(record.getMessage(), level=level, logger=record.name, **trouble)
 

@@ -12,21 +12,29 @@ from collections.abc import Callable
 
 SIGNALS = {signal.SIGINT, signal.SIGTERM}
 PATIENCE = 8.0  # seconds
+SAYING = 0.5  # seconds that the line of it may take
 farewells: list[Callable[[], None]] = []  # what is done before, each in a few seconds at most
 
 
-def prepare() -> None:
-    """To be called before any other thread is there: they inherit that the signals are not theirs."""
+def prepare(tell: Callable[[str], None]) -> None:
+    """To be called before any other thread is there: they inherit that the signals are not theirs.
+
+    tell: says which one came, by its name.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    threading.Thread(target=_wait, name="signals", daemon=True).start()
+    threading.Thread(target=_wait, args=(tell,), name="signals", daemon=True).start()
 
 
-def _wait() -> None:
-    signal.sigwait(SIGNALS)
+def _wait(tell: Callable[[str], None]) -> None:
+    asked = signal.sigwait(SIGNALS)
     limit = threading.Timer(PATIENCE, os._exit, (0,))
     limit.daemon = True
     limit.start()
+    # In a thread, for a pipe that is full holds nothing up.
+    line = threading.Thread(target=tell, args=(signal.Signals(asked).name,), daemon=True)
+    line.start()
     for farewell in farewells:
         with contextlib.suppress(Exception):
             farewell()
+    line.join(SAYING)
     os._exit(0)

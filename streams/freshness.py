@@ -66,6 +66,18 @@ class Freshness(NamedTuple):
             return None
 
 
+def lag(found: Freshness | None, now: float) -> float | None:
+    """Seconds that a partition is behind its log, None where that is not known, for nobody holds it; now: the clock of
+    Redis, seconds.
+
+    >>> lag(Freshness(2, 900.0, 0.0, 0, "w:1", at=999), 1000.0)
+    0.0
+    >>> lag(Freshness(2, 900.0, 0.0, 0, "w:1", at=900), 1000.0), lag(None, 1000.0)
+    (None, None)
+    """
+    return None if found is None or now - found.at > GONE else found.lag_seconds
+
+
 def stale(partition: int, found: Freshness | None, now: float, late: float = LATE) -> str | None:
     """Why the scores of a partition are not fresh, in words; None where they are.
 

@@ -10,7 +10,7 @@ import msgspec
 from models.truth import Window
 from streams import truth
 from streams.deployment import Deployment, Guard, GuardState, date_of
-from streams.freshness import Freshness, iso, stale
+from streams.freshness import Freshness, iso, lag, stale
 from streams.kafka import Topic
 from streams.store import Store
 
@@ -19,8 +19,9 @@ PASSED_OVER = ("before_history_ends", "erased", "duplicate", "before_first_purch
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """Of a partition. state: of its guard, "missing" without one; owner, as_of (ISO), lag_seconds: what its worker said
-    last; behind: records in the log that Redis does not hold; swept_to: a date; wrong: why it is not well, in words.
+    """Of a partition. state: of its guard, "missing" without one; owner, as_of (ISO): what its worker said last;
+    lag_seconds: likewise, None where nobody holds it any more; behind: records in the log that Redis does not hold;
+    swept_to: a date; wrong: why it is not well, in words.
     """
 
     partition: int
@@ -83,7 +84,7 @@ def _standing(
         state,
         fresh.owner if fresh else None,
         fresh.fields[0] if fresh else None,
-        fresh.lag_seconds if fresh else None,
+        lag(fresh, now),
         max(0, end - guard.offset) if guard else None,
         date_of(guard.swept_to) if guard else None,
         customers,

@@ -32,6 +32,7 @@ from streams.store import Store, connect
 
 HERE = Path(__file__).parent.parent
 PATIENCE = 120.0  # seconds: a busy machine
+WELL = "holds partitions|history ended|ends, for it was asked"  # lines of a worker that is
 
 
 class Worker:

@@ -108,7 +108,7 @@ def test_an_etag_names_what_stands_there_and_whether_it_is_stale(at: tuple[Serve
 
 def test_a_worker_that_says_nothing_shows(at: tuple[Served, Any, Keys]) -> None:
     """Each partition has its own; a list has those of the one furthest behind. Mutations caught: another partition's
-    freshness; one that is read once."""
+    freshness; one that is read once; 0 seconds behind of one that nobody holds."""
     served, store, keys = at
     now = store.time()[0]
     homes = {DEPLOYMENT.home(name): name for name in ("c-17", "b", "a", "d")}
@@ -132,7 +132,11 @@ def test_a_worker_that_says_nothing_shows(at: tuple[Served, Any, Keys]) -> None:
         lambda: str(served.ask(f"/v1/customers/{homes[0]}").json["stale"]).startswith("partition 0: no worker holds it")
     )
     assert served.ask(f"/v1/customers/{homes[1]}").json["stale"] is None
-    assert served.ask("/v1/segments/2/customers").json["stale"].startswith("partition 0: no worker holds it")
+    whole = served.ask("/v1/segments/2/customers").json
+    assert whole["stale"].startswith("partition 0: no worker holds it")
+    assert (whole["as_of"], whole["lag_seconds"]) == (records[1]["as_of"], None)
+    unheld = served.ask(f"/v1/customers/{homes[0]}").json
+    assert (unheld["as_of"], unheld["lag_seconds"]) == (records[0]["as_of"], None)
     assert served.ask("/health/ready").status == 200
     for partition in range(2):
         store.delete(keys.freshness(partition))

@@ -162,6 +162,7 @@ def test_all_pages_and_a_csv_say_the_same(at: Served) -> None:
 def test_what_is_no_page_is_refused(at: Served) -> None:
     assert at.ask("/v1/segments/7/customers").problem == (404, "unknown-segment")
     assert at.ask(f"/v1/segments/{'9' * 40}/customers").problem == (404, "unknown-segment")
+    assert at.ask("/v1/segments/Loyal/customers").json["detail"].endswith(": see /v1/segments")
     for wrong in ("/v1/segments/x/customers", *(f"/v1/segments/2/customers?limit={n}" for n in (0, 1_001, "x"))):
         assert at.ask(wrong).problem == (422, "wrong-request")
     for cursor in ("x", "", "W10", "WzEsMl0", "WyJ4IiwiYSJd", "%00", "é", "WzFlOTk5LCJhIl0"):

@@ -1,5 +1,6 @@
 """The reasons of a demand over HTTP."""
 
+from datetime import date
 from decimal import Decimal
 
 import redis
@@ -20,4 +21,7 @@ def test_parts_add_up_in_the_answer(redis_url: str, store_prefix: str) -> None:
         assert b'"predicted_demand":17.03,' in found.body
         assert sum(Decimal(str(part["amount"])) for part in found.json["parts"]) == Decimal("17.03")
         assert served.ask("/v1/customers/nobody/why").problem == (404, "unknown-customer")
+        told = served.ask("/openapi.json").json["components"]["schemas"]["Why"]["properties"]["as_of"]
+        assert (told["format"], "day of the reckoning" in told["description"]) == ("date", True)
+        assert date.fromisoformat(found.json["as_of"])
         assert served.in_use() == 0

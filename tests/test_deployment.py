@@ -117,9 +117,33 @@ def test_every_setting_is_one_that_streams_reads(services: dict[str, Any]) -> No
     known = {f"{PREFIX}{name.upper()}{end}" for name in Settings.model_fields for end in ("", "_FILE")}
     for name in OURS:
         assert set(services[name]["environment"]) <= known
-        settings = {key.removeprefix(PREFIX).lower(): value for key, value in services[name]["environment"].items()}
+        said = {key: value for key, value in services[name]["environment"].items() if value is not None}
+        settings = {key.removeprefix(PREFIX).lower(): value for key, value in said.items()}
         settings |= {"redis_url": "redis://worker:password@valkey:6379/0"} if settings.pop("redis_url_file") else {}
         assert Settings(**settings).kafka == "kafka:19092"
+
+
+# Compose says itself where Kafka and Redis are, how they are spoken to, and what of a container's files is what.
+FIXED = {"kafka", "kafka_tls", "kafka_ca", "kafka_certificate", "kafka_key", "kafka_sasl", "kafka_user"}
+FIXED |= {"kafka_password", "kafka_insecure", "redis_url", "redis_ca", "redis_sentinels", "redis_service"}
+FIXED |= {"status", "metrics", "api_tokens"}
+
+
+@pytest.mark.parametrize("by_file", [False, True])
+def test_every_setting_that_is_not_fixed_here_is_handed_on(by_file: bool, tmp_path: Path) -> None:
+    """From the shell and from a file .env. Mutation caught: a setting that is known to `streams` and not to Compose."""
+    from streams.settings import PREFIX, Settings
+
+    given = {f"{PREFIX}{name.upper()}": f"of-{name}" for name in Settings.model_fields if name not in FIXED}
+    file = tmp_path / "env"
+    file.write_text("".join(f"{name}={value}\n" for name, value in given.items()) if by_file else "")
+    config = ("--env-file", str(file), "config", "--format", "json")
+    services = json.loads(compose(*config, **({} if by_file else given)))["services"]
+    lines = {"CRM_LOG"}  # of those that go on; a command's are for whoever called it
+    for name in OURS:
+        wanted = given if name in ("worker", "api") else {each: given[each] for each in given.keys() - lines}
+        assert wanted.items() <= services[name]["environment"].items()
+    assert Settings.model_fields.keys() >= FIXED
 
 
 def test_commands_are_those_of_streams(services: dict[str, Any], steps: list[tuple[str, str]]) -> None:
@@ -137,6 +161,21 @@ def test_commands_are_those_of_streams(services: dict[str, Any], steps: list[tup
         checked[3:],
     ]
     assert {words[0] for words in used} <= set(main.commands)
+
+
+def test_the_image_reads_what_shops_have(steps: list[tuple[str, str]]) -> None:
+    """Excel files too, though openpyxl is an extra elsewhere: nothing can be added in a container."""
+    assert any(rest.endswith("-r requirements/run.txt") for _, rest in steps)
+    assert re.search("^openpyxl==", (ROOT / "requirements" / "run.txt").read_text(), re.MULTILINE)
+
+
+def test_the_programs_are_found_wherever_a_container_works(
+    services: dict[str, Any], steps: list[tuple[str, str]]
+) -> None:
+    """Mutation caught: `python -m offline` in /data, which holds the files of whoever runs it and no program."""
+    told = dict(steps)
+    assert f"PYTHONPATH={told['WORKDIR']}" in told["ENV"].split()
+    assert services["offline"]["working_dir"] == "/data"
 
 
 def test_the_image_runs_as_nobody_special(services: dict[str, Any], steps: list[tuple[str, str]]) -> None:

@@ -67,6 +67,7 @@ def test_publish_worker_and_replay_tell_how_old_the_history_is(
                 said = run.command("publish", past)
                 assert f"{aged}\n" in said
                 assert f"from {cut_off} on the topic must hold all events\n" in said
+                assert "more than a year" not in said
         worker = run.worker()
         worker.says(f"{aged}; its model has learned through {cut_off}\n")
         assert worker.stop() == 0
@@ -74,6 +75,14 @@ def test_publish_worker_and_replay_tell_how_old_the_history_is(
         said = run.command("replay", f"{past}/history.parquet", code=2)
         assert said.startswith(f"{aged}\n")
         assert "streams: the file holds no event from the cut-off on" in said
+
+
+def test_what_a_history_of_years_ago_means_is_said(
+    kafka: str, valkey: services.Valkey, shop: Path, tmp_path: Path
+) -> None:
+    with running(kafka, valkey.url, None, tmp_path) as run:
+        said = run.call("publish", str(shop))
+        assert "that is more than a year: the first event of today sweeps every day between" in said
 
 
 def test_where_there_is_no_history_that_is_said(kafka: str, valkey: services.Valkey, tmp_path: Path) -> None:

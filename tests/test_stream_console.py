@@ -19,6 +19,8 @@ try:
     1 / 0
 except ZeroDivisionError:
     logging.getLogger("faust.app").exception("what %s", "happened")
+logging.getLogger("aiokafka.conn").critical("gone")
+logging.getLogger("streams.api").error("a fault")
 console.stop("no guard", partition=1)
 """
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
@@ -32,14 +34,17 @@ def said(how: str) -> list[str]:
 
 
 def test_each_line_is_an_object_of_its_own() -> None:
-    """Mutations caught: a library's trace over several lines; texts taken for patterns; the time of a place."""
+    """Mutations caught: a library's trace over several lines; texts taken for patterns; the time of a place; what a
+    library complains of called an error, which is what ends a worker."""
     lines = [json.loads(line) for line in said("json")]
     assert all(re.fullmatch(TIME, line.pop("time")) for line in lines)
     assert lines[2].pop("exception").endswith("ZeroDivisionError: division by zero")
     assert lines == [
         {"level": "info", "event": "holds partitions 0, 2"},
         {"level": "warning", "event": 'goes on: "100%s" \u20ac', "partition": 2},
-        {"level": "error", "event": "what happened", "logger": "faust.app"},
+        {"level": "warning", "event": "what happened", "logger": "faust.app"},
+        {"level": "warning", "event": "gone", "logger": "aiokafka.conn"},
+        {"level": "error", "event": "a fault", "logger": "streams.api"},
         {"level": "error", "event": "no guard", "partition": 1},
     ]
 
@@ -50,7 +55,9 @@ def test_a_person_reads_time_level_and_text() -> None:
     assert found == [
         "NOW info: holds partitions 0, 2",
         'NOW warning: goes on: "100%s" \u20ac',
-        "NOW error: what happened",
+        "NOW warning: what happened",
+        "NOW warning: gone",
+        "NOW error: a fault",
         "NOW error: no guard",
     ]
     assert "ZeroDivisionError: division by zero" in lines

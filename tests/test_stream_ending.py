@@ -31,6 +31,7 @@ def test_an_outage_is_two_lines_and_holds_no_end_up(nobody: Path, tmp_path: Path
         for worker in workers:
             worker.says("Kafka does not answer as it should")
         assert workers[0].stop() == 0
+        assert workers[0].said.endswith(" info: ends, for it was asked to (SIGTERM)\n")
         os.kill(kafka.pid, signal.SIGCONT)
         workers[1].says("Kafka answers again")
         deployment.bought("cid")
@@ -84,7 +85,7 @@ def test_a_pipe_that_nobody_reads_ends_nothing(
                 pipe.close()
             deployment.bought("ann")
             deployment.reaches(1)
-            worker.terminate()
+            worker.terminate()  # what it says of that, too, goes nowhere
             assert worker.wait(60) == 0
         finally:
             worker.kill()

@@ -1,6 +1,7 @@
 """How fresh scores are stands in Redis: a worker that stops shows, and so does one that is behind."""
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -36,11 +37,15 @@ def test_a_stopped_worker_shows_within_30_s(kafka: str, valkey: services.Valkey,
         assert run.command("status").splitlines()[5].endswith(f"  {seen.owner}")
         run.bought("ann")
         until(lambda: found(run).as_of > seen.as_of, lambda: run.said)  # type: ignore[union-attr]  # was there
+        *_, shown = run.command("show", "ann").splitlines()
+        assert re.fullmatch(r"as of {20}20\S+Z, \d+\.\d s behind", shown)
         os.kill(worker.process.pid, signal.SIGKILL)
         killed = time.monotonic()
         until(lambda: why(run) is not None, lambda: run.said)
         assert time.monotonic() - killed < 30
         assert str(why(run)).startswith("partition 0: no worker holds it since 20")
+        *_, shown = run.command("show", "ann").splitlines()
+        assert shown.split(", ", 2)[1:] == ["- s behind", why(run, run.home("ann"))]
         told = run.command("status", code=1)
         assert told.count("not well: partition ") == 2
         assert f"{seen.owner}\n" not in told

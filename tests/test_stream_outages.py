@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from deployment import Play, Stopped, World, assert_same, disturb, held, run, undisturbed
 from redis._parsers import _AsyncRESP2Parser
+from redis.asyncio import Redis
+from running import running, until
 from shops import T0
 
 from demo import services
@@ -260,20 +262,52 @@ def answered(said: str) -> Any:
         ("CROSSSLOT Keys in request don't hash to the same slot", "Redis Cluster is not served"),
         ("WRONGTYPE Operation against a key (crm:customer:*)", r"\(crm:customer:\*\): another program wrote"),
         ("NOAUTH Authentication required.", "mend user and password"),
-        ("ERR unknown command 'HSETX'", "6.2 or newer"),
+        ("ERR unknown command 'HSETX', with args beginning with: 'crm:customer:ann' ", "'HSETX': Redis 6.2 or newer"),
     ],
 )
 def test_what_goes_on_being_refused_ends_with_its_way_out(said: str, then: str) -> None:
     """Mutation caught: an error that is known taken for one that is not, or for one that passes."""
-    error = answered(said)
-    assert answers.waits(error) is None
-    assert re.search(then, answers.ends(error))
+    for error in (answered(said), piped(said), piped(said, again=True)):
+        assert answers.waits(error) is None
+        assert re.search(then, answers.ends(error))
+        assert "ann" not in answers.ends(error)
+
+
+def piped(said: str, key: str = "crm:customer:ann OOM", again: bool = False) -> Any:
+    """The same as a pipeline of redis-py raises it; again: as a transaction does."""
+    error, pipe = answered(said), Redis().pipeline()
+    for _ in range(1 + again):
+        pipe.annotate_exception(error, 1, ("HMGET", key, "token"))
+    return error
 
 
 @pytest.mark.parametrize("word", answers.PASSING)
-def test_what_passes_is_known_by_its_word_also_inside_of_a_script(word: str) -> None:
-    for said in (f"{word} says Redis", f"ERR Error running script (call to f_0): @user_script:7: -{word} says Redis"):
-        assert answers.waits(answered(said)) == f"{word}: {answers.PASSING[word]}"
+def test_what_passes_is_known_by_its_word_also_inside_of_a_script_and_of_a_pipeline(word: str) -> None:
+    """Mutations caught: the word looked for in the command that redis-py quotes; a command that is cut, not seen."""
+    passing = answers.PASSING[word]
+    for said in (f"{word} can't", f"ERR Error running script (call to f_0): @user_script:7: -{word} says Redis"):
+        for error in (answered(said), piped(said), piped(said, again=True), piped(said, "k" * 300), piped(said, "(')")):
+            assert answers.waits(error) == f"{word}: {passing}"
+            assert answers.word(error) == word
+
+
+def test_a_script_that_runs_too_long_is_waited_for_where_nothing_is_to_be_done(
+    kafka: str, nobody: Path, tmp_path: Path
+) -> None:
+    """Mutation caught: an answer within a pipeline not known by its word, which ended each worker of the deployment."""
+    with services.valkey() as server, running(kafka, server.url, nobody, tmp_path) as deployment:
+        worker = deployment.worker()
+        deployment.bought("ann")
+        until(lambda: deployment.orders("ann"), lambda: deployment.said)
+        deployment.redis.config_set("busy-reply-threshold", 100)
+        with asked(server, 'EVAL "while true do end" 0'):
+            worker.says("partition 0 waits: BUSY: a script runs too long")
+            deployment.redis.script_kill()
+        deployment.bought("bob")
+        until(lambda: deployment.orders("bob"), lambda: deployment.said)
+        assert worker.process.poll() is None
+        assert "crm:" not in worker.said
+        assert f"{deployment.name}:guard" not in worker.said
 
 
 def test_a_log_that_is_away_is_waited_for(play: Play) -> None:

@@ -78,6 +78,11 @@ def test_every_customer_is_read_as_it_stands(play: Play, shop: Path, read: Reade
         assert isinstance(one.spend, Decimal)
         assert isinstance(one.segment_since, date)
         assert await ask(read, world, "get", "nobody") is None
+        home = partitioner("murmur2", 3)("new3")
+        world.redis.hset(world.store.keys.freshness(home), "at", world.redis.time()[0] - 99)
+        unheld = await ask(read, world, "get", "new3")
+        assert (unheld.as_of, unheld.lag_seconds) == (one.as_of, None)
+        assert unheld.stale.startswith(f"partition {home}: no worker holds it since")
 
     play(scenario, shop, partitions=3)
 

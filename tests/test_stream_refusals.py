@@ -15,6 +15,7 @@ import click
 import pytest
 import redis
 from confluent_kafka import Producer, admin
+from running import WELL
 
 from demo import services
 from models.events import encode_event
@@ -90,7 +91,7 @@ class Deployment:
         run = [sys.executable, "-m", "streams", "worker"]
         done = subprocess.run(run, env=self.env, capture_output=True, text=True)
         assert done.returncode == 2, done.stderr
-        lines = [line for line in done.stderr.splitlines() if not re.search("holds partitions|history ended", line)]
+        lines = [line for line in done.stderr.splitlines() if not re.search(WELL, line)]
         assert len(lines) == 1, done.stderr
         return lines[0]
 
@@ -119,6 +120,17 @@ def test_guard_missing(deployment: Deployment) -> None:
 def test_meta_missing(deployment: Deployment) -> None:
     deployment.redis.delete(f"{deployment.name}:meta")
     assert f"{deployment.name}:meta is missing: run `python -m streams publish DIR`" in deployment.refusal()
+
+
+@pytest.mark.parametrize("command", ["worker", "status", "publish"])
+def test_before_init_it_is_named(kafka: str, valkey: services.Valkey, small: Path, command: str) -> None:
+    """Mutation caught: `publish` named first, which then names `init`."""
+    name = f"refusals-{secrets.token_hex(4)}"
+    env = os.environ | {"CRM_KAFKA": kafka, "CRM_REDIS_URL": valkey.url, "CRM_EVENTS_TOPIC": name, "CRM_PREFIX": name}
+    run = [sys.executable, "-m", "streams", command, *([str(small)] if command == "publish" else [])]
+    done = subprocess.run(run, env=env, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == f"streams: {kafka} has no topic {name}: run `python -m streams init`\n"
 
 
 def test_more_partitions(deployment: Deployment) -> None:
@@ -164,7 +176,7 @@ def test_asked_to_end_in_the_middle_of_a_chunk(deployment: Deployment) -> None:
     said, _ = worker.communicate()
     assert worker.returncode == 0, said
     lines = [line for line in said.splitlines() if re.search(" (info|warning|error): ", line)]
-    assert [line for line in lines if not re.search("holds partitions|history ended", line)] == []
+    assert [line for line in lines if not re.search(WELL, line)] == []
     assert deployment.redis.hget(f"{deployment.name}:guard:0", "offset") == b"0", "it was not in the middle of a chunk"
 
 

@@ -107,11 +107,23 @@ async def begun(store: "Store", settings: "Settings", first: Path) -> "tuple[Dep
 
 async def deployed(store: "Store", settings: "Settings") -> "tuple[Deployment, Topic]":
     """The deployment, and its topic as it stands now. Raises Refusal where the topic is not the deployment's."""
+    if not await store.published():
+        await _before_publish(settings)
     deployment = await store.deployment()
     found: Topic = await topic(settings)
     deployment.check(settings, found.id, found.partitions)
     found.check()
     return deployment, found
+
+
+async def _before_publish(settings: "Settings") -> None:
+    """Raises Refusal where the topic is missing, too: then `init` comes before `publish`."""
+    import contextlib
+
+    from streams.kafka import KafkaAway
+
+    with contextlib.suppress(KafkaAway):
+        await topic(settings)
 
 
 def bar(what: str, total: int | None) -> "tuple[Progress, TaskID]":

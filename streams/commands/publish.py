@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from streams.settings import Settings
     from streams.store import Store
 
+YEAR = 365  # days after which it is said what an old history means
+
 
 @click.command()
 @click.argument("directory", type=DIRECTORY)
@@ -29,7 +31,7 @@ def publish(directory: Path) -> None:
 
         kept = Kept(directory)
         from streams import publish as job
-        from streams.deployment import date_of, ended
+        from streams.deployment import age, date_of, ended
 
         progress, task = bar("publishing", len(kept.names))
         where = await topic(settings)
@@ -40,6 +42,8 @@ def publish(directory: Path) -> None:
         cut_off = kept.artefact.trained_through
         click.echo(f"published: model {version}, {len(kept.names):,} customers in the history")
         click.echo(ended(cut_off, len(kept.names)))
+        if age(cut_off) > YEAR:
+            click.echo("that is more than a year: the first event of today sweeps every day between, to be learned")
         if version.startswith("1-"):
             click.echo(f"from {date_of(cut_off)} on the topic must hold all events")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.argument("customer")
 @click.option("--why", is_flag=True, help="Print what the predicted demand is the sum of, and its largest reasons.")
 def show(customer: str, why: bool) -> None:
-    """Print CUSTOMER's scores as a CRM reads them.
+    """Print CUSTOMER's scores as a CRM reads them, and how fresh they are.
 
     \b
     Example:
@@ -39,7 +39,21 @@ def show(customer: str, why: bool) -> None:
 
 
 async def _fields(store: "Store", customer: str) -> list[str]:
-    return [f"{name:24} {value}" for name, value in (await store.customer(customer)).items()]
+    lines = [f"{name:24} {value}" for name, value in (await store.customer(customer)).items()]
+    return [*lines, f"{'as of':24} {await _fresh(store, customer)}"] if lines else []
+
+
+async def _fresh(store: "Store", customer: str) -> str:
+    """How fresh that is, in a line."""
+    from streams.freshness import Freshness, lag, stale
+
+    home = (await store.deployment()).home(customer)
+    async with store.redis.pipeline(transaction=False) as pipe:
+        (now, _), told = await pipe.time().hgetall(store.keys.freshness(home)).execute()
+    found = Freshness.read(home, {name.decode(): text.decode() for name, text in told.items()})
+    why, behind = stale(home, found, now), lag(found, now)
+    as_of = found.fields[0] if found else "-"
+    return ", ".join([as_of, "- s behind" if behind is None else f"{behind:,.1f} s behind", *([why] if why else [])])
 
 
 async def _reasons(store: "Store", customer: str) -> list[str]:

@@ -25,7 +25,7 @@ def worker() -> None:
     """
     from streams import ending
 
-    ending.prepare()
+    ending.prepare(_asked_to_end)
     found: list[tuple[Settings, Deployment, int]] = []
 
     async def check(store: "Store", settings: "Settings") -> None:
@@ -42,6 +42,12 @@ def worker() -> None:
     sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # Faust draws on it; our own lines go to stderr
     sys.argv = [sys.argv[0], "--quiet", "worker", "-l", "error", "--without-web"]
     app.main()
+
+
+def _asked_to_end(by: str) -> None:
+    from streams.console import say
+
+    say(f"ends, for it was asked to ({by})")
 
 
 async def _checked(store: "Store", settings: "Settings") -> "tuple[Deployment, int]":

@@ -16,7 +16,7 @@ import msgspec
 from streams.crm import problems
 from streams.crm.problems import NOT_READY, Problem
 from streams.deployment import Deployment
-from streams.freshness import LATE, Freshness, stale
+from streams.freshness import LATE, Freshness, lag, stale
 from streams.refusal import Refusal
 from streams.store import Store
 
@@ -42,28 +42,28 @@ class Model(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Look:
-    """taken: by this process's steady clock; at: seconds since the epoch by Redis's; fresh, why: of each partition how
-    fresh it is, and why it is not; tails: what of it stands in each of its customers' records, as members of a JSON
-    object; model: what is told of it.
+    """taken: by this process's steady clock; at: seconds since the epoch by Redis's; fresh, lags, why: of each
+    partition how fresh it is, how far behind, if that is known, and why it is not fresh; tails: what of it stands in
+    each of its customers' records, as members of a JSON object; model: what is told of it.
     """
 
     taken: float
     at: int
     deployment: Deployment
     fresh: Sequence[Freshness | None]
+    lags: Sequence[float | None]
     why: Sequence[str | None]
     tails: Sequence[bytes]
     model: Model
 
     @property
     def whole(self) -> dict[str, Any]:
-        """as_of, lag_seconds and stale of all partitions: those of the one furthest behind."""
+        """as_of, lag_seconds and stale of all partitions: those of the one furthest behind; None: of one not known."""
         known = [each for each in self.fresh if each is not None]
-        if len(known) < len(self.fresh):
-            return {"as_of": None, "lag_seconds": None, "stale": next(filter(None, self.why))}
+        lags = [each for each in self.lags if each is not None]
         return {
-            "as_of": min(each.fields[0] for each in known),
-            "lag_seconds": max(round(each.lag_seconds, 1) for each in known),
+            "as_of": min(each.fields[0] for each in known) if len(known) == len(self.fresh) else None,
+            "lag_seconds": round(max(lags), 1) if len(lags) == len(self.lags) else None,
             "stale": next(filter(None, self.why), None),
         }
 
@@ -110,10 +110,11 @@ class Looks:
                 pipe.hgetall(keys.freshness(p))
             (now, _), version, *found = await pipe.execute()
         fresh = [Freshness.read(p, _texts(told)) for p, told in enumerate(found)]
+        lags = [lag(each, now) for each in fresh]
         why = [stale(p, each, now, self.late) for p, each in enumerate(fresh)]
         await self._judge(deployment, (version or b"").decode())
-        tails = [_tail(each, said, self._model) for each, said in zip(fresh, why, strict=True)]
-        return Look(began, now, deployment, fresh, why, tails, self._model)
+        tails = [_tail(*each, self._model) for each in zip(fresh, lags, why, strict=True)]
+        return Look(began, now, deployment, fresh, lags, why, tails, self._model)
 
     async def _judge(self, deployment: Deployment, version: str) -> None:
         """Reads what only another model changes."""
@@ -147,9 +148,10 @@ def _served(examples: int, weights: Mapping[str, float]) -> Served:
     return "learned" if sum(weights.get(name, 0.0) for name in LEARN) >= 0.5 else "baseline"
 
 
-def _tail(fresh: Freshness | None, why: str | None, model: Model) -> bytes:
-    as_of, lag, _ = fresh.fields if fresh else (None, "null", "")
-    told = (_text(as_of), lag.encode(), _text(why), _text(model.coverage), _text(model.served))
+def _tail(fresh: Freshness | None, behind: float | None, why: str | None, model: Model) -> bytes:
+    as_of, seconds, _ = fresh.fields if fresh else (None, "", "")
+    held = b"null" if behind is None else seconds.encode()
+    told = (_text(as_of), held, _text(why), _text(model.coverage), _text(model.served))
     return b'"as_of":%b,"lag_seconds":%b,"stale":%b,"coverage":%b,"served":%b' % told
 
 

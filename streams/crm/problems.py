@@ -19,6 +19,7 @@ from streams.refusal import Refusal
 
 MEDIA = "application/problem+json"
 LOG = logging.getLogger("streams.api")
+SEE = {"number": ": see /v1/segments"}  # where the values of a parameter are listed
 
 
 @dataclass(frozen=True)
@@ -109,4 +110,4 @@ def _wrong(error: Mapping[str, object]) -> str:
     """Of a parameter that FastAPI refuses: its name and why, without what was given."""
     place = error["loc"]
     name = place[-1] if isinstance(place, tuple | list) else place
-    return f"{name}: {error['msg']}"
+    return f"{name}: {error['msg']}{SEE.get(str(name), '')}"

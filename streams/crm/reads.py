@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from streams.crm.records import ContractError, Customer, Member, Page, Segment
-from streams.freshness import LATE, Freshness, stale
+from streams.freshness import LATE, Freshness, lag, stale
 from streams.keys import Keys
 from streams.partitioner import partitioner
 
@@ -57,11 +57,11 @@ class Reads:
             told, now, *answers = yield [*commands, *(("HGETALL", self.keys.customer(each)) for each in ids)]
             if not self._learn(told):  # else their partitions are others
                 break
-        fresh = {p: Freshness.read(p, told) for p, told in zip(asked, answers, strict=False)}
-        why = {p: stale(p, found, now[0], self.late) for p, found in fresh.items()}
+        fresh = {p: Freshness.read(p, found) for p, found in zip(asked, answers, strict=False)}
+        how = {p: (found, lag(found, now[0]), stale(p, found, now[0], self.late)) for p, found in fresh.items()}
         hashes = answers[len(asked) :]
         return [
-            Customer.read(each, fields, fresh[homes[each]], why[homes[each]]) if fields else None
+            Customer.read(each, fields, *how[homes[each]]) if fields else None
             for each, fields in zip(ids, hashes, strict=True)
         ]
 

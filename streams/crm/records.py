@@ -20,8 +20,8 @@ from streams.freshness import Freshness
 class Customer:
     """A customer's scores. Money is in major units; what the contract leaves empty is None.
 
-    as_of, lag_seconds: how fresh the scores are (`crm:freshness`), None before the first worker; stale: why they are
-    not fresh, in words, None where they are.
+    as_of, lag_seconds: how fresh the scores are (`crm:freshness`), None before the first worker, lag_seconds also while
+    no worker holds the partition; stale: why they are not fresh, in words, None where they are.
     """
 
     customer_id: str
@@ -56,12 +56,14 @@ class Customer:
     stale: str | None
 
     @classmethod
-    def read(cls, customer_id: str, fields: Mapping[str, str], fresh: Freshness | None, why: str | None) -> Self:
-        """From the fields of a hash. Raises ContractError for one that is not of this contract."""
+    def read(
+        cls, customer_id: str, fields: Mapping[str, str], fresh: Freshness | None, lag: float | None, why: str | None
+    ) -> Self:
+        """From the fields of a hash; lag: seconds, if that is known. Raises ContractError for what is none of ours."""
         told: dict[str, Any] = {name: text or None for name, text in fields.items()}
-        told |= {"customer_id": customer_id, "stale": why, "as_of": None, "lag_seconds": None}
+        told |= {"customer_id": customer_id, "stale": why, "as_of": None, "lag_seconds": lag}
         if fresh is not None:
-            told |= {"as_of": datetime.fromtimestamp(fresh.as_of, UTC), "lag_seconds": fresh.lag_seconds}
+            told["as_of"] = datetime.fromtimestamp(fresh.as_of, UTC)
         try:
             told["next_offers"] = json.loads(fields["next_offers"])
             return msgspec.convert(told, cls, strict=False)

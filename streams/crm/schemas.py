@@ -24,6 +24,7 @@ Money = Annotated[float, Meta(description="major unit, 2 decimals")]
 Later = Meta(description="null: not written yet, by workers that were upgraded a moment ago")
 Time = Annotated[str, Meta(min_length=1, description="ISO 8601, UTC", extra_json_schema={"format": "date-time"})]
 Day = Annotated[str, Meta(min_length=1, extra_json_schema={"format": "date"})]
+Reckoned = Annotated[Day, Meta(description="the day of the reckoning: the customer is looked at as of its begin")]
 Text = Annotated[str, Meta(min_length=1)]
 Id = Annotated[str, Meta(min_length=1, max_length=ID_BYTES, description="up to 128 bytes of UTF-8")]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -31,7 +32,7 @@ Count = Annotated[int, Meta(ge=0)]
 AsOf = Annotated[Time | None, Meta(description="what stood in the log then is in the scores; null: no worker yet")]
 Lag = Annotated[
     Annotated[float, Meta(ge=0)] | None,
-    Meta(description="seconds that the first record waits which is not; 0: none does"),
+    Meta(description="seconds that the first record waits which is not; 0: none does; null: no worker says so now"),
 ]
 Stale = Annotated[str | None, Meta(description="why the scores are not fresh, in words; null: they are")]
 
@@ -142,7 +143,7 @@ class Why(msgspec.Struct, frozen=True):
     total: Annotated[Money, Meta(ge=0)]
     demand_horizon_days: Annotated[int, Meta(ge=1)]
     model_version: Text
-    as_of: Day
+    as_of: Reckoned
     words: Annotated[list[Text], Meta(min_length=1, max_length=3)]
     parts: list[Part]
 
