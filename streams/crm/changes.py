@@ -5,8 +5,9 @@ to copy everybody anew; nothing is passed over in silence.
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Literal
 
 import msgspec
@@ -110,9 +111,15 @@ class Feeds:
         if until <= time.monotonic():
             return False
         self._admit()
+        with self._following():
+            return await self._comes(cursor, until)
+
+    @contextlib.contextmanager
+    def _following(self) -> Iterator[None]:
+        """Counts one who waits."""
         self._followers += 1
         try:
-            return await self._comes(cursor, until)
+            yield
         finally:
             self._followers -= 1
 
@@ -137,21 +144,19 @@ class Feeds:
         return await self.service.read(self.feed.given())
 
     async def _lines(self, begins: str, page: Changes, limit: int, named: set[str]) -> AsyncIterator[bytes]:
-        self._followers += 1
-        try:
-            yield b"retry: 1000\nid: %b\n\n" % begins.encode()
-            while not self.service.ending.is_set():
-                yield _events(page, named)
-                while page.whole and not await self._comes(page.cursor, time.monotonic() + ALIVE):
-                    if self.service.ending.is_set():
-                        return
-                    yield b": nothing new\n\n"
-                page = await self._next(page.cursor, limit)
-        except Exception as error:  # the answer has begun: an event says what a status no longer can
-            problem = problems.of(error)
-            yield _event("problem", _text({"type": problem.kind.urn, "detail": problem.detail}))
-        finally:
-            self._followers -= 1
+        with self._following():
+            try:
+                yield b"retry: 1000\nid: %b\n\n" % begins.encode()
+                while not self.service.ending.is_set():
+                    yield _events(page, named)
+                    while page.whole and not await self._comes(page.cursor, time.monotonic() + ALIVE):
+                        if self.service.ending.is_set():
+                            return
+                        yield b": nothing new\n\n"
+                    page = await self._next(page.cursor, limit)
+            except Exception as error:  # the answer has begun: an event says what a status no longer can
+                problem = problems.of(error)
+                yield _event("problem", _text({"type": problem.kind.urn, "detail": problem.detail}))
 
 
 def _named(types: str | None) -> set[str]:
