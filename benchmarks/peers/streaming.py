@@ -63,6 +63,16 @@ PEERS = (
     Peer(LOOP, ("-m", "benchmarks.peers.loop", "10"), ALL),
     Peer("loop, batches of 50 ms", ("-m", "benchmarks.peers.loop", "50"), ALL),
     Peer("loop, no guarantees", ("-m", "benchmarks.peers.unguarded", "10"), f"exactly once, restart, {ALL}"),
+    Peer("flink, SQL", ("-m", "benchmarks.peers.flink.peer"), ALL, "flink"),
+    Peer("pathway, persisted", ("-m", "benchmarks.peers.pathway.peer"), ALL, "pathway"),
+    Peer("quix, exactly once", ("-m", "benchmarks.peers.quix.peer"), ALL, "quix"),
+    Peer(
+        "faust, as taught",
+        ("-m", "benchmarks.peers.taught", "worker", "--without-web", "-l", "error"),
+        f"exactly once, restart, {ALL}",
+        rates=(500,),
+        share=0.1,
+    ),
 )
 
 
