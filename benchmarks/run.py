@@ -1,8 +1,10 @@
 """How the figures are taken: commands as a user types them, one worker process, and what stands in Redis meanwhile."""
 
 import contextlib
+import importlib.metadata
 import math
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -160,6 +162,22 @@ def rate(progress: Callable[[], int], end: int, seconds: float = math.inf) -> fl
             raise BenchmarkError(f"no progress beyond event {last:,} of {end:,} in {PATIENCE:.0f} s")
         time.sleep(0.005)
     return (last - first) / (seen - begun)
+
+
+def machine() -> dict[str, str]:
+    """What the figures were taken on."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    packages = ("faust-streaming", "aiokafka", "redis", "river", "numpy")
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    load = f"{os.getloadavg()[0]:.2f}"
+    return {
+        "cpu": cpu,
+        "cores": str(os.cpu_count()),
+        "python": platform.python_version(),
+        "load_before": load,
+        **versions,
+    }
 
 
 class Latency:

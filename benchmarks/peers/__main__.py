@@ -8,8 +8,6 @@ else serves values (serving.py). Prints tables, ratios first, and writes benchma
 
 import argparse
 import json
-import os
-import platform
 from pathlib import Path
 
 from rich.console import Console
@@ -28,7 +26,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=15.0, help="that each steady rate lasts")
     parser.add_argument("--only", nargs="+", default=[""], help="peers whose name begins so, loop among them")
     given = parser.parse_args()
-    load, built = os.getloadavg()[0], given.built.absolute()
+    on, built = run.machine(), given.built.absolute()
     peers = tuple(peer for peer in streaming.PEERS if peer.name.startswith(tuple(given.only)))
 
     def said(step: str) -> None:
@@ -40,7 +38,6 @@ def main() -> int:
     served = serving.measure(built / "feast", said) if "feast".startswith(tuple(given.only)) else []
     if served:
         console.print(tables.served(served))
-    on = {"cores": os.cpu_count(), "python": platform.python_version(), "load_before": f"{load:.2f}"}
     RESULTS.write_text(json.dumps({"machine": on, "streaming": found, "serving": served}, indent=2) + "\n")
     return 0
 

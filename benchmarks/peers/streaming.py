@@ -20,6 +20,7 @@ from benchmarks import run, traffic
 from benchmarks.peers import meter
 from benchmarks.peers.truth import Truth
 from demo import services
+from demo.services.jars import java
 from models.rows import DAY
 from streams import kafka as topics
 from streams.settings import Settings
@@ -112,7 +113,7 @@ class Course:
         with tempfile.TemporaryDirectory(prefix="peer-") as scratch, Redis.from_url(server.url) as store:
             group = f"bench-{server.port}"
             more = {"CRM_REDIS_URL": server.url, "CRM_GROUP": group, "PEER_GROUP": group, "PEER_DIRECTORY": scratch}
-            more["JAVA_HOME"] = str(services.java().resolve().parents[1])
+            more["JAVA_HOME"] = str(java().resolve().parents[1])
             where = log.where(more, store)
             if peer is PRODUCT:
                 where = replace(where, directory=self.fit, reached=run.GUARDS)
