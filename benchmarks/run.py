@@ -44,9 +44,10 @@ def end(main: Callable[[], int]) -> NoReturn:
 
 @dataclass(frozen=True)
 class Running:
-    """A process that was started here."""
+    """A process that was started here; check: raises BenchmarkError with what it said if it has ended."""
 
     pid: int
+    check: Callable[[], None]
 
     def cpu(self) -> float:
         """Seconds of user and system time so far, its children's too (Linux)."""
@@ -66,7 +67,7 @@ def process(command: Sequence[str | Path], env: Mapping[str, str]) -> Iterator[R
                 raise BenchmarkError(f"{' '.join(map(str, command[1:]))}: exit code {started.returncode}: {said}")
 
         try:
-            yield Running(started.pid)
+            yield Running(started.pid, check)
             check()
         finally:
             started.terminate()

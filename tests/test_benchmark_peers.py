@@ -134,6 +134,18 @@ def test_a_peer_that_is_not_installed_says_so(tmp_path: Path) -> None:
         assert bool(peer.absent(tmp_path)) == bool(peer.environment)
 
 
+def test_a_process_that_ends_says_what_it_said() -> None:
+    """Instead of patience: a peer that fails is told of at once."""
+    ended = [sys.executable, "-c", "import sys; print('alas'); sys.exit(3)"]
+    with pytest.raises(run.BenchmarkError, match=r"(?s)-c .*: exit code 3: alas"), run.process(ended, {}) as process:
+        meter.reach(lambda: _stuck(process), 1)
+
+
+def _stuck(process: run.Running) -> int:
+    process.check()
+    return 0
+
+
 # ---- the loop --------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def server() -> Iterator[services.Valkey]:

@@ -31,6 +31,8 @@ REACHED = tuple(("GET", f"offset:{p}") for p in range(run.PARTITIONS))
 PAUSE = 3.0  # seconds from a backlog's end to a steady stretch: what it left to be done is done
 SETTLED = 0.5  # seconds for a peer whose word on an offset comes a moment early
 ALL = "duplicates, labels, training, erasure, verify"
+ONCE = f"exactly once in Redis, {ALL}"  # state is, and writes are absolute: older values for a moment
+NEVER = f"exactly once, restart, {ALL}"
 Said = Callable[[str], None]
 Figures = dict[str, Any]
 
@@ -63,14 +65,14 @@ PEERS = (
     PRODUCT,
     Peer(LOOP, ("-m", "benchmarks.peers.loop", "10"), ALL),
     Peer("loop, batches of 50 ms", ("-m", "benchmarks.peers.loop", "50"), ALL),
-    Peer("loop, no guarantees", ("-m", "benchmarks.peers.unguarded", "10"), f"exactly once, restart, {ALL}"),
-    Peer("flink, SQL", ("-m", "benchmarks.peers.flink.peer"), ALL, "flink"),
-    Peer("pathway, persisted", ("-m", "benchmarks.peers.pathway.peer"), ALL, "pathway"),
-    Peer("quix, exactly once", ("-m", "benchmarks.peers.quix.peer"), ALL, "quix"),
+    Peer("loop, no guarantees", ("-m", "benchmarks.peers.unguarded", "10"), NEVER),
+    Peer("flink, SQL", ("-m", "benchmarks.peers.flink.peer"), ONCE, "flink"),
+    Peer("pathway, persisted", ("-m", "benchmarks.peers.pathway.peer"), ONCE, "pathway"),
+    Peer("quix, exactly once", ("-m", "benchmarks.peers.quix.peer"), ONCE, "quix"),
     Peer(
         "faust, as taught",
         ("-m", "benchmarks.peers.taught", "worker", "--without-web", "-l", "error"),
-        f"exactly once, restart, {ALL}",
+        NEVER,
         rates=(500,),
         share=0.1,
     ),
@@ -121,7 +123,12 @@ class Course:
             end = where.end()
             with run.process([peer.python(self.built), *peer.command], where.env) as process:
                 pids = {"peer": process.pid, "redis": server.pid, "kafka": self.kafka.pid}
-                found: Figures = meter.backlog(lambda: sum(where.offsets()), log.events, end, pids)
+
+                def progress() -> int:
+                    process.check()
+                    return sum(where.offsets())
+
+                found: Figures = meter.backlog(progress, log.events, end, pids)
                 for per_second in peer.rates if steady else ():
                     time.sleep(PAUSE)
                     found[f"{per_second}/s"] = self._follows(where, log, per_second, pids)
