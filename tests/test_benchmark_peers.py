@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from benchmarks import cpu, run, traffic
-from benchmarks.peers import batch, job, meter, tables
+from benchmarks.peers import batch, job, loop, meter, tables
 from benchmarks.peers.job import DAY, FIELDS, Facts, State
 from benchmarks.peers.streaming import LOOP, PEERS, Log
 from demo import services
@@ -118,8 +118,8 @@ def test_a_rate_is_of_the_stretch_from_a_fifth_to_nine_tenths(monkeypatch: pytes
 
 
 def test_ratios_are_to_the_loop_and_a_failure_is_a_row() -> None:
-    loop = {"rate": 1e5, "peer": 6.0, "redis": 4.0, "kafka": 1.0, "events": 10, "wrong": 0}
-    peers = {LOOP: loop, "slow": loop | {"rate": 5e4, "redis": 9.0}, "gone": {"failed": "a\nnot here"}}
+    base = {"rate": 1e5, "peer": 6.0, "redis": 4.0, "kafka": 1.0, "events": 10, "wrong": 0}
+    peers = {LOOP: base, "slow": base | {"rate": 5e4, "redis": 9.0}, "gone": {"failed": "a\nnot here"}}
     table = tables.backlog("", peers, dict.fromkeys(peers, "nothing"))
     cells = [list(column.cells) for column in table.columns]
     assert [cells[i] for i in (1, 2, 9)] == [
@@ -153,16 +153,27 @@ def server() -> Iterator[services.Valkey]:
         yield own
 
 
+def test_a_loop_that_was_overtaken_writes_nothing(server: services.Valkey) -> None:
+    """Catches a write that compares no offset."""
+    with Redis.from_url(server.url) as store:
+        part = loop.Part(store, 0)
+        store.set("offset:0", 5)
+        _, value, _ = next(traffic.records(1, traffic.START, 1.0, 3, 1.0))
+        with pytest.raises(SystemExit, match="somebody else"):
+            loop.write(store.connection_pool.get_connection(), [part], part.commands([value or b""], 1))
+        assert store.keys() == [b"offset:0"]
+
+
 def test_a_loop_that_is_killed_counts_every_event_once(kafka: str, server: services.Valkey) -> None:
-    """Twice, while events come; catches an offset that is written before, or apart from, states and scores."""
+    """Twice, while events come; catches states that are not written, and an offset that a start does not ask for."""
     log = Log(kafka, f"peers-{time.time_ns()}", 400, 6.0)
     with Redis.from_url(server.url) as store:
         where = log.where({"CRM_REDIS_URL": server.url, "PEER_GROUP": log.env["CRM_EVENTS_TOPIC"]}, store)
         sending = threading.Thread(target=_send, args=(where, log))
         sending.start()
         for goal in (100, 500, 800):
-            loop = [sys.executable, "-m", "benchmarks.peers.loop", "10"]
-            with subprocess.Popen(loop, env=os.environ | where.env) as process:
+            run_it = [sys.executable, "-m", "benchmarks.peers.loop", "10"]
+            with subprocess.Popen(run_it, env=os.environ | where.env) as process:
                 try:
                     meter.reach(lambda: sum(where.offsets()), goal)
                 finally:

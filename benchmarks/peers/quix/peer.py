@@ -49,6 +49,7 @@ def main() -> None:
         auto_offset_reset="earliest",
         processing_guarantee="exactly-once",
         commit_interval=EVERY,
+        consumer_poll_timeout=EVERY,  # else the last events of a stream wait a second for their checkpoint
         state_dir=os.environ["PEER_DIRECTORY"],
         loglevel="WARNING",
     )
