@@ -32,7 +32,7 @@ def main() -> int:
     def said(step: str) -> None:
         console.print(step, style="dim")
 
-    found = streaming.measure(peers, given.events, given.seconds, built, said)
+    found = streaming.measure(peers, given.events, given.seconds, built, said) if peers else {}
     for table in tables.tables(found, {peer.name: peer.lacks for peer in peers}):
         console.print(table)
     served = serving.measure(built / "feast", said) if "feast".startswith(tuple(given.only)) else []
