@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from pyflink.common import Configuration
 from pyflink.table import EnvironmentSettings, TableEnvironment
@@ -25,12 +25,13 @@ from benchmarks.peers import job
 from benchmarks.peers.flink.connector import JAR
 
 KAFKA, TOPIC = os.environ["CRM_KAFKA"], os.environ["CRM_EVENTS_TOPIC"]
+KEPT = Path(os.environ["PEER_DIRECTORY"])
 SCORES = f"{os.environ['PEER_GROUP']}.scores"
 NEAR, FAR = job.HALF_LIVES
 SETTINGS = {
     "parallelism.default": "1",
     "execution.checkpointing.interval": "10s",
-    "execution.checkpointing.dir": Path(os.environ["PEER_DIRECTORY"]).as_uri(),
+    "execution.checkpointing.dir": KEPT.as_uri(),
     "table.exec.mini-batch.enabled": "true",
     "table.exec.mini-batch.allow-latency": "10ms",
     "table.exec.mini-batch.size": "5000",
@@ -100,29 +101,35 @@ def copied(value: dict[str, Any]) -> tuple[str, ...]:
 def copy() -> None:
     """Results as they come, into Redis."""
     store: Any = Redis.from_url(os.environ["CRM_REDIS_URL"])
-    consumer = Consumer({"bootstrap.servers": KAFKA, "group.id": SCORES, "auto.offset.reset": "earliest"})
-    consumer.subscribe([SCORES])
+    place = {"bootstrap.servers": KAFKA, "group.id": SCORES, "auto.offset.reset": "earliest"}
+    consumer = Consumer(place | {"enable.auto.offset.store": False})  # what is committed was written
+    consumer.assign([TopicPartition(SCORES, 0)])
     offsets: dict[str, int] = {}
     while True:
-        last = {message.key(): orjson.loads(message.value()) for message in consumer.consume(5_000, 0.01)}
+        messages: list[Any] = consumer.consume(5_000, 0.01)
+        last = {message.key(): orjson.loads(message.value()) for message in messages}
         with store.pipeline(transaction=False) as pipe:
             for value in last.values():
                 pipe.hset(f"peer:{value['customer_id']}", mapping=dict(zip(job.FIELDS, copied(value), strict=True)))
-                place = f"offset:{value['partition']}"
-                offsets[place] = max(offsets.get(place, 0), value["offset"] + 1)
-            if last:
+                reached = f"offset:{value['partition']}"
+                offsets[reached] = max(offsets.get(reached, 0), value["offset"] + 1)
+            if messages:
                 pipe.mset(offsets)
-            pipe.execute()
+                pipe.execute()
+                consumer.store_offsets(messages[-1])
 
 
 def main() -> None:
     admin = AdminClient({"bootstrap.servers": KAFKA})
-    admin.create_topics([NewTopic(SCORES, 1, 1)])[SCORES].result()
+    if SCORES not in admin.list_topics().topics:
+        admin.create_topics([NewTopic(SCORES, 1, 1)])[SCORES].result()
     threading.Thread(target=copy, daemon=True).start()
     configuration = Configuration()
     for name, value in SETTINGS.items():
         configuration.set_string(name, value)
     configuration.set_string("pipeline.jars", Path(sys.prefix, JAR).as_uri())
+    if kept := sorted(KEPT.glob("*/chk-*/_metadata"), key=lambda path: path.stat().st_mtime):
+        configuration.set_string("execution.state-recovery.path", kept[-1].parent.as_uri())
     settings = EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(configuration).build()
     tables = TableEnvironment.create(settings)
     tables.execute_sql(EVENTS)
