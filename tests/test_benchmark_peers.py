@@ -113,16 +113,21 @@ def test_a_rate_is_of_the_stretch_from_a_fifth_to_nine_tenths(monkeypatch: pytes
     monkeypatch.setattr(time, "sleep", lambda _: None)
     monkeypatch.setattr(cpu, "spent", lambda _: 2.0 * now[0])
     found = meter.backlog(progress, 2_000, 2_400, {"peer": 1})
-    assert found == {"rate": 200.0, "peer": pytest.approx(1e4)}
+    assert found == {"rate": 200.0, "peer": pytest.approx(1e4), "whole": pytest.approx(1e4)}
     assert now == [12]
 
 
+def test_a_log_that_is_one_write_has_no_rate() -> None:
+    with pytest.raises(run.BenchmarkError, match="the log is too short"):
+        meter.backlog(lambda: 100, 100, 100, {})
+
+
 def test_ratios_are_to_the_loop_and_a_failure_is_a_row() -> None:
-    base = {"rate": 1e5, "peer": 6.0, "redis": 4.0, "kafka": 1.0, "events": 10, "wrong": 0}
+    base = {"rate": 1e5, "peer": 6.0, "redis": 4.0, "kafka": 1.0, "whole": 12.0, "events": 10, "wrong": 0}
     peers = {LOOP: base, "slow": base | {"rate": 5e4, "redis": 9.0}, "gone": {"failed": "a\nnot here"}}
     table = tables.backlog("", peers, dict.fromkeys(peers, "nothing"))
     cells = [list(column.cells) for column in table.columns]
-    assert [cells[i] for i in (1, 2, 9)] == [
+    assert [cells[i] for i in (1, 2, 10)] == [
         ["1.00 x", "1.50 x", "-"],
         ["1.00 x", "0.50 x", "-"],
         ["nothing", "nothing", "not here"],

@@ -35,11 +35,19 @@ def between(first: Mark, last: Mark) -> dict[str, float]:
 
 
 def backlog(progress: Callable[[], int], events: int, end: int, pids: Mapping[str, int]) -> dict[str, float]:
-    """What is `between` the marks of the first `events`; returns when all up to `end` is done."""
+    """What is `between` the marks of the first `events`; returns when all up to `end` is done.
+
+    whole: us of CPU an event of everybody but the broker from now to the end, starting included: who reads far ahead of
+    what it writes did a part of the stretch's work before its first mark.
+    """
+    begun = mark(0, pids)
     first = mark(reach(progress, int(FROM * events)), pids)
     last = mark(reach(progress, int(TO * events)), pids)
-    reach(progress, end)
-    return between(first, last)
+    if last.events == first.events:
+        raise BenchmarkError(f"the log is too short: one write took it from {FROM:.0%} to {TO:.0%}")
+    all_of_it = between(begun, mark(reach(progress, end), pids))
+    whole = sum(us for name, us in all_of_it.items() if name not in ("rate", "kafka"))
+    return between(first, last) | {"whole": whole}
 
 
 def reach(progress: Callable[[], int], goal: int) -> int:

@@ -22,8 +22,11 @@ def tables(found: Figures, lacks: Mapping[str, str]) -> Iterator[Table]:
 
 
 def backlog(title: str, peers: Figures, lacks: Mapping[str, str]) -> Table:
-    """us are of CPU an event: the peer's with all that it started, Redis's, and the broker's, which no ratio has."""
-    columns = ("CPU / loop", "rate / loop", "events/s", "us: peer", "Redis", "Kafka", "events", "wrong")
+    """us are of CPU an event: the peer's with all that it started, Redis's, and the broker's, which no ratio has.
+
+    with start: of peer and Redis over the whole log, from the start of the process.
+    """
+    columns = ("CPU / loop", "rate / loop", "events/s", "us: peer", "Redis", "Kafka", "with start", "events", "wrong")
     table = _table(title, columns)
     table.add_column("does not do")
     loop = peers.get(LOOP, {})
@@ -32,7 +35,7 @@ def backlog(title: str, peers: Figures, lacks: Mapping[str, str]) -> Table:
             table.add_row(name, *["-"] * len(columns), _why(peer))
             continue
         ratios = _ratio(cpu(peer), cpu(loop)), _ratio(peer["rate"], loop.get("rate"))
-        us = (f"{peer[each]:.1f}" for each in ("peer", "redis", "kafka"))
+        us = (f"{peer[each]:.1f}" for each in ("peer", "redis", "kafka", "whole"))
         counts = f"{peer['events']:,}", f"{peer['wrong']:,}"
         table.add_row(name, *ratios, f"{peer['rate']:,.0f}", *us, *counts, lacks[name])
     return table
