@@ -4,6 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := PYTHONWARNINGS=error $(BIN)/python
+PEERS := feast quix pathway flink
 
 # Hundreds of processes start: each would compile every library anew where the shell forbids to keep what was compiled.
 test soak: export PYTHONDONTWRITEBYTECODE :=
@@ -39,15 +40,17 @@ check: .venv/ready ## style, types, which package may import which, and that mod
 bench: .venv/ready ## events per second and latency, beside an agent that handles one event at a time; a long history fitted
 	$(BIN)/python -m benchmarks
 
-build/peers/feast/ready: benchmarks/peers/feast/requirements.txt
-	$(PYTHON) -m venv $(@D)
+# An environment of its own for each, for they stand in none of ours. What cannot be installed is passed over: its row says so.
+build/peers/%/ready: benchmarks/peers/%/requirements.txt | .venv/ready
+	rm -rf $(@D) && $(PYTHON) -m venv $(@D)
 	if [ -x $(BIN)/uv ]; then install="$(BIN)/uv pip install -q --python $(@D)/bin/python"; \
 	else install="$(@D)/bin/pip install -q --disable-pip-version-check"; fi; \
-	$$install --require-hashes -r $<
-	touch $@
+	$$install --require-hashes -r $< && \
+	{ [ ! -e $(<D)/connector.py ] || $(BIN)/python -m benchmarks.peers.$*.connector $(@D); } && \
+	touch $@ || echo "$* is passed over: what it needs cannot be installed here"
 
-bench-peers: .venv/ready build/peers/feast/ready ## the API beside a Feast feature server, which gets an environment of its own
-	$(BIN)/python -m benchmarks.peers build/peers/feast
+bench-peers: .venv/ready $(PEERS:%=build/peers/%/ready) ## the product beside what one could pick instead, each in an environment of its own
+	$(BIN)/python -m benchmarks.peers build/peers
 
 soak: .venv/ready ## all faults at random times, for half an hour
 	$(RUN) -m pytest tests -m soak --timeout 0 -s

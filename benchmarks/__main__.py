@@ -7,10 +7,7 @@ history is fitted (benchmarks/scale.py). Prints a table and writes benchmarks/re
 """
 
 import argparse
-import importlib.metadata
 import json
-import os
-import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,28 +85,12 @@ def yardstick(where: run.Deployment) -> float:
         return run.rate(lambda: int(where.store.get("per_event:seen")), where.end(), YARDSTICK_SECONDS)
 
 
-def machine() -> dict[str, str]:
-    """What the figures were taken on."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-    packages = ("faust-streaming", "aiokafka", "redis", "river", "numpy")
-    versions = {name: importlib.metadata.version(name) for name in packages}
-    load = f"{os.getloadavg()[0]:.2f}"
-    return {
-        "cpu": cpu,
-        "cores": str(os.cpu_count()),
-        "python": platform.python_version(),
-        "load_before": load,
-        **versions,
-    }
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, epilog="Example: make bench")
     parser.add_argument("--events", type=int, default=1_000_000, help="events of the backlog")
     parser.add_argument("--history", type=int, default=history.EVENTS, help="events of the long history")
     given = parser.parse_args()
-    on = machine()
+    on = run.machine()
     results = {"kernels": kernels()}
     with run.deployment(lambda step: console.print(step, style="dim")) as where:
         results["product"] = product(where, given.events)

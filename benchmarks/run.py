@@ -1,15 +1,18 @@
 """How the figures are taken: commands as a user types them, one worker process, and what stands in Redis meanwhile."""
 
 import contextlib
+import importlib.metadata
 import math
 import os
+import platform
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,7 +21,7 @@ import numpy as np
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from redis import Redis
 
-from benchmarks import traffic
+from benchmarks import cpu, traffic
 from demo import services
 from streams.keys import Keys
 
@@ -41,23 +44,54 @@ def end(main: Callable[[], int]) -> NoReturn:
 
 @dataclass(frozen=True)
 class Running:
-    """A process that was started here."""
+    """A process that was started here; check: raises BenchmarkError with what it said if it has ended."""
 
     pid: int
+    check: Callable[[], None]
 
     def cpu(self) -> float:
-        """Seconds of user and system time so far (Linux)."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Seconds of user and system time so far, its children's too (Linux)."""
+        return cpu.spent(self.pid)
+
+
+@contextlib.contextmanager
+def process(command: Sequence[str | Path], env: Mapping[str, str]) -> Iterator[Running]:
+    """A process that runs until the end of the block, and its children; BenchmarkError if it ended by itself."""
+    with tempfile.TemporaryFile() as log:
+        started = subprocess.Popen(command, env=os.environ | env, stdout=log, stderr=log, start_new_session=True)
+
+        def check() -> None:
+            if started.poll() is not None:
+                log.seek(0)
+                said = log.read().decode(errors="replace")[-2000:]
+                raise BenchmarkError(f"{' '.join(map(str, command[1:]))}: exit code {started.returncode}: {said}")
+
+        try:
+            yield Running(started.pid, check)
+            check()
+        finally:
+            started.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                started.wait(5)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)
+            started.wait()
+
+
+GUARDS = tuple(("HGET", Keys().guard(p), "offset") for p in range(PARTITIONS))
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """Kafka and Valkey with a published model; `directory` holds what `offline fit` left."""
+    """Kafka and Valkey with a published model; `directory` holds what `offline fit` left.
+
+    reached: what is asked of Redis for the next offset of each partition, before which everything can be read.
+    """
 
     env: dict[str, str]
     store: Any  # a redis.Redis; redis-py types its answers as unions that no caller can narrow
     directory: Path
+    reached: tuple[tuple[str, ...], ...] = GUARDS
 
     @property
     def topic(self) -> str:
@@ -71,28 +105,9 @@ class Deployment:
             raise BenchmarkError(f"python -m {' '.join(args)}: exit code {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout
 
-    @contextlib.contextmanager
-    def process(self, *args: str) -> Iterator["Running"]:
-        """A process of its own that runs until the end of the block."""
-        with tempfile.TemporaryFile() as log:
-            run = [sys.executable, "-m", *args]
-            process = subprocess.Popen(run, env=os.environ | self.env, stdout=log, stderr=log)
-
-            def check() -> None:
-                if process.poll() is not None:
-                    log.seek(0)
-                    said = log.read().decode()[-2000:]
-                    raise BenchmarkError(f"python -m {' '.join(args)}: exit code {process.returncode}: {said}")
-
-            try:
-                yield Running(process.pid)
-                check()
-            finally:
-                process.terminate()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(5)
-                process.kill()
-                process.wait()
+    def process(self, *args: str) -> contextlib.AbstractContextManager[Running]:
+        """A process of the product that runs until the end of the block."""
+        return process([sys.executable, "-m", *args], self.env)
 
     def producer(self, **config: Any) -> Producer:
         given = {name.replace("_", "."): value for name, value in config.items()}
@@ -108,11 +123,11 @@ class Deployment:
         return total
 
     def offsets(self) -> list[int]:
-        """The next offset of each partition, as its guard says: all before it can be read from Redis."""
+        """The next offset of each partition: all before it can be read from Redis."""
         pipe = self.store.pipeline(transaction=False)
-        for p in range(PARTITIONS):
-            pipe.hget(Keys().guard(p), "offset")
-        return [int(offset) for offset in pipe.execute()]
+        for asked in self.reached:
+            pipe.execute_command(*asked)
+        return [int(offset or 0) for offset in pipe.execute()]
 
 
 @contextlib.contextmanager
@@ -150,18 +165,34 @@ def rate(progress: Callable[[], int], end: int, seconds: float = math.inf) -> fl
     return (last - first) / (seen - begun)
 
 
+def machine() -> dict[str, str]:
+    """What the figures were taken on."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    packages = ("faust-streaming", "aiokafka", "redis", "river", "numpy")
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    load = f"{os.getloadavg()[0]:.2f}"
+    return {
+        "cpu": cpu,
+        "cores": str(os.cpu_count()),
+        "python": platform.python_version(),
+        "load_before": load,
+        **versions,
+    }
+
+
 class Latency:
-    """Sends at a steady rate while another thread asks every millisecond how far the guards are."""
+    """Sends at a steady rate while another thread asks every millisecond how far Redis is."""
 
     def __init__(self, where: Deployment, per_second: int) -> None:
         self.where, self.per_second = where, per_second
         self.arrived: dict[tuple[int, int], float] = {}  # (partition, offset): the moment of the broker's answer
-        # By partition (moment, offset of the guard).
+        # By partition (moment, next offset).
         self.seen: list[deque[tuple[float, int]]] = [deque() for _ in range(PARTITIONS)]
         self.done = threading.Event()
 
     def measure(self, log: Iterator[traffic.Record]) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Seconds from the broker's answer to the producer until the guard is past the event, for each event."""
+        """Seconds from the broker's answer to the producer until Redis is past the event, for each event."""
         watcher = threading.Thread(target=self._watch)
         watcher.start()
         try:
@@ -192,10 +223,10 @@ class Latency:
     def _watch(self) -> None:
         """Asks with bytes laid out once: it must not take from the machine what it measures."""
         connection = self.where.store.connection_pool.get_connection()
-        asked = connection.pack_commands([("HGET", Keys().guard(p), "offset") for p in range(PARTITIONS)])
+        asked = connection.pack_commands(self.where.reached)
         while not self.done.is_set():
             connection.send_packed_command(asked)
-            offsets = [int(connection.read_response()) for _ in range(PARTITIONS)]
+            offsets = [int(connection.read_response() or 0) for _ in range(PARTITIONS)]
             moment = time.perf_counter()
             for seen, offset in zip(self.seen, offsets, strict=True):
                 if not seen or seen[-1][1] != offset:

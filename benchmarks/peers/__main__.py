@@ -1,121 +1,44 @@
-"""`make bench-peers`: the API beside a Feast feature server, the same values in the same Redis, asked in turn.
+"""`make bench-peers`: the product beside what one could pick instead, on one machine, in one run, in turn.
 
-    python -m benchmarks.peers build/peers/feast
+    python -m benchmarks.peers build/peers [--events 1000000] [--seconds 15] [--only loop ...]
 
-The argument is the environment that `make` makes of benchmarks/peers/feast/requirements.txt: Feast stands in none of
-ours. Both get as many requests as they answer, from one process, on the same cores; workers are idle.
+The argument is where `make` keeps the peers' own environments. First who else scores a stream (streaming.py), then who
+else serves values (serving.py). Prints tables, ratios first, and writes benchmarks/peers/results.json.
 """
 
 import argparse
-import contextlib
-import os
-import subprocess
-from collections.abc import Iterator, Sequence
+import json
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import pandas as pd
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks import run, serving
-from streams.keys import Keys
+from benchmarks import run
+from benchmarks.peers import serving, streaming, tables
 
-FILL = Path(__file__).parent / "feast" / "fill.py"
-STORE = """\
-project: crm
-provider: local
-registry: {directory}/registry.db
-online_store:
-  type: redis
-  connection_string: "{host}:{port},db=1"
-entity_key_serialization_version: 3
-"""
-NUMBERS = ("predicted_demand", "predicted_demand_high", "predicted_orders", "p_buy", "customer_value", "spend")
-COUNTS = ("segment_id", "cluster", "orders", "demand_horizon_days", "schema")
-CONNECTIONS = {1: 32, 100: 8, 1_000: 2}  # that ask at once, by the customers of a request
-console = Console(soft_wrap=True, highlight=False)
-
-
-def scores(where: run.Deployment, ids: Sequence[str]) -> pd.DataFrame:
-    """A row a customer: what stands in the hash, numbers as numbers."""
-    pipe = where.store.pipeline(transaction=False)
-    for each in ids:
-        pipe.hgetall(Keys().customer(each))
-    hashes = [{name.decode(): text.decode() for name, text in found.items()} for found in pipe.execute()]
-    frame = pd.DataFrame(hashes).astype(dict.fromkeys(NUMBERS, "float64") | dict.fromkeys(COUNTS, "int64"))
-    return frame.assign(customer_id=list(ids), event_timestamp=pd.Timestamp.now("UTC"))
-
-
-@contextlib.contextmanager
-def feast(where: run.Deployment, environment: Path, directory: Path, frame: pd.DataFrame) -> Iterator[int]:
-    """A feature server that has these values, at this port."""
-    address = where.store.connection_pool.connection_kwargs
-    (directory / "feature_store.yaml").write_text(STORE.format(directory=directory, **address))
-    frame.to_parquet(directory / "customers.parquet")
-    env = os.environ | {"FEAST_USAGE": "False"}
-    filled = subprocess.run(
-        [environment / "bin" / "python", FILL, directory], env=env, capture_output=True, text=True, check=False
-    )
-    if filled.returncode:
-        raise run.BenchmarkError(f"{FILL}: {filled.stderr[-2000:]}")
-    port = serving.free_port()
-    command: list[str | Path] = [
-        environment / "bin" / "feast",
-        "-c",
-        directory,
-        "serve",
-        "--no-access-log",
-        "--port",
-        str(port),
-    ]
-    command += ["--max-requests", "100000000", "--registry_ttl_sec", "3600"]  # it stays as it is, and up
-    with (directory / "log").open("w") as log, subprocess.Popen(command, env=env, stdout=log, stderr=log) as process:
-        try:
-            serving.answers(port, "/health")
-            yield port
-        finally:
-            process.terminate()
-
-
-def ask(features: Sequence[str], ids: Sequence[str]) -> str:
-    """For all values of these customers, as Feast is asked."""
-    return serving.post(
-        "/get-online-features",
-        {"features": [f"scores:{name}" for name in features], "entities": {"customer_id": list(ids)}},
-    )
-
-
-def measure(where: run.Deployment, environment: Path, directory: Path) -> list[tuple[str, float, float]]:
-    """(customers of a request, requests a second of the API, of Feast)."""
-    ids = serving.customers(where)
-    frame = scores(where, ids)
-    features = [str(name) for name in frame if name not in ("customer_id", "event_timestamp")]
-    for name in ("ours", "theirs"):
-        (directory / name).mkdir()
-    ours, theirs = (serving.Requests(directory / name, ids) for name in ("ours", "theirs"))
-    found: list[tuple[str, float, float]] = []
-    with serving.api(where) as mine, feast(where, environment, directory, frame) as other:
-        for size, connections in CONNECTIONS.items():
-            console.print(f"{size:,} customers a request", style="dim")
-            if size == 1:
-                files = [ours.single(), theirs.single(lambda each: ask(features, [each]))]
-            else:
-                files = [ours.batches(size), theirs.batches(size, lambda each: ask(features, each))]
-            ours_rate, theirs_rate = serving.rates(files, (mine, other), connections)
-            found.append((f"{size:,}", ours_rate, theirs_rate))
-    return found
+RESULTS = Path(__file__).with_name("results.json")
+console = Console(width=160, soft_wrap=True, highlight=False)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", epilog="Example: make bench-peers")
-    parser.add_argument("environment", type=Path, help="of Feast")
+    parser.add_argument("built", type=Path, help="where the peers' environments are")
+    parser.add_argument("--events", type=int, default=1_000_000, help="of the backlog")
+    parser.add_argument("--seconds", type=float, default=15.0, help="that each steady rate lasts")
+    parser.add_argument("--only", nargs="+", default=[""], help="peers whose name begins so, loop among them")
     given = parser.parse_args()
-    table = Table("customers of a request", "ratio", "API, requests/s", "Feast, requests/s")
-    with run.deployment(lambda step: console.print(step, style="dim")) as where, TemporaryDirectory() as scratch:
-        for size, ours, theirs in measure(where, given.environment.absolute(), Path(scratch)):
-            table.add_row(size, f"{ours / theirs:.1f} x", f"{ours:,.0f}", f"{theirs:,.1f}")
-    console.print(table)
+    on, built = run.machine(), given.built.absolute()
+    peers = tuple(peer for peer in streaming.PEERS if peer.name.startswith(tuple(given.only)))
+
+    def said(step: str) -> None:
+        console.print(step, style="dim")
+
+    found = streaming.measure(peers, given.events, given.seconds, built, said) if peers else {}
+    for table in tables.tables(found, {peer.name: peer.lacks for peer in peers}):
+        console.print(table)
+    served = serving.measure(built / "feast", said) if "feast".startswith(tuple(given.only)) else []
+    if served:
+        console.print(tables.served(served))
+    RESULTS.write_text(json.dumps({"machine": on, "streaming": found, "serving": served}, indent=2) + "\n")
     return 0
 
 
