@@ -3,7 +3,8 @@
     python -m benchmarks [--events 1000000] [--history 10000000]
 
 The log is synthetic (benchmarks/traffic.py says how). Then what the API answers (benchmarks/serving.py), and a long
-history is fitted (benchmarks/scale.py). Prints a table and writes benchmarks/results.json.
+history is fitted (benchmarks/scale.py). Prints a table and writes benchmarks/results.json, unless a ratio fell by more
+than a fifth against what stands there (benchmarks/guard.py): then it fails.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import fold, history, run, scale, serving, startup, traffic
+from benchmarks import fold, guard, history, run, scale, serving, startup, traffic
 from models.events import decode_many
 from models.rows import DAY
 
@@ -89,6 +90,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, epilog="Example: make bench")
     parser.add_argument("--events", type=int, default=1_000_000, help="events of the backlog")
     parser.add_argument("--history", type=int, default=history.EVENTS, help="events of the long history")
+    parser.add_argument("--accept", action="store_true", help="write the results also where a ratio fell")
     given = parser.parse_args()
     on = run.machine()
     results = {"kernels": kernels()}
@@ -118,7 +120,10 @@ def main() -> int:
     ):
         table.add_row(name, value)
     console.print(table)
-    RESULTS.write_text(json.dumps({"machine": on, "ratio": ratio, **results}, indent=2) + "\n")
+    taken = {"machine": on, "ratio": ratio, **results}
+    if not given.accept and (worse := guard.fallen(json.loads(RESULTS.read_text()), taken)):
+        raise run.BenchmarkError(f"{'; '.join(worse)}; not written: see why, or run it with --accept")
+    RESULTS.write_text(json.dumps(taken, indent=2) + "\n")
     console.print(f"written: {RESULTS.name}; {on['cpu']}, {on['cores']} cores, load before {on['load_before']}")
     return 0
 
