@@ -10,7 +10,6 @@ import contextlib
 import http.client
 import json
 import random
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import run, traffic
+from demo.services.process import free_port
 from models.rows import DAY
 from streams.keys import Keys
 
@@ -107,12 +107,6 @@ def told(process: "subprocess.Popen[str]") -> Figures:
     if found["refused"]:
         raise run.BenchmarkError(f"{found['refused']:,.0f} requests were not answered with 200")
     return found
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def answers(port: int, path: str) -> None:

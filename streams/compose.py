@@ -23,7 +23,7 @@ from streams.writes import Block, Change
 
 Array = npt.NDArray[Any]
 VALUE = scores.FIELDS.index("customer_value")
-RANKED = told.bits("segment", "customer_value")  # a segment's members stand there by value
+RANKED = told.bits_of("segment", "customer_value")  # a segment's members stand there by value
 NEW, MOVED, ERASED, MODEL = "new", "moved", "erased", "model"  # types of changes; ERASED stands for the segment come to
 
 

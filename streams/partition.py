@@ -149,7 +149,7 @@ class Partition:
         self.quiet_until, self.hashes, self.model = 0, 0, ""  # the version that the last write was scored by
         self.tombstones: dict[str, int] = {}  # keyed hashes of who was erased, and where in the log at last
         self.doomed: dict[str, int] = {}  # those of who is erased further on in the log
-        self.torn: list[str] = []  # whose hashes had lost fields that the last write did not bring back
+        self.torn: set[str] = set()  # whose hashes had lost fields that the last write did not bring back
         self.judged, self.met, self.strays = False, 0, 0  # the partitioner, by so many customers and strays
 
     def become(self, life: Life) -> None:
@@ -489,7 +489,7 @@ class Partition:
         """Rows of whose hashes somebody took fields away: they are written whole again."""
         rows = np.array([self.table.index[name] for name in self.torn if name in self.table.index], np.int64)
         self.told.forget(rows, held=True)
-        self.torn = []
+        self.torn.clear()
         return rows
 
     # ---- writes ------------------------------------------------------------------------------------------------------
@@ -561,7 +561,7 @@ class Partition:
             stands, version = await self.insist(lambda: self.store.write(self.number, expected, new, position, block))
             if stands == new:  # applied, now or by an earlier copy
                 self.token, self.committed = new, position.offset
-                self.torn += block.torn
+                self.torn.update(block.torn)
                 self.meter.written(times, block.counts, time.perf_counter() - begun)
                 await self._take_model(version)
             else:  # somebody else wrote, or Redis went back in time

@@ -286,7 +286,9 @@ class Store:
         while (stands := await writes.stands(expected)).token == expected:
             if stands.whole:
                 after = await writes.write(stands, new, position, block)
-                if after is not None and after.whole:
+                if after is None:
+                    continue
+                if after.whole:
                     return new, after.version
             await self.standing(partition)  # says what is missing, unless somebody wrote between two readings
         return stands.token, stands.version

@@ -120,10 +120,10 @@ def _amounts(predicted: Any) -> Array:
     return found
 
 
-def bits(*names: str) -> int:
+def bits_of(*names: str) -> int:
     """Those of the groups that have a field of one of these names.
 
-    >>> bits("segment", "rfm")
+    >>> bits_of("segment", "rfm")
     5
     """
     return sum(1 << i for i, group in enumerate(GROUPS) if {*group} & {*names})
@@ -135,13 +135,12 @@ def fields(bits: int, texts: Sequence[str]) -> list[str]:
     >>> fields(1 << 2, scores.FIELDS)
     ['rfm', 'rfm', 'scored_at', 'scored_at', 'model_version', 'model_version']
     """
-    names, picked = (scores.FIELDS, texts) if bits == ALL else _picked(bits, texts)
-    return list(itertools.chain.from_iterable(zip(names, picked, strict=True)))
-
-
-def _picked(bits: int, texts: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-    names, pick = _pick(bits)
-    return names, pick(texts)
+    if bits == ALL:
+        pairs = zip(scores.FIELDS, texts, strict=True)
+    else:
+        names, pick = _pick(bits)
+        pairs = zip(names, pick(texts), strict=True)
+    return list(itertools.chain.from_iterable(pairs))
 
 
 @cache

@@ -10,8 +10,18 @@ import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from hiredis import pack_command
 from redis import exceptions
 from redis._parsers.hiredis import NOT_ENOUGH_DATA, _AsyncHiredisParser
+
+
+def pack(*commands: tuple[Any, ...]) -> bytes:
+    """As RESP, one behind the other.
+
+    >>> pack(("HLEN", "key"))
+    b'*2\\r\\n$4\\r\\nHLEN\\r\\n$3\\r\\nkey\\r\\n'
+    """
+    return b"".join(map(pack_command, commands))
 
 
 class Parser(_AsyncHiredisParser):
@@ -33,7 +43,7 @@ class Parser(_AsyncHiredisParser):
 
 
 async def exchange(client: Any, commands: bytes, count: int) -> list[Any]:
-    """The answers to so many commands, laid out as RESP, over any connection. client: of store.connect.
+    """The answers to so many commands, as `pack` lays them out, over any connection. client: of store.connect.
 
     An error that Redis answered with stands in its place. Raises RedisError where it does not answer them all in time.
     """

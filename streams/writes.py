@@ -14,17 +14,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-from hiredis import pack_command
 from redis import exceptions
 
 from streams.deployment import GuardState
 from streams.keys import Keys
 from streams.settings import Settings
-from streams.wire import Line
+from streams.wire import Line, pack
 
 UNCOUNTED = -1  # customers of a guard that was written by a program that does not count them
 FRESH = 1.0  # seconds for which what was read behind a write is believed before it is read anew
-MULTI, EXEC = pack_command(("MULTI",)), pack_command(("EXEC",))
 READS = 6  # answers of `_reads`
 Change = tuple[str, str, str, str, str, str]  # type, customer, from, to, at, source
 
@@ -126,7 +124,7 @@ class GuardedWrites:
             return await self._write(self._commands(stands, new, position, block), block)
 
     async def _write(self, commands: list[tuple[Any, ...]], block: Block) -> Standing | None:
-        sent, self._stands = b"".join([MULTI, *map(pack_command, commands), EXEC, self._reads]), None
+        sent, self._stands = pack(("MULTI",), *commands, ("EXEC",)) + self._reads, None
         answers = await self._line.exchange(sent, len(commands) + 2 + READS)
         queued, done, then = answers[: len(commands) + 1], answers[len(commands) + 1], answers[len(commands) + 2 :]
         if isinstance(done, Exception):
@@ -154,10 +152,9 @@ class GuardedWrites:
         return self._stands
 
     def _commands(self, stands: Standing, new: bytes, position: Position, block: Block) -> list[tuple[Any, ...]]:
-        """What may be said twice comes first: hashes, changes, examples, erasures, segment sets. Then counts, states
-        and the guard."""
+        """All of the block; where one undoes what another does, the old goes before the new comes."""
         k, p = self.keys, self.partition
-        # Who was erased and came back since stands among the names too, so the old goes before the new comes.
+        # Who was erased and came back since stands among the names too.
         commands: list[tuple[Any, ...]] = [("DEL", k.customer(name)) for name, _ in block.erased]
         commands += [("HSET", k.customer(name), *told) for name, told in zip(block.names, block.told, strict=True)]
         commands += self._feed(stands, block)
@@ -169,7 +166,6 @@ class GuardedWrites:
             if day > oldest
         ]
         commands += [("HSET", k.erased(p), *tombstone) for tombstone in block.tombstones]
-        # Whoever moved or is erased leaves the old set, before anybody comes to a new one.
         commands += [("ZREM", k.set(name, p), *customers) for name, customers in block.left]
         commands += [("ZADD", k.set(name, p), *members) for name, members in block.sets]
         commands += [("HINCRBY", k.rejected(p), reason, n) for reason, n in block.counts]
@@ -216,8 +212,3 @@ class GuardedWrites:
 
 def _paired(names: Sequence[str], texts: Sequence[Any]) -> Iterator[Any]:
     return itertools.chain.from_iterable(zip(names, texts, strict=True))
-
-
-def pack(*commands: tuple[Any, ...]) -> bytes:
-    """As RESP, one behind the other."""
-    return b"".join(map(pack_command, commands))

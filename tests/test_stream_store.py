@@ -23,14 +23,20 @@ DUE = T0 + 1 + (phase("ann", 30) - T0 - 1) % 30  # ann's first landmark after a 
 KEYS = ["changes:0", "rejected:0", "members:3:0", "members:5:0", "erased:0"]
 
 
+def mistyped(world: World, key: str) -> str:
+    """Gives the key another type; returns its whole name."""
+    name = f"{world.settings.prefix}:{key}"
+    world.redis.delete(name)
+    world.redis.set(name, "text")
+    return name
+
+
 @pytest.mark.parametrize("key", ["guard:0", "model", "state:0", "freshness:0", *KEYS])
 def test_a_key_of_another_type_stops_a_worker_before_it_writes(play: Play, key: str) -> None:
     """Mutation caught: a key left out of what `mistyped` asks: a write broke inside."""
 
     async def scenario(world: World) -> None:
-        name = f"{world.settings.prefix}:{key}"
-        world.redis.delete(name)
-        world.redis.set(name, "text")
+        mistyped(world, key)
         world.log.buy("ann", T0)
         before = world.contents()
         with pytest.raises(Stopped, match=r"WRONGTYPE .*: remove its key, then run `streams rebuild`"):
@@ -51,9 +57,7 @@ def test_a_key_that_becomes_of_another_type_leaves_a_guard_that_says_so(play: Pl
         world.log.buy("ann", T0)
         part = await world.located()
         await world.catch_up(part)
-        name = f"{world.settings.prefix}:{key}"
-        world.redis.delete(name)
-        world.redis.set(name, "text")
+        name = mistyped(world, key)
         world.log.put(b"ann", b"{", T0 * DAY)
         world.log.event("view", "ann", T0)
         world.log.tick(T0 + 100)
@@ -78,9 +82,7 @@ def test_what_a_write_reads_of_another_type_stops_it(play: Play, key: str) -> No
         world.log.buy("ann", T0)
         part = await world.located()
         await world.catch_up(part)
-        name = f"{world.settings.prefix}:{key}"
-        world.redis.delete(name)
-        world.redis.set(name, "text")
+        mistyped(world, key)
         world.log.buy("ann", T0)
         with pytest.raises(Stopped, match=r"partition 0: Redis says: .*WRONGTYPE"):
             await world.catch_up(part)

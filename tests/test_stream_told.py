@@ -78,9 +78,9 @@ def test_what_did_not_change_is_not_said_again() -> None:
     assert news() == [0, 0]
     assert told.fields(0, (*map(str, range(22)), *COMMON)) == ["scored_at", COMMON[1], "model_version", COMMON[2]]
     state["orders"][1] = 1
-    assert news() == [0, told.bits("orders", "total_value")]
+    assert news() == [0, told.bits_of("orders", "total_value")]
     state["seen"][0], predicted.value[1] = 8, 2.001
-    assert news() == [told.bits("source"), 0]
+    assert news() == [told.bits_of("source"), 0]
     written.forget([5_000])
     assert news() == [0, told.ALL]
     assert news(2) == [told.ALL, told.ALL]

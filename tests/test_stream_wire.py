@@ -25,11 +25,6 @@ HOOKS = {
 }
 
 
-def laid_out(*words: str) -> bytes:
-    """A command as RESP."""
-    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(each), each.encode()) for each in words)
-
-
 @pytest.fixture
 def through(servers: str) -> Iterator[Proxy]:
     with Proxy(urlsplit(servers).port or 0) as proxy:
@@ -55,14 +50,14 @@ def test_each_answer_stands_in_its_place(through: Proxy, key: str) -> None:
 
     async def scenario() -> None:
         async with client(through) as store:
-            asked = laid_out("HGETALL", key) + laid_out("GET", key) + laid_out("HGET", key, "n")
+            asked = wire.pack(("HGETALL", key), ("GET", key), ("HGET", key, "n"))
             whole, error, one = await wire.exchange(store, asked, 3)
             assert (whole, one) == ([b"n", b"1", b"m", b"2"], b"1")
             assert isinstance(error, exceptions.ResponseError)
             assert str(error).startswith("WRONGTYPE")
             count = 20_000
             said = [str(i).encode() for i in range(count)]
-            assert await wire.exchange(store, b"".join(laid_out("ECHO", each.decode()) for each in said), count) == said
+            assert await wire.exchange(store, wire.pack(*(("ECHO", each) for each in said)), count) == said
 
     asyncio.run(scenario())
 
@@ -72,24 +67,24 @@ def test_an_answer_that_comes_too_late_is_nobody_elses(through: Proxy) -> None:
 
     async def scenario() -> None:
         async with client(through, patience=0.2) as store:
-            assert await wire.exchange(store, laid_out("ECHO", "first"), 1) == [b"first"]
+            assert await wire.exchange(store, wire.pack(("ECHO", "first")), 1) == [b"first"]
             through.strike(Fault.SILENT)
             with pytest.raises(exceptions.TimeoutError, match="did not answer in time"):
-                await wire.exchange(store, laid_out("ECHO", "late"), 1)
+                await wire.exchange(store, wire.pack(("ECHO", "late")), 1)
             through.strike(Fault.PASS)
-            assert await wire.exchange(store, laid_out("ECHO", "second"), 1) == [b"second"]
+            assert await wire.exchange(store, wire.pack(("ECHO", "second")), 1) == [b"second"]
             through.strike(Fault.SILENT)
-            task = asyncio.create_task(wire.exchange(store, laid_out("ECHO", "cancelled"), 1))
+            task = asyncio.create_task(wire.exchange(store, wire.pack(("ECHO", "cancelled")), 1))
             await asyncio.sleep(0.05)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
             through.strike(Fault.PASS)
-            assert await wire.exchange(store, laid_out("ECHO", "third"), 1) == [b"third"]
+            assert await wire.exchange(store, wire.pack(("ECHO", "third")), 1) == [b"third"]
             through.strike(Fault.CUT_REPLY, 1)
             with pytest.raises(exceptions.ConnectionError):
-                await wire.exchange(store, laid_out("ECHO", "cut"), 1)
-            assert await wire.exchange(store, laid_out("ECHO", "fourth"), 1) == [b"fourth"]
+                await wire.exchange(store, wire.pack(("ECHO", "cut")), 1)
+            assert await wire.exchange(store, wire.pack(("ECHO", "fourth")), 1) == [b"fourth"]
 
     asyncio.run(scenario())
 

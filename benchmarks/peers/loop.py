@@ -31,10 +31,14 @@ class Part:
         """Folds events up to offset `end`; all that is to be written of them."""
         at, of = self.customers.fold(values), self.customers
         names = [of.names[i] for i in at.tolist()]
-        hashes = zip(names, of.hashes(at), strict=True)
-        said = [(b"HSET", f"peer:{name}", *flat(zip(FIELDS, texts, strict=True))) for name, texts in hashes]
         states = flat(zip(names, (row.tobytes() for row in of.rows[at]), strict=True))
-        return [*said, ("HSET", f"state:{self.number}", *states), ("SET", f"offset:{self.number}", end)]
+        return [*said(of, at), ("HSET", f"state:{self.number}", *states), ("SET", f"offset:{self.number}", end)]
+
+
+def said(of: Customers, at: Any) -> list[tuple[Any, ...]]:
+    """What is to be written of the hashes of these rows."""
+    hashes = zip((of.names[i] for i in at.tolist()), of.hashes(at), strict=True)
+    return [("HSET", f"peer:{name}", *flat(zip(FIELDS, texts, strict=True))) for name, texts in hashes]
 
 
 def flat(pairs: Any) -> list[Any]:

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from benchmarks import run, serving
+from demo.services.process import free_port
 from streams.keys import Keys
 
 FILL = Path(__file__).parent / "feast" / "fill.py"
@@ -54,7 +55,7 @@ def feast(where: run.Deployment, environment: Path, directory: Path, frame: pd.D
     )
     if filled.returncode:
         raise run.BenchmarkError(f"{FILL}: {filled.stderr[-2000:]}")
-    port = serving.free_port()
+    port = free_port()
     command: list[str | Path] = [
         environment / "bin" / "feast",
         "-c",

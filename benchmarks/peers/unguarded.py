@@ -14,8 +14,7 @@ from confluent_kafka import Consumer
 from redis import Redis
 
 from benchmarks.peers.batch import Customers
-from benchmarks.peers.job import FIELDS
-from benchmarks.peers.loop import flat
+from benchmarks.peers.loop import flat, said
 
 
 def main(milliseconds: int) -> None:
@@ -39,9 +38,7 @@ def main(milliseconds: int) -> None:
         if not messages:
             continue
         at = customers.fold(message.value() for message in messages)
-        names = [customers.names[i] for i in at.tolist()]
-        hashes = zip(names, customers.hashes(at), strict=True)
-        commands = [("HSET", f"peer:{name}", *flat(zip(FIELDS, texts, strict=True))) for name, texts in hashes]
+        commands = said(customers, at)
         commands.append(("MSET", *flat(offsets.items())))
         connection.send_packed_command(connection.pack_commands(commands))
         for _ in commands:

@@ -20,7 +20,6 @@ from streams.keys import Keys
 
 PART = 100  # customers of a call at most
 FLYING = 4  # calls at once at most
-ASK = b"*2\r\n$7\r\nHGETALL\r\n$%d\r\n%b\r\n"  # as RESP
 Laid = bytes | None  # a customer's fields as members of a JSON object; None: unknown
 
 _kinds = {name: msgspec.json.Decoder(kind) for name, kind in get_type_hints(Scores, include_extras=True).items()}
@@ -96,8 +95,8 @@ class ScoreReads:
         return [judged(customer_id, held) for customer_id, held in zip(part, found, strict=True)]
 
     async def _call(self, ids: Sequence[str]) -> list[Any]:
-        keys = [self.keys.customer(each).encode() for each in ids]
-        found = await wire.exchange(self.client, b"".join([ASK % (len(key), key) for key in keys]), len(keys))
+        commands = wire.pack(*(("HGETALL", self.keys.customer(each)) for each in ids))
+        found = await wire.exchange(self.client, commands, len(ids))
         for each in found:
             if isinstance(each, RedisError) and not _is_no_hash(each):
                 raise each
