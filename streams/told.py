@@ -59,9 +59,11 @@ class Told:
         return int((~self._held[rows]).sum())
 
     def forget(self, rows: Sequence[int] | Array, held: bool = False) -> None:
-        """Nothing is known of these any more; held: but that their states stand there."""
+        """Nothing is known of these any more; held: but whether their states stand there."""
         self._grow(int(np.max(rows, initial=-1)) + 1)
-        self._marks[rows, -1], self._held[rows] = 0, held
+        self._marks[rows, -1] = 0
+        if not held:
+            self._held[rows] = False
 
     def news(
         self, rows: Array, state: Array, predicted: Any, values: Sequence[Sequence[str]], publish: int

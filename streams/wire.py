@@ -69,10 +69,17 @@ class Line:
             await self.drop()
         return False
 
-    async def exchange(self, commands: bytes, count: int) -> list[Any]:
+    async def begin(self, commands: bytes, count: int) -> list[Any]:
         """Likewise; connects where it does not stand."""
         if self._connection is None:
             self._connection = await self._pool.get_connection()
+        return await self.exchange(commands, count)
+
+    async def exchange(self, commands: bytes, count: int) -> list[Any]:
+        """Likewise, over the connection of the exchange before; raises ConnectionError where it does not stand: over
+        another one nothing is watched."""
+        if self._connection is None or not self._connection.is_connected:
+            raise exceptions.ConnectionError("the connection was lost")
         try:
             return await _exchange(self._connection, commands, count)
         except BaseException:

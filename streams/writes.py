@@ -8,6 +8,7 @@ type fails inside: then the guard says `damaged`, for Redis does not roll back.
 """
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections.abc import Iterator, Sequence
@@ -101,22 +102,27 @@ class GuardedWrites:
 
     async def stands(self, expected: bytes) -> Standing:
         """What stands, the guard being watched; read anew unless that was just now, under this token."""
-        known = self._stands
-        if known and known.token == expected and time.monotonic() < known.read + FRESH and await self._line.holds():
-            return known
-        return await self.read()
+        async with self._turn:
+            known = self._stands
+            if known and known.token == expected and time.monotonic() < known.read + FRESH and await self._line.holds():
+                return known
+            return await self._read()
 
     async def read(self) -> Standing:
         """What stands now, the guard being watched from here on."""
         async with self._turn:
-            await self._line.holds()  # one that was closed meanwhile is given up without an error
-            return self._found(await self._line.exchange(self._reads, READS))
+            return await self._read()
+
+    async def _read(self) -> Standing:
+        self._stands = None  # whatever comes of this, nobody writes by what stood before
+        await self._line.holds()  # one that was closed meanwhile is given up without an error
+        return self._found(await self._line.begin(self._reads, READS))
 
     async def write(self, stands: Standing, new: bytes, position: Position, block: Block) -> Standing | None:
         """Writes the block if the guard is as it stood, and says what stands now; None: it is another, or somebody here
         read it since, and nothing was written.
 
-        Raises RedisError where nothing was written, or where the write broke inside.
+        Raises RedisError where nothing was written, where nobody knows, or where the write broke inside.
         """
         async with self._turn:
             if stands is not self._stands:  # then the guard is watched from a later moment on
@@ -205,7 +211,8 @@ class GuardedWrites:
     async def _damaged(self, command: tuple[Any, ...], error: Exception) -> None:
         """Raises what a command of an executed write answered; only a rebuild mends what it left out."""
         key = self.keys.guard(self.partition)
-        await self._line.exchange(pack(("HSET", key, "state", GuardState.DAMAGED)), 1)
+        with contextlib.suppress(exceptions.RedisError, OSError):  # else a repeat would find the write applied
+            await self._line.exchange(pack(("HSET", key, "state", GuardState.DAMAGED)), 1)
         named = self.keys.of_kind("customer") if command[1].startswith(self.keys.customer("")) else command[1]
         raise exceptions.ResponseError(f"{error} ({command[0]} {named})")
 

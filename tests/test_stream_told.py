@@ -97,6 +97,8 @@ def test_states_that_are_not_there_yet_are_counted() -> None:
     assert written.missing(np.array([0, 1_999, 2_000])) == 0
     written.forget([0])
     written.forget([1], held=True)
+    written.forget([3_000], held=True)  # a name that came back before its first write
+    assert written.missing(np.array([3_000])) == 1
     assert (written.missing(np.array([0, 1])), written.holds(0), written.holds(1), written.holds(9_999)) == (
         1, False, True, False,
     )  # fmt: skip

@@ -110,6 +110,35 @@ def test_2_what_stood_is_believed_only_while_the_guard_is_watched_since(play: Pl
     play(scenario)
 
 
+@pytest.mark.parametrize("lost", ["the connection", "a reading over it"])
+def test_2_nothing_is_written_over_a_connection_that_watches_nothing(play: Play, lost: str) -> None:
+    """What stood was read over one that is gone, and Redis is another meanwhile: it came back older, or somebody wrote.
+
+    Mutations caught: a write that connects anew; what stood believed after a reading that failed.
+    """
+
+    async def scenario(world: World) -> None:
+        guard = await world.store.guard(0)
+        assert guard is not None
+        with Proxy(world.port) as proxy:
+            store, position = world.struck({}, proxy.port), Position(0, T0, 1)
+            writes = GuardedWrites(store.redis, store.keys, store.settings, 0)
+            stood = await writes.stands(guard.token)
+            if lost == "the connection":
+                await writes._line.drop()
+            else:
+                proxy.strike(Fault.REFUSE)
+                with pytest.raises(redis.exceptions.ConnectionError):
+                    await writes.read()
+                proxy.strike(Fault.PASS)
+            assert await world.store.write(0, guard.token, b"another", position, Block()) == (b"another", world.version)
+            with contextlib.suppress(redis.exceptions.ConnectionError):
+                assert await writes.write(stood, b"mine", position, Block()) is None
+        assert world.redis.hget(world.store.keys.guard(0), "token") == b"another"
+
+    play(scenario)
+
+
 # ---- rule 3 ----------------------------------------------------------------------------------------------------------
 def test_3_a_lost_reply_is_repeated_and_applied_once(play: Play) -> None:
     """Mutation caught: a new token for the repeat, which finds another token and loses the partition."""
