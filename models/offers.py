@@ -39,7 +39,7 @@ class Offers:
         products = [owner[c] for c in sorted(owner)]
         self.code_of = {product: code(product) for product in products}
         place = {product: i for i, product in enumerate(products)}
-        self._texts = [json.dumps(product, ensure_ascii=False) for product in products]
+        self.products = [json.dumps(product, ensure_ascii=False) for product in products]
         self._codes = np.array(sorted(owner), np.uint32)
         self._beside = np.full((len(products), MOST), -1, np.int64)
         for product, offered in self.beside.items():
@@ -65,10 +65,16 @@ class Offers:
         """
         if not self.code_of:
             return [EMPTY] * len(rows)
-        chosen, texts = np.full((len(rows), MOST), -1, np.int64), self._texts
-        ring, days, slot = (np.ascontiguousarray(rows[name]) for name in ("offered", "offered_day", "offered_slot"))
-        _choose(ring, days, slot, moments // DAY, self._codes, self._beside, chosen)
+        chosen, texts = self.choose(rows, moments), self.products
         return [f"[{','.join([texts[i] for i in picks if i >= 0])}]" for picks in chosen.tolist()]
+
+    def choose(self, rows: NDArray[Any], moments: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The same as places (n, MOST) in `products`, which are JSON texts; -1 behind the last."""
+        chosen = np.full((len(rows), MOST), -1, np.int64)
+        if self.code_of:
+            ring, days, slot = (np.ascontiguousarray(rows[name]) for name in ("offered", "offered_day", "offered_slot"))
+            _choose(ring, days, slot, moments // DAY, self._codes, self._beside, chosen)
+        return chosen
 
     def snapshot(self) -> dict[str, list[str]]:
         """What stands beside each product."""

@@ -11,19 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from models import scores
-from models.artefact import Version
 from models.customers import Table
 from models.model import Predictions
 from models.rows import DAY, EXAMPLE, pack_rows, stored
-from streams import told
+from streams import spelled
 from streams.keys import Keys
 from streams.serving import Serving
 from streams.told import Told
 from streams.writes import Block, Change
 
 Array = npt.NDArray[Any]
-VALUE = scores.FIELDS.index("customer_value")
-RANKED = told.bits_of("segment", "customer_value")  # a segment's members stand there by value
+RANKED = spelled.bits_of("segment", "customer_value")  # a segment's members stand there by value
 NEW, MOVED, ERASED, MODEL = "new", "moved", "erased", "model"  # types of changes; ERASED stands for the segment come to
 
 
@@ -84,21 +82,22 @@ def compose(
     predicted, state, moves = _scored(table, serving, rows, swept_to, place, quiet)
     states, sizes = pack_rows(state)
     names = [table.names[row] for row in rows.tolist()]
-    values = scores.texts(state, predicted, serving.segments, serving.model.offers, table.horizon, swept_to, place)
-    common, new = serving.common(), written.missing(rows)
-    news = written.news(rows, state, predicted, values, int(Version.publish_of(serving.number)))
+    new = written.missing(rows)
+    hashes = written.hashes(serving, rows, names, state, predicted, swept_to, place)
+    ranked = np.flatnonzero(hashes.written & RANKED)
     return Block(
         names=names,
-        told=[told.fields(bits, (*texts, *common)) for bits, texts in zip(news, values, strict=True)],
-        whole=[bits == told.ALL for bits in news],
+        hashes=hashes.commands,
+        whole=(hashes.written == spelled.ALL).tolist(),
         new=new,
         states=states,
         sizes=sizes,
         left=_by_set((move.left, (move.change[1],)) for move in (*farewells, *moves.values())),
         sets=_by_set(
-            (Keys.members_of(segment), (value[VALUE], name))
-            for segment, name, value, bits in zip(predicted.segment.tolist(), names, values, news, strict=True)
-            if bits & RANKED
+            (Keys.members_of(segment), (f"{value:.2f}", names[i]))
+            for i, segment, value in zip(
+                ranked.tolist(), predicted.segment[ranked].tolist(), predicted.value[ranked].tolist(), strict=True
+            )
         ),
         entries=list(zip(entries["day"].tolist(), (table.names[r] for r in entries["row"].tolist()), strict=True)),
         packed=stored(entries),

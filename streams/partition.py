@@ -140,7 +140,7 @@ class Partition:
         self.store, self.log, self.serving, self.deployment, self.stop = store, log, serving, deployment, stop
         self.lock, self.life, self.meter = asyncio.Lock(), Life.LOCATING, meter
         self.fresh: Freshness | None = None  # as the worker found it last
-        self.table, self.told, self.grace = Table(deployment.horizon), Told(), deployment.grace * 1_000_000
+        self.table, self.told, self.grace = Table(deployment.horizon), Told(store.keys), deployment.grace * 1_000_000
         self.mark, self.proved = "", True  # the last record that was counted; whether the log still holds it
         self._offsets, self._records = _NO_ROWS, ()  # type: tuple[Array, Sequence[Record]]  # of the chunk in hand
         self._times = _NO_TIMES  # and their timestamps, ms

@@ -128,7 +128,7 @@ async def seed(
     """Writes everybody of one partition as workers write, under a fresh guard of our own that is not ready yet."""
     position = Position(offset, deployment.cut_off, scores.FORM, model=serving.version)
     stands = await store.seeding(number, position)
-    table, written, place = Table(deployment.horizon), Told(), f"{deployment.topic}:{number}"
+    table, written, place = Table(deployment.horizon), Told(store.keys), f"{deployment.topic}:{number}"
     table.take(names, rows)
     # The examples that opened at the cut-off were served by this model.
     rows = table.rows

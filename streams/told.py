@@ -1,48 +1,41 @@
 """What this process last wrote of each customer's hash, so that only what changed is written again.
 
-The rule: nothing is known at first, and whatever is not known to stand in Redis is written whole. What texts are made
-of is compared, not the texts: amounts as they are rounded, and one so near to the middle of two that its text could be
-either is written each time.
+The rule: nothing is known at first, and whatever is not known to stand in Redis is written whole.
 """
 
 import itertools
-from collections.abc import Callable, Sequence
-from functools import cache
-from operator import itemgetter
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from models import scores
+from models.artefact import Version
+from streams import spelled
+from streams.keys import Keys
+from streams.serving import Serving
+from streams.spelled import MARKS, PUBLISH, Texts
+from streams.wire import pack
 
 Array = npt.NDArray[Any]
-# Fields that are written together, for they change together; those of COMMON are not among them.
-GROUPS = (
-    ("segment", "segment_id", "previous_segment", "segment_since"),
-    ("cluster",), ("rfm",), ("last_event_at", "source"), ("expected_next_order_at",), ("next_offers",),
-    ("orders", "spend", "average_order_value", "first_purchase_at", "last_purchase_at", "mean_days_between_orders"),
-    ("total_value",), ("predicted_demand",), ("predicted_demand_high",), ("predicted_orders",), ("p_buy",),
-    ("customer_value",),
-)  # fmt: skip
-ALWAYS = ("scored_at", "model_version")
-ALL = (1 << len(GROUPS)) - 1  # of the bits that say which groups are written
-AMOUNTS = {"demand": 100, "high": 100, "orders": 10_000, "p_buy": 10_000, "value": 100}  # steps of a unit in the text
-NEXT, OFFERS = scores.FIELDS.index("expected_next_order_at"), scores.FIELDS.index("next_offers")
-MARKS = 12  # columns of `_marks`: of GROUPS the first ones, then what the others are made of, then the publish
-SOURCE, BOUGHT, AT = 3, slice(6, 10), 10
-_POWERS = 1 << np.arange(len(GROUPS))
 
-assert {*itertools.chain(*GROUPS)} == {*scores.FIELDS} - {*scores.COMMON}
+
+class Hashes(NamedTuple):
+    """Commands that bring customers' hashes up to now, one each, one behind the other; written (n,): fields as bits."""
+
+    commands: bytes
+    written: Array
 
 
 class Told:
-    """By row of a Table: whose state stands in Redis, and what the texts of the hash were made of."""
+    """By row of a Table: whose state stands in Redis, and the marks (streams/spelled.py) of what the hash says."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
         self._held = np.zeros(1024, bool)
-        self._marks = np.zeros((1024, MARKS), np.int64)  # the last one: the publish that the hash was written whole in
-        self._amounts = np.full((1024, len(AMOUNTS)), np.nan)
+        self._marks = np.zeros((1024, MARKS), np.int64)
+        self._texts: tuple[Any, Texts] | None = None  # and what they are made of
 
     def load(self, customers: int) -> None:
         """The states of the first rows, so many, stand in Redis; nothing is known of their hashes."""
@@ -61,28 +54,53 @@ class Told:
     def forget(self, rows: Sequence[int] | Array, held: bool = False) -> None:
         """Nothing is known of these any more; held: but whether their states stand there."""
         self._grow(int(np.max(rows, initial=-1)) + 1)
-        self._marks[rows, -1] = 0
+        self._marks[rows, PUBLISH] = 0
         if not held:
             self._held[rows] = False
 
-    def news(
-        self, rows: Array, state: Array, predicted: Any, values: Sequence[Sequence[str]], publish: int
-    ) -> list[int]:
-        """Which groups of fields are to be written of each row, as bits; from here on they are.
+    def hashes(
+        self, serving: Serving, rows: Array, names: Sequence[str], state: Array, said: Any, swept_to: int, place: str
+    ) -> Hashes:
+        """What is to be written of these hashes; from here on it is.
 
-        state (n,) of ROW, predicted: columns (n,) of a model's predictions, values: what scores.texts made of both;
-        publish: the number of the one that scores, from 1 on.
+        rows, names: of these customers (n,); state (n,) of ROW; said: columns (n,) of Predictions, as of `swept_to`;
+        place: `topic:partition` of their events.
         """
-        self._grow(int(rows.max(initial=-1)) + 1)
-        marks, amounts = _marks(state, predicted, values, publish), _amounts(predicted)
-        other, moved = marks != self._marks[rows], amounts != self._amounts[rows]
-        other[:, SOURCE] |= other[:, AT]
-        bought = other[:, BOUGHT].any(1)
-        changed = np.column_stack([other[:, : BOUGHT.start], bought, bought | moved[:, -1], moved])
-        changed[other[:, -1]] = True
-        self._marks[rows], self._amounts[rows], self._held[rows] = marks, amounts, True
-        found: list[int] = (changed @ _POWERS).tolist()
-        return found
+        if not len(rows):
+            return Hashes(b"", np.empty(0, np.int64))
+        self._grow(int(rows.max()) + 1)
+        texts, model = self._current(serving, place), serving.model
+        picks = model.offers.choose(state, scores.moment(state, swept_to))
+        moments = int(Version.publish_of(serving.number)), swept_to, model.horizon
+        keys = [name.encode() for name in names]
+        ends = np.cumsum([*map(len, keys)], dtype=np.int64)
+        written, out = np.empty(len(rows), np.int64), np.empty(len(rows) * texts.most + int(ends[-1]), np.uint8)
+        size = spelled.lay_out(
+            *(rows, np.frombuffer(b"".join(keys), np.uint8), ends, state, tuple(said), picks, moments, self._marks),
+            *(texts.bytes, texts.ends, texts.products, texts.text, written, out),
+        )
+        self._held[rows] = True
+        if size >= 0:
+            return Hashes(out[:size].tobytes(), written)
+        self._marks[rows, PUBLISH] = 0  # amounts beyond what is compared: all is written, each time
+        written[:] = spelled.ALL
+        values = scores.texts(state, said, serving.segments, model.offers, model.horizon, swept_to, place)
+        return Hashes(self._plain(names, values, serving.common()), written)
+
+    def _current(self, serving: Serving, place: str) -> Texts:
+        made_of, common = (serving.version, place), serving.common()
+        if self._texts is None or self._texts[0] != made_of:
+            products = serving.model.offers.products
+            texts = Texts(self._keys.customer(""), place, common, serving.segments, products)
+            self._texts = made_of, texts
+        texts = self._texts[1]
+        texts.now(common)
+        return texts
+
+    def _plain(self, names: Sequence[str], values: Sequence[Sequence[str]], common: Sequence[str]) -> bytes:
+        """The whole hashes; values: what scores.texts says."""
+        told = (itertools.chain(*zip(scores.FIELDS, (*texts, *common), strict=True)) for texts in values)
+        return pack(*(("HSET", self._keys.customer(name), *each) for name, each in zip(names, told, strict=True)))
 
     def _grow(self, size: int) -> None:
         """Room for so many rows."""
@@ -90,64 +108,3 @@ class Told:
             more = max(size, len(self._held) * 3 // 2) - len(self._held)
             self._held = np.concatenate([self._held, np.zeros(more, bool)])
             self._marks = np.concatenate([self._marks, np.zeros((more, MARKS), np.int64)])
-            self._amounts = np.concatenate([self._amounts, np.full((more, len(AMOUNTS)), np.nan)])
-
-
-def _marks(state: Array, predicted: Any, values: Sequence[Sequence[str]], publish: int) -> Array:
-    """int64 (n, MARKS): what all texts but those of amounts are made of."""
-    who = predicted.segment.astype(np.int64) + (state["segment_before"].astype(np.int64) << 8)
-    return np.column_stack(
-        [
-            who + (state["segment_since"].astype(np.int64) << 16),
-            *(predicted.cluster, predicted.rfm, state["seen"]),
-            *(np.fromiter((hash(texts[place]) for texts in values), np.int64, len(values)) for place in (NEXT, OFFERS)),
-            *(state[name] for name in ("orders", "spend", "first", "last", "at")),
-            np.full(len(state), publish),
-        ]
-    )
-
-
-def _amounts(predicted: Any) -> Array:
-    """float64 (n, AMOUNTS) in steps of the text; NaN, which nothing equals, where it is not sure which one it is.
-
-    >>> from types import SimpleNamespace
-    >>> _amounts(SimpleNamespace(**{name: np.array([1.234, 0.125, 1.005]) for name in AMOUNTS}))[:, 0].tolist()
-    [123.0, nan, nan]
-    """
-    scaled = np.column_stack([getattr(predicted, name).astype(np.float64) * by for name, by in AMOUNTS.items()])
-    steps = np.rint(scaled)
-    unsure = (np.abs(np.abs(scaled - steps) - 0.5) < 1e-3) | ~(np.abs(scaled) < 1e12)
-    steps[unsure] = np.nan
-    found: Array = steps
-    return found
-
-
-def bits_of(*names: str) -> int:
-    """Those of the groups that have a field of one of these names.
-
-    >>> bits_of("segment", "rfm")
-    5
-    """
-    return sum(1 << i for i, group in enumerate(GROUPS) if {*group} & {*names})
-
-
-def fields(bits: int, texts: Sequence[str]) -> list[str]:
-    """Name and text in turn of the fields in these groups; texts: of all FIELDS. With ALL of them all of COMMON too.
-
-    >>> fields(1 << 2, scores.FIELDS)
-    ['rfm', 'rfm', 'scored_at', 'scored_at', 'model_version', 'model_version']
-    """
-    if bits == ALL:
-        pairs = zip(scores.FIELDS, texts, strict=True)
-    else:
-        names, pick = _pick(bits)
-        pairs = zip(names, pick(texts), strict=True)
-    return list(itertools.chain.from_iterable(pairs))
-
-
-@cache
-def _pick(bits: int) -> tuple[Sequence[str], Callable[[Sequence[str]], Sequence[str]]]:
-    """The names of the fields, and what picks their texts."""
-    told = [name for i, group in enumerate(GROUPS) if bits >> i & 1 for name in group]
-    names = [*told, *ALWAYS]
-    return names, itemgetter(*map(scores.FIELDS.index, names))

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -33,7 +33,7 @@ class Block:
     """What one write carries beside offset, day and token; customers' columns have one item a customer."""
 
     names: Sequence[str] = ()
-    told: Sequence[Sequence[str]] = ()  # fields of each hash, name and text in turn: those that changed, or
+    hashes: bytes = b""  # a command each, packed, one behind the other: fields of their hashes, those that changed, or
     whole: Sequence[bool] = ()  # all of them
     new: int = 0  # customers whose state is not in Redis yet
     states: bytes = b""  # packed, one behind the other
@@ -127,20 +127,27 @@ class GuardedWrites:
         async with self._turn:
             if stands is not self._stands:  # then the guard is watched from a later moment on
                 return None
-            return await self._write(self._commands(stands, new, position, block), block)
+            before, after = self._erased(block), self._commands(stands, new, position, block)
+            sent = pack(("MULTI",), *before), block.hashes, pack(*after, ("EXEC",)), self._reads
+            hashes = (("HSET", self.keys.customer(name)) for name in block.names)
+            count = len(before) + len(block.names) + len(after)
+            return await self._write(b"".join(sent), itertools.chain(before, hashes, after), count, block)
 
-    async def _write(self, commands: list[tuple[Any, ...]], block: Block) -> Standing | None:
-        sent, self._stands = pack(("MULTI",), *commands, ("EXEC",)) + self._reads, None
-        answers = await self._line.exchange(sent, len(commands) + 2 + READS)
-        queued, done, then = answers[: len(commands) + 1], answers[len(commands) + 1], answers[len(commands) + 2 :]
+    async def _write(
+        self, sent: bytes, commands: Iterable[tuple[Any, ...]], count: int, block: Block
+    ) -> Standing | None:
+        """commands: what is sent between MULTI and EXEC, so many; of those of `hashes` as far as to name them."""
+        self._stands = None
+        answers = await self._line.exchange(sent, count + 2 + READS)
+        queued, done, then = answers[: count + 1], answers[count + 1], answers[count + 2 :]
         if isinstance(done, Exception):
             await self._line.drop()
             raise next((each for each in queued if isinstance(each, Exception)), done)
         if done is None:
             return None
-        for command, answer in zip(commands, done, strict=True):
-            if isinstance(answer, Exception):
-                await self._damaged(command, answer)
+        if any(isinstance(answer, Exception) for answer in done):
+            broke = zip(commands, done, strict=True)
+            await self._damaged(*next(each for each in broke if isinstance(each[1], Exception)))
         first = len(block.erased)
         added = zip(block.names, block.whole, done[first : first + len(block.names)], strict=True)
         block.torn = [name for name, whole, fields in added if fields and not whole]
@@ -157,13 +164,14 @@ class GuardedWrites:
         self._stands = Standing(time.monotonic(), now, token or b"", mine, held, *told)
         return self._stands
 
+    def _erased(self, block: Block) -> list[tuple[Any, ...]]:
+        """What goes before the hashes: who was erased and came back since stands among the names too."""
+        return [("DEL", self.keys.customer(name)) for name, _ in block.erased]
+
     def _commands(self, stands: Standing, new: bytes, position: Position, block: Block) -> list[tuple[Any, ...]]:
-        """All of the block; where one undoes what another does, the old goes before the new comes."""
+        """What goes behind them; where one undoes what another does, the old goes before the new comes."""
         k, p = self.keys, self.partition
-        # Who was erased and came back since stands among the names too.
-        commands: list[tuple[Any, ...]] = [("DEL", k.customer(name)) for name, _ in block.erased]
-        commands += [("HSET", k.customer(name), *told) for name, told in zip(block.names, block.told, strict=True)]
-        commands += self._feed(stands, block)
+        commands = self._feed(stands, block)
         # Examples, but for those that already fell out of the kept window.
         oldest, size = stands.day - self.settings.training_days, block.entry_size
         commands += [
