@@ -8,6 +8,7 @@ says what a change asks of an operator. Time is in microseconds since the epoch 
 
 import itertools
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -161,8 +162,16 @@ def pack_rows(rows: Array) -> tuple[bytes, list[int]]:
     for name, fields in RINGS.items():
         full = np.any([rows[field][:, -1] for field in fields], axis=0)
         heads[name] = np.where(full, rows[fields[0]].shape[1], rows[SLOTS[name]])
-    packed, sizes = packing.pack(heads, rows, _counts(heads), packing.Layout.of(ROW, RINGS))
+    packed, sizes = packing.pack(heads, rows, _counts(heads), _layout(ROW))
     return packed, sizes.tolist()
+
+
+@cache
+def _layout(form: np.dtype[Any]) -> Any:
+    """Its packing.Layout."""
+    from models import packing
+
+    return packing.Layout.of(form, RINGS)
 
 
 def _counts(heads: Array) -> Array:
@@ -232,7 +241,7 @@ def _unpacked(together: Array, starts: Array, sizes: Array, heads: Array, form: 
     """Rows of one form, (n,), whose heads begin at these places."""
     from models import packing
 
-    counts, layout = _counts(heads), packing.Layout.of(form, RINGS)
+    counts, layout = _counts(heads), _layout(form)
     wrong = (counts > layout.rooms).any(axis=1) | (sizes != HEAD.itemsize + layout.sizes(counts))
     if wrong.any():
         raise UnknownForm(_no_form("customer states", int(sizes[wrong].min())))

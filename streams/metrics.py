@@ -107,8 +107,7 @@ class Meter(Collector):
         )
         self._write = Histogram("crm_write_seconds", "Of a guarded write, with its repeats", buckets=SHORT, **own)
         self._ages = Ages("crm_end_to_end_seconds", "Age of records as Redis held what follows", LONG, self.registry)
-        for word in WORDS.values():
-            self._events.labels(word)
+        self._kinds = [(number - ERASE, self._events.labels(word)) for number, word in WORDS.items()]
         for counter, reasons in ((self._rejected, Reason), (self._passed, PASSED_OVER)):
             for reason in reasons:
                 counter.labels(reason)
@@ -122,8 +121,9 @@ class Meter(Collector):
         self._chunk.observe(records)
         self._fold.observe(seconds)
         counts = np.bincount(kinds.astype(np.int64) - ERASE, minlength=len(WORDS)).tolist()
-        for number, word in WORDS.items():
-            self._events.labels(word).inc(counts[number - ERASE])
+        for place, counter in self._kinds:
+            if counts[place]:
+                counter.inc(counts[place])
         if sum(counts) > counts[TICK - ERASE]:
             self.heard = time.monotonic()
 

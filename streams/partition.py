@@ -42,6 +42,7 @@ from streams.writes import Block, Position
 Array = npt.NDArray[Any]
 T = TypeVar("T")
 CHECKED, TOLERATED = 1_000, 200  # of a partition's first customers, so many may belong to another partition
+FRESH = 1.0  # seconds for which the token and the serving model that were heard last are believed
 MOVED = 0.1  # of the published demand or value: a sweep publishes what moved so far; a learned day alone moves some 1 %
 ELSEWHERE = "the key's partition by the deployment's partitioner is another"
 _NO_ROWS, _NO_ENTRIES, _NO_TIMES = np.empty(0, np.int64), np.empty(0, ENTRY), np.empty(0)
@@ -146,6 +147,7 @@ class Partition:
         self._times = _NO_TIMES  # and their timestamps, ms
         self.token, self.flight = b"", None  # type: tuple[bytes, asyncio.Task[None] | None]
         self.offset = self.swept_to = self.reached = self.committed = -1  # unknown until located
+        self.heard = -FRESH  # when token and serving model were asked for last, by the steady clock
         self.quiet_until, self.hashes, self.model = 0, 0, ""  # the version that the last write was scored by
         self.tombstones: dict[str, int] = {}  # keyed hashes of who was erased, and where in the log at last
         self.doomed: dict[str, int] = {}  # those of who is erased further on in the log
@@ -273,39 +275,40 @@ class Partition:
         return str(error) or type(error).__name__
 
     @contextlib.asynccontextmanager
-    async def locked(self) -> AsyncIterator[None]:
-        """The lock, no write under way and the serving model known; left by an exception: the partition is lost.
+    async def locked(self, fresh: float = FRESH) -> AsyncIterator[None]:
+        """The lock, no write under way, token and serving model as they were at most `fresh` seconds ago; left by an
+        exception: the partition is lost.
 
         Rules 10 and 11.
         """
         async with self.lock:
             try:
-                told = await self.settle()
-                if not told:
+                await self.settle()
+                if time.monotonic() > self.heard + fresh:
                     await self.refresh()
                 yield
             except BaseException:
                 self.log.lose(self)
                 raise
 
-    async def settle(self) -> bool:
-        """Waits for the write under way; True if there was one, whose answer has just named the serving model."""
-        waited = self.flight is not None and not self.flight.done()
+    async def settle(self) -> None:
+        """Waits for the write under way, whose answer names the serving model."""
         if self.flight is not None:
             await asyncio.wait([self.flight])  # not `await`: our cancellation must not cancel the write
             self.flight.result()
         if self.life is not Life.READY:
             raise Lost
-        return waited
 
     async def refresh(self) -> None:
         """Compares the token, for Redis may have been emptied or gone back in time, and takes the serving model."""
+        asked = time.monotonic()
         stands, version = await self.insist(lambda: self.store.stands(self.number))
         if not stands:
             self.stop(f"{self.store.keys.guard(self.number)} is gone: restore Redis, or run `streams rebuild`")
         if stands != self.token:
             raise Lost
         await self._take_model(version)
+        self.heard = asked
 
     async def _take_model(self, version: str) -> None:
         """Serves this version, or the one that took its place: Redis may go back in time between the two readings."""
@@ -418,9 +421,12 @@ class Partition:
         codes = self.serving.model.offers.codes(batch.product_id)
         entries = self.table.fold(batch, rows, offsets[batch.index], self.swept_to, noted, codes)
         counts.update(dict(zip(NOTED, noted.tolist(), strict=True)))
-        touched = np.union1d(rows[rows >= 0], self._torn())
-        over = np.isin(touched, ended)
-        await self._publish(touched[~over], entries, end, counts, gone=Gone(erasures, touched[over]))
+        touched = np.unique(np.concatenate([rows[rows >= 0], self._torn()]))
+        gone = NOBODY
+        if erasures:
+            over = np.isin(touched, ended)
+            touched, gone = touched[~over], Gone(erasures, touched[over])
+        await self._publish(touched, entries, end, counts, gone=gone)
 
     def _doomed(self, batch: Batch, offsets: Array) -> Array:
         """Mask (n,) of events before a tombstone of their customer that was passed once: a rebuild brings nobody back,
@@ -477,7 +483,7 @@ class Partition:
     async def idle(self) -> None:
         """Nothing arrives: notices another Redis or another model, and scores everybody anew after a `publish`, or
         after an upgrade to a program whose hashes have fields more."""
-        async with self.locked():
+        async with self.locked(fresh=0.0):
             rows, torn = self.table.rows, self._torn()
             behind = (self._of_old_publish(rows) & (rows["first"] != NONE)).any()
             if behind or self.hashes < scores.FORM:
@@ -556,7 +562,7 @@ class Partition:
 
     async def _send(self, expected: bytes, new: bytes, position: Position, block: Block, times: Array) -> None:
         """The same write with the same token until Redis answers (rule 3). times: of the records that it passes."""
-        begun = time.perf_counter()
+        begun, asked = time.perf_counter(), time.monotonic()
         with contextlib.suppress(Lost):
             stands, version = await self.insist(lambda: self.store.write(self.number, expected, new, position, block))
             if stands == new:  # applied, now or by an earlier copy
@@ -564,6 +570,7 @@ class Partition:
                 self.torn.update(block.torn)
                 self.meter.written(times, block.counts, time.perf_counter() - begun)
                 await self._take_model(version)
+                self.heard = asked
             else:  # somebody else wrote, or Redis went back in time
                 self.log.lose(self)
 
@@ -584,6 +591,9 @@ def _blocks(rows: Array, entries: Array, again: Array, lives: Array, size: int) 
 
     The last block has the rows of the mask `again`, and the entries of `lives` besides, before those.
     """
+    if len(rows) <= size and not len(lives):  # as most chunks of a live stream
+        yield rows, entries, True
+        return
     others, back = rows[~again], rows[again]
     split = max(len(others) + len(back) - size, 0)
     order = np.concatenate([others, lives, back])
@@ -603,6 +613,9 @@ def cuts(batch: Batch, grace: int, swept_to: int, most: int) -> Iterator[tuple[i
     if not len(batch):
         return
     erase = batch.kind == ERASE
+    if (batch.t.max() - grace) // DAY <= swept_to and erase.sum() <= most:
+        yield 0, len(batch), swept_to
+        return
     asked = np.where(erase, swept_to, (batch.t - grace) // DAY)
     day = np.maximum(np.maximum.accumulate(asked), swept_to)
     before = np.cumsum(erase) - erase  # tombstones before each event

@@ -12,7 +12,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from redis import exceptions
@@ -104,7 +104,7 @@ class GuardedWrites:
         """What stands, the guard being watched; read anew unless that was just now, under this token."""
         async with self._turn:
             known = self._stands
-            if known and known.token == expected and time.monotonic() < known.read + FRESH and await self._line.holds():
+            if known and known.token == expected and time.monotonic() < known.read + FRESH:
                 return known
             return await self._read()
 
@@ -190,7 +190,7 @@ class GuardedWrites:
             ends = list(itertools.accumulate(block.sizes))
             states = [block.states[end - size : end] for end, size in zip(ends, block.sizes, strict=True)]
             commands.append(("HSET", k.state(p), *_paired(block.names, states)))
-        fields = asdict(position) | {
+        fields = vars(position) | {
             "token": new,
             "counted": new,
             "customers": stands.held + block.new - len(gone),

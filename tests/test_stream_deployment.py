@@ -10,6 +10,7 @@ from deployment import Crash, Play, Stopped, World, crash
 from shops import T0
 
 from models import scores
+from streams import spelled
 from streams.deployment import Deployment, DeploymentError, Guard, GuardState
 from streams.partition import MOVES, Life
 from streams.settings import Settings
@@ -146,13 +147,15 @@ def test_a_partition_makes_no_move_that_is_not_in_the_picture(play: Play) -> Non
 # ---- hashes with more fields -----------------------------------------------------------------------------------------
 @pytest.fixture
 def upgraded(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Turns this program into one whose hashes have a field more."""
+    """Turns this program into one whose hashes have a field more, written the plain way."""
     texts, fields = scores.texts, scores.FIELDS
 
     def upgrade() -> None:
         monkeypatch.setattr(scores, "FIELDS", (*fields[:-4], "mood", *fields[-4:]))
         monkeypatch.setattr(scores, "texts", lambda *given: [(*row, "good") for row in texts(*given)])
         monkeypatch.setattr(scores, "FORM", scores.FORM + 1)
+        monkeypatch.setattr(spelled, "lay_out", lambda *_: -1)
+        monkeypatch.setattr(spelled.Texts, "now", lambda *_: None)
 
     return upgrade
 
