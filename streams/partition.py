@@ -28,7 +28,7 @@ from models.events import Batch, Reason, decode_many
 from models.kinds import ERASE, TICK
 from models.rows import DAY, ENTRY, NONE, UnknownForm
 from streams import answers, memory
-from streams.compose import MODEL, NOBODY, Erasure, Gone, compose
+from streams.compose import MODEL, NOBODY, Ahead, Erasure, Gone, compose
 from streams.console import say
 from streams.deployment import BROKE, Deployment, DeploymentError, GuardState, marked
 from streams.freshness import Freshness
@@ -523,8 +523,9 @@ class Partition:
         names = {each.customer_id for each in gone.erasures}
         again = np.array([bool(names) and self.table.names[row] in names for row in rows.tolist()], bool)
         # 1. A block holds whole customers: row, entries, hash and set together (the second of the three rules).
+        ahead = Ahead(self.table, self.serving, np.union1d(rows, gone.lives), after.swept_to)
         for block_rows, block_entries, last in _blocks(rows, entries, again, gone.lives, self.store.settings.block):
-            block = self._compose(block_rows, block_entries, after.swept_to, gone if last else NOBODY)
+            block = self._compose(ahead, block_rows, block_entries, gone if last else NOBODY)
             # 2. Only the last block moves the guard: a crash before it repeats the piece, and `seen` passes over those
             #    rows that were written (rule 9). Who is erased has no `seen`: all lives but in the last block are as
             #    they were before the piece.
@@ -536,12 +537,12 @@ class Partition:
             # 3. It is sent once the one before has been settled: one write under way (rule 10).
             await self._write(self._announced(block), replace(after if last else before, model=self.serving.version))
 
-    def _compose(self, rows: Array, entries: Array, swept_to: int, gone: Gone) -> Block:
+    def _compose(self, ahead: Ahead, rows: Array, entries: Array, gone: Gone) -> Block:
         if not len(rows) and not gone.erasures:
             return Block()
         place = f"{self.deployment.topic}:{self.number}"
         quiet = self.quiet_until if self.offset < self.quiet_until else -1
-        return compose(self.table, self.serving, rows, entries, swept_to, place, quiet, self.told, gone)
+        return compose(ahead, rows, entries, place, quiet, self.told, gone)
 
     def _announced(self, block: Block) -> Block:
         """The block, which tells of the model first where it is the first to be scored by another publish's."""

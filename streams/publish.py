@@ -19,7 +19,7 @@ from models.customers import Table
 from models.model import Model
 from models.rows import ENTRY
 from streams import answers
-from streams.compose import compose, opened
+from streams.compose import Ahead, compose, opened
 from streams.deployment import GRACE, Deployment, age, date_of
 from streams.kafka import Topic
 from streams.kept import Kept
@@ -133,9 +133,10 @@ async def seed(
     # The examples that opened at the cut-off were served by this model.
     rows = table.rows
     opened(table, serving, np.flatnonzero((rows["open"] == 1) & (rows["due"] == deployment.cut_off + table.horizon)))
+    ahead = Ahead(table, serving, np.arange(len(names)), deployment.cut_off)
     for part in _parts(len(names), store.settings.block):
         # Nobody moved: changes of the history, whose events are no offsets of this log, are not announced.
-        block = compose(table, serving, part, _NO_ENTRIES, deployment.cut_off, place, offset, written)
+        block = compose(ahead, part, _NO_ENTRIES, place, offset, written)
         new = token()
         if not await _written(store, number, stands, new, position, block):
             raise PublishError(f"{store.keys.guard(number)} was changed by somebody else meanwhile: publish again")

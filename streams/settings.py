@@ -90,7 +90,7 @@ class Settings(BaseSettings):
         default=100_000, ge=0, description="segment changes kept in each partition's stream, about"
     )
     block: int = Field(
-        default=500, ge=1, le=500, description="customers in a write at most: Redis answers nobody else meanwhile"
+        default=200, ge=1, le=500, description="customers in a write at most: Redis answers nobody else meanwhile"
     )
     chunk: int = Field(default=20_000, ge=1, le=100_000, description="events folded at once, at most")
 

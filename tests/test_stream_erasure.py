@@ -205,7 +205,7 @@ def test_one_customer_who_is_erased_all_the_time_takes_a_write_for_each_full_pie
         assert np.array_equal(np.unique(part.table.free), np.arange(501))
         assert len(world.changes()) == 6_000
 
-    play(scenario)
+    play(scenario, block=500)
 
 
 def test_the_rows_of_many_erased_customers_are_taken_again(play: Play) -> None:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import pytest
 from deployment import Play, World
 from hiredis import Reader
 from hypothesis import given
@@ -18,7 +19,8 @@ from models.artefact import Version
 from models.model import Predictions
 from models.offers import Offers, code
 from models.rows import BLANK, DAY, ROW
-from streams import spelled
+from streams import compose, spelled
+from streams.compose import Ahead
 from streams.keys import Keys
 from streams.told import Hashes, Told
 
@@ -244,3 +246,42 @@ def test_many_small_writes_leave_what_whole_ones_leave(play: Play, shop: Path) -
     for written in (Told, Whole):
         play(partial(scenario, written=written), shop)
         assert left[0] == left[-1]
+
+
+class Says:
+    """A model and a table whose scores tell the row and the version; `calls` of them."""
+
+    def __init__(self) -> None:
+        self.version, self.calls, self.model = "1", 0, self
+
+    def observe(self, rows: Any, day: int) -> Any:
+        return rows + 100_000 * day
+
+    def predict_many(self, raw: Any) -> Predictions:
+        self.calls += 1
+        return Predictions(*(raw * 10 + int(self.version) for _ in Predictions._fields))
+
+
+@given(st.sets(st.integers(0, 9_999)), st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99), st.booleans())))
+def test_scores_made_ahead_are_those_of_each_row_by_the_model_that_serves(
+    rows: set[int], asked: list[tuple[int, int, bool]]
+) -> None:
+    """Mutations caught: the scores of another row; what another model said served on; nothing behind those at hand."""
+    says, every = Says(), np.array(sorted(rows), np.int64)
+    ahead = Ahead(cast(Any, says), cast(Any, says), every, 7)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compose, "AHEAD", 10)
+        for start, count, swap in asked:
+            says.version = str(int(says.version) + swap)
+            some = every[start : start + count][::-1]
+            expected = (some + 700_000) * 10 + int(says.version)
+            assert all(np.array_equal(column, expected) for column in ahead.of(some))
+
+
+def test_a_model_is_asked_once_for_many_blocks() -> None:
+    """Mutation caught: a call for each block."""
+    says, rows = Says(), np.arange(5_000)
+    ahead = Ahead(cast(Any, says), cast(Any, says), rows, 7)
+    for start in range(0, 4_000, 200):
+        ahead.of(rows[start : start + 200])
+    assert says.calls == 1
