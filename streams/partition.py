@@ -42,6 +42,7 @@ from streams.writes import Block, Position
 Array = npt.NDArray[Any]
 T = TypeVar("T")
 CHECKED, TOLERATED = 1_000, 200  # of a partition's first customers, so many may belong to another partition
+LOOKED = 1 << 14  # rows that a sweep looks at at once
 FRESH = 1.0  # seconds for which the token and the serving model that were heard last are believed
 MOVED = 0.1  # of the published demand or value: a sweep publishes what moved so far; a learned day alone moves some 1 %
 ELSEWHERE = "the key's partition by the deployment's partitioner is another"
@@ -470,14 +471,18 @@ class Partition:
         alive = np.flatnonzero(self.table.rows["first"] != NONE)
         if self.hashes < scores.FORM:
             return alive
-        rows, predicted = self.table.rows[alive], self.serving.model.predict_many(self.table.observe(alive, day))
-        told = _differs(predicted.demand, rows["demand"]) | _differs(predicted.value, rows["value"])
-        others = (predicted.segment != rows["segment"]) | (predicted.rfm != rows["rfm"])
-        changed: Array = alive[told | others | self._of_old_publish(rows)]
-        return changed
+        parts = (alive[start : start + LOOKED] for start in range(0, len(alive), LOOKED))  # few copies at a time
+        return np.concatenate([_NO_ROWS, *(part[self._has_moved(part, day)] for part in parts)])
 
-    def _of_old_publish(self, rows: Array) -> Array:
-        mask: Array = Version.publish_of(rows["version"]) != Version.publish_of(self.serving.number)
+    def _has_moved(self, rows: Array, day: int) -> Array:
+        said, kept = self.serving.model.predict_many(self.table.observe(rows, day)), self.table.rows
+        told = _differs(said.demand, kept["demand"][rows]) | _differs(said.value, kept["value"][rows])
+        others = (said.segment != kept["segment"][rows]) | (said.rfm != kept["rfm"][rows])
+        mask: Array = told | others | self._of_old_publish(kept["version"][rows])
+        return mask
+
+    def _of_old_publish(self, versions: Array) -> Array:
+        mask: Array = Version.publish_of(versions) != Version.publish_of(self.serving.number)
         return mask
 
     async def idle(self) -> None:
@@ -485,7 +490,7 @@ class Partition:
         after an upgrade to a program whose hashes have fields more."""
         async with self.locked(fresh=0.0):
             rows, torn = self.table.rows, self._torn()
-            behind = (self._of_old_publish(rows) & (rows["first"] != NONE)).any()
+            behind = (self._of_old_publish(rows["version"]) & (rows["first"] != NONE)).any()
             if behind or self.hashes < scores.FORM:
                 torn = np.union1d(torn, self._moved(self.swept_to))
             if len(torn) or self.hashes < scores.FORM:
@@ -521,7 +526,9 @@ class Partition:
         )
         ends_quiet = self.offset < self.quiet_until <= offset
         names = {each.customer_id for each in gone.erasures}
-        again = np.array([bool(names) and self.table.names[row] in names for row in rows.tolist()], bool)
+        again = np.zeros(len(rows), bool)
+        if names:
+            again[:] = [self.table.names[row] in names for row in rows.tolist()]
         # 1. A block holds whole customers: row, entries, hash and set together (the second of the three rules).
         ahead = Ahead(self.table, self.serving, np.union1d(rows, gone.lives), after.swept_to)
         for block_rows, block_entries, last in _blocks(rows, entries, again, gone.lives, self.store.settings.block):
