@@ -72,7 +72,7 @@ class Texts:
         named = map(bulk, ("", *segments))
         pieces = [each.encode() for each in (*map(bulk, (*scores.FIELDS, *common)), *plain, *named, *products)]
         self.bytes, self.ends = np.frombuffer(bytearray(b"".join(pieces)), np.uint8), np.cumsum([0, *map(len, pieces)])
-        self.products = len(pieces) - len(products)
+        self.common, self.products = common, len(pieces) - len(products)
         longest = MOST * (max(map(len, products), default=0) + 1) + len("[]")
         self.text = np.empty(max(longest, WIDEST + len(place.encode())), np.uint8)  # room to spell one in
         names = 2 * max(map(len, pieces[NAMES : self.products]))
@@ -80,8 +80,9 @@ class Texts:
 
     def now(self, common: Sequence[str]) -> None:
         """Takes over these texts of scores.COMMON."""
-        said = "".join(map(bulk, common)).encode()
-        self.bytes[self.ends[FIELDS] : self.ends[FIELDS + COMMON]] = np.frombuffer(said, np.uint8)
+        if common != self.common:
+            self.common, said = common, "".join(map(bulk, common)).encode()
+            self.bytes[self.ends[FIELDS] : self.ends[FIELDS + COMMON]] = np.frombuffer(said, np.uint8)
 
 
 def bulk(text: str) -> str:
