@@ -25,7 +25,7 @@ from streams.crm.why import Reasons
 
 BODY = 1 << 20  # bytes of a batch's body: a thousand ids of 128 bytes, each escaped
 NAMED = (*NAMES, "as_of", "lag_seconds", "stale", "coverage", "served")  # what `fields` may name
-FOUND, UNKNOWN, ERASED, DAMAGED = "found", "unknown", "erased", "damaged"
+UNKNOWN, ERASED, DAMAGED = "unknown", "erased", "damaged"
 NOT_FOUND = b'{"customer_id":%b,"status":"%b","customer":null}'
 FIELDS = "fields to answer, with commas between; all unless some are named; customer_id is always there"
 _text = msgspec.json.encode
@@ -184,7 +184,7 @@ def _found(
     if laid is None:
         return NOT_FOUND % (name, (ERASED if erased[customer_id] else UNKNOWN).encode())
     told = record(name, laid, look.tails[look.deployment.home(customer_id)], fields)
-    return b'{"customer_id":%b,"status":"%b","customer":%b}' % (name, FOUND.encode(), told)
+    return b'{"customer_id":%b,"status":"found","customer":%b}' % (name, told)
 
 
 def _tag(laid: bytes, why: str | None) -> str:
