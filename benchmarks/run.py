@@ -131,15 +131,17 @@ class Deployment:
 
 
 @contextlib.contextmanager
-def deployment(said: Callable[[str], None]) -> Iterator[Deployment]:
-    """Both services, a history, its fit and its publication."""
-    with tempfile.TemporaryDirectory() as scratch, services.kafka() as kafka, services.valkey() as valkey:
+def deployment(
+    said: Callable[[str], None], keeper: Callable[[], Any] = services.valkey, known: int = traffic.KNOWN
+) -> Iterator[Deployment]:
+    """Both services, a history of so many customers, its fit and its publication."""
+    with tempfile.TemporaryDirectory() as scratch, services.kafka() as kafka, keeper() as valkey:
         history, fit = Path(scratch, "history.csv"), Path(scratch, "fit")
         env = {"CRM_KAFKA": kafka.address, "CRM_REDIS_URL": valkey.url, "CRM_EVENTS_TOPIC": "bench.events"}
         env |= {"CRM_PARTITIONS": str(PARTITIONS)}
         with Redis.from_url(valkey.url) as store:
             made = Deployment(env, store, fit)
-            traffic.write_history(history)
+            traffic.write_history(history, known=known)
             said("offline fit")
             until = f"{traffic.CUT_OFF:%Y-%m-%d}"
             made.command("offline", "fit", "--history", str(history), "--until", until, "--out", str(fit))

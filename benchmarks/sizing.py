@@ -44,7 +44,8 @@ async def _warm(store: Store) -> None:
     Table().load([name for name, _ in few], [packed for _, packed in few])
     guard = await store.guard(0)
     assert guard is not None
-    await store.load(0, guard.token)
+    async for _ in store.load(0, guard.token):
+        pass
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the most that there ever was begins anew
 
@@ -56,10 +57,9 @@ async def _load(url: str) -> Figures:
     for number in range(run.PARTITIONS):
         guard = await store.guard(number)
         assert guard is not None
-        states = await store.load(number, guard.token) or []
-        tables.append(Table())
-        tables[-1].load([name for name, _ in states], [packed for _, packed in states])
-    del states
+        tables.append(Table(room=await store.customers(number)))
+        async for names, packed in store.load(number, guard.token):
+            tables[-1].load(names, packed)
     gc.collect()
     await store.close()
     return {"customers": sum(map(len, tables)), "held": resident() - before, "peak": resident("VmHWM") - before}

@@ -21,19 +21,20 @@ from models.rows import DAY
 CUT_OFF, HISTORY_DAYS = datetime(2024, 3, 1, tzinfo=UTC), 60
 START = int(CUT_OFF.timestamp()) * 1_000_000  # microseconds: the log begins where the history ends
 KNOWN, NEW = 50_000, 0.02  # customers of the history; share of events that begin a new customer
-PURCHASES = 120_000  # of the history
+MORE = 1.4  # purchases of the history beyond the first one, a customer
 TYPES, SHARES = ("view", "cart", "purchase", "return"), (0.70, 0.15, 0.14, 0.01)
 PRODUCTS, PAUSE = 5_000, 30.0  # seconds between two events of a visit, on average
 QUEUED = 500_000  # records that wait in the producer
 Record = tuple[bytes, bytes | None, int]  # key, value, timestamp in ms
 
 
-def write_history(path: Path, seed: int = 1) -> None:
-    """A CSV of purchases in the 60 days before the log; each of the KNOWN customers has one at least."""
+def write_history(path: Path, seed: int = 1, known: int = KNOWN) -> None:
+    """A CSV of purchases in the 60 days before the log; each of the known customers has one at least."""
     rng = np.random.default_rng(seed)
-    customers = np.concatenate([np.arange(KNOWN), rng.integers(KNOWN, size=PURCHASES - KNOWN)])
-    minutes = rng.integers(HISTORY_DAYS * 24 * 60, size=PURCHASES)
-    prices = np.round(rng.lognormal(3, 1, PURCHASES), 2)
+    more = int(MORE * known)
+    customers = np.concatenate([np.arange(known), rng.integers(known, size=more)])
+    minutes = rng.integers(HISTORY_DAYS * 24 * 60, size=known + more)
+    prices = np.round(rng.lognormal(3, 1, known + more), 2)
     with path.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["customer_id", "occurred_at", "order_id", "quantity", "unit_price"])
@@ -42,7 +43,7 @@ def write_history(path: Path, seed: int = 1) -> None:
             table.writerow([f"c{customer:07}", at.isoformat(), f"h{i}", 1, f"{price:.2f}"])
 
 
-def records(n: int, start: int, days: float, seed: int, visit: float) -> Iterator[Record]:
+def records(n: int, start: int, days: float, seed: int, visit: float, known: int = KNOWN) -> Iterator[Record]:
     """n records in visits of `visit` events on average, which begin evenly from `start` (us) over so many days.
 
     Each visit has one event at least. A record's timestamp is its event's time.
@@ -53,7 +54,7 @@ def records(n: int, start: int, days: float, seed: int, visit: float) -> Iterato
     pauses = np.cumsum(rng.exponential(PAUSE, size=n))
     since = pauses - np.maximum.accumulate(np.where(first, pauses, 0))
     times = start + (days * DAY * number / (number[-1] + 1) + since * 1_000_000).astype(np.int64)
-    customers, fresh = rng.integers(KNOWN, size=n)[number], rng.random(n)[number] < NEW * visit
+    customers, fresh = rng.integers(known, size=n)[number], rng.random(n)[number] < NEW * visit
     kinds = np.where(first & fresh, TYPES.index("purchase"), rng.choice(len(TYPES), size=n, p=SHARES))
     cents, products = np.round(rng.lognormal(3, 1, n) * 100).astype(np.int64), rng.integers(PRODUCTS, size=n)
     ids, order = rng.bytes(16 * n), np.argsort(times, kind="stable")

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features import INPUTS, UNIT
+from models.compiled import njit
+from models.features import INPUTS, UNIT, laid_out
 
 HALFLIFE = 180.0
 DECAY = 2 ** (-1 / HALFLIFE)
@@ -39,25 +40,23 @@ class Following(NamedTuple):
 
 def gap_of(raw: Raw) -> Floats:
     """(n,) mean days between purchase days of (n,) RAW; 0 for one day."""
-    span = np.maximum(raw["tenure"].astype(np.float64) - raw["recency"], 0.0)
-    gap: Floats = span / np.maximum(raw["days"].astype(np.float64) - 1, 1.0)
-    return gap
+    out = np.empty(len(raw))
+    _gaps(laid_out(raw), out)
+    return out
 
 
 def cells(raw: Raw, horizon: int) -> NDArray[np.int64]:
     """(n,) the cell of each of (n,) RAW, 0 to CELLS - 1. horizon: days."""
-    recency, gap, per_gap = np.maximum(raw["recency"], 0), gap_of(raw), len(SINCE) + 1
-    rhythm = np.searchsorted(GAPS * horizon, gap) * per_gap + np.searchsorted(SINCE, recency / np.maximum(gap, 1.0))
-    often = (raw["days"] > OFTEN) * (len(GAPS) + 1) * per_gap
-    found: NDArray[np.int64] = np.where(raw["days"] < 2, np.searchsorted(ONCE, recency), len(ONCE) + 1 + often + rhythm)
-    return found
+    out = np.empty(len(raw), np.int64)
+    _cells(laid_out(raw), horizon, out)
+    return out
 
 
 def a_day(raw: Raw, usual: float, cap: float) -> Floats:
     """(n,) spend on a purchase day of (n,) RAW, shrunk by two usual days and at most `cap`, major units."""
-    spend = np.maximum(raw["spend"] / UNIT, 0.0)
-    money: Floats = np.minimum((2 * usual + spend) / (2 + np.maximum(raw["days"].astype(np.int64), 0)), cap)
-    return money
+    out = np.empty(len(raw))
+    _days(laid_out(raw), float(usual), float(cap), out)
+    return out
 
 
 class Cadence:
@@ -70,14 +69,11 @@ class Cadence:
 
     def predict_many(self, raw: Raw, x: Floats) -> Following:
         """For (n,) RAW and their inputs (n, len(INPUTS))."""
-        s, money, n90 = self.sums[cells(raw, self.horizon)], a_day(raw, self.usual, self.cap), x[:, N90]
+        following = Following(*np.empty((3, len(raw))))
+        cell, money = cells(raw, self.horizon), a_day(raw, self.usual, self.cap)
         bought, count = self.sums[:, BOUGHT].sum(), self.sums[:, COUNT].sum()
-        share = (bought + PRIOR * (n90 / (1 + n90))) / (count + PRIOR)  # of all; without examples that of the own rate
-        return Following(
-            money * ((s[:, SPENT] + PRIOR * self.usual * n90) / (s[:, MONEY] + PRIOR * self.usual)),
-            (s[:, ORDERED] + PRIOR * n90) / (s[:, COUNT] + PRIOR),
-            (s[:, BOUGHT] + PRIOR * share) / (s[:, COUNT] + PRIOR),
-        )
+        _follow(cell, money, x, self.sums, PRIOR * self.usual, bought, count, *following)
+        return following
 
     def shares(self, raw: Raw, x: Floats) -> Floats:
         """(n, 2): what each spend predicted is the sum of: what others of the cell spent, the customer's own orders."""
@@ -107,3 +103,58 @@ class Cadence:
             raise ValueError(f"cadence: a table of {sums.shape}, not of {new.sums.shape}")
         new.sums = sums
         return new
+
+
+@njit
+def _gap(row: Any) -> float:
+    gap: float = max(float(row.tenure) - row.recency, 0.0) / max(row.days - 1.0, 1.0)
+    return gap
+
+
+@njit
+def _below(edges: Any, unit: float, value: float) -> int:
+    """How many of these ascending edges, in units, are below a value."""
+    found = 0
+    while found < len(edges) and edges[found] * unit < value:
+        found += 1
+    return found
+
+
+@njit
+def _cells(raw: Any, horizon: int, out: Any) -> None:
+    per_gap = len(SINCE) + 1
+    for i in range(len(raw)):
+        row = raw[i]
+        gap, recency = _gap(row), max(row.recency, 0)
+        if row.days < 2:
+            out[i] = _below(ONCE, 1, recency)
+            continue
+        rhythm = _below(GAPS, horizon, gap) * per_gap + _below(SINCE, 1, recency / max(gap, 1.0))
+        out[i] = len(ONCE) + 1 + (row.days > OFTEN) * (len(GAPS) + 1) * per_gap + rhythm
+
+
+@njit
+def _gaps(raw: Any, out: Any) -> None:
+    for i in range(len(raw)):
+        out[i] = _gap(raw[i])
+
+
+@njit
+def _days(raw: Any, usual: float, cap: float, out: Any) -> None:
+    for i in range(len(raw)):
+        spend = max(raw[i].spend / UNIT, 0.0)
+        out[i] = min((2 * usual + spend) / (2 + max(raw[i].days, 0)), cap)
+
+
+@njit
+def _follow(
+    cell: Any, money: Any, x: Any, sums: Any, prior: float, bought: float, count: float,
+    spend: Any, orders: Any, buyers: Any,
+) -> None:  # fmt: skip
+    """prior: PRIOR usual days; bought, count: of all cells, whose buyers are those of a cell without examples."""
+    for i in range(len(cell)):
+        s, n90 = sums[cell[i]], x[i, N90]
+        share = (bought + PRIOR * (n90 / (1 + n90))) / (count + PRIOR)
+        spend[i] = money[i] * ((s[SPENT] + prior * n90) / (s[MONEY] + prior))
+        orders[i] = (s[ORDERED] + PRIOR * n90) / (s[COUNT] + PRIOR)
+        buyers[i] = (s[BOUGHT] + PRIOR * share) / (s[COUNT] + PRIOR)

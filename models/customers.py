@@ -308,12 +308,13 @@ class Table:
     An erased customer's row is blank, its name empty; it is taken by the next new customer.
     """
 
-    def __init__(self, horizon: int = HORIZON) -> None:
+    def __init__(self, horizon: int = HORIZON, room: int = 1024) -> None:
+        """room: customers for whom there is room at first; what nobody has taken yet takes no memory."""
         self.horizon = horizon
         self.names: list[str] = []
         self.index: dict[str, int] = {}
         self.free: list[int] = []
-        self._rows = np.full(1024, BLANK)
+        self._rows = np.empty(room, ROW)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -325,6 +326,13 @@ class Table:
 
     def add(self, names: Sequence[str]) -> list[int]:
         """Gives each of these new customers, distinct, a row; returns the row numbers."""
+        rows = self._taken(names)
+        whole(self._rows)[rows] = whole(BLANK)
+        self._rows["phase"][rows] = [phase(name, self.horizon) for name in names]
+        return rows
+
+    def _taken(self, names: Sequence[str]) -> list[int]:
+        """Likewise, with whatever stands in those rows."""
         again = [self.free.pop() for _ in names[: len(self.free)]]
         for row, name in zip(again, names, strict=False):
             self.names[row] = name
@@ -334,24 +342,24 @@ class Table:
         if (before := len(self._rows)) < len(self.names):
             grown = np.empty(max(len(self.names), before + before // 2), ROW)
             whole(grown)[:before] = whole(self._rows)
-            grown[before:] = BLANK
             self._rows = grown
-        self._rows["phase"][rows] = [phase(name, self.horizon) for name in names]
         return rows
 
     def load(self, names: Sequence[str], packed: Sequence[bytes]) -> None:
-        """Adds customers with their rows as the store keeps them, of any known form. Raises UnknownForm.
+        """Adds customers with their rows as the store keeps them, of any known form; whoever is here already is passed
+        over. Raises UnknownForm.
 
         A part at a time: in memory a row is longer than stored, and all would stand there twice.
         """
-        numbers = np.array(self.add(names), np.int64)
-        for start in range(0, len(packed), PART):
+        fresh = {name: row for name, row in zip(names, packed, strict=True) if name not in self.index}
+        numbers, stored = np.array(self._taken([*fresh]), np.int64), [*fresh.values()]
+        for start in range(0, len(stored), PART):
             part = slice(start, start + PART)
-            whole(self._rows)[numbers[part]] = whole(load_rows(packed[part]))
+            whole(self._rows)[numbers[part]] = whole(load_rows(stored[part]))
 
     def take(self, names: Sequence[str], rows: Array) -> None:
         """Adds customers with these rows (n,) of ROW."""
-        numbers = self.add(names)  # may move the rows
+        numbers = self._taken(names)  # may move the rows
         whole(self._rows)[numbers] = whole(rows)
 
     def locate(self, batch: Batch) -> Array:

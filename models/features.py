@@ -110,32 +110,32 @@ def inputs_exact(raw: NDArray[np.void], horizon: int, usual: float) -> NDArray[n
     out = np.empty((len(raw), len(INPUTS)))
     recency, each = np.unique(raw["recency"], return_inverse=True)
     e90 = np.array([fading(days) for days in recency.tolist()], np.float64)[each]
-    _fill_expectations(_laid_out(raw), e90, horizon, float(usual), out)
+    _fill_expectations(laid_out(raw), e90, horizon, float(usual), out)
     return out
 
 
 def inputs_many(raw: NDArray[np.void], horizon: int, usual: float) -> NDArray[np.float64]:
     """(n, len(INPUTS)) by the compiled formulae: what serving reads; equals `inputs_exact` to 1e-12 relative."""
     out = np.empty((len(raw), len(INPUTS)))
-    _fill_inputs(_laid_out(raw), horizon, float(usual), out)
+    _fill_inputs(laid_out(raw), horizon, float(usual), out)
     return out
 
 
 def silence_many(raw: NDArray[np.void], gap: float) -> NDArray[np.float64]:
     """(n,) silence in usual gaps, by the compiled formula: the same bits as `silence`."""
     out = np.empty(len(raw))
-    _fill_silence(_laid_out(raw), float(gap), out)
+    _fill_silence(laid_out(raw), float(gap), out)
     return out
 
 
 def standing_many(raw: NDArray[np.void], gap: float) -> NDArray[np.float64]:
     """(n, 3) standing, by the compiled formula."""
     out = np.empty((len(raw), 3))
-    _fill_standing(_laid_out(raw), float(gap), out)
+    _fill_standing(laid_out(raw), float(gap), out)
     return out
 
 
-def _laid_out(raw: NDArray[np.void]) -> NDArray[np.void]:
+def laid_out(raw: NDArray[np.void]) -> NDArray[np.void]:
     """`raw` in the one memory layout that the kernels are compiled for (copied only when it has another)."""
     return np.require(raw, RAW, ["C", "W"])
 

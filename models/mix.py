@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from models.compiled import njit
 from models.features import INPUTS
 from models.ridge import DECAY, SOFT
 
@@ -66,8 +67,7 @@ class Mix:
 
     def said(self, x: Floats, ridge: Floats, cadence: Floats) -> Floats:
         """(n, len(EXPERTS)): what each says before it is capped. x: (n, len(INPUTS))."""
-        r90, r30 = (R90, R30) if self.capped else (N90, N30)
-        return np.stack([x[:, r90], x[:, r30], ridge, cadence], 1)
+        return np.stack([*(x[:, rate] for rate in self._rates), ridge, cadence], 1)
 
     def experts(self, x: Floats, ridge: Floats, cadence: Floats) -> Floats:
         """(n, len(EXPERTS)): what each says. x: (n, len(INPUTS))."""
@@ -76,7 +76,14 @@ class Mix:
 
     def predict_many(self, x: Floats, ridge: Floats, cadence: Floats) -> Floats:
         """(n,) expectations, >= 0."""
-        return self.weights.mix(self.experts(x, ridge, cadence))
+        out, (first, second) = np.empty(len(x)), self._rates
+        _mixed(x, first, second, ridge, cadence, self.weights.shares, self.cap if self.capped else math.inf, out)
+        return out
+
+    @property
+    def _rates(self) -> tuple[int, int]:
+        """The inputs that are experts."""
+        return (R90, R30) if self.capped else (N90, N30)
 
     def learn_many(self, x: Floats, ridge: Floats, cadence: Floats, labels: Floats) -> None:
         """One day, by the Poisson deviance: what was said of n examples, and their labels; n may be 0."""
@@ -123,3 +130,16 @@ class BuyMix:
         new = cls()
         new.weights.take(state)
         return new
+
+
+@njit
+def _mixed(
+    x: Any, first: int, second: int, ridge: Any, cadence: Any, shares: Any, cap: float, out: Any
+) -> None:  # fmt: skip
+    """`Weights.mix` of `Mix.experts`, to the same bits; cap: infinite where they are not capped."""
+    for i in range(len(out)):
+        most = cap * max(1.0, x[i, N90])
+        mixed = min(x[i, first], most) * shares[0]
+        mixed += min(x[i, second], most) * shares[1]
+        mixed += min(ridge[i], most) * shares[2]
+        out[i] = mixed + min(cadence[i], most) * shares[3]

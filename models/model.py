@@ -169,7 +169,9 @@ class Model:
 
     def predict_many(self, raw: NDArray[np.void]) -> Predictions:
         """What is served to these customers, (n,) of RAW."""
-        blocks = [self._predict_block(raw[i : i + BLOCK]) for i in range(0, max(1, len(raw)), BLOCK)]
+        if len(raw) <= BLOCK:
+            return self._predict_block(raw)
+        blocks = [self._predict_block(raw[i : i + BLOCK]) for i in range(0, len(raw), BLOCK)]
         return Predictions(*(np.concatenate(columns) for columns in zip(*blocks, strict=True)))
 
     def learn_day(self, day: int, customer_ids: Sequence[str], entries: Entries) -> Closed:

@@ -8,6 +8,7 @@ Marketing, 1994.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -40,9 +41,13 @@ class Quintiles:
         >>> Quintiles((7, 30, 90, 365), (1, 1, 2, 4), (100_000, 250_000, 600_000, 2_000_000)).predict_many(raw)
         array([444])
         """
-        recency, orders, spend = (np.searchsorted(getattr(self, f.name), raw[f.name]) for f in fields(self))
+        recency, orders, spend = (np.searchsorted(edges, raw[name]) for name, edges in self._edges)
         scores: NDArray[np.int64] = 100 * (5 - recency) + 10 * (1 + orders) + 1 + spend
         return scores
+
+    @cached_property
+    def _edges(self) -> list[tuple[str, NDArray[np.int64]]]:
+        return [(f.name, np.array(getattr(self, f.name), np.int64)) for f in fields(self)]
 
     def snapshot(self) -> dict[str, list[int]]:
         """The edges as plain lists."""

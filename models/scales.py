@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features import UNIT
+from models.compiled import njit
+from models.features import UNIT, laid_out
 
 PROVEN = 5.0  # usual purchase days: a customer whose day is worth more has a scale of their own
 FEW = 1_000  # positive labels below which their highest quantiles mean nothing
@@ -70,14 +71,25 @@ def in_own_scale(raw: NDArray[Any], usual: float) -> tuple[NDArray[Any], Floats]
     >>> in_own_scale(raw, 20.0)[1].tolist()
     [8.75, 1.0]
     """
-    before = (raw["spend"].astype(np.float64) - raw["peak"]) / np.maximum(raw["days"].astype(np.int64) - 1, 1)
-    scale: Floats = np.maximum(1.0, before / UNIT / (PROVEN * usual))
-    large = np.flatnonzero(scale > 1)
-    if not len(large):
+    scale = np.empty(len(raw))
+    if not _own(laid_out(raw), PROVEN * usual, scale):
         return raw, scale
+    large = np.flatnonzero(scale > 1)
     scaled, by = raw.copy(), scale[large]
     for name in ("spend", "window", "peak"):
         scaled[name][large] = np.rint(raw[name][large] / by)
     for name in ("s30", "s90"):
         scaled[name][large] = raw[name][large] / by
     return scaled, scale
+
+
+@njit
+def _own(raw: Any, proven: float, out: Any) -> int:
+    """How many of them are not 1."""
+    large = 0
+    for i in range(len(raw)):
+        row = raw[i]
+        before = (float(row.spend) - row.peak) / max(row.days - 1, 1)
+        out[i] = max(1.0, before / UNIT / proven)
+        large += out[i] > 1
+    return large

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from models.cadence import CELLS, Raw, a_day, cells
 from models.compiled import njit
-from models.rows import RAW
+from models.features import laid_out
 
 YEAR = 365.0
 EXPERTS = ("demand", "mbg_nbd", "chain")
@@ -78,18 +78,15 @@ class Value:
         out = np.empty((len(raw), len(EXPERTS)))
         money = a_day(raw, self.usual, self.cap)
         parameters = UNKNOWN if self.buying is None else self.buying
-        laid_out = np.require(raw, RAW, ["C", "W"])
-        _fill(laid_out, demand, money, *parameters, self.buying is not None, self.window / self.horizon, out)
-        out[:, 2] = money * self.chain[cells(raw, self.horizon)]
+        known, horizons = self.buying is not None, self.window / self.horizon
+        _fill(laid_out(raw), demand, money, *parameters, known, horizons, self.chain, cells(raw, self.horizon), out)
         return out
 
     def predict_many(self, raw: Raw, demand: Floats) -> Floats:
         """(n,) expected spend in the window, major units, >= 0."""
-        said = self.experts(raw, demand)
-        mixed: Floats = said[:, 0] * self.weights[0]
-        for k in range(1, len(EXPERTS)):
-            mixed = mixed + said[:, k] * self.weights[k]
-        return mixed * self.level
+        out = np.empty(len(raw))
+        _mixed(self.experts(raw, demand), self.weights, self.level, out)
+        return out
 
     def snapshot(self) -> dict[str, Any]:
         """All that it knows, in plain numbers."""
@@ -142,11 +139,14 @@ def _fill(
     far: Any,
     known: bool,
     horizons: float,
+    chain: Any,
+    cell: Any,
     out: Any,
 ) -> None:
-    """The first two experts; the chance to be alive as BuyTillDie.p_alive has it."""
+    """What the experts say; the chance to be alive as BuyTillDie.p_alive has it."""
     for i in range(len(raw)):
         row = raw[i]
+        out[i, 2] = money[i] * chain[cell[i]]
         if not known:
             out[i, 0], out[i, 1] = demand[i] * horizons, 0.0
             continue
@@ -157,3 +157,12 @@ def _fill(
         ahead = _between(far, repeats, seen)
         out[i, 0] = demand[i] * min(ahead / _between(near, repeats, seen), horizons)
         out[i, 1] = alive * ahead * money[i]
+
+
+@njit
+def _mixed(said: Any, weights: Any, level: float, out: Any) -> None:
+    for i in range(len(said)):
+        mixed = said[i, 0] * weights[0]
+        for k in range(1, len(weights)):
+            mixed += said[i, k] * weights[k]
+        out[i] = mixed * level

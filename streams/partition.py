@@ -35,7 +35,7 @@ from streams.freshness import Freshness
 from streams.metrics import Meter
 from streams.rejects import Reject
 from streams.serving import Serving
-from streams.store import SLOWEST, Store, patience, pauses, token
+from streams.store import SLOWEST, Moved, Store, patience, pauses, token
 from streams.told import Told
 from streams.writes import Block, Position
 
@@ -239,15 +239,22 @@ class Partition:
         customers = await self.insist(lambda: self.store.customers(self.number))
         if tight := memory.warning(self.number, customers, memory.free()):
             say(tight, level="warning", partition=self.number)
-        states = await self.insist(lambda: self.store.load(self.number, expected))
-        if states is None:
-            return False
         try:
-            self.table.load([name for name, _ in states], [packed for _, packed in states])
-            self.told.load(len(states))
+            self.table = await self.insist(lambda: self._states(expected, customers))
+        except Moved:
+            return False
         except UnknownForm as error:
             self.stop(f"{self.store.keys.state(self.number)}: {error}: upgrade this worker, or run `streams rebuild`")
+        self.told = Told(self.store.keys)
+        self.told.load(len(self.table))
         return True
+
+    async def _states(self, expected: bytes, customers: int) -> Table:
+        """One try at the states, of about so many customers; a page at a time, so that none stands in memory twice."""
+        table = Table(self.deployment.horizon, customers + customers // 8)
+        async for names, packed in self.store.load(self.number, expected):
+            table.load(names, packed)
+        return table
 
     async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeats a call to Redis or Kafka until it answers; gives up only when the partition is not ours any more."""

@@ -11,7 +11,7 @@ import itertools
 import random
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,10 @@ def connect(settings: Settings, **more: Any) -> "redis.asyncio.Redis":
     sentinel: Any = redis.asyncio.Sentinel(addresses, sentinel_kwargs=common, **mine)  # type: ignore[no-untyped-call]
     client: redis.asyncio.Redis = sentinel.master_for(settings.redis_service, redis_class=OfSentinels)
     return client
+
+
+class Moved(Exception):
+    """What guards a read is not as expected, or not any more: what was read so far means nothing."""
 
 
 class OfSentinels(redis.asyncio.Redis):
@@ -257,10 +261,11 @@ class Store:
         tombstones = {name.decode(): [int(number) for number in kept.split()] for name, kept in found.items()}
         return {name: (offset, at[0] if at else None) for name, (offset, *at) in tombstones.items()}
 
-    async def load(self, partition: int, expected: bytes) -> list[tuple[str, bytes]] | None:
-        """The partition's customers with their packed rows; None when the token is another than expected."""
+    async def load(self, partition: int, expected: bytes) -> AsyncIterator[tuple[list[str], list[bytes]]]:
+        """The partition's customers and their packed rows, a page at a time; some may come twice. Raises Moved."""
         keys = [self.keys.guard(partition), self.keys.state(partition)]
-        return await self._pages(lambda cursor: self._load(keys=keys, args=[expected, cursor, PAGE]))
+        async for names, packed in self._pages(lambda cursor: self._load(keys=keys, args=[expected, cursor, PAGE])):
+            yield [name.decode() for name in names], packed
 
     async def stands(self, partition: int) -> tuple[bytes, str]:
         """The same as `standing`, as the next write will find it."""
@@ -354,7 +359,14 @@ class Store:
     async def examples(self, partition: int, day: int, version: str) -> list[tuple[str, bytes]] | None:
         """The day's examples by customer; None while the partition is not swept to it or the model is another."""
         keys = [self.keys.guard(partition), self.keys.model, self.keys.training(partition, day)]
-        return await self._pages(lambda cursor: self._examples(keys=keys, args=[day, version, cursor, PAGE]))
+        pages = self._pages(lambda cursor: self._examples(keys=keys, args=[day, version, cursor, PAGE]))
+        found: dict[bytes, bytes] = {}
+        try:
+            async for names, packed in pages:
+                found.update(zip(names, packed, strict=True))
+        except Moved:
+            return None
+        return [(name.decode(), example) for name, example in found.items()]
 
     async def ledger(self) -> dict[int, bytes]:
         """The lines of truth (models/ledger.py) by day. Raises DeploymentError for a field that is no day."""
@@ -474,21 +486,19 @@ class Store:
         found = Guard.read(guard, k.guard(partition)) if guard else None
         return found, states, rest[: len(names)], rest[len(names) :]
 
-    async def _pages(self, read: Callable[[int], Awaitable[Any]]) -> list[tuple[str, bytes]] | None:
-        """All pages of a hash, each guarded by its script.
+    async def _pages(self, read: Callable[[int], Awaitable[Any]]) -> AsyncIterator[tuple[list[bytes], list[bytes]]]:
+        """All pages of a hash, names and values, each guarded by its script; some may come twice. Raises Moved.
 
         A cursor means nothing to a server that was started meanwhile (redis-py connects anew without a word), and pages
         would be missed: the server's run id is compared before and after.
         """
         started = await self.run_id()
-        found: dict[bytes, bytes] = {}
         cursor: int | None = None
         while cursor != 0:
             page = await read(cursor or 0)
             if page is None:
-                return None
+                raise Moved
             cursor = int(page[0])
-            found.update(zip(page[1][::2], page[1][1::2], strict=True))
+            yield page[1][::2], page[1][1::2]
         if await self.run_id() != started:
             raise exceptions.ConnectionError("Redis was started anew in the middle of a read")
-        return [(name.decode(), packed) for name, packed in found.items()]

@@ -105,6 +105,7 @@ class Told:
     def _grow(self, size: int) -> None:
         """Room for so many rows."""
         if size > len(self._held):
-            more = max(size, len(self._held) * 3 // 2) - len(self._held)
-            self._held = np.concatenate([self._held, np.zeros(more, bool)])
-            self._marks = np.concatenate([self._marks, np.zeros((more, MARKS), np.int64)])
+            before, more = len(self._held), max(size, len(self._held) * 3 // 2)
+            held, marks = np.zeros(more, bool), np.zeros((more, MARKS), np.int64)  # no memory until it is written
+            held[:before], marks[:before] = self._held, self._marks
+            self._held, self._marks = held, marks

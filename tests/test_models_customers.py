@@ -589,6 +589,26 @@ def test_a_table_grows_and_keeps_what_it_holds() -> None:
     assert (other.names, other.rows.tobytes()) == (table.names[::-1], table.rows[::-1].tobytes())
 
 
+def test_who_is_read_twice_stands_once() -> None:
+    """A scan of Redis may give a customer in two pages. Mutation caught: a row for each."""
+    table, _, _ = story(*(buy(i, i + 1, name=name) for i, name in enumerate("abc")))
+    packed, other = layouts.packed_rows(table.rows), Table(room=0)
+    other.load(table.names[:2], packed[:2])
+    other.load(table.names[1:], packed[1:])
+    assert (other.names, other.index) == (["a", "b", "c"], {"a": 0, "b": 1, "c": 2})
+    assert other.rows.tobytes() == table.rows.tobytes()
+
+
+def test_a_new_customers_row_is_blank_whatever_stood_there() -> None:
+    """Room is memory as it was found. Mutation caught: rows of new customers that are not blanked."""
+    table, blank = Table(room=8), layouts.BLANK.copy()
+    layouts.whole(table._rows)[:] = b"\xff" * layouts.ROW.itemsize
+    table.add([f"c{i}" for i in range(20)])
+    for row, name in zip(table.rows, table.names, strict=True):
+        blank["phase"] = oracles.phase(name, 30)
+        assert row.tobytes() == blank.tobytes()
+
+
 def test_states_of_another_schema_are_refused_in_one_line() -> None:
     table, _, _ = story(buy(0))
     (good,) = layouts.packed_rows(table.rows)

@@ -19,7 +19,7 @@ from shops import T0
 
 from demo import services
 from streams.partition import Lost
-from streams.store import Store, connect
+from streams.store import Moved, Store, connect
 from streams.transport import Chunk, ChunkThread
 from streams.worker import Worker, build
 from streams.writes import Block, GuardedWrites, Position
@@ -192,8 +192,10 @@ def test_4_states_are_read_under_the_token_only(play: Play) -> None:
         assert guard is not None
         owner = await world.located()
         await world.catch_up(owner)
-        assert await world.store.load(0, guard.token) is None
-        assert await world.store.load(0, owner.token) is not None
+        with pytest.raises(Moved):
+            await anext(world.store.load(0, guard.token))
+        names, _ = await anext(world.store.load(0, owner.token))
+        assert names == ["ann"]
 
     play(scenario)
 
