@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import astuple, replace
 from functools import partial
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -101,6 +101,16 @@ class Chunk(Protocol):
     def end(self) -> int: ...
 
 
+class Heard(NamedTuple):
+    """What stood in Redis, asked for at a moment of the steady clock at which the partition's token was `token`: the
+    token there, and the serving model's version."""
+
+    asked: float
+    token: bytes
+    stands: bytes
+    version: str
+
+
 class Log(Protocol):
     """What a partition asks of Kafka. `TRANSIENT` errors are repeated."""
 
@@ -150,6 +160,7 @@ class Partition:
         self.offset = self.swept_to = self.reached = self.committed = -1  # unknown until located
         self.heard = -FRESH  # when token and serving model were asked for last, by the steady clock
         self.quiet_until, self.hashes, self.model = 0, 0, ""  # the version that the last write was scored by
+        self.publish = -1  # of whose models all rows have their scores, as far as that was looked for
         self.tombstones: dict[str, int] = {}  # keyed hashes of who was erased, and where in the log at last
         self.doomed: dict[str, int] = {}  # those of who is erased further on in the log
         self.torn: set[str] = set()  # whose hashes had lost fields that the last write did not bring back
@@ -283,16 +294,18 @@ class Partition:
         return str(error) or type(error).__name__
 
     @contextlib.asynccontextmanager
-    async def locked(self, fresh: float = FRESH) -> AsyncIterator[None]:
-        """The lock, no write under way, token and serving model as they were at most `fresh` seconds ago; left by an
-        exception: the partition is lost.
+    async def locked(self, fresh: float = FRESH, heard: Heard | None = None) -> AsyncIterator[None]:
+        """The lock, no write under way, token and serving model as they were at most `fresh` seconds ago, or as `heard`
+        if nothing was written since; left by an exception: the partition is lost.
 
         Rules 10 and 11.
         """
         async with self.lock:
             try:
                 await self.settle()
-                if time.monotonic() > self.heard + fresh:
+                if heard is not None and heard.token == self.token:
+                    await self._hear(heard)
+                elif time.monotonic() > self.heard + fresh:
                     await self.refresh()
                 yield
             except BaseException:
@@ -310,13 +323,15 @@ class Partition:
     async def refresh(self) -> None:
         """Compares the token, for Redis may have been emptied or gone back in time, and takes the serving model."""
         asked = time.monotonic()
-        stands, version = await self.insist(lambda: self.store.stands(self.number))
-        if not stands:
+        await self._hear(Heard(asked, self.token, *await self.insist(lambda: self.store.stands(self.number))))
+
+    async def _hear(self, heard: Heard) -> None:
+        if not heard.stands:
             self.stop(f"{self.store.keys.guard(self.number)} is gone: restore Redis, or run `streams rebuild`")
-        if stands != self.token:
+        if heard.stands != self.token:
             raise Lost
-        await self._take_model(version)
-        self.heard = asked
+        await self._take_model(heard.version)
+        self.heard = heard.asked
 
     async def _take_model(self, version: str) -> None:
         """Serves this version, or the one that took its place: Redis may go back in time between the two readings."""
@@ -492,12 +507,14 @@ class Partition:
         mask: Array = Version.publish_of(versions) != Version.publish_of(self.serving.number)
         return mask
 
-    async def idle(self) -> None:
+    async def idle(self, heard: Heard | None = None) -> None:
         """Nothing arrives: notices another Redis or another model, and scores everybody anew after a `publish`, or
-        after an upgrade to a program whose hashes have fields more."""
-        async with self.locked(fresh=0.0):
-            rows, torn = self.table.rows, self._torn()
-            behind = (self._of_old_publish(rows["version"]) & (rows["first"] != NONE)).any()
+        after an upgrade to a program whose hashes have fields more. heard: just now; without, Redis is asked."""
+        async with self.locked(FRESH if heard else 0.0, heard):
+            rows, torn, publish = self.table.rows, self._torn(), Version.publish_of(self.serving.number)
+            behind = self.publish != publish and (self._of_old_publish(rows["version"]) & (rows["first"] != NONE)).any()
+            if not behind:
+                self.publish = publish
             if behind or self.hashes < scores.FORM:
                 torn = np.union1d(torn, self._moved(self.swept_to))
             if len(torn) or self.hashes < scores.FORM:

@@ -158,13 +158,20 @@ class Store:
 
     async def standing(self, partition: int) -> tuple[bytes, str]:
         """The token that stands and the serving model version. Raises DeploymentError where states are missing."""
+        ((stands, version),) = await self.standings([partition])
+        return stands, version
+
+    async def standings(self, partitions: Sequence[int]) -> list[tuple[bytes, str]]:
+        """The same of each of these, as of one moment."""
         async with self.redis.pipeline(transaction=True) as pipe:
-            pipe.hmget(self.keys.guard(partition), "token", "customers", "counted").hlen(self.keys.state(partition))
             pipe.hget(self.keys.model, "version")
-            (stands, customers, counted), held, version = await pipe.execute()
-        if stands is not None and counted == stands and int(customers) != held:
-            raise self._missing(partition, int(customers), held)
-        return stands or b"", (version or b"").decode()
+            for p in partitions:
+                pipe.hmget(self.keys.guard(p), "token", "customers", "counted").hlen(self.keys.state(p))
+            version, *found = await pipe.execute()
+        for p, (stands, customers, counted), held in zip(partitions, found[::2], found[1::2], strict=True):
+            if stands is not None and counted == stands and int(customers) != held:
+                raise self._missing(p, int(customers), held)
+        return [(stands or b"", (version or b"").decode()) for stands, _, _ in found[::2]]
 
     def _missing(self, partition: int, counted: int, held: int) -> DeploymentError:
         """What is to be done where a partition's states are not as many as were written."""

@@ -19,7 +19,9 @@ from faust.types import TP
 from streams import kafka
 from streams.console import stop
 
-FETCH_WAIT_MS = 50  # Faust's 1500 starves busy partitions: aiokafka has one fetch under way per broker
+# Milliseconds that a broker waits for something to come: with a fetch of all partitions, and with one that leaves out
+# those whose records wait here. aiokafka has one fetch under way per broker, and Faust's 1500 would starve these.
+FETCH_WAIT, FETCH_WAIT_OTHERS = 500, 50
 # Bytes of keys and values: of all chunks that wait, and of one. A partition may have one that waits, and one in work.
 BUFFER, CHUNK = 128 << 20, 16 << 20
 TASTE = 16  # records that are taken before it is known how large they are
@@ -113,7 +115,14 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     async def on_start(self) -> None:
         await super().on_start()
-        self._consumer._fetcher._fetch_max_wait_ms = FETCH_WAIT_MS
+        fetcher = self._ensure_consumer()._fetcher
+        planned = fetcher._get_actions_per_node
+
+        def plan(assignment: Any) -> Any:
+            fetcher._fetch_max_wait_ms = FETCH_WAIT_OTHERS if fetcher._records else FETCH_WAIT
+            return planned(assignment)
+
+        fetcher._get_actions_per_node = plan
 
     def seek_in_epoch(self, tp: TP, offset: int, epoch: int) -> None:
         """Seeks, unless a newer seek was made: a slow older one must not undo it."""
@@ -132,14 +141,15 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         """Leaves the group, so that others need not wait for the session to end."""
         await self._ensure_consumer()._coordinator.close()
 
-    def standing_of(self, tp: TP) -> Standing | None:
-        """Where the partition stood when Kafka answered last; None while unknown."""
-        consumer = self._ensure_consumer()
-        assignment = consumer._subscription.subscription.assignment
-        state = assignment.state_value(tp) if assignment and tp in assignment.tps else None
-        if not state or not state.has_valid_position or state.highwater is None:
-            return None
-        return Standing(state.position, state.lso, state.highwater)
+    def standings(self) -> dict[TP, Standing]:
+        """Where each partition stood when Kafka answered last; without those of which nothing is known."""
+        assignment = self._ensure_consumer()._subscription.subscription.assignment
+        states = {tp: assignment.state_value(tp) for tp in assignment.tps} if assignment else {}
+        return {
+            tp: Standing(state.position, state.lso, state.highwater)
+            for tp, state in states.items()
+            if state and state.has_valid_position and state.highwater is not None
+        }
 
     async def _fetch_records(
         self, consumer: Any, active_partitions: set[TP], timeout: float | None = None, max_records: int | None = None
@@ -263,9 +273,9 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
     async def leave(self) -> None:
         await self._thread.call_thread(self._thread.leave)
 
-    async def standing_of(self, tp: TP) -> Standing | None:
-        standing: Standing | None = await self._thread.call_thread(self._thread.standing_of, tp)
-        return standing
+    async def standings(self) -> dict[TP, Standing]:
+        standings: dict[TP, Standing] = await self._thread.call_thread(self._thread.standings)
+        return standings
 
 
 class ChunkTransport(driver.Transport):  # type: ignore[misc]

@@ -35,7 +35,7 @@ from streams.freshness import Freshness
 from streams.metrics import Held, Meter, Now
 from streams.outage import Outage
 from streams.overview import WINDOW
-from streams.partition import Life, Lost, Partition
+from streams.partition import Heard, Life, Lost, Partition
 from streams.probes import Server
 from streams.refusal import Refusal
 from streams.rejects import Outgoing, Reject, laid_out
@@ -205,21 +205,33 @@ class Worker:
 
     async def heartbeat(self) -> None:
         """Partitions on which nothing arrives notice another Redis, a new model, or a chunk that went astray."""
-        for part in [p for p in self.partitions.values() if p.life is Life.READY and not p.lock.locked()]:
+        parts = [p for p in self.partitions.values() if p.life is Life.READY and not p.lock.locked()]
+        heard, standings = await self._heard(parts), await self.app.consumer.standings()
+        for part in parts:
             with contextlib.suppress(Lost):
-                await part.idle()
-            standing = await self.app.consumer.standing_of(self.tp(part.number))
+                await part.idle(heard.get(part.number))
+            standing = standings.get(self.tp(part.number))
             if standing is not None:
                 self._astray(part, standing.position)
                 line = self.open.seen(part.number, standing.stable, standing.end, time.monotonic())
                 if line and not self.outage.lasts:
                     say(line, partition=part.number)
 
+    async def _heard(self, parts: Sequence[Partition]) -> dict[int, Heard]:
+        """What stands of these, asked for at once; nothing where that fails: then each asks by itself, and tells."""
+        asked, tokens = time.monotonic(), [part.token for part in parts]
+        with contextlib.suppress(RedisError, OSError, DeploymentError):
+            found = await self.store.standings([part.number for part in parts])
+            told = (Heard(asked, token, *each) for token, each in zip(tokens, found, strict=True))
+            return {part.number: each for part, each in zip(parts, told, strict=True)}
+        return {}
+
     async def freshen(self) -> None:
         """Says of each partition that is ready how far behind its log it is; of one that is not nothing is known."""
         found, now, heard = [], time.time(), await self.app.consumer.heard() or 0.0
+        standings = await self.app.consumer.standings()
         for part in [p for p in self.partitions.values() if p.life is Life.READY]:
-            standing = await self.app.consumer.standing_of(self.tp(part.number))
+            standing = standings.get(self.tp(part.number))
             if standing is not None:
                 behind = max(0, standing.end - part.committed)
                 part.fresh = Freshness.of(part.number, self.owner, now, heard, behind, part.waits_since)
@@ -239,10 +251,14 @@ class Worker:
 
     async def tick(self) -> None:
         """Asks for a sweep of partitions that are consumed to their end but lag behind the others: no clock does."""
-        target = max(await self.store.swept(self.deployment.partitions))
-        for part in [p for p in self.partitions.values() if p.life is Life.READY and p.swept_to < target]:
+        ready, count = [p for p in self.partitions.values() if p.life is Life.READY], self.deployment.partitions
+        swept = [p.swept_to for p in ready] if len(ready) == count else await self.store.swept(count)
+        target = max(swept)
+        lagging = [p for p in ready if p.swept_to < target]
+        standings = await self.app.consumer.standings() if lagging else {}
+        for part in lagging:
             now, key = time.monotonic(), (part.number, target)
-            standing = await self.app.consumer.standing_of(self.tp(part.number))
+            standing = standings.get(self.tp(part.number))
             waits = standing is None or standing.end > part.reached  # also behind an open transaction
             if waits or self.ticked.get(key, -REPEAT) + REPEAT > now:
                 continue
@@ -315,7 +331,7 @@ class Worker:
         held = [part for part in self.partitions.values() if part.life is Life.READY]
         if not any(part.number == 0 for part in held):
             return False
-        learned = Version.parse(self.serving.version).day
+        learned = Version.day_of(self.serving.number)
         return all(part.swept_to > learned for part in held)
 
     async def repeat(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:

@@ -19,7 +19,7 @@ from demo import services
 from models.rows import DAY
 from streams import answers
 from streams.deployment import DeploymentError
-from streams.partition import Lost
+from streams.partition import FRESH, Heard, Lost
 from streams.writes import Block, Position
 
 
@@ -32,6 +32,25 @@ def test_11_another_token_is_noticed_while_idle(play: Play) -> None:
         world.redis.hset(world.store.keys.guard(0), "token", "of an older snapshot")
         with pytest.raises(Lost):
             await part.idle()
+        assert world.log.lost == [part]
+
+    play(scenario)
+
+
+def test_11_what_was_heard_of_all_partitions_at_once_is_compared_unless_something_was_written_since(play: Play) -> None:
+    """Mutations caught: `heard` taken whatever the token was as it was asked for; `heard` that is not compared."""
+
+    async def scenario(world: World) -> None:
+        part = await world.located()
+        before = Heard(0.0, part.token, *await world.store.standing(0))
+        world.log.buy("ann", T0)
+        await world.catch_up(part)
+        await part.settle()
+        part.heard = -FRESH
+        await part.idle(before)  # of before the write: Redis is asked anew
+        assert part.heard > 0
+        with pytest.raises(Lost):
+            await part.idle(Heard(0.0, part.token, b"of an older snapshot", part.serving.version))
         assert world.log.lost == [part]
 
     play(scenario)

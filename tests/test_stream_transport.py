@@ -29,6 +29,7 @@ HOOKS = {
     },
     fetcher.Fetcher: {
         "_create_fetch_waiter": ["self"],
+        "_get_actions_per_node": ["self", "assignment"],
         "fetched_records": ["self", "partitions", "timeout", "max_records"],
     },
     subscription_state.Assignment: {"state_value": ["self", "tp"]},
@@ -46,6 +47,7 @@ def test_hook_is_where_it_was(owner: type, name: str) -> None:
     ("owner", "text"),
     [
         (fetcher.Fetcher, "self._fetch_max_wait_ms"),
+        (fetcher.Fetcher, "in self._records"),
         (consumer.Consumer, "self._read_offset"),
         (consumer.Consumer, "self._acked_index"),
         (driver.AIOKafkaConsumerThread, "self._consumer"),
