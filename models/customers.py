@@ -297,6 +297,26 @@ def observe_kernel(rows: Array, index: Array, swept_to: int, out: Array) -> None
         look(r, max(r.at // DAY + 1, swept_to), out[i])
 
 
+@njit
+def note_kernel(
+    rows: Array,
+    index: Array,
+    segment: Array,
+    cluster: Array,
+    rfm: Array,
+    demand: Array,
+    value: Array,
+    version: int,
+    before: Array,
+    clusters: Array,
+) -> None:
+    for i in range(len(index)):
+        r = rows[index[i]]
+        before[i], clusters[i] = r.segment, r.cluster
+        r.segment, r.cluster, r.rfm = segment[i], cluster[i], rfm[i]
+        r.demand, r.value, r.version = demand[i], value[i], version
+
+
 def phase(customer_id: str, horizon: int) -> int:
     """The customer's landmarks are the days d with d % horizon == phase."""
     return (zlib.crc32(customer_id.encode()) >> 16) % horizon
@@ -367,8 +387,8 @@ class Table:
         known = self.index
         rows = np.array([known.get(name, -1) for name in batch.customer_id], np.int64)
         first = np.flatnonzero((rows < 0) & (batch.kind == PURCHASE)).tolist()
-        self.add([*dict.fromkeys(batch.customer_id[i] for i in first)])
         if first:
+            self.add([*dict.fromkeys(batch.customer_id[i] for i in first)])
             rows = np.array([known.get(name, -1) for name in batch.customer_id], np.int64)
         return rows
 
@@ -419,6 +439,20 @@ class Table:
     def observe(self, rows: Array, swept_to: int) -> Array:
         """RAW (n,) of these rows as a model sees them: at the first midnight after the last event, or at `swept_to`."""
         return observed(self._rows, rows, swept_to)
+
+    def note(self, rows: Array, said: Any, version: int) -> tuple[Array, Array]:
+        """Notes in these rows what is published of them: said: columns (n,) of Predictions, version: by which number.
+        Returns the segments and clusters (n,) that were published before."""
+        before, clusters = np.empty((2, len(rows)), np.int64)
+        note_kernel(
+            self._rows,
+            rows,
+            *(said.segment, said.cluster, said.rfm, said.demand, said.value),
+            version,
+            before,
+            clusters,
+        )
+        return before, clusters
 
     def erase(self, name: str) -> None:
         """Forgets the customer; nothing if unknown."""

@@ -137,7 +137,8 @@ def standing_many(raw: NDArray[np.void], gap: float) -> NDArray[np.float64]:
 
 def laid_out(raw: NDArray[np.void]) -> NDArray[np.void]:
     """`raw` in the one memory layout that the kernels are compiled for (copied only when it has another)."""
-    return np.require(raw, RAW, ["C", "W"])
+    as_it_is = raw.dtype is RAW and raw.flags.c_contiguous and raw.flags.writeable
+    return raw if as_it_is else np.require(raw, RAW, ["C", "W"])
 
 
 _fading = njit(fading)

@@ -52,6 +52,16 @@ class Layout(NamedTuple):
         return sizes
 
 
+def filled(records: Array, slots: Array, layout: Layout) -> Array:
+    """uint8 (n, rings): entries that the rings hold, all where the last one is there, else as many as their slot says.
+
+    slots: where each ring's next entry goes, by where that byte stands in a record.
+    """
+    counts = np.empty((len(records), len(slots)), np.uint8)
+    filled_kernel(_bytes(records), layout.pieces, layout.rooms, slots, counts)
+    return counts
+
+
 def pack(heads: Array, records: Array, counts: Array, layout: Layout) -> tuple[bytes, Array]:
     """Each record (n,) behind its head (n,), one behind the other, and the bytes (n,) of each with its head.
 
@@ -75,6 +85,21 @@ def _bytes(records: Array) -> Array:
 
 
 # Indices are unsigned: of a signed one numba asks each time whether it counts from the end, three times the work.
+@njit
+def filled_kernel(memory: Array, pieces: Array, rooms: Array, slots: Array, counts: Array) -> None:
+    for i in range(np.uint64(len(memory))):
+        for k in range(len(slots)):
+            counts[i, k] = memory[i, slots[k]]
+        for j in range(len(pieces)):
+            start, length, ring = pieces[j]
+            if ring == FIXED:
+                continue
+            last = start + length * (rooms[ring] - 1)
+            for b in range(last, last + length):
+                if memory[i, b]:
+                    counts[i, ring] = rooms[ring]
+
+
 @njit
 def pack_kernel(heads: Array, memory: Array, pieces: Array, counts: Array, packed: Array) -> None:
     """Copies each head and the filled pieces of its record behind what is packed already."""

@@ -73,6 +73,7 @@ RINGS = {
 }
 SLOTS = {"traded": "traded_slot", "browsed": "browsed_slot", "ordered": "order_slot", "offered": "offered_slot"}
 ROW = np.dtype([*FOLDED, *SERVED])
+_SLOTS_AT = np.array([ROW.fields[name][1] for name in SLOTS.values()])  # type: ignore[index]  # of the stubs
 PROMISED = np.dtype(FOLDED).itemsize  # the leading bytes of a row that every replay reproduces
 
 # One a landmark: the example that closes there (`open` = 1) and the raw sums that open the next.
@@ -157,12 +158,11 @@ def pack_rows(rows: Array) -> tuple[bytes, list[int]]:
     """Rows (n,) of ROW as they are stored, one behind the other, and the bytes of each."""
     from models import packing  # here, for it brings numba, which takes a while to load
 
-    heads = np.zeros(len(rows), HEAD)
+    heads, counts = np.empty(len(rows), HEAD), packing.filled(rows, _SLOTS_AT, _layout(ROW))
     heads["form"] = -SCHEMA
-    for name, fields in RINGS.items():
-        full = np.any([rows[field][:, -1] for field in fields], axis=0)
-        heads[name] = np.where(full, rows[fields[0]].shape[1], rows[SLOTS[name]])
-    packed, sizes = packing.pack(heads, rows, _counts(heads), _layout(ROW))
+    for ring, name in enumerate(RINGS):
+        heads[name] = counts[:, ring]
+    packed, sizes = packing.pack(heads, rows, counts, _layout(ROW))
     return packed, sizes.tolist()
 
 

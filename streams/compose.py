@@ -141,13 +141,11 @@ def _scored(ahead: Ahead, rows: Array, place: str, quiet: int) -> tuple[Predicti
     """The predictions, noted in the rows; copies of these; the move of each row whose segment changed."""
     table, serving, swept_to = ahead.table, ahead.serving, ahead.swept_to
     predicted, kept = ahead.of(rows), table.rows
-    before, clusters = kept["segment"][rows], kept["cluster"][rows]
+    before, clusters = table.note(rows, predicted, serving.number)
     moved = np.flatnonzero(before != predicted.segment)
-    at = scores.moment(kept.take(rows[moved]), swept_to)
-    kept["segment_before"][rows[moved]], kept["segment_since"][rows[moved]] = before[moved], at // DAY
-    for column in ("segment", "cluster", "rfm", "demand", "value"):
-        kept[column][rows] = getattr(predicted, column)
-    kept["version"][rows] = serving.number
+    if len(moved):
+        at = scores.moment(kept.take(rows[moved]), swept_to)
+        kept["segment_before"][rows[moved]], kept["segment_since"][rows[moved]] = before[moved], at // DAY
     state = kept.take(rows)  # `rows[...]` copies field by field, 15 times slower
     if not len(moved):  # as mostly
         return predicted, state, {}

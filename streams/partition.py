@@ -13,7 +13,6 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import astuple, replace
 from functools import partial
 from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 
@@ -522,6 +521,8 @@ class Partition:
 
     def _torn(self) -> Array:
         """Rows of whose hashes somebody took fields away: they are written whole again."""
+        if not self.torn:
+            return _NO_ROWS
         rows = np.array([self.table.index[name] for name in self.torn if name in self.table.index], np.int64)
         self.told.forget(rows, held=True)
         self.torn.clear()
@@ -562,11 +563,15 @@ class Partition:
             #    they were before the piece.
             if last:
                 block.counts, block.missed = _counted(counts), int(ends_quiet)
-                ended = [each.row for each in gone.erasures if each.row >= 0]
-                self.table.forget(ended)
-                self.told.forget(ended)
+                if ended := [each.row for each in gone.erasures if each.row >= 0]:
+                    self.table.forget(ended)
+                    self.told.forget(ended)
             # 3. It is sent once the one before has been settled: one write under way (rule 10).
-            await self._write(self._announced(block), replace(after if last else before, model=self.serving.version))
+            position = (after if last else before)._replace(model=self.serving.version)
+            await self._write(self._announced(block), position)
+            if not last:
+                for _ in range(3):  # let the bytes leave before we go on computing
+                    await asyncio.sleep(0)
 
     def _compose(self, ahead: Ahead, rows: Array, entries: Array, gone: Gone) -> Block:
         if not len(rows) and not gone.erasures:
@@ -587,10 +592,8 @@ class Partition:
         """Starts the guarded write once the one before is settled; what is computed meanwhile overlaps with Redis."""
         await self.settle()
         times = self._times[slice(*np.searchsorted(self._offsets, (self.offset, position.offset)))]
-        self.offset, self.swept_to, self.hashes, self.mark, self.model = astuple(position)
+        self.offset, self.swept_to, self.hashes, self.mark, self.model = position
         self.flight = asyncio.create_task(self._send(self.token, token(), position, block, times))
-        for _ in range(3):  # let the bytes leave before we go on computing
-            await asyncio.sleep(0)
 
     async def _send(self, expected: bytes, new: bytes, position: Position, block: Block, times: Array) -> None:
         """The same write with the same token until Redis answers (rule 3). times: of the records that it passes."""

@@ -12,7 +12,6 @@ import random
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -239,7 +238,7 @@ class Store:
     async def seeding(self, partition: int, position: Position) -> bytes:
         """A guard that stands there and is not READY; returns its token."""
         fresh = token()
-        mapping = {"token": fresh, "state": GuardState.SEEDING, **asdict(position), "start": position.offset}
+        mapping = {"token": fresh, "state": GuardState.SEEDING, **position._asdict(), "start": position.offset}
         await self.redis.hset(self.keys.guard(partition), mapping=mapping)
         return fresh
 

@@ -51,8 +51,7 @@ class Block:
     torn: Sequence[str] = ()  # found by the write: whose hash had lost fields, so that it is not whole now
 
 
-@dataclass(frozen=True)
-class Position:
+class Position(NamedTuple):
     """Where a write leaves its partition: fields of the guard (streams/deployment.py says what each is)."""
 
     offset: int
@@ -190,7 +189,7 @@ class GuardedWrites:
             ends = list(itertools.accumulate(block.sizes))
             states = [block.states[end - size : end] for end, size in zip(ends, block.sizes, strict=True)]
             commands.append(("HSET", k.state(p), *_paired(block.names, states)))
-        fields = vars(position) | {
+        fields = position._asdict() | {
             "token": new,
             "counted": new,
             "customers": stands.held + block.new - len(gone),
