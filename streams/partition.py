@@ -569,9 +569,6 @@ class Partition:
             # 3. It is sent once the one before has been settled: one write under way (rule 10).
             position = (after if last else before)._replace(model=self.serving.version)
             await self._write(self._announced(block), position)
-            if not last:
-                for _ in range(3):  # let the bytes leave before we go on computing
-                    await asyncio.sleep(0)
 
     def _compose(self, ahead: Ahead, rows: Array, entries: Array, gone: Gone) -> Block:
         if not len(rows) and not gone.erasures:
@@ -594,6 +591,8 @@ class Partition:
         times = self._times[slice(*np.searchsorted(self._offsets, (self.offset, position.offset)))]
         self.offset, self.swept_to, self.hashes, self.mark, self.model = position
         self.flight = asyncio.create_task(self._send(self.token, token(), position, block, times))
+        for _ in range(3):  # let the bytes leave before we go on computing, here or for another partition
+            await asyncio.sleep(0)
 
     async def _send(self, expected: bytes, new: bytes, position: Position, block: Block, times: Array) -> None:
         """The same write with the same token until Redis answers (rule 3). times: of the records that it passes."""
