@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 
 import numpy as np
@@ -347,7 +348,7 @@ class Partition:
         """Folds a chunk and writes what it changed; sweeps where its events ask for it."""
         begun = time.perf_counter()
         records = chunk.records if self.proved or chunk.start != self.reached else self._prove(chunk.records)
-        keys, values, times = ([getattr(r, name) for r in records] for name in ("key", "value", "timestamp"))
+        keys, values, times = ([*map(attrgetter(name), records)] for name in ("key", "value", "timestamp"))
         decoded = decode_many(keys, values, times)  # before the lock: our own last write may be under way
         async with self.locked():
             if chunk.start != self.reached:  # a chunk went astray, or Kafka's client reset the position
@@ -406,11 +407,11 @@ class Partition:
 
     def _strays(self, batch: Batch) -> Array:
         """Mask (n,) of events whose customer belongs to another partition; only customers not known here are asked."""
-        known, home = self.table.index, self.deployment.home
-        unknown = (name for name in set(batch.customer_id) if name and name not in known)
+        home, met = self.deployment.home, set(batch.customer_id)
+        unknown = met.difference(self.table.index, [""])
         strays = {name for name in unknown if home(name) != self.number}
         if not self.judged:
-            self._judge(len(set(batch.customer_id)), len(strays))
+            self._judge(len(met), len(strays))
         return np.array([name in strays for name in batch.customer_id], bool) if strays else np.zeros(len(batch), bool)
 
     def _judge(self, met: int, strays: int) -> None:

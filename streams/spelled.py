@@ -23,14 +23,14 @@ from models.rows import DAY
 Array = npt.NDArray[Any]
 
 # Marks, by column: who a customer is (segment, the one before, the day of the change) in one; amounts in steps of their
-# texts; what the offers are by their places; the publish.
+# texts; what the offers are by their places; the version that scores, its publish in the highest 16 bits.
 MARKS = 17
 WHO, CLUSTER, RFM, DEMAND, HIGH, EXPECTED, P_BUY, VALUE = range(8)
-ORDERS, SPEND, FIRST, LAST, AT, NEXT, OFFERS, SEEN, PUBLISH = range(8, MARKS)
+ORDERS, SPEND, FIRST, LAST, AT, NEXT, OFFERS, SEEN, SCORER = range(8, MARKS)
 SPELLED_BY = (
     (WHO,), (WHO,), (WHO,), (WHO,), (CLUSTER,), (RFM,), (DEMAND,), (HIGH,), (EXPECTED,), (P_BUY,), (VALUE,), (ORDERS,),
     (SPEND,), (SPEND, ORDERS), (SPEND, VALUE), (FIRST,), (LAST,), (AT,), (FIRST, LAST, ORDERS), (NEXT,), (OFFERS,),
-    (SEEN,),
+    (SEEN,), (), (), (SCORER,),
 )  # fmt: skip
 # Pieces of text: a field each, as it stands in a command, the COMMON texts, these, the segments' names behind "", then
 # the offers.
@@ -42,8 +42,7 @@ FIELDS = len(scores.FIELDS)
 COMMON = FIELDS - HORIZON
 COMMAND, PREFIX, PLACE, HISTORY, NAMES = range(FIELDS + COMMON, FIELDS + COMMON + 5)
 ALL = (1 << FIELDS) - 1
-ALWAYS = 1 << SCORED_AT | 1 << VERSION
-BITS = np.array([sum(1 << i for i, by in enumerate(SPELLED_BY) if j in by) for j in range(PUBLISH)] + [ALL], np.int64)
+BITS = np.array([sum(1 << i for i, by in enumerate(SPELLED_BY) if j in by) for j in range(MARKS)], np.int64)
 EXACT = 2.0**53 / 10_000  # amounts below it are exact in steps of their texts
 NOT_SOON = -1
 WIDEST = 32  # bytes of a number or a time, as a bulk string
@@ -115,17 +114,19 @@ def lay_out(
     EXACT.
 
     rows (n,): which of `told` (., MARKS) are theirs, which are brought up to now; keys, key_ends: their ids, one behind
-    the other; said: columns (n,) of Predictions; picks (n, MOST): of Offers; moments: publish, day swept to, horizon in
-    days; texts, ends, products, text: of Texts; written (n,): the fields that are spelled, as bits.
+    the other; said: columns (n,) of Predictions; picks (n, MOST): of Offers; moments: the mark of the version that
+    scores, the day swept to, and the horizon in days; texts, ends, products, text: of Texts; written (n,): the fields
+    that are spelled, as bits.
     """
     o, begin = 0, 0
-    publish, swept_to, horizon = moments
+    scorer, swept_to, horizon = moments
     marks = np.empty(MARKS, np.int64)
     for i in range(len(rows)):
         if not mark(state[i], i, said, picks[i], swept_to, horizon, marks):
             return -1
-        marks[PUBLISH] = publish
-        known, bits, fields = told[rows[i]], ALWAYS, 0
+        marks[SCORER] = scorer
+        known, fields = told[rows[i]], 0
+        bits = ALL if known[SCORER] >> 48 != scorer >> 48 else 1 << SCORED_AT
         for j in range(MARKS):
             if known[j] != marks[j]:
                 known[j] = marks[j]
@@ -158,7 +159,7 @@ def lay_out(
 
 @njit
 def mark(r: Any, i: int, said: Any, picks: Any, swept_to: int, horizon: int, out: Array) -> bool:
-    """Fills the marks of a customer but for the publish; False for an amount that is not exact in steps."""
+    """Fills the marks of a customer but for the version's; False for an amount that is not exact in steps."""
     segment, cluster, rfm, demand, high, orders, p_buy, value = said
     if not max(demand[i], high[i], orders[i], p_buy[i], value[i]) < EXACT:
         return False

@@ -15,7 +15,7 @@ from models.artefact import Version
 from streams import spelled
 from streams.keys import Keys
 from streams.serving import Serving
-from streams.spelled import MARKS, PUBLISH, Texts
+from streams.spelled import MARKS, SCORER, Texts
 from streams.wire import pack
 
 Array = npt.NDArray[Any]
@@ -36,6 +36,7 @@ class Told:
         self._held = np.zeros(1024, bool)
         self._marks = np.zeros((1024, MARKS), np.int64)
         self._texts: tuple[Any, Texts] | None = None  # and what they are made of
+        self._scorer = 0  # the mark of the version that scores
 
     def load(self, customers: int) -> None:
         """The states of the first rows, so many, stand in Redis; nothing is known of their hashes."""
@@ -54,7 +55,7 @@ class Told:
     def forget(self, rows: Sequence[int] | Array, held: bool = False) -> None:
         """Nothing is known of these any more; held: but whether their states stand there."""
         self._grow(int(np.max(rows, initial=-1)) + 1)
-        self._marks[rows, PUBLISH] = 0
+        self._marks[rows, SCORER] = 0
         if not held:
             self._held[rows] = False
 
@@ -71,7 +72,7 @@ class Told:
         self._grow(int(rows.max()) + 1)
         texts, model = self._current(serving, place), serving.model
         picks = model.offers.choose(state, scores.moment(state, swept_to))
-        moments = int(Version.publish_of(serving.number)), swept_to, model.horizon
+        moments = self._scorer, swept_to, model.horizon
         keys = [name.encode() for name in names]
         ends = np.cumsum([*map(len, keys)], dtype=np.int64)
         written, out = np.empty(len(rows), np.int64), np.empty(len(rows) * texts.most + int(ends[-1]), np.uint8)
@@ -82,7 +83,7 @@ class Told:
         self._held[rows] = True
         if size >= 0:
             return Hashes(out[:size].tobytes(), written)
-        self._marks[rows, PUBLISH] = 0  # amounts beyond what is compared: all is written, each time
+        self._marks[rows, SCORER] = 0  # amounts beyond what is compared: all is written, each time
         written[:] = spelled.ALL
         values = scores.texts(state, said, serving.segments, model.offers, model.horizon, swept_to, place)
         return Hashes(self._plain(names, values, serving.common()), written)
@@ -92,7 +93,7 @@ class Told:
         if self._texts is None or self._texts[0] != made_of:
             products = serving.model.offers.products
             texts = Texts(self._keys.customer(""), place, common, serving.segments, products)
-            self._texts = made_of, texts
+            self._texts, self._scorer = (made_of, texts), _mark(Version.parse(serving.version))
         texts = self._texts[1]
         texts.now(common)
         return texts
@@ -109,3 +110,13 @@ class Told:
             held, marks = np.zeros(more, bool), np.zeros((more, MARKS), np.int64)  # no memory until it is written
             held[:before], marks[:before] = self._held, self._marks
             self._held, self._marks = held, marks
+
+
+def _mark(version: Version) -> int:
+    """A version as 64 bits: publish, day, digest.
+
+    >>> hex(_mark(Version.parse("3-19980101-ab5df625")))
+    '0x327f3ab5df625'
+    """
+    bits = version.n << 48 | version.day << 32 | int(version.digest, 16)
+    return bits - (bits >> 63 << 64)  # of a sign

@@ -30,11 +30,13 @@ ROWS, DAY_NOW = 3, 19_700
 AMOUNT = st.sampled_from([0.0, 0.004, 0.005, 0.015, 0.125, 1.005, 2.675, 1e9 + 0.005, 3e15]) | st.floats(0, 1e7)
 SMALL = st.integers(0, 1)
 DAYS = st.integers(DAY_NOW - 400, DAY_NOW)
+VERSION = "1-19980701-b2c34de8"
+VERSIONS = st.sampled_from([VERSION, "1-19980702-b2c34de8", "1-19980701-b2c34de9", "65535-19980701-b2c34de8"])
 
 
 @st.composite
-def writes(draw: st.DrawFn) -> tuple[int, int, Any, Any]:
-    """(row, publish, its state, its predictions), of which few things differ from those of another draw."""
+def writes(draw: st.DrawFn) -> tuple[int, str, Any, Any]:
+    """(row, version, its state, its predictions), of which few things differ from those of another draw."""
     state = np.zeros(1, ROW)
     for name in ("segment_before", "orders", "spend", "seen"):
         state[name] = draw(SMALL) * (150 if name == "spend" else 1) + (name == "orders")
@@ -45,7 +47,7 @@ def writes(draw: st.DrawFn) -> tuple[int, int, Any, Any]:
     shares = draw(st.floats(0, 1)), draw(st.floats(0, 1)), draw(AMOUNT)
     segment, cluster, rfm = (np.array([each]) for each in (draw(SMALL), draw(SMALL), 111 + draw(SMALL)))
     floats = (one(amount) for amount in (*amounts, *shares))
-    return draw(st.integers(0, ROWS - 1)), 1 + draw(SMALL), state, Predictions(segment, cluster, rfm, *floats)
+    return draw(st.integers(0, ROWS - 1)), draw(VERSIONS), state, Predictions(segment, cluster, rfm, *floats)
 
 
 def one(amount: float) -> Any:
@@ -55,9 +57,9 @@ def one(amount: float) -> Any:
 OFFERS = Offers({"tea": ["pot", "tasse à thé", '"quoted" cup'], "pot": ["tea"]})
 
 
-def serving(publish: int = 1, horizon: int = 30) -> Any:
+def serving(version: str = VERSION, horizon: int = 30) -> Any:
     """What compose asks of one, for models that nobody fitted."""
-    common = (str(horizon), COMMON[1], f"{publish}-19980701-b2c34de8", COMMON[3])
+    common = (str(horizon), COMMON[1], version, COMMON[3])
     model = SimpleNamespace(offers=OFFERS, horizon=horizon)
     number = Version.parse(common[2]).number
     return SimpleNamespace(common=lambda: common, version=common[2], number=number, segments=NAMES, model=model)
@@ -83,12 +85,12 @@ def sent(found: Hashes, names: Sequence[str]) -> list[dict[str, str]]:
 
 
 @given(st.lists(writes(), max_size=12))
-def test_hashes_are_as_if_all_was_written_each_time(history: list[tuple[int, int, Any, Any]]) -> None:
-    """Mutations caught: a mark that no field follows; the publish not compared; what was written not noted; a field in
-    another's place; a tie rounded up; the error of a product left out."""
+def test_hashes_are_as_if_all_was_written_each_time(history: list[tuple[int, str, Any, Any]]) -> None:
+    """Mutations caught: a mark that no field follows; the version not compared, or its publish, day or digest; what was
+    written not noted; a field in another's place; a tie rounded up; the error of a product left out."""
     written, held = Told(Keys("shop")), [dict[str, str]() for _ in range(ROWS)]
-    for row, publish, state, said in history:
-        serves, names = serving(publish), [f"née{row}"]
+    for row, version, state, said in history:
+        serves, names = serving(version), [f"née{row}"]
         found = written.hashes(serves, np.array([row]), names, state, said, DAY_NOW, "t:0")
         (fields,), (whole,) = sent(found, names), expected(serves, state, said)
         held[row].update(fields)
@@ -150,11 +152,11 @@ def test_what_did_not_change_is_not_said_again() -> None:
     state, amounts = np.zeros(2, ROW), [np.array([1.0, 2.0]) for _ in range(5)]
     said = Predictions(np.zeros(2, np.int64), np.zeros(2, np.int64), np.array([111, 111]), *amounts)
 
-    def news(publish: int = 1) -> list[set[str]]:
-        found = written.hashes(serving(publish), rows, ["ann", "bob"], state, said, DAY_NOW, "t:0")
+    def news(version: str = VERSION) -> list[set[str]]:
+        found = written.hashes(serving(version), rows, ["ann", "bob"], state, said, DAY_NOW, "t:0")
         return [{*fields} for fields in sent(found, ["ann", "bob"])]
 
-    whole, always = {*scores.FIELDS}, {"scored_at", "model_version"}
+    whole, always = {*scores.FIELDS}, {"scored_at"}
     assert news() == [whole, whole]
     assert news() == [always, always]
     state["orders"][1] = 1
@@ -163,7 +165,8 @@ def test_what_did_not_change_is_not_said_again() -> None:
     assert news() == [always | {"source"}, always]
     written.forget([5_000])
     assert news() == [always, whole]
-    assert news(2) == [whole, whole]
+    assert news("1-19980702-b2c34de9") == [always | {"model_version"}, always | {"model_version"}]
+    assert news("2-19980702-b2c34de9") == [whole, whole]
 
 
 def test_states_that_are_not_there_yet_are_counted() -> None:
