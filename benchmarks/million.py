@@ -32,6 +32,7 @@ from models.rows import DAY, ROW
 EVENTS, DAYS = 300_000, 0.5
 SESSION = 8.0  # seconds after which the group has forgotten a dead worker
 QUIET = 5.0  # seconds after a worker's start in which it comes to rest
+IDLE = 20.0  # seconds in which nothing arrives
 VISITS = 2  # of each customer, on average, before figures are taken
 Figures = dict[str, float]
 console = Console(soft_wrap=True, highlight=False)
@@ -82,16 +83,24 @@ class Shop:
             self.send(1_000)
             meter.reach(self.done, self.where.end())
             time.sleep(QUIET)
-            found: Figures = {"held": memory(worker.pid, "VmRSS"), "peak": memory(worker.pid, "VmHWM")}
+            found: Figures = {"loaded": memory(worker.pid, "VmRSS"), "peak": memory(worker.pid, "VmHWM")}
+            found |= self.idle(worker)
             pids = {"worker": worker.pid, "redis": int(info(self.where, "server", "process_id"))}
             self.send(VISITS * self.customers)
             meter.reach(self.done, self.where.end())
-            found |= self.folding(pids)
+            found |= self.folding(pids) | {"held": memory(worker.pid, "VmRSS")}
             self.where.store.bgrewriteaof()
             beside = self.folding(pids)
             while info(self.where, "persistence", "aof_rewrite_in_progress"):
                 time.sleep(0.1)
             return found | {"rewriting": beside["write"]}
+
+    def idle(self, worker: run.Running) -> Figures:
+        """Share of a core, and commands that Redis gets a second, while nothing arrives."""
+        before, commands = worker.cpu(), info(self.where, "stats", "total_commands_processed")
+        time.sleep(IDLE)
+        asked = info(self.where, "stats", "total_commands_processed") - commands
+        return {"idle": (worker.cpu() - before) / IDLE, "asked": asked / IDLE}
 
     def folding(self, pids: Mapping[str, int]) -> Figures:
         """us of CPU an event, and of Redis, with what it starts, a customer written."""
@@ -149,8 +158,11 @@ def rows(few: Figures, many: Figures, sizes: Sequence[int]) -> list[tuple[str, .
         ("the same, while it rewrites its file", *each("rewriting", "{:.1f}"), grown("rewriting")),
         ("events/s", *each("rate", "{:,.0f}"), ""),
         ("Redis, bytes", *each("bytes", "{:,.0f}"), slope("bytes")),
-        (f"a worker, bytes (a row has {ROW.itemsize})", *each("held", "{:,.0f}"), slope("held")),
         ("a worker while it loads, bytes", *each("peak", "{:,.0f}"), slope("peak")),
+        (f"a worker that has loaded all (a row has {ROW.itemsize})", *each("loaded", "{:,.0f}"), slope("loaded")),
+        ("a worker that has met nearly all", *each("held", "{:,.0f}"), slope("held")),
+        ("a worker while nothing arrives, of a core", *each("idle", "{:.1%}"), ""),
+        ("commands that it sends Redis a second", *each("asked", "{:.0f}"), ""),
         ("first score after kill -9, s", *each("crashed", "{:.1f}"), ""),
         ("the same, the dead worker's session ended, s", *each("forgotten", "{:.1f}"), ""),
     ]

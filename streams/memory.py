@@ -1,8 +1,8 @@
-"""What a partition's customers take while they are loaded, and what this process can still have."""
+"""What a partition's customers take in memory, and what this process can still have."""
 
 from pathlib import Path
 
-PER_CUSTOMER = 2_100  # bytes at the peak of loading: states as Redis gave them, at their longest, rows, names
+PER_CUSTOMER = 1_350  # bytes: a row, the name, and what was last written of the hash
 
 
 def free(root: Path = Path("/")) -> int | None:
@@ -15,8 +15,8 @@ def warning(partition: int, customers: int, left: int | None) -> str | None:
     """What to say before so many customers are loaded, if that is more than is left (bytes).
 
     >>> warning(3, 1_000_000, 1_200_000_000)
-    'partition 3 holds 1,000,000 customers: about 2.1 GB to load them, 1.2 GB are free; add memory or workers'
-    >>> warning(3, 1_000_000, 2_200_000_000)
+    'partition 3 holds 1,000,000 customers: about 1.4 GB to load them, 1.2 GB are free; add memory or workers'
+    >>> warning(3, 1_000_000, 1_400_000_000)
     """
     needed = customers * PER_CUSTOMER
     if left is None or needed <= left:

@@ -42,7 +42,7 @@ from streams.writes import Block, Position
 Array = npt.NDArray[Any]
 T = TypeVar("T")
 CHECKED, TOLERATED = 1_000, 200  # of a partition's first customers, so many may belong to another partition
-LOOKED = 1 << 14  # rows that a sweep looks at at once
+LOOKED = 1 << 12  # rows that a sweep looks at at once, some milliseconds
 FRESH = 1.0  # seconds for which the token and the serving model that were heard last are believed
 MOVED = 0.1  # of the published demand or value: a sweep publishes what moved so far; a learned day alone moves some 1 %
 ELSEWHERE = "the key's partition by the deployment's partitioner is another"
@@ -483,18 +483,21 @@ class Partition:
         """Passes the landmarks up to `day` and scores everybody anew; `swept_to` moves with the last write."""
         begun = time.perf_counter()
         entries = self.table.sweep(day)
-        rows = np.union1d(entries["row"], self._moved(day))
+        rows = np.union1d(entries["row"], await self._moved(day))
         await self._publish(rows.astype(np.int64), entries, self.offset, Counter(), day, scores.FORM)
         self.meter.swept(time.perf_counter() - begun)
 
-    def _moved(self, day: int) -> Array:
+    async def _moved(self, day: int) -> Array:
         """Rows whose score is not the published one, as of `day`: segment, RFM, or demand or value by MOVED and a cent;
         all of an earlier publish; all, where hashes are of an earlier form."""
         alive = np.flatnonzero(self.table.rows["first"] != NONE)
         if self.hashes < scores.FORM:
             return alive
-        parts = (alive[start : start + LOOKED] for start in range(0, len(alive), LOOKED))  # few copies at a time
-        return np.concatenate([_NO_ROWS, *(part[self._has_moved(part, day)] for part in parts)])
+        found = [_NO_ROWS]
+        for part in (alive[start : start + LOOKED] for start in range(0, len(alive), LOOKED)):  # few copies at a time
+            found.append(part[self._has_moved(part, day)])
+            await asyncio.sleep(0)  # other partitions go on
+        return np.concatenate(found)
 
     def _has_moved(self, rows: Array, day: int) -> Array:
         said, kept = self.serving.model.predict_many(self.table.observe(rows, day)), self.table.rows
@@ -516,7 +519,7 @@ class Partition:
             if not behind:
                 self.publish = publish
             if behind or self.hashes < scores.FORM:
-                torn = np.union1d(torn, self._moved(self.swept_to))
+                torn = np.union1d(torn, await self._moved(self.swept_to))
             if len(torn) or self.hashes < scores.FORM:
                 await self._publish(torn, _NO_ENTRIES, self.offset, Counter(), self.swept_to, scores.FORM)
 

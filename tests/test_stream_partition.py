@@ -117,10 +117,10 @@ def test_a_sweep_scores_anew_whose_value_alone_moved(play: Play, shop: Path) -> 
         rows, names = part.table.rows, part.table.names
         told = [float(world.customer(name)["customer_value"]) for name in names]
         assert rows["value"].tolist() == pytest.approx(told, abs=0.006)
-        still = np.setdiff1d(np.flatnonzero(rows["value"] > 1), part._moved(part.swept_to))[:2]
+        still = np.setdiff1d(np.flatnonzero(rows["value"] > 1), await part._moved(part.swept_to))[:2]
         now = part.serving.model.predict_many(part.table.observe(still, part.swept_to)).value
         rows["value"][still] = now * [1 / 1.2, 1 / 1.05]
-        assert {*part._moved(part.swept_to)} & {*still} == {still[0]}
+        assert {*await part._moved(part.swept_to)} & {*still} == {still[0]}
 
     play(scenario, shop)
 
