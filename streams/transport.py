@@ -21,7 +21,7 @@ from streams.console import stop
 
 # Milliseconds that a broker waits for something to come: with a fetch of all partitions, and with one that leaves out
 # those whose records wait here. aiokafka has one fetch under way per broker, and Faust's 1500 would starve these.
-FETCH_WAIT, FETCH_WAIT_OTHERS = 500, 50
+FETCH_WAIT, FETCH_WAIT_OTHERS = 250, 50
 # Bytes of keys and values: of all chunks that wait, and of one. A partition may have one that waits, and one in work.
 BUFFER, CHUNK = 128 << 20, 16 << 20
 TASTE = 16  # records that are taken before it is known how large they are
