@@ -99,6 +99,17 @@ def _told(commit: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable
     return tell
 
 
+def patient(fetcher: Any) -> None:
+    """Gives each of an aiokafka fetcher's fetches its wait."""
+    planned = fetcher._get_actions_per_node
+
+    def plan(assignment: Any) -> Any:
+        fetcher._fetch_max_wait_ms = FETCH_WAIT_OTHERS if fetcher._records else FETCH_WAIT
+        return planned(assignment)
+
+    fetcher._get_actions_per_node = plan
+
+
 class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """Runs in the consumer's own thread, so that a seek and a fetch never overlap."""
 
@@ -115,14 +126,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     async def on_start(self) -> None:
         await super().on_start()
-        fetcher = self._ensure_consumer()._fetcher
-        planned = fetcher._get_actions_per_node
-
-        def plan(assignment: Any) -> Any:
-            fetcher._fetch_max_wait_ms = FETCH_WAIT_OTHERS if fetcher._records else FETCH_WAIT
-            return planned(assignment)
-
-        fetcher._get_actions_per_node = plan
+        patient(self._ensure_consumer()._fetcher)
 
     def seek_in_epoch(self, tp: TP, offset: int, epoch: int) -> None:
         """Seeks, unless a newer seek was made: a slow older one must not undo it."""

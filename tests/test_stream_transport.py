@@ -1,6 +1,8 @@
 """The private hooks of Faust and aiokafka that streams/transport.py uses: an upgrade that moves one says so here."""
 
 import inspect
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from aiokafka.consumer import fetcher, subscription_state
@@ -10,7 +12,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from logs import Record
 
-from streams.transport import Chunk, Forgetful
+from streams.transport import FETCH_WAIT, FETCH_WAIT_OTHERS, Chunk, Forgetful, patient
 
 MOVED = "{} is not what streams/transport.py overrides any more: read Faust's change log before this upgrade"
 HOOKS = {
@@ -55,6 +57,20 @@ def test_hook_is_where_it_was(owner: type, name: str) -> None:
 )
 def test_attribute_is_still_used(owner: type, text: str) -> None:
     assert text in inspect.getsource(owner), MOVED.format(f"{owner.__name__}: {text}")
+
+
+def test_a_fetch_that_leaves_out_partitions_waits_for_less() -> None:
+    """Else those whose records wait here would starve. Mutation caught: one wait for all."""
+    waits: list[int] = []
+    fetching: Any = SimpleNamespace(
+        _records={}, _get_actions_per_node=lambda _: waits.append(fetching._fetch_max_wait_ms)
+    )
+    patient(fetching)
+    for records in ({}, {TP("t", 0): "records"}, {}):
+        fetching._records = records
+        fetching._get_actions_per_node(None)
+    assert waits == [FETCH_WAIT, FETCH_WAIT_OTHERS, FETCH_WAIT]
+    assert FETCH_WAIT_OTHERS < FETCH_WAIT
 
 
 def test_chunks_join_only_without_a_gap_and_before_they_are_taken() -> None:
