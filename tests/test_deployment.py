@@ -308,7 +308,7 @@ def test_the_kernels_are_compiled_as_the_user_who_runs_them(steps: list[tuple[st
         seen.append(sorted((path.name, path.stat().st_mtime_ns) for path in tmp_path.rglob("*.nb?")))
     kernels = {
         f"{path.stem}.{name}"
-        for path in sorted((ROOT / "models").glob("*.py"))
+        for path in sorted([*(ROOT / "models").glob("*.py"), *(ROOT / "streams").glob("*.py")])
         for name in re.findall(r"^(?:@njit\ndef |\w+ = njit\()(\w+)", path.read_text(), re.M)
     }
     compiled = {name.split("-")[0] for name, _ in seen[0]}
