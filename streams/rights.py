@@ -1,7 +1,7 @@
 """What a worker's user must be allowed to do in Redis, command by kind of key: asked before a partition is written.
 
-The rule: whatever the guarded write and the scripts `load`, `examples`, `learn` and `freshness` do stands here. A
-server that can say what a user may do (Redis 7.0, Valkey) is asked, once a partition is located.
+The rule: whatever the guarded write, the reading of states, and the scripts `examples`, `learn` and `freshness` do
+stands here. A server that can say what a user may do (Redis 7.0, Valkey) is asked, once a partition is located.
 """
 
 from streams.keys import Keys

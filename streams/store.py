@@ -110,9 +110,9 @@ class Store:
         self.settings, self.keys = settings, Keys(settings.prefix)
         self._writes: dict[int, GuardedWrites] = {}  # by partition
         here = Path(__file__).parent
-        self._load, self._examples, self._learn, self._rights, self._freshness = (
+        self._examples, self._learn, self._rights, self._freshness = (
             client.register_script((here / f"{name}.lua").read_text())
-            for name in ("load", "examples", "learn", "rights", "freshness")
+            for name in ("examples", "learn", "rights", "freshness")
         )
 
     # ---- the deployment ----------------------------------------------------------------------------------------------
@@ -268,10 +268,32 @@ class Store:
         return {name: (offset, at[0] if at else None) for name, (offset, *at) in tombstones.items()}
 
     async def load(self, partition: int, expected: bytes) -> AsyncIterator[tuple[list[str], list[bytes]]]:
-        """The partition's customers and their packed rows, a page at a time; some may come twice. Raises Moved."""
-        keys = [self.keys.guard(partition), self.keys.state(partition)]
-        async for names, packed in self._pages(lambda cursor: self._load(keys=keys, args=[expected, cursor, PAGE])):
-            yield [name.decode() for name in names], packed
+        """The partition's customers and their packed rows, a page at a time; some may come twice. Raises Moved.
+
+        No token comes a second time while one server runs: where it stands before and behind all pages nobody wrote
+        between them.
+        """
+        started, cursor = await self._under(partition, expected), b""
+        while cursor != b"0":
+            cursor, found = await self._page(self.keys.state(partition), cursor or b"0")
+            yield [name.decode() for name in found[::2]], found[1::2]
+        if await self._under(partition, expected) != started:
+            raise exceptions.ConnectionError("Redis was started anew in the middle of a read")
+
+    async def _under(self, partition: int, expected: bytes) -> str:
+        """Names this start of the server. Raises Moved where the partition's token is another than expected."""
+        started = await self.run_id()
+        if await self.redis.hget(self.keys.guard(partition), "token") != expected:
+            raise Moved
+        return started
+
+    async def _page(self, key: str, cursor: bytes, count: int = PAGE) -> tuple[bytes, list[bytes]]:
+        """The next cursor, and about so many names and values, one behind the other: as Redis says it, a script would
+        lay it all out twice."""
+        (page,) = await wire.exchange(self.redis, wire.pack(("HSCAN", key, cursor, "COUNT", count)), 1)
+        if isinstance(page, Exception):
+            raise page
+        return page[0], page[1]
 
     async def stands(self, partition: int) -> tuple[bytes, str]:
         """The same as `standing`, as the next write will find it."""
@@ -493,7 +515,7 @@ class Store:
         return found, states, rest[: len(names)], rest[len(names) :]
 
     async def _pages(self, read: Callable[[int], Awaitable[Any]]) -> AsyncIterator[tuple[list[bytes], list[bytes]]]:
-        """All pages of a hash, names and values, each guarded by its script; some may come twice. Raises Moved.
+        """All pages of a hash, names and values, each guarded by a script; some may come twice. Raises Moved.
 
         A cursor means nothing to a server that was started meanwhile (redis-py connects anew without a word), and pages
         would be missed: the server's run id is compared before and after.
