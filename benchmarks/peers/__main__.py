@@ -3,7 +3,7 @@
     python -m benchmarks.peers build/peers [--events 1000000] [--seconds 15] [--only loop ...]
 
 The argument is where `make` keeps the peers' own environments. First who else scores a stream (streaming.py), then who
-else serves values (serving.py). Prints tables, ratios first, and, of a run of all, writes benchmarks/peers/results.json.
+else serves values (serving.py). Prints tables, ratios first, and writes benchmarks/peers/results.json, if all ran.
 """
 
 import argparse
