@@ -12,20 +12,19 @@ worker's session to end; where the group has forgotten it, for the new one alone
 import argparse
 import contextlib
 import os
-import re
 import shutil
 import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks import run, traffic
 from benchmarks.peers import meter
+from benchmarks.sizing import resident
 from demo import services
 from models.rows import DAY, ROW
 
@@ -36,13 +35,6 @@ IDLE = 20.0  # seconds in which nothing arrives
 VISITS = 2  # of each customer, on average, before figures are taken
 Figures = dict[str, float]
 console = Console(soft_wrap=True, highlight=False)
-
-
-def memory(pid: int, what: str) -> int:
-    """Bytes of a process; what: VmRSS now, VmHWM the most there ever were."""
-    found = re.search(rf"^{what}:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    assert found is not None
-    return int(found[1]) * 1024
 
 
 def info(where: run.Deployment, section: str, name: str) -> float:
@@ -83,12 +75,12 @@ class Shop:
             self.send(1_000)
             meter.reach(self.done, self.where.end())
             time.sleep(QUIET)
-            found: Figures = {"loaded": memory(worker.pid, "VmRSS"), "peak": memory(worker.pid, "VmHWM")}
+            found: Figures = {"loaded": resident(pid=worker.pid), "peak": resident("VmHWM", worker.pid)}
             found |= self.idle(worker)
             pids = {"worker": worker.pid, "redis": int(info(self.where, "server", "process_id"))}
             self.send(VISITS * self.customers)
             meter.reach(self.done, self.where.end())
-            found |= self.folding(pids) | {"held": memory(worker.pid, "VmRSS")}
+            found |= self.folding(pids) | {"held": resident(pid=worker.pid)}
             self.where.store.bgrewriteaof()
             beside = self.folding(pids)
             while info(self.where, "persistence", "aof_rewrite_in_progress"):

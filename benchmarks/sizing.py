@@ -31,9 +31,9 @@ DAYS, VISIT = 2.0, 6.0
 Figures = dict[str, float]
 
 
-def resident(what: str = "VmRSS") -> int:
-    """Bytes of this process in memory; VmHWM: the most there ever were."""
-    found = re.search(rf"^{what}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+def resident(what: str = "VmRSS", pid: int | str = "self") -> int:
+    """Bytes of a process in memory; VmHWM: the most there ever were."""
+    found = re.search(rf"^{what}:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     assert found is not None
     return int(found[1]) * 1024
 

@@ -143,12 +143,11 @@ def _scored(ahead: Ahead, rows: Array, place: str, quiet: int) -> tuple[Predicti
     predicted, kept = ahead.of(rows), table.rows
     before, clusters = table.note(rows, predicted, serving.number)
     moved = np.flatnonzero(before != predicted.segment)
-    if len(moved):
-        at = scores.moment(kept.take(rows[moved]), swept_to)
-        kept["segment_before"][rows[moved]], kept["segment_since"][rows[moved]] = before[moved], at // DAY
-    state = kept.take(rows)  # `rows[...]` copies field by field, 15 times slower
     if not len(moved):  # as mostly
-        return predicted, state, {}
+        return predicted, kept.take(rows), {}
+    at = scores.moment(kept.take(rows[moved]), swept_to)
+    kept["segment_before"][rows[moved]], kept["segment_since"][rows[moved]] = before[moved], at // DAY
+    state = kept.take(rows)  # `rows[...]` copies field by field, 15 times slower
     changes = zip(
         np.where(before[moved] < 0, NEW, MOVED).tolist(),
         [table.names[row] for row in rows[moved].tolist()],

@@ -11,7 +11,7 @@ import itertools
 import random
 import re
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -273,19 +273,24 @@ class Store:
         No token comes a second time while one server runs: where it stands before and behind all pages nobody wrote
         between them.
         """
-        started, cursor = await self._under(partition, expected), b""
+        started, cursor = await self.run_id(), b""
+        await self._expect(partition, expected)
         while cursor != b"0":
             cursor, found = await self._page(self.keys.state(partition), cursor or b"0")
             yield [name.decode() for name in found[::2]], found[1::2]
-        if await self._under(partition, expected) != started:
-            raise exceptions.ConnectionError("Redis was started anew in the middle of a read")
+        await self._expect(partition, expected)
+        await self._runs_since(started)
 
-    async def _under(self, partition: int, expected: bytes) -> str:
-        """Names this start of the server. Raises Moved where the partition's token is another than expected."""
-        started = await self.run_id()
-        if await self.redis.hget(self.keys.guard(partition), "token") != expected:
+    async def _expect(self, partition: int, token: bytes) -> None:
+        """Raises Moved where another token stands."""
+        if await self.redis.hget(self.keys.guard(partition), "token") != token:
             raise Moved
-        return started
+
+    async def _runs_since(self, started: str) -> None:
+        """Raises ConnectionError where the server was started anew since: a cursor means nothing to the new one, and
+        pages would be missed (redis-py connects anew without a word)."""
+        if await self.run_id() != started:
+            raise exceptions.ConnectionError("Redis was started anew in the middle of a read")
 
     async def _page(self, key: str, cursor: bytes, count: int = PAGE) -> tuple[bytes, list[bytes]]:
         """The next cursor, and about so many names and values, one behind the other: as Redis says it, a script would
@@ -387,13 +392,14 @@ class Store:
     async def examples(self, partition: int, day: int, version: str) -> list[tuple[str, bytes]] | None:
         """The day's examples by customer; None while the partition is not swept to it or the model is another."""
         keys = [self.keys.guard(partition), self.keys.model, self.keys.training(partition, day)]
-        pages = self._pages(lambda cursor: self._examples(keys=keys, args=[day, version, cursor, PAGE]))
-        found: dict[bytes, bytes] = {}
-        try:
-            async for names, packed in pages:
-                found.update(zip(names, packed, strict=True))
-        except Moved:
-            return None
+        started, found, cursor = await self.run_id(), dict[bytes, bytes](), b""
+        while cursor != b"0":
+            page = await self._examples(keys=keys, args=[day, version, cursor or b"0", PAGE])
+            if page is None:
+                return None
+            cursor = page[0]
+            found.update(zip(page[1][::2], page[1][1::2], strict=True))
+        await self._runs_since(started)
         return [(name.decode(), example) for name, example in found.items()]
 
     async def ledger(self) -> dict[int, bytes]:
@@ -513,20 +519,3 @@ class Store:
             guard, states, *rest = await pipe.execute()
         found = Guard.read(guard, k.guard(partition)) if guard else None
         return found, states, rest[: len(names)], rest[len(names) :]
-
-    async def _pages(self, read: Callable[[int], Awaitable[Any]]) -> AsyncIterator[tuple[list[bytes], list[bytes]]]:
-        """All pages of a hash, names and values, each guarded by a script; some may come twice. Raises Moved.
-
-        A cursor means nothing to a server that was started meanwhile (redis-py connects anew without a word), and pages
-        would be missed: the server's run id is compared before and after.
-        """
-        started = await self.run_id()
-        cursor: int | None = None
-        while cursor != 0:
-            page = await read(cursor or 0)
-            if page is None:
-                raise Moved
-            cursor = int(page[0])
-            yield page[1][::2], page[1][1::2]
-        if await self.run_id() != started:
-            raise exceptions.ConnectionError("Redis was started anew in the middle of a read")

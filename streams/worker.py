@@ -222,8 +222,8 @@ class Worker:
         asked, tokens = time.monotonic(), [part.token for part in parts]
         with contextlib.suppress(RedisError, OSError, DeploymentError):
             found = await self.store.standings([part.number for part in parts])
-            told = (Heard(asked, token, *each) for token, each in zip(tokens, found, strict=True))
-            return {part.number: each for part, each in zip(parts, told, strict=True)}
+            told = zip(parts, tokens, found, strict=True)
+            return {part.number: Heard(asked, token, *each) for part, token, each in told}
         return {}
 
     async def freshen(self) -> None:
