@@ -106,7 +106,8 @@ class Artefact(msgspec.Struct, frozen=True):
             return Model.restore(self.model)
         except (AttributeError, TypeError, ValueError) as error:
             raise ArtefactError(
-                f"artefact: its model is of another program ({error}); run `offline fit` again"
+                f"artefact: its model is of another program ({error}); run `offline fit` again and `publish` what it"
+                " leaves: workers of the version that published this one serve until then (docs/upgrading.md)"
             ) from None
 
 

@@ -80,7 +80,8 @@ class Standing(msgspec.Struct, frozen=True):
 class Truth(msgspec.Struct, frozen=True):
     """serving: the model's version; learned_through, begins: days (ISO), the last one and the ledger's first (None: it
     is empty); horizon_days: of a demand; fit: the figures that the fit left; versions: how many are kept, from oldest
-    on; experts: by target and name.
+    on; experts: by target and name; since: the day that was learned last when the publish that serves came (None: not
+    known); first: the day whose examples were the first that were learned (None: a fit learned from some before).
     """
 
     form: int
@@ -94,6 +95,8 @@ class Truth(msgspec.Struct, frozen=True):
     begins: Day | None
     experts: dict[Name, dict[Name, Standing]]
     windows: list[Window]
+    since: Day | None = None
+    first: Day | None = None
 
     @classmethod
     def of(
@@ -124,6 +127,8 @@ class Truth(msgspec.Struct, frozen=True):
             begins=iso(next(iter(known))) if known else None,
             experts=_experts({**{each: line.weights for each, line in known.items()}, **now}),
             windows=[_window(known, day, days) for days in windows],
+            since=iso(int(stored["since"])) if "since" in stored else None,
+            first=_first(known, metrics.examples),
         )
 
     @property
@@ -131,6 +136,30 @@ class Truth(msgspec.Struct, frozen=True):
         """What the fit found of the served demand on later time of its history; None: it could not judge."""
         found = self.fit.get("spend/served")
         return Figures(*map(found.get, Figures.__struct_fields__)) if found else None
+
+    def promised_in(self, window: Window) -> Figures | None:
+        """The same; None too where others promised all that closed in the window."""
+        return None if self.own and window.last < self.own else self.promised
+
+    def by_others(self, window: Window) -> str | None:
+        """That not all of what closed in the window was promised by the publish that serves, in words."""
+        if not self.own or self.own <= window.first:
+            return None
+        what = "all of this" if window.last < self.own else f"what closed before {self.own}"
+        return f"publish {self.publish} serves since {self.since}: {what} was promised by the one before it"
+
+    @property
+    def publish(self) -> int:
+        """The number of the publish that serves; 0 where the version is none of this program's."""
+        number = self.serving.partition("-")[0]
+        return int(number) if number.isdecimal() else 0
+
+    @property
+    def own(self) -> Day | None:
+        """The first day on which what this publish promised closes; None: there was none before it, or nobody knows."""
+        if self.since is None or self.publish < 2:
+            return None
+        return str(np.datetime64(self.since, "D") + self.horizon_days)
 
     @classmethod
     def read(cls, document: bytes) -> Self:
@@ -150,7 +179,7 @@ class Truth(msgspec.Struct, frozen=True):
         """What of it does not hold together, in words. Raises ValueError for a date or a figure that is none."""
         through = self.learned_through
         led = [each.led for experts in self.experts.values() for each in experts.values() if each.led]
-        for first, last in ((self.begins or through, through), *led):
+        for first, last in ((self.begins or through, through), (self.first or through, through), *led):
             if not date.fromisoformat(first) <= date.fromisoformat(last) <= date.fromisoformat(through):
                 return f"{first} to {last} is no time up to {through}"
         if self.promised:
@@ -258,6 +287,12 @@ def _window(lines: Mapping[int, Line], through: int, days: int) -> Window:
         held={name: held(served, share) for name, share in SHARES.items()},
         brier=_over(total.brier, sum(served.held) + sum(served.broken)),
     )
+
+
+def _first(lines: Mapping[int, Line], examples: int) -> Day | None:
+    """The first day that taught anything, if these lines, by day and in its order, tell of all examples."""
+    closed = {day: line.n + line.left_out for day, line in lines.items() if line.n + line.left_out}
+    return iso(next(iter(closed))) if closed and sum(closed.values()) >= examples else None
 
 
 def _experts(by_day: Mapping[int, Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, Standing]]:

@@ -243,7 +243,11 @@ def test_browsing_is_judged_beside_the_same_log_without_it(folded: Folded) -> No
     (none,) = {each.browsing for each in run(folded, HORIZON, 1, ()).values()}
     assert none == ""
     same = {each.browsing for each in run(folded, HORIZON, 1, (), without=True).values()}
-    assert same == {"browsing: with views and carts the served model is as good as without"}
+    assert same == {"browsing: this history has no views and no carts, so there is nothing to leave out"}
+    once = [(day, names, entries.copy()) for day, names, entries in folded.days]
+    once[0][2]["now"]["v7"] = 1
+    judged_too = run(dataclasses.replace(folded, days=once), HORIZON, 1, (), without=True).values()
+    assert not same & {each.browsing for each in judged_too}
 
 
 def test_cuts_leave_a_full_horizon_of_later_examples(folded: Folded) -> None:

@@ -73,6 +73,15 @@ def test_columns_are_read_by_name(change: Change, cleaned: Path, frame: pd.DataF
     pd.testing.assert_frame_equal(history.frame, frame)
 
 
+def test_ids_of_a_cleaned_history_stay_as_they_are(cleaned: Path, frame: pd.DataFrame) -> None:
+    """A stream takes ids as they come, and its history is a cleaned one: `c ` and `c` are two customers. Mutation
+    caught: blanks taken away, a word for nothing taken for one."""
+    names = frame["customer_id"]
+    named = frame.assign(customer_id=[*(f"{name} " for name in names[:2]), " n/a ", *names[3:]])
+    write_parquet(named, cleaned)
+    pd.testing.assert_frame_equal(read([cleaned], {}).frame, named)
+
+
 NEWER = "a cleaned history of form 2, and this program reads form 1: use a newer program"
 LACKING = "a cleaned history without amount: clean the history files again"
 

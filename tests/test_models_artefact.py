@@ -148,7 +148,8 @@ def test_a_document_of_3ee150a_is_read_for_its_numbers_and_refused_as_a_model() 
     unused = payload["model"]["segments"]["unused"]
     assert artefact.numbered(clusters()).numbers == [*range(unused, unused + 4)]
     with pytest.raises(
-        ArtefactError, match=r"another program \(it lacks usual, clusters, cadence, .*; run `offline fit` again$"
+        ArtefactError,
+        match=r"another program \(it lacks usual, clusters, cadence, .*; run `offline fit` again and `pub",
     ):
         artefact.restored()
 
@@ -189,7 +190,7 @@ def test_a_model_that_lacks_something_is_refused_with_its_name(name: str) -> Non
     part, _, field = name.partition(".")
     del (state[part] if field else state)[field or part]
     artefact = msgspec.structs.replace(SMALL, model=state)
-    with pytest.raises(ArtefactError, match=rf"\(it lacks {name}\); run `offline fit` again$"):
+    with pytest.raises(ArtefactError, match=rf"\(it lacks {name}\); run `offline fit` again and `pub"):
         artefact.restored()
 
 

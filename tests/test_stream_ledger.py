@@ -5,6 +5,7 @@ from math import log
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,7 +25,7 @@ from models.features import UNIT
 from models.judge import judge
 from models.model import Model
 from models.rows import DAY, load_examples
-from models.truth import Figures, Standing, Truth, Window
+from models.truth import NONE, Figures, Standing, Truth, Window
 from offline.demand import metrics
 from offline.history.fold import fold
 from offline.history.read import write_parquet
@@ -206,6 +207,41 @@ def test_the_screen_line_by_line() -> None:
     assert shown(Truth(1, *names, experts, [month, quarter])) + "\n" == SCREEN
     document = (Path(__file__).parent.parent / "docs" / "operations.md").read_text()
     assert f"    {SCREEN.splitlines()[9]}\n" in document  # what is shown there has these columns
+
+
+def test_what_other_publishes_promised_is_said() -> None:
+    """Mutations caught: the promise of this fit beside what another one promised; a day too many or too few."""
+    held: dict[str, float | None] = {"all": 0.96, "top_5": 0.9, "top_1": 0.9}
+    demand = {"served": Figures(0.7, 4.0, 12.0, 1.0)}
+
+    def told(version: str, since: str | None) -> tuple[bool, str]:
+        window = Window(30, "1998-06-02", "1998-07-01", 30, 100, 0, 3.2, 0.065, demand, held, 0.05)
+        fit = {"spend/served": {"ngini": 0.676, "mae": 5.94, "deviance": 17.05, "bias": 0.87}}
+        names = (version, "1998-07-01", 30, 100, fit, 7, "1-19980101-ffffffff", "1998-01-02")
+        truth = Truth(1, *names, {}, [window], since)
+        assert Truth.read(truth.document()) == truth
+        lines = shown(truth).splitlines()
+        return "the fit's" in lines[-1], next((line for line in lines if line.startswith("publish ")), "")
+
+    second = "2-19980701-0a1b2c3d"
+    others = "publish 2 serves since 1998-06-{}: {} was promised by the one before it"
+    assert told(second, "1998-06-10") == (False, others.format("10", "all of this"))
+    assert told(second, "1998-06-02") == (False, others.format("02", "all of this"))
+    assert told(second, "1998-06-01") == (True, others.format("01", "what closed before 1998-07-01"))
+    assert told(second, "1998-05-03") == (True, "")
+    assert told("1-19980701-0a1b2c3d", "1998-06-10") == (True, "")  # there was none before it
+    assert told(second, None) == (True, "")  # it stands since before that was noted
+
+
+def test_who_began_without_examples_is_told_from_when_on_scores_rest_on_some() -> None:
+    """Mutations caught: days without examples; a fit that had learned some."""
+    some = msgspec.structs.replace(NONE, n=7, left_out=3)
+    lines = {10_400: NONE, 10_401: some, 10_402: some}
+    stored = {"version": "1-19980701-0a1b2c3d", "day": "10402", "metrics": '{"examples": 20}', "since": "10399"}
+    told = Truth.of(stored, [], 30, lines)
+    assert (told.first, told.since) == ("1998-06-24", "1998-06-22")
+    assert "it began without examples: scores of before 1998-06-24 rest on defaults" in shown(told)
+    assert Truth.of(stored | {"metrics": '{"examples": 21}'}, [], 30, lines).first is None
 
 
 def test_before_the_first_line_and_with_a_damaged_one(play: Play) -> None:

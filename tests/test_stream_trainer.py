@@ -1,5 +1,6 @@
 """The trainer on a real Redis: one version a day, from the one before, to the bits of a chain in one process."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,33 @@ def test_each_day_has_the_version_of_a_chain_in_one_process(play: Play, shop: Pa
         assert len(versions(world)) == 41
 
     play(scenario, shop, partitions=2, models_kept=100, training_days=100)
+
+
+@pytest.mark.parametrize("document", [True, False], ids=["learned", "damaged"])
+def test_others_have_their_turn_soon_while_a_day_is_learned(
+    document: bool, play: Play, nobody: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mutations caught: Python's own interval; one that stays, where it is learned and where it cannot be."""
+    seen, learn = [], trainer.learn
+
+    def watched(*given: Any) -> trainer.Learned:
+        seen.append(sys.getswitchinterval())
+        return learn(*given) if document else learn(b"{}", *given[1:])
+
+    monkeypatch.setattr(trainer, "learn", watched)
+
+    async def scenario(world: World) -> None:
+        before = sys.getswitchinterval()
+        await folded(world, 2)
+        if document:
+            assert await world.learn()
+        else:
+            with pytest.raises(DeploymentError, match="cannot be learned"):
+                await world.learn()
+        assert seen == [pytest.approx(trainer.TURN)]
+        assert sys.getswitchinterval() == before > 10 * trainer.TURN
+
+    play(scenario, nobody, partitions=2)
 
 
 def test_a_day_is_learned_once_every_partition_is_swept_to_it(play: Play, nobody: Path) -> None:

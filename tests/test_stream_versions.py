@@ -1,6 +1,9 @@
 """The versions that Redis keeps: listed, kept for ever, and published again."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,8 @@ from shops import T0, learned
 from streams import versions
 from streams.publish import rollback
 from streams.refusal import Refusal
+
+ROOT = Path(__file__).parent.parent
 
 
 async def lived(world: World, days: int) -> None:
@@ -53,6 +58,21 @@ def test_versions_are_listed_with_what_they_learned(play: Play, shop: Path, late
         world.redis.set(key, b"damaged")
         assert (await versions.listed(world.store))[3].examples == 0
         assert versions.table(known).splitlines()[-1].endswith("serving")
+
+    play(scenario, shop)
+
+
+def test_who_reads_no_further_is_no_error(play: Play, shop: Path) -> None:
+    """As `| head` does. Mutation caught: a line about a broken pipe."""
+
+    async def scenario(world: World) -> None:
+        env = os.environ | {"CRM_REDIS_URL": world.settings.redis_url, "CRM_PREFIX": world.settings.prefix}
+        reads, writes = os.pipe()
+        os.close(reads)
+        asked = [sys.executable, "-m", "streams", "models"]
+        done = subprocess.run(asked, stdout=writes, stderr=subprocess.PIPE, env=env, cwd=ROOT)
+        os.close(writes)
+        assert (done.returncode, done.stderr) == (1, b"")
 
     play(scenario, shop)
 

@@ -10,7 +10,7 @@ at a cut is judged at none, and its row says why; the others go on.
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,10 +22,11 @@ from offline.demand.buytilldie import ValueModelError
 from offline.demand.examples import COLUMNS, TARGETS, Examples, Floats, Target, check, cuts_of, labels, learnable, split
 from offline.demand.metrics import compare, covered, deciles, least, less, share
 from offline.demand.regressors import REGRESSORS, tune
-from offline.demand.served import Stream, stream, unseen
+from offline.demand.served import BROWSED, Stream, stream, unseen
 from offline.errors import OfflineError
 from offline.history.fold import Day, Folded
 
+NO_BROWSING = "browsing: this history has no views and no carts, so there is nothing to leave out"
 SERVED, MBG_NBD, BLIND = "served", "mbg_nbd", "served_without_browsing"
 BATCH = (MBG_NBD, *REGRESSORS)
 MODELS = {"quick": (MBG_NBD, "linear", "polynomial"), "all": BATCH}  # the others take minutes
@@ -80,12 +81,14 @@ def run(
         raise OfflineError(f"nothing to judge on: a history of 4 horizons ({4 * horizon} days) is needed")
     progress("serving as the stream would")
     streams = [stream(folded.days, cut, horizon) for cut in cuts]
-    blind = []
-    if without:
+    blind, browsed = [], any((entries["now"][name] > 0).any() for _, _, entries in folded.days for name in BROWSED)
+    if without and browsed:
         progress("serving without views and carts")
         days = unseen(folded.days)
         blind = [stream(days, cut, horizon) for cut in cuts]
-    return {target: evaluate(folded.days, streams, target, horizon, batch, progress, blind) for target in TARGETS}
+    found = {target: evaluate(folded.days, streams, target, horizon, batch, progress, blind) for target in TARGETS}
+    unseen_by_all = without and not browsed
+    return {target: replace(each, browsing=NO_BROWSING) for target, each in found.items()} if unseen_by_all else found
 
 
 def evaluate(

@@ -16,6 +16,7 @@ from models.segments import Segments
 from offline.demand.examples import Floats, Target
 from offline.history.fold import Day, Folded
 
+BROWSED = ("v7", "c7")  # of RAW: views and carts, decayed
 EVERYBODY = Segments(), Clusters.one()  # demand does not look at them
 
 
@@ -54,7 +55,8 @@ def unseen(days: Sequence[Day]) -> list[Day]:
     blind = [(day, names, entries.copy()) for day, names, entries in days]
     for _, _, entries in blind:
         for side in ("now", "then"):
-            entries[side]["v7"] = entries[side]["c7"] = 0
+            for name in BROWSED:
+                entries[side][name] = 0
     return blind
 
 

@@ -96,7 +96,7 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
     columns = raw | {ours: numbers.plain(raw[ours]) for ours, numbers in written.numbers.items()}
     notes = Counter[Note]()
     missing = _missing(file, plan, columns, notes)
-    found = {name: ids.present(columns[name]) for name in IDS}
+    found = {name: (columns[name], 0) if file.cleaned else ids.present(columns[name]) for name in IDS}
     occurred_at, time_of_day = times(columns["occurred_at"], plan.timezone, written.dayfirst, written.serial)
     kind, amount, quantity, sound = amounts(
         columns, "amount" in file.at, kinds(columns["event_type"], plan.policy.types)

@@ -66,7 +66,7 @@ def card(shop: Shop) -> Shown:
             "Judged on later time only: examples whose window holds a cut neither teach nor judge.",
         ]
     )
-    served = live(shop.truth) if shop.truth else Shown("", [])
+    served = live(shop.truth, shop.folded.day) if shop.truth else Shown("", [])
     html += served.html
     features = pd.Series({name: FEATURES[name] for name in INPUTS}, name="is").rename_axis("input").to_frame()
     html += table(features, "What the served models see of a customer")

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 
 from models.ledger import SERVED
@@ -19,28 +20,39 @@ READING = (
 )
 
 
-def live(truth: Truth) -> Shown:
-    """A table of weights, and one of figures for each window in which something closed."""
+def live(truth: Truth, day: int) -> Shown:
+    """A table of weights, and one of figures for each window in which something closed. day: midnight at which the
+    history ends, days since the epoch; said where the truth ends elsewhere."""
     html = heading("Live") + paragraph(
         f"Version {truth.serving}, learned through {truth.learned_through} on {truth.examples:,} examples; truth by day"
         f" from {truth.begins or 'the next day'} on. {READING}"
     )
+    apart = (np.datetime64(truth.learned_through) - np.datetime64(day, "D")).astype(int)
+    elsewhere = (
+        [f"The truth ends {abs(apart)} days {'behind' if apart > 0 else 'before'} the history: is it of this shop?"]
+        if abs(apart) > truth.horizon_days
+        else []
+    )
+    html += "".join(map(paragraph, elsewhere))
     for target, experts in truth.experts.items():
         rows = {name: (each.weight, *(each.led or ("-", "-"))) for name, each in experts.items()}
         frame = pd.DataFrame.from_dict(rows, orient="index", columns=["weight", "led from", "to"])
         html += table(frame.rename_axis("expert"), f"Whom the mix follows: {target}", FORMATS)
     seen = [window for window in truth.windows if window.n]
-    html += "".join(table(_figures(each, truth.promised), _caption(each), FORMATS, SERVED) for each in seen)
+    html += "".join(
+        table(_figures(each, truth.promised_in(each)), _caption(each, truth), FORMATS, SERVED) for each in seen
+    )
     if not seen:
-        return Shown(html + paragraph("No example closed in these days yet."), [])
-    return Shown(html, [_sentence(seen[0])])
+        return Shown(html + paragraph("No example closed in these days yet."), elsewhere)
+    return Shown(html, [_sentence(seen[0]), *elsewhere])
 
 
-def _caption(window: Window) -> str:
+def _caption(window: Window, truth: Truth) -> str:
+    others = f"; {told}" if (told := truth.by_others(window)) else ""
     left_out = f"; {window.left_out:,} more opened without a model" if window.left_out else ""
     return (
         f"Live, {window.days} days to {window.last} ({window.learned} with truth): {window.n:,} examples, mean"
-        f" {window.mean:,.2f}, {window.bought:.1%} bought{left_out}"
+        f" {window.mean:,.2f}, {window.bought:.1%} bought{left_out}{others}"
     )
 
 

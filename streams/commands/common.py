@@ -65,6 +65,8 @@ def run(work: "Callable[[Store, Settings], Awaitable[int | None]]", loop: "Calla
         cannot(error)
     except exceptions.RedisError as error:
         cannot(f"CRM_REDIS_URL: {answers.waits(error) or answers.ends(error)}")
+    except BrokenPipeError:  # who reads has what they wanted, as `| head` does: click ends it in silence
+        raise
     except OSError as error:
         cannot(error)
     except click.ClickException:

@@ -55,6 +55,8 @@ def shown(truth: "Truth") -> str:
         f"serving {truth.serving}, learned through {truth.learned_through}: {truth.examples:,} examples",
         f"kept: {truth.versions:,} versions from {truth.oldest} on; truth by day from {truth.begins or 'the next'} on",
     ]
+    if truth.first:
+        told.append(f"it began without examples: scores of before {truth.first} rest on defaults")
     tables = [_experts(truth), *(_window(window, truth) for window in truth.windows)]
     return "\n\n".join("\n".join(map(str.rstrip, lines)) for lines in (told, *tables) if lines)
 
@@ -77,17 +79,21 @@ def _standing(expert: "Standing | None", truth: "Truth") -> str:
 
 
 def _window(window: "Window", truth: "Truth") -> list[str]:
-    """What came in a window, a line for each who says a demand; the last one is what the fit promised."""
+    """What came in a window, a line for each who says a demand; the last one is what the fit promised, where it
+    promised any of it."""
     seen = "" if window.learned == window.days else f", {window.learned} seen"
     title = f"{window.days} days to {window.last}{seen}: {window.n:,} examples of {truth.horizon_days} days"
     more = [f"{window.left_out:,} more had opened without a model: in no figure"] if window.left_out else []
     if not window.n:
         return [title, *more]
+    if others := truth.by_others(window):
+        more.append(others)
     title += f", mean {window.mean:,.2f}, {window.bought:.1%} bought"
     held = [*(_number(share, ".3f") for share in window.held.values()), _number(window.brier, ".4f")]
     rows = [_row(name, figures, held if name == "served" else []) for name, figures in window.demand.items()]
-    promised = [_row("the fit's", truth.promised)] if truth.promised else []
-    return [title, *more, _line("", [name for name, _ in COLUMNS]), *rows, *promised]
+    promised = truth.promised_in(window)
+    fit = [_row("the fit's", promised)] if promised else []
+    return [title, *more, _line("", [name for name, _ in COLUMNS]), *rows, *fit]
 
 
 def _row(name: str, figures: "Figures", held: Sequence[str] = ()) -> str:
