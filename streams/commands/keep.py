@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 def keep(version: str, undo: bool) -> None:
     """Never drop the document of VERSION, though later ones come (CRM_MODELS_KEPT).
 
+    What it learned is kept, not what it would learn from: `rollback` takes it for CRM_TRAINING_DAYS.
+
     \b
     Example:
       python -m streams keep 3-20260301-ab5df625
