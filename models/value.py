@@ -83,9 +83,10 @@ class Value:
         return out
 
     def predict_many(self, raw: Raw, demand: Floats) -> Floats:
-        """(n,) expected spend in the window, major units, >= 0."""
-        out = np.empty(len(raw))
-        _mixed(self.experts(raw, demand), self.weights, self.level, out)
+        """(n,) expected spend in the window, major units, >= 0; in one of a horizon or more at least the demand, for a
+        mix may follow one expert alone, and each of them knows nothing of some."""
+        out, least = np.empty(len(raw)), float(self.window >= self.horizon)
+        _mixed(self.experts(raw, demand), self.weights, self.level, demand, least, out)
         return out
 
     def snapshot(self) -> dict[str, Any]:
@@ -160,9 +161,9 @@ def _fill(
 
 
 @njit
-def _mixed(said: Any, weights: Any, level: float, out: Any) -> None:
+def _mixed(said: Any, weights: Any, level: float, demand: Any, least: float, out: Any) -> None:
     for i in range(len(said)):
         mixed = said[i, 0] * weights[0]
         for k in range(1, len(weights)):
             mixed += said[i, k] * weights[k]
-        out[i] = mixed * level
+        out[i] = max(mixed * level, demand[i] * least)

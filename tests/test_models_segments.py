@@ -54,13 +54,13 @@ def sentence(name: str, text: str, days: int, span: int, recency: int, spend: in
     shop = re.search(r"one of the shop's ([\d.]+) days", text)
     usual = max(1.0, (float(shop[1]) + span) / days) if shop else np.nan
     own = span / (days - 1) if days > 1 else 0.0
-    in_time = recency <= numbers.get("usual gaps", np.inf) * usual * 1.005 or recency <= own
-    late = recency > numbers.get("usual gaps", 0) * usual * 0.995 and recency > own
+    in_time = recency / usual <= numbers.get("usual gaps", np.inf) or recency <= own
+    late = recency / usual > numbers.get("usual gaps", 0) and recency > own
     spent = re.search(r"spent (?:less than )?([\d,.]+)", text)
-    top = float(spent[1].replace(",", "")) * UNIT if spent else 0
+    top = round(float(spent[1].replace(",", "")) * UNIT) if spent else 0
     return {
-        "Champions": days >= 3 and in_time and spend >= top - UNIT / 100,
-        "Loyal": days >= 3 and in_time and spend < top + UNIT / 100,
+        "Champions": days >= 3 and in_time and spend >= top,
+        "Loyal": days >= 3 and in_time and spend < top,
         "Promising": days == 2 and in_time,
         "New": days == 1 and recency <= numbers.get("days ago", 0),
         "At risk": days >= 2 and late,
@@ -74,7 +74,7 @@ def test_what_a_name_says_is_true_of_everybody_who_bears_it(
     rule: Segments, some: list[tuple[int, int, int, int]]
 ) -> None:
     """Mutations caught: a bound of another segment's; a gap that is not the customer's."""
-    rule = Segments(round(rule.gap, 1), round(rule.late, 2), rule.top)  # as the words round them
+    rule = Segments(round(rule.gap, 1), round(rule.late, 2), rule.top // 100 * 100 + 100)  # as the fit leaves it
     some = [(days, span if days > 1 else 0, recency, spend) for days, span, recency, spend in some]
     for each, found in zip(some, rule.predict_many(customers(*some)).tolist(), strict=True):
         assert sentence(NAMES[found], f"{rule.definitions()[found]}; {rule.usual()}", *each), (NAMES[found], each)

@@ -45,9 +45,9 @@ def test_no_value_is_beyond_its_bounds(parameters: Any, weights: Any, level: flo
     raw = extremes(300)
     found = part.predict_many(raw, np.full(len(raw), 5.0))
     assert np.isfinite(found).all()
-    assert found.min() >= 0
+    assert found.min() >= 5  # the demand
     most = weights[0] * 5 * YEAR / HORIZON + (weights[1] * np.exp(9) + weights[2] * 99) * 700
-    assert found.max() <= level * most * (1 + 1e-9)
+    assert found.max() <= max(level * most, 5) * (1 + 1e-9)
 
 
 @given(st.floats(0, 1e6), st.floats(0, 1e6), st.integers(0, 10**12), st.integers(0, 10**12))
@@ -94,6 +94,17 @@ def test_nobody_is_expected_to_speed_up() -> None:
     np.testing.assert_allclose(value(buying=wild).experts(raw, demand)[:, 0], demand * most)
     np.testing.assert_allclose(value().predict_many(raw, demand), demand * most)
     assert value().weights == SIMPLE
+
+
+def test_a_year_brings_no_less_than_its_first_horizon() -> None:
+    """Whichever expert the mix follows, of a customer of whom that one knows nothing. Mutations caught: the mix alone;
+    the demand of a window that ends within the horizon."""
+    raw, demand = raws(300, 6), np.linspace(0, 5_000, 300)
+    for weights in np.eye(3):
+        part = value(weights=tuple(weights), chain=np.zeros(CELLS), level=0.5)
+        assert (part.predict_many(raw, demand) >= demand).all()
+    short = value(weights=(0, 0, 1), chain=np.zeros(CELLS), window=HORIZON - 1.0)
+    assert not short.predict_many(raw, demand).any()
 
 
 def test_a_model_that_was_not_fitted_carries_the_demand_on() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from models.cadence import gap_of
+from models.features import UNIT
 from models.segments import LATE, NAMES, USUAL, Segments
 from offline import yamls
 from offline.errors import OfflineError
@@ -15,6 +16,7 @@ from offline.history.fold import Folded
 
 LONGEST, LATEST = 0.9, (1.25, 3.0)  # quantile of pauses that ended, in usual gaps, and its bounds
 BEST = 0.8  # quantile of spend that a champion reaches
+CENT = int(UNIT / 100)
 ENOUGH = 20  # pauses that a quantile needs
 UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's categories of what moves, turns or hides text around it
 # What no font shows, though Unicode counts it among letters, marks and symbols: fillers and selectors of variants.
@@ -71,6 +73,7 @@ def fit(folded: Folded, names: Sequence[str] = NAMES) -> Segments:
     pause, known, span = folded.pauses[folded.pauses[:, 1] > 0].T
     ratio = pause / np.maximum(1.0, (gap + span) / (1.0 + known))
     late = float(np.clip(np.quantile(ratio, LONGEST), *LATEST)) if len(ratio) >= ENOUGH else LATE
-    found = Segments(gap, late, int(top), names)
+    # As the words say them: what a name says is true of who bears it, to the last digit.
+    found = Segments(round(gap, 1), round(late, 2), -(-int(top) // CENT) * CENT, names)
     found.sizes = np.bincount(found.predict_many(raw), minlength=len(NAMES)).tolist()
     return found
