@@ -137,18 +137,18 @@ def _predicted(value: Value, raw: Raw, model: Model) -> Floats:
 
 
 def told(total: float, judged: Judged | None) -> str:
-    """A total of 12 months in a line, as a range by how far the last window was off.
+    """A total of 12 months in a line, beside what comes if the model is as far off as it was in the last window.
 
-    >>> told(1000.0, Judged(0, 180, 1.07))
-    '935 to 1,000 in the next 12 months (in the last 180 held-out days it told 1.07 times what came)'
+    >>> told(99.0, Judged(0, 90, 1.1))
+    '99 in the next 12 months, 90 if it is as far off again (in the last 90 held-out days it told 1.10 times what came)'
     """
     if judged is None:
         return f"{total:,.0f} in the next 12 months, not judged: the history holds no window to judge it on"
-    low, high = sorted((total, total / max(judged.bias, 1e-9)))
+    said = f"{total:,.0f} in the next 12 months, {total / max(judged.bias, 1e-9):,.0f} if it is as far off again"
     off = f"in the last {judged.days} held-out days it told {judged.bias:.2f} times what came"
     if USABLE[0] <= judged.bias <= USABLE[1]:
-        return f"{low:,.0f} to {high:,.0f} in the next 12 months ({off})"
-    return f"not to be relied on: {off}; {low:,.0f} to {high:,.0f} in the next 12 months"
+        return f"{said} ({off})"
+    return f"not to be relied on: {off}; {said}"
 
 
 def windows(past: Past, day: int) -> list[Window]:
