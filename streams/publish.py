@@ -196,10 +196,12 @@ async def _swap(store: Store, deployment: Deployment, name: str, new: Artefact, 
     if document is None:
         missing = store.keys.version(stored["version"]) if stored else store.keys.model
         raise PublishError(f"{missing} is not in Redis: restore it")
-    behind, kept_days = int(stored["day"]) - new.trained_through, store.settings.training_days
+    # Not the serving model's day: examples go with the last day that any model learned, and do not come back.
+    behind, kept_days = int(stored["furthest"]) - new.trained_through, store.settings.training_days
     if behind > kept_days:
         raise PublishError(
-            f"{name} has learned through a day {behind} days before the serving model's, and examples are kept"
+            f"{name} has learned through a day {behind} days before the last that was learned,"
+            f" {date_of(int(stored['furthest']))}, and examples are kept"
             f" for {kept_days} days: it is {behind - kept_days} days too old; fit on a newer history"
         )
     if new.horizon != deployment.horizon:

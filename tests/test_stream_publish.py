@@ -271,7 +271,7 @@ def test_an_artefact_older_than_the_kept_examples_is_refused_with_the_days(
         world.redis.hset(world.store.keys.model, "day", T0 + behind)
         before = world.contents()
         if behind == 36:
-            with pytest.raises(Refusal, match=r"36 days before the serving .* it is 1 days too old"):
+            with pytest.raises(Refusal, match=r"36 days before the last .*, 2024-01-14, .* it is 1 days too old"):
                 await world.publish(nobody)
             assert world.contents() == before
         else:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def rollback(version: str) -> None:
     """Publish the document of VERSION again; the days since are learned anew from the kept examples.
 
-    Refused, with exit code 2, where VERSION has learned through a day more than CRM_TRAINING_DAYS before the serving
-    model's: of the days since not all examples are kept.
+    Refused, with exit code 2, where VERSION has learned through a day more than CRM_TRAINING_DAYS before the last that
+    any model learned: of the days since not all examples are kept.
 
     \b
     Example:
