@@ -334,8 +334,8 @@ class Store:
     # ---- models ------------------------------------------------------------------------------------------------------
 
     async def model(self) -> dict[str, str]:
-        """The serving model: version, day, token, metrics, furthest (the last day that any model learned) and since (what
-        that was when it was published; not of a program of before); empty before the first `publish`.
+        """The serving model: version, day, token, metrics, furthest (the last day that any model learned) and since
+        (that day as it was published; a program of before keeps none); empty before the first `publish`.
 
         Raises DeploymentError for a damaged one.
         """

@@ -325,7 +325,7 @@ async def rebuilt(world: World, directory: Path, store: Store | None = None) -> 
 
 def comparable(contents: dict[str, Any]) -> dict[str, Any]:
     """Without what a rebuild may change: it folds who was erased without their history, and makes feeds void."""
-    guard = {k: v for k, v in contents["guard:0"].items() if k != b"quiet_until"}
+    guard = {k: v for k, v in contents["guard:0"].items() if k not in (b"quiet_until", b"rebuilt")}
     return contents | {
         "freshness:0": None,
         "guard:0": guard,

@@ -164,8 +164,8 @@ def test_a_rollback_beyond_the_kept_examples_is_refused(play: Play, nobody: Path
 
 
 def test_what_was_learned_once_is_not_forgotten_by_a_rollback(play: Play, shop: Path, tmp_path: Path) -> None:
-    """The examples before it are gone, wherever the trainer stands now. Mutations caught: the serving model's day asked,
-    which the rollback moved back; `since` told from it; the day left out where a program of before moved it alone.
+    """What fell out before it is gone, wherever the trainer stands now. Mutations caught: the serving model's day
+    asked, which the rollback moved back; `since` told from it; the day left out, which a program of before moves alone.
     """
 
     async def scenario(world: World) -> None:
