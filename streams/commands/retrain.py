@@ -68,7 +68,7 @@ def retrain(
         from offline.commands.common import scratch
         from offline.history.read import write_parquet
         from streams import history as job
-        from streams import publish
+        from streams import publish, versions
         from streams.deployment import date_of
         from streams.kept import Kept
 
@@ -100,6 +100,8 @@ def retrain(
             return 0 if good else 1
         version = await publish.publish(store, settings, where, Kept(out), lambda _: None, serving)
         click.echo(f"published: model {version}")
+        if again := await versions.learned_again(store, version):
+            click.echo(again)
         return 0
 
     async def unless_overtaken(store: "Store", settings: "Settings") -> int:
