@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import msgspec
 
-from models.artefact import Version
 from streams.deployment import Deployment, DeploymentError, age, date_of
 from streams.store import Store
 
@@ -78,6 +77,8 @@ def fitted_on(day: int) -> str:
 
 async def learned_again(store: Store, version: str) -> str | None:
     """Which days that had been learned are learned again by this version, just published; None where none are."""
+    from models.artefact import Version  # here, for a worker says its age before it loads a model
+
     stored, ours = await store.model(), Version.parse(version)
     if Version.parse(stored["version"]).n != ours.n or int(stored["since"]) <= ours.day:
         return None
