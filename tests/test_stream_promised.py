@@ -96,9 +96,9 @@ def test_what_a_rebuild_noted_is_no_promise(play: Play, shop: Path) -> None:
 def test_from_when_on_it_can_be_judged_is_said() -> None:
     """Mutations caught: the day of the fit for that of the publish; no day after a rebuild; a window not kept."""
 
-    def told(stored: dict[str, str], closed: int = 0, rebuilt: int | None = None, days: int = HORIZON) -> str:
+    def told(stored: dict[str, str], closed: int = 0, rebuilt: int | None = None, kept: int = 35) -> str:
         table = pd.DataFrame(index=range(closed))
-        return str(_early(Promised(int(stored["day"]), days, table, rebuilt), stored, HORIZON))
+        return str(_early(Promised(int(stored["day"]), 20, table, rebuilt), stored, HORIZON, kept))
 
     stored = {"version": "3-20231220-00000000", "day": str(T0 + 20), "since": str(T0 + 10)}
     assert told(stored, 100) == "None"
@@ -107,7 +107,7 @@ def test_from_when_on_it_can_be_judged_is_said() -> None:
     )
     close = "its promises close from 2024-01-18 on, those of"
     assert told(stored, 7) == f"{said}: {close} all customers by 2024-02-17"
-    assert told(stored, 7, days=14) == f"{said}: {close} the 14 days that are kept by 2024-02-01"
+    assert told(stored, 7, kept=14) == f"{said}: {close} the 14 days that examples are kept by 2024-02-01"
     assert told(stored | {"day": str(T0 + 70)}, 7) == f"{said}: the customers are too few"
     assert told(stored, 7, rebuilt=T0 + 8) == f"{said}: {close} all customers by 2024-02-17"
     assert told(stored | {"day": str(T0 + 70)}, 7, rebuilt=T0 + 15) == (

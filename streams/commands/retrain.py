@@ -76,7 +76,7 @@ def retrain(
         stored, document = await store.served()
         serving = Version.parse(stored["version"]).n
         promised = await job.promised(store, deployment.partitions, deployment.horizon, serving)
-        if early := _early(promised, stored, deployment.horizon):
+        if early := _early(promised, stored, deployment.horizon, settings.training_days):
             click.echo(early)
             if not (force or dry_run):
                 click.echo("not fitted, not published; --force does both all the same")
@@ -214,8 +214,9 @@ def _fit(files: list[Path], until: str, horizon: int, out: Path, beside: Mapping
     click.echo(said.replace(f"; next: python -m streams publish {out}", ""))  # whether, is not known yet
 
 
-def _early(found: "Promised", stored: dict[str, str], horizon: int) -> str | None:
-    """Why the publish that serves cannot be judged yet, in a line; None where it can. found: what it promised."""
+def _early(found: "Promised", stored: dict[str, str], horizon: int, kept: int) -> str | None:
+    """Why the publish that serves cannot be judged yet, in a line; None where it can. found: what it promised; kept:
+    for how many days examples are."""
     from models.artefact import Version
     from offline.demand.beside import FEWEST
     from streams.deployment import date_of
@@ -229,10 +230,10 @@ def _early(found: "Promised", stored: dict[str, str], horizon: int) -> str | Non
     known = [int(day) for day in (since, found.rebuilt) if day is not None]
     if not known:
         return f"{said}: its promises close from {horizon} days after it on"
-    first, last = max(known) + horizon, max(known) + horizon + found.days
+    first, last = max(known) + horizon, max(known) + horizon + min(horizon, kept)
     if last <= found.day:
         return f"{said}: the customers are too few"
-    whole = "all customers" if found.days == horizon else f"the {found.days} days that are kept"
+    whole = "all customers" if horizon <= kept else f"the {kept} days that examples are kept"
     why = f"its promises close from {date_of(first)} on, those of {whole} by {date_of(last)}"
     if found.rebuilt == max(known):
         why = f"a rebuild noted anew what it promised before {date_of(found.rebuilt)}; from then on {why}"
