@@ -151,7 +151,8 @@ class Guard:
     write; quiet_until: changes by events below this offset are not announced; hashes: the form of the customers' hashes
     that everybody of the partition has at least; start: the first offset that was to be folded; mark: the last record
     before `offset`, as `marked` says it, by which another log is told from this one; empty where there is none. model:
-    the version that it was last written by; empty of a program that did not say so.
+    the version that it was last written by; empty of a program that did not say so. rebuilt: the day that the serving
+    model had learned through at the last rebuild; None before one, and of a program that did not say so.
     """
 
     offset: int
@@ -163,6 +164,7 @@ class Guard:
     start: int = 0
     mark: str = ""
     model: str = ""
+    rebuilt: int | None = None
 
     @classmethod
     def read(cls, fields: Mapping[bytes, bytes], key: str) -> Self:
@@ -178,6 +180,7 @@ class Guard:
                 start=int(fields.get(b"start", 0)),
                 mark=fields.get(b"mark", b"").decode(),
                 model=fields.get(b"model", b"").decode(),
+                rebuilt=int(fields[b"rebuilt"]) if b"rebuilt" in fields else None,
             )
         except (KeyError, ValueError) as error:
             raise DeploymentError(f"{key} is damaged ({error}): run `python -m streams rebuild`") from None

@@ -7,7 +7,7 @@ did after.
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,8 +19,9 @@ from models.features import UNIT
 from models.kinds import ERASE, RETURN, TICK, TRADED
 from models.rows import DAY, load_examples
 from streams import kafka
-from streams.deployment import Deployment, DeploymentError, GuardState
+from streams.deployment import Deployment, DeploymentError, Guard, GuardState
 from streams.kafka import Topic
+from streams.serving import of_publish
 from streams.settings import Settings
 from streams.store import Store
 
@@ -49,7 +50,7 @@ async def gather(
     deployment = await store.deployment()
     lives = []
     for p, (low, _) in enumerate(topic.bounds):
-        end = await _stands(store, p, low)
+        end = (await _stands(store, p, low)).offset
         lives.append((end, _live(settings, deployment, p, low, end, progress)))
     # Asked when all is read: who was erased meanwhile leaves too, with what came before a tombstone that was not read.
     before = past[past["occurred_at"] < deployment.cut_off * DAY]
@@ -68,29 +69,60 @@ async def erased(store: Store, deployment: Deployment, names: Iterable[str]) -> 
     return {name: kept[0] for name, kept in found.items() if kept}
 
 
-async def promised(store: Store, partitions: int, day: int, horizon: int, version: str) -> pd.DataFrame:
-    """What the publish that serves promised of the kept examples that closed in the `horizon` days to `day`, and what
-    came: columns label and demand, major units, by (customer_id, day). version: the one that serves.
+class Promised(NamedTuple):
+    """day: through which the model that serves has learned; days: so many to that day are looked at; table: columns
+    label and demand, major units, by (customer_id, day); rebuilt: the model's day when a rebuild last noted promises
+    anew; None where none has.
+    """
+
+    day: int
+    days: int
+    table: pd.DataFrame
+    rebuilt: int | None
+
+
+async def promised(store: Store, partitions: int, horizon: int, publish: int) -> Promised:
+    """What this publish, which serves, promised of the kept examples that closed in the `horizon` days to its model's
+    day (in fewer, where examples are kept for fewer), and what came.
 
     Left out is what another publish promised, and what was noted by a model that had learned days behind the opening,
-    as a rebuild notes it: neither tells how good this publish is.
+    as a rebuild notes it: neither tells how good this publish is. Raises Overtaken where another publish comes, and
+    DeploymentError where a partition is not ready.
     """
-    rows, publish = [], Version.parse(version).n
-    for closing in range(day - horizon + 1, day + 1):
-        for p in range(partitions):
-            found = await store.examples(p, closing, version) or []
+    while True:
+        stored = await store.model()
+        if not stored:
+            raise DeploymentError(f"{store.keys.model} is missing: restore Redis")
+        of_publish(publish, stored["version"])
+        found = await _promised(store, partitions, horizon, stored)
+        if found is not None:  # else the model moved on in the middle, and with it the days that are kept
+            return found
+
+
+async def _promised(store: Store, partitions: int, horizon: int, stored: dict[str, str]) -> Promised | None:
+    """The same of the model as it is stored; None where another one serves by now."""
+    day, publish = int(stored["day"]), Version.parse(stored["version"]).n
+    first = max(day - horizon, int(stored["furthest"]) - store.settings.training_days) + 1
+    rows, rebuilt = [], set[int]()
+    for p in range(partitions):
+        guard = await _stands(store, p)
+        rebuilt |= set() if guard.rebuilt is None else {guard.rebuilt}
+        for closing in range(first, min(day, guard.swept_to) + 1):
+            found = await store.examples(p, closing, stored["version"])
+            if found is None:
+                return None
             entries = load_examples([packed for _, packed in found])
             by = entries["open_version"]
             ours = (Version.publish_of(by) == publish) & (Version.day_of(by) <= closing - horizon)
             closed = ((entries["open"] == 1) & ours).tolist()
             told = zip(found, closed, entries["label"].tolist(), entries["open_demand"].tolist(), strict=True)
             rows += [(name, closing, label / UNIT, demand) for (name, _), closes, label, demand in told if closes]
-    table = pd.DataFrame(rows, columns=["customer_id", "day", "label", "demand"])
-    return table.set_index(["customer_id", "day"])
+    table = pd.DataFrame(rows, columns=["customer_id", "day", "label", "demand"]).set_index(["customer_id", "day"])
+    return Promised(day, day - first + 1, table, max(rebuilt, default=None))
 
 
-async def _stands(store: Store, partition: int, low: int) -> int:
-    """The offset up to which the partition's records are counted."""
+async def _stands(store: Store, partition: int, low: int = 0) -> Guard:
+    """The guard of a partition whose records are all counted up to its offset. low: the log begins there."""
     guard, key = await store.guard(partition), store.keys.guard(partition)
     if guard is None or guard.state is not GuardState.READY:
         raise DeploymentError(
@@ -105,7 +137,7 @@ async def _stands(store: Store, partition: int, low: int) -> int:
             f"records {guard.start:,} to {low - 1:,} of partition {partition} were deleted (retention): make the"
             " history of the shop's files"
         )
-    return guard.offset
+    return guard
 
 
 def _live(

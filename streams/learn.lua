@@ -14,24 +14,31 @@ while redis.call('LLEN', KEYS[2]) > tonumber(ARGV[8]) do
   if redis.call('SISMEMBER', KEYS[3], old) == 0 then redis.call('DEL', ARGV[10] .. ':model:' .. old) end
 end
 -- Examples and lines that fall out of the kept window; a publish may pass over several days at once. A week more, for a write that
--- compared with the day before may come behind.
+-- compared with the day before may come behind. Of days that are learned again they are gone already, but for what a rebuild
+-- brought meanwhile, so the window goes by the model's day.
 local learned = tonumber(ARGV[5])
-local passed = learned - (tonumber(redis.call('HGET', KEYS[1], 'day')) or learned)
-for day = learned - math.max(passed, 1) + 1 - 7, learned do
+local before = redis.call('HMGET', KEYS[1], 'day', 'furthest')
+local day = tonumber(before[1]) or learned
+local passed = learned - day
+-- The last day that was ever learned, whatever older model is published: of the examples before it those of the kept days are left,
+-- and no others. A program of before does not move it.
+local furthest = math.max(learned, day, tonumber(before[2]) or 0)
+for each = learned - math.max(passed, 1) + 1 - 7, learned do
   for p = 0, tonumber(ARGV[11]) - 1 do
-    redis.call('DEL', ARGV[10] .. ':training:' .. p .. ':' .. (day - tonumber(ARGV[9])))
+    redis.call('DEL', ARGV[10] .. ':training:' .. p .. ':' .. (each - tonumber(ARGV[9])))
   end
-  redis.call('HDEL', KEYS[5], day - tonumber(ARGV[13]))
+  redis.call('HDEL', KEYS[5], each - tonumber(ARGV[13]))
 end
 -- What the day showed goes with its model, so no day counts twice; a day that is learned again, after a publish or a
 -- rollback to an older model, replaces its line.
 if ARGV[12] ~= '' then redis.call('HSET', KEYS[5], ARGV[5], ARGV[12]) end
 if ARGV[14] ~= '' then
-  redis.call('HSET', KEYS[1], 'since', learned + math.max(-passed, 0)) -- the stream's day when this publish came
+  redis.call('HSET', KEYS[1], 'since', furthest) -- the stream's day when this publish came
   for i, fields in ipairs(cmsgpack.unpack(ARGV[14])) do
     redis.call('DEL', KEYS[5 + i])
     redis.call('HSET', KEYS[5 + i], unpack(fields))
   end
 end
-redis.call('HSET', KEYS[1], 'version', ARGV[3], 'token', ARGV[4], 'day', ARGV[5], 'metrics', ARGV[7])
+redis.call('HSET', KEYS[1], 'version', ARGV[3], 'token', ARGV[4], 'day', ARGV[5], 'metrics', ARGV[7],
+  'furthest', furthest)
 return 1

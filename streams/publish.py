@@ -24,7 +24,7 @@ from streams.deployment import GRACE, Deployment, age, date_of
 from streams.kafka import Topic
 from streams.kept import Kept
 from streams.refusal import Refusal
-from streams.serving import Serving, numbered, read
+from streams.serving import Serving, numbered, of_publish, read
 from streams.settings import Settings
 from streams.store import SLOWEST, Store, patience, pauses, token
 from streams.told import Told
@@ -38,8 +38,11 @@ class PublishError(Refusal):
     """It cannot be published."""
 
 
-async def publish(store: Store, settings: Settings, topic: Topic, kept: Kept, progress: Progress) -> str:
-    """Puts the artefact into Redis; returns its version."""
+async def publish(
+    store: Store, settings: Settings, topic: Topic, kept: Kept, progress: Progress, over: int | None = None
+) -> str:
+    """Puts the artefact into Redis; returns its version. over: the publish that serves, if it must be that one: raises
+    Overtaken where it is another by now."""
     if age(kept.artefact.trained_through) < 0:
         raise PublishError(
             f"the history's cut-off, {date_of(kept.artefact.trained_through)}, is still to come, and events"
@@ -50,7 +53,7 @@ async def publish(store: Store, settings: Settings, topic: Topic, kept: Kept, pr
         deployment.check(settings, topic.id, topic.partitions)
     topic.check()
     if deployment:
-        return await _swap(store, deployment, "the artefact", kept.artefact, kept.model())
+        return await _swap(store, deployment, "the artefact", kept.artefact, kept.model(), over)
     return await _first(store, settings, topic, kept, progress)
 
 
@@ -190,16 +193,22 @@ def described(what: Artefact) -> list[list[str]]:
     ]
 
 
-async def _swap(store: Store, deployment: Deployment, name: str, new: Artefact, model: Model) -> str:
+async def _swap(
+    store: Store, deployment: Deployment, name: str, new: Artefact, model: Model, over: int | None = None
+) -> str:
     """A new model beside a running stream: it enters at its own day, and the trainer learns the days since."""
     stored, document = await store.served()
     if document is None:
         missing = store.keys.version(stored["version"]) if stored else store.keys.model
         raise PublishError(f"{missing} is not in Redis: restore it")
-    behind, kept_days = int(stored["day"]) - new.trained_through, store.settings.training_days
+    if over is not None:
+        of_publish(over, stored["version"])
+    # Not the serving model's day: examples go with the last day that any model learned, and do not come back.
+    behind, kept_days = int(stored["furthest"]) - new.trained_through, store.settings.training_days
     if behind > kept_days:
         raise PublishError(
-            f"{name} has learned through a day {behind} days before the serving model's, and examples are kept"
+            f"{name} has learned through a day {behind} days before the last that was learned,"
+            f" {date_of(int(stored['furthest']))}, and examples are kept"
             f" for {kept_days} days: it is {behind - kept_days} days too old; fit on a newer history"
         )
     if new.horizon != deployment.horizon:
@@ -209,5 +218,10 @@ async def _swap(store: Store, deployment: Deployment, name: str, new: Artefact, 
     document = artefact.encode(what)
     version = str(Version.of(Version.parse(stored["version"]).n + 1, what.trained_through, document))
     held = (stored["version"], stored["token"])
-    await _store_model(store, held, version, what, document, deployment.partitions)
+    try:
+        await _store_model(store, held, version, what, document, deployment.partitions)
+    except PublishError:
+        if over is not None:  # whoever changed it may have been a publish, not the trainer
+            of_publish(over, (await store.model())["version"])
+        raise
     return version

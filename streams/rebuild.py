@@ -40,11 +40,12 @@ async def rebuild(store: Store, topic: Topic, kept: Kept, progress: Progress) ->
     # 4. The history, under a fresh token a partition; erased customers stay erased.
     await seed_all(store, serving, deployment, [low for low, _ in bounds], kept, progress)
     # 5. Workers may locate: they fold the log from its start. Who follows the feed copies everybody anew when they are
-    #    through, which they are where nothing was announced.
+    #    through, which they are where nothing was announced. Until then no day is learned.
+    day = int((await store.model())["day"])
     for p, (low, _) in enumerate(bounds):
         if quiet[p] <= low:
             await store.void(p)
-        await store.ready(p)
+        await store.ready(p, rebuilt=day)
 
 
 async def _quiet_until(store: Store, partition: int, high: int) -> int:

@@ -12,7 +12,12 @@ from models.handover import HORIZON
 from models.model import Model
 from models.segments import Segments
 from streams.deployment import DeploymentError
+from streams.refusal import Refusal
 from streams.store import Store
+
+
+class Overtaken(Refusal):
+    """Another publish came than the one that something was found out about."""
 
 
 class Serving:
@@ -45,6 +50,13 @@ class Serving:
         """The fields that all customers of a write share, in the order of scores.COMMON."""
         now = datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return str(self.horizon), now, self.version, str(scores.SCHEMA)
+
+
+def of_publish(publish: int, version: str) -> None:
+    """That this version, which serves, is of this publish still. Raises Overtaken."""
+    now = Version.parse(version).n
+    if now != publish:
+        raise Overtaken(f"publish {now} came meanwhile, and this began under publish {publish}: run it again")
 
 
 def read(document: bytes, key: str) -> tuple[Artefact, Model]:

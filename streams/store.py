@@ -334,7 +334,8 @@ class Store:
     # ---- models ------------------------------------------------------------------------------------------------------
 
     async def model(self) -> dict[str, str]:
-        """The serving model: version, day, token, metrics; empty before the first `publish`.
+        """The serving model: version, day, token, metrics, furthest (the last day that any model learned) and since
+        (that day as it was published; a program of before keeps none); empty before the first `publish`.
 
         Raises DeploymentError for a damaged one.
         """
@@ -342,9 +343,11 @@ class Store:
         lacking = [name for name in ("version", "day", "token", "metrics") if name not in found]
         if found and lacking:
             raise DeploymentError(f"{self.keys.model} lacks {', '.join(lacking)}: restore Redis")
-        if found and not DAY.fullmatch(found["day"]):
-            raise DeploymentError(f"{self.keys.model}: its day, {found['day']!r}, is none: restore Redis")
-        return found
+        for name in ("day", "since", "furthest"):
+            if name in found and not DAY.fullmatch(found[name]):
+                raise DeploymentError(f"{self.keys.model}: its {name}, {found[name]!r}, is none: restore Redis")
+        # A program of before writes no `furthest`, and one beside this one does not move it.
+        return found and found | {"furthest": str(max(int(found.get("furthest", 0)), int(found["day"])))}
 
     async def versions(self) -> list[str]:
         """The versions that are kept, the oldest first."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from streams.deployment import DeploymentError
+from streams.deployment import Deployment, DeploymentError, age, date_of
 from streams.store import Store
 
 FIGURES = ("deviance", "ngini", "bias")  # of spend, as served, on the later time of the fit
@@ -23,6 +23,7 @@ class _Model(msgspec.Struct):
 
 
 class _Payload(msgspec.Struct):
+    fitted_on: int | None = None
     model: _Model = msgspec.field(default_factory=_Model)
     metrics: dict[str, msgspec.Raw] = {}
 
@@ -59,16 +60,54 @@ async def listed(store: Store) -> list[Known]:
     return found
 
 
+async def aged(store: Store, deployment: Deployment) -> str:
+    """How old the history of the first publish is, and the model that serves, in words."""
+    stored, document = await store.served()
+    if not stored:
+        return deployment.begun
+    fitted = _payload(document or b"", store.keys.version(stored["version"])).fitted_on
+    anew = f"was {fitted_on(fitted)}, and " if fitted not in (None, deployment.cut_off) else ""
+    return f"{deployment.begun}; the model that serves {anew}has learned through {date_of(int(stored['day']))}"
+
+
+def fitted_on(day: int) -> str:
+    """Of a model, in words; day: the midnight at which the history of its fit ended."""
+    return f"fitted on what was before {date_of(day)}, {age(day):,} days ago"
+
+
+async def learned_again(store: Store, version: str) -> str | None:
+    """Which days that had been learned are learned again by this version, just published; None where none are."""
+    from models.artefact import Version  # here, for a worker says its age before it loads a model
+
+    stored, ours = await store.model(), Version.parse(version)
+    if Version.parse(stored["version"]).n != ours.n or int(stored["since"]) <= ours.day:
+        return None
+    days = f"{int(stored['since']) - ours.day:,} days that had been learned are learned again"
+    return f"{days}, from {date_of(ours.day + 1)} on: `streams model` tells how far that is"
+
+
 def _told(document: bytes, key: str) -> tuple[int, dict[str, float]]:
-    """(examples, figures); none where it is damaged: whoever serves it will say so."""
+    """(examples, figures)."""
+    payload = _payload(document, key)
     try:
-        payload = msgspec.json.decode(document, type=_Document).payload
         figures = msgspec.json.decode(payload.metrics.get(SERVED, b"{}"), type=dict[str, float])
     except msgspec.ValidationError as error:
-        raise DeploymentError(f"{key} is no model's document ({error}): restore Redis, or DEL that key") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return 0, {}
+        raise _other(key, error) from None
     return payload.model.spend.examples, {name: of for name, of in figures.items() if name in FIGURES}
+
+
+def _payload(document: bytes, key: str) -> _Payload:
+    """What it holds; nothing where it is damaged: whoever serves it will say so."""
+    try:
+        return msgspec.json.decode(document, type=_Document).payload
+    except msgspec.ValidationError as error:
+        raise _other(key, error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _Payload()
+
+
+def _other(key: str, error: Exception) -> DeploymentError:
+    return DeploymentError(f"{key} is no model's document ({error}): restore Redis, or DEL that key")
 
 
 def table(known: list[Known]) -> str:

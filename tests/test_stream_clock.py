@@ -69,11 +69,12 @@ def test_publish_worker_and_replay_tell_how_old_the_history_is(
                 assert f"from {cut_off} on the topic must hold all events\n" in said
                 assert "more than a year" not in said
         worker = run.worker()
-        worker.says(f"{aged}; its model has learned through {cut_off}\n")
+        through = f"{aged}; the model that serves has learned through {cut_off}\n"
+        worker.says(through)
         assert worker.stop() == 0
         assert worker.said.count("the history ended") == 1
         said = run.command("replay", f"{past}/history.parquet", code=2)
-        assert said.startswith(f"{aged}\n")
+        assert said.startswith(through)
         assert "streams: the file holds no event from the cut-off on" in said
 
 
@@ -85,14 +86,47 @@ def test_what_a_history_of_years_ago_means_is_said(
         assert "that is more than a year: the first event of today sweeps every day between" in said
 
 
+def test_of_a_model_that_was_fitted_later_its_own_age_is_said(
+    kafka: str, valkey: services.Valkey, tmp_path: Path
+) -> None:
+    """Beside the deployment's, by all who say one; and how many days are learned again. Mutations caught: the age of
+    the first publish said of every model; a model of nothing published without a word; a year said of a swap."""
+    today = int(time.time() * 1e6) // DAY
+    names = {ago: str(np.datetime64(today - ago, "D")) for ago in (370, 372, 375, 376)}
+    first, newer, older = (str(shops.shop(tmp_path / f"{ago}", day=today - ago)) for ago in (375, 370, 376))
+    jobs.run("begin", "--basket", "40", "--until", names[372], "--out", tmp_path / "begin")
+    with running(kafka, valkey.url, None, tmp_path) as run:
+        assert "days that had been learned" not in run.call("publish", first)
+        said = run.call("publish", newer)
+        fitted = f"fitted on what was before {names[370]}, 370 days ago"
+        assert said.splitlines()[1:] == [f"the model was {fitted}"]
+        aged = f"the history ended 375 days ago, on {names[375]}; the model that serves was {fitted}, and has learned"
+        worker = run.worker()
+        worker.says(f"{aged} through {names[370]}\n")
+        assert worker.stop() == 0
+        assert f"\n{aged} through {names[370]}\n" in run.call("replay", f"{first}/history.parquet", code=2)
+        served = run.redis.hget(f"{run.name}:model", "version")
+        said = run.call("publish", str(tmp_path / "begin"))
+        assert "there is no history" not in said
+        assert f"warning: {tmp_path / 'begin'} is of no history: the model has learned nothing" in said
+        assert f"`python -m streams rollback {served}` publishes again what served\n" in said
+        again = "days that had been learned are learned again, from"
+        assert said.splitlines()[-1].startswith(f"2 {again} {np.datetime64(today - 371, 'D')} on")
+        assert again not in run.call("rollback", served)
+        assert f"6 {again} {names[375]} on: `streams model` tells how far that is\n" in run.call("publish", older)
+        version = run.redis.lindex(f"{run.name}:models", 0)
+        assert f"5 {again} {np.datetime64(today - 374, 'D')} on" in run.call("rollback", version)
+
+
 def test_where_there_is_no_history_that_is_said(kafka: str, valkey: services.Valkey, tmp_path: Path) -> None:
     """Mutation caught: the age of a history that never was."""
     cut_off = np.datetime64(int(time.time() * 1e6) // DAY - 3, "D")
     jobs.run("begin", "--basket", "40", "--until", cut_off, "--out", tmp_path / "begin")
     with running(kafka, valkey.url, None, tmp_path) as run:
         nothing = f"there is no history: all is the topic's from {cut_off} on, 3 days ago\n"
-        assert nothing in run.call("publish", str(tmp_path / "begin"))
-        assert nothing in run.call("publish", str(tmp_path / "begin"))  # it is swapped, and stays so
+        begun = run.call("publish", str(tmp_path / "begin"))
+        assert nothing in begun
+        assert "warning" not in begun
         worker = run.worker()
         worker.says(nothing.strip())
         assert worker.stop() == 0

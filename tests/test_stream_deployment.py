@@ -105,8 +105,10 @@ def test_a_deployment_of_before_takes_the_grace_of_the_worker(play: Play, settin
 # ---- guards ----------------------------------------------------------------------------------------------------------
 def test_a_guard_of_before_has_the_defaults_of_what_it_lacks() -> None:
     assert Guard.read(GUARD, "k") == Guard(7, 10_300, b"\x00\xff", GuardState.READY, quiet_until=0, hashes=1)
-    newer = GUARD | {b"quiet_until": b"3", b"hashes": b"2", b"of_a_newer_program": b"x"}
-    assert Guard.read(newer, "k") == Guard(7, 10_300, b"\x00\xff", GuardState.READY, quiet_until=3, hashes=2)
+    newer = GUARD | {b"quiet_until": b"3", b"hashes": b"2", b"rebuilt": b"10301", b"of_a_newer_program": b"x"}
+    assert Guard.read(newer, "k") == Guard(
+        7, 10_300, b"\x00\xff", GuardState.READY, quiet_until=3, hashes=2, rebuilt=10_301
+    )
 
 
 @pytest.mark.parametrize("change", [{b"offset": b"seven"}, {b"state": b"asleep"}, {b"token": None}])

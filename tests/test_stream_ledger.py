@@ -295,6 +295,7 @@ DAMAGES = [  # the key, its field and what stands there (None: it is gone), and 
         )
     ),
     ("model", "day", "soon", "its day, 'soon', is none: restore Redis"),
+    ("model", "furthest", "later", "its furthest, 'later', is none: restore Redis"),
     ("model", "day", None, " lacks day: restore Redis"),
     ("model", "metrics", None, " lacks metrics: restore Redis"),
     ("model", "version", b"\xff", " holds what is no text: restore Redis"),

@@ -1,26 +1,33 @@
 """The history that workers have counted, and a fit of it beside what serves, on a real broker."""
 
+import os
+import re
+import signal
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import jobs
 import numpy as np
 import pandas as pd
 import pytest
 import redis
 import shops
-from running import Running, purchase, running, until
+from running import HERE, Running, purchase, running, until
 from shops import T0
 
 from demo import services
 from models import artefact
 from models.events import encode_event, encode_tick
-from models.kinds import RETURN
+from models.kinds import PURCHASE, RETURN
 from models.rows import DAY, load_rows
 from offline.demand import beside
 from offline.demand.served import stream
 from offline.history.fold import fold
 from offline.history.read import read_parquet, write_parquet
+from streams.commands import retrain
 from streams.kept import Kept
 
 LIVE = 40  # days
@@ -57,6 +64,7 @@ def lived(deployment: Running) -> None:
         (b"h5", encode_event("other", "purchase", "h6", at, quantity=1, unit_price="9")),
         (b"h7", None),  # is erased, and comes back
         (b"h8", None),  # is erased
+        (b"looked", encode_event("seen", "view", "looked", at)),  # and never bought
     ]
     for whose, said in odd:
         send(whose, said, at // 1000)
@@ -94,12 +102,13 @@ def states(deployment: Running) -> dict[str, tuple[int, ...]]:
 
 @pytest.mark.e2e
 def test_the_history_of_the_topic_is_what_workers_counted(deployment: Running, shop: Path, tmp_path: Path) -> None:
-    """Mutations caught: whom nobody erased left out; what came before a tombstone, or before the cut-off, or under
-    another's key, taken in; a return that is none."""
+    """Mutations caught: whom nobody erased left out; who only looked a customer; what came before a tombstone, or
+    before the cut-off, or under another's key, taken in; a return that is none."""
     out = tmp_path / "h.parquet"
     said = deployment.command("history", "--history", str(shop), "--out", str(out))
     found = read_parquet(out)
-    assert f"{len(found):,} events of {found['customer_id'].nunique():,} customers" in said
+    buyers = found[found["kind"] == PURCHASE]["customer_id"].nunique()
+    assert f"{len(found):,} events of {buyers} customers and 1 more who bought nothing, whom workers do not" in said
     table = fold(found, T0 + LIVE).table
     counted = {name: tuple(int(table.rows[figure][row]) for figure in FIGURES) for name, row in table.index.items()}
     assert counted == states(deployment)
@@ -118,7 +127,8 @@ def test_a_retrain_is_published_unless_it_is_worse(deployment: Running, shop: Pa
     given = ("--history", str(shop), "--out", str(tmp_path / "new"))
     told = deployment.look("retrain", *given, "--dry-run", "--clusters", "4")
     assert "serving" in told
-    assert "not published: --dry-run" in told
+    assert told.endswith(f"not published: --dry-run; the fit is in {tmp_path / 'new'}")
+    assert "next: python -m streams publish" not in told  # it may be worse
     assert "the serving publish, 1 of 2023-12-09, has promised only" in told
     assert deployment.redis.hget(f"{deployment.name}:model", "version") == version
     fitted = artefact.decode((tmp_path / "new" / "artefact.json").read_bytes())
@@ -144,6 +154,61 @@ def test_a_retrain_is_published_unless_it_is_worse(deployment: Running, shop: Pa
     assert [line.split()[0] for line in kept] == [version]
     assert "3-" in deployment.command("rollback", version)
     assert deployment.redis.hget(f"{deployment.name}:model", "version").startswith("3-")
+
+
+@pytest.mark.e2e
+def test_a_publish_that_came_while_it_was_fitting_stands(
+    deployment: Running, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --force too. Mutation caught: the publish not handed on, so that a rollback is undone in silence."""
+    model, fit = f"{deployment.name}:model", retrain._fit
+
+    def beside(*given: Any) -> None:
+        fit(*given)
+        version = deployment.redis.lindex(f"{deployment.name}:models", -3)
+        came.append(re.findall(r"model (\S+),", deployment.command("rollback", version))[0])
+
+    came: list[str] = []
+    before = int(deployment.redis.hget(model, "version").split("-")[0])
+    monkeypatch.setattr(retrain, "_fit", beside)
+    said = deployment.call("retrain", "--history", str(shop), "--out", str(tmp_path / "new"), "--force", code=1)
+    overtaken = f"publish {before + 1} came meanwhile, and this began under publish {before}: run it again"
+    assert said.splitlines()[-1] == f"not published: {overtaken}"
+    assert deployment.redis.hget(model, "version").split("-")[0] == came[0].split("-")[0] == str(before + 1)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
+def test_a_retrain_that_is_asked_to_end_leaves_nothing_behind(
+    deployment: Running, shop: Path, tmp_path: Path, asked: signal.Signals
+) -> None:
+    """Mutations caught: the signal not taken, or passed over; the fit not ended with it; the history in $TMPDIR."""
+    out, elsewhere = tmp_path / "new", tmp_path / "tmp"
+    elsewhere.mkdir()
+    run = [sys.executable, "-m", "streams", "retrain", "--history", str(shop), "--out", str(out), "--force"]
+    env = os.environ | deployment.env | {"TMPDIR": str(elsewhere)}
+    process = subprocess.Popen(run, env=env, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    until(lambda: len([*out.glob(".parts-*")]) == 2 or process.poll() is not None)  # its own, and that of the fit
+    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert any(file.name == "history.parquet" for file in out.glob(".parts-*/*"))
+    assert [*elsewhere.iterdir()] == []
+    process.send_signal(asked)
+    said, _ = process.communicate()
+    assert process.returncode == (-asked if asked == signal.SIGTERM else 1), said  # 1: as click ends
+    assert not Path(f"/proc/{child}").exists()
+    assert [*out.iterdir()] == []
+
+
+@pytest.mark.e2e
+def test_before_anything_was_counted_there_is_no_history(kafka: str, valkey: services.Valkey, tmp_path: Path) -> None:
+    """Mutation caught: an empty file written, of which the fit says that no row of it can be used."""
+    begun, out = tmp_path / "begun", tmp_path / "h.parquet"
+    jobs.run("begin", "--basket", "40", "--until", str(np.datetime64(T0, "D")), "--out", begun)
+    with running(kafka, valkey.url, begun, tmp_path) as made:
+        for name, *more in (["history", "--out", str(out)], ["retrain", "--force", "--out", str(tmp_path / "new")]):
+            said = made.call(name, "--history", str(begun), *more, code=2)
+            assert "streams: nothing has been counted yet: DIR holds no event" in said
+    assert not out.exists()
 
 
 @pytest.mark.e2e

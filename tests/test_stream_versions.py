@@ -181,3 +181,33 @@ def test_a_rollback_beyond_the_kept_examples_is_refused(play: Play, nobody: Path
             assert (await rollback(world.store, world.deployment, first)).startswith("2-20231209-")
 
     play(scenario, nobody)
+
+
+def test_what_was_learned_once_is_not_forgotten_by_a_rollback(play: Play, shop: Path, tmp_path: Path) -> None:
+    """What fell out before it is gone, wherever the trainer stands now. Mutations caught: the serving model's day
+    asked, which the rollback moved back; `since` told from it; the day left out, which a program of before moves alone.
+    """
+
+    async def scenario(world: World) -> None:
+        first, keys = world.version, world.store.keys
+        await lived(world, 30)
+        sixth = (await world.store.versions())[6]
+        world.redis.hdel(keys.model, "furthest")  # as a program of before leaves it
+        for version in (first, sixth):  # nothing is learned between the two
+            await rollback(world.store, world.deployment, version)
+            stored = await world.store.model()
+            assert (stored["since"], stored["furthest"]) == (str(T0 + 30), str(T0 + 30))
+        before = world.contents()
+        with pytest.raises(Refusal, match=r"artefact .* 36 days before .* 2024-01-08, .* it is 1 days too old"):
+            await world.publish(older)
+        assert world.contents() == before
+        while await world.learn():
+            pass
+        assert (await world.store.model())["furthest"] == str(T0 + 30)
+        world.redis.hset(keys.model, "day", T0 + 31)
+        assert (await world.store.model())["furthest"] == str(T0 + 31)
+        await rollback(world.store, world.deployment, sixth)
+        assert world.redis.hmget(keys.model, "since", "furthest") == [b"%d" % (T0 + 31)] * 2
+
+    older = shops.shop(tmp_path, day=T0 - 6)
+    play(scenario, shop, models_kept=100)

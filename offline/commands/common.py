@@ -8,6 +8,7 @@ import contextlib
 import functools
 import math
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -299,9 +300,33 @@ class Source:
 
 
 @contextlib.contextmanager
+def tidied() -> Iterator[None]:
+    """SIGTERM leaves the block as Ctrl-C does, so that what it made is taken away; then it ends the process as ever."""
+    asked: list[int] = []
+
+    def leave(number: int, _: object) -> None:
+        asked.append(number)
+        if len(asked) == 1:  # a second one does not cut the tidying short
+            raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number, then in before.items():
+        if then != signal.SIG_IGN:
+            signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number, then in before.items():
+            signal.signal(number, then)
+        if signal.SIGTERM in asked:
+            signal.raise_signal(signal.SIGTERM)
+
+
+@contextlib.contextmanager
 def scratch(where: Path) -> Iterator[Path]:
-    """A directory for the parts of a long history, gone at the end; where its result goes, there is room for them."""
-    with tempfile.TemporaryDirectory(prefix=".parts-", dir=where.resolve()) as directory:
+    """A directory for the parts of a long history, gone at the end, also of a process that is asked to end; where its
+    result goes, there is room for them."""
+    with tidied(), tempfile.TemporaryDirectory(prefix=".parts-", dir=where.resolve()) as directory:
         yield Path(directory)
 
 

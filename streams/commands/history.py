@@ -24,7 +24,10 @@ async def gathered(store: "Store", settings: "Settings", where: "Topic", past: "
 
     progress, task = bar("reading the topic", sum(high - low for low, high in where.bounds))
     with progress:
-        return await job.gather(store, settings, where, past, lambda n: progress.advance(task, n))
+        found = await job.gather(store, settings, where, past, lambda n: progress.advance(task, n))
+    if not len(found):
+        cannot("nothing has been counted yet: DIR holds no event, and the workers have met none in the topic")
+    return found
 
 
 @click.command()
@@ -48,14 +51,17 @@ def history(first: Path, out: Path) -> None:
     past = cleaned(first / handover.HISTORY)
 
     async def work(store: "Store", settings: "Settings") -> None:
+        from models.kinds import PURCHASE
         from offline.history.read import write_parquet
 
         _, where = await begun(store, settings, first)
         found = await gathered(store, settings, where, past)
         out.parent.mkdir(parents=True, exist_ok=True)
         write_parquet(found, out)
+        whose, buyers = (rows["customer_id"].nunique() for rows in (found, found[found["kind"] == PURCHASE]))
+        others = f" and {whose - buyers:,} more who bought nothing, whom workers do not count" if whose > buyers else ""
         click.echo(
-            f"written: {out}, {len(found):,} events of {found['customer_id'].nunique():,} customers; next: python -m"
+            f"written: {out}, {len(found):,} events of {buyers:,} customers{others}; next: python -m"
             f" offline fit --history {out} --out DIR2, and python -m streams publish DIR2"
         )
 

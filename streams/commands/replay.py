@@ -36,8 +36,9 @@ def replay(file: Path, free: bool, **options: Any) -> None:
 
     async def work(store: "Store", settings: "Settings") -> None:
         from streams import replay as job
+        from streams import versions
 
-        click.echo((await store.deployment()).begun)
+        click.echo(await versions.aged(store, await store.deployment()))
         progress, task = bar("replaying", None)
 
         def told(n: int, day: str) -> None:

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from streams.deployment import Deployment
+    from streams.history import Promised
     from streams.settings import Settings
     from streams.store import Store
 
@@ -36,7 +36,7 @@ EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--clusters", type=click.IntRange(2), help="How many, as in `offline fit`; default: chosen anew.")
 @click.option("--names", type=EXISTING, help="Names of the segments, as in `offline fit`; default: those that serve.")
 @click.option("--offers", type=EXISTING, help="What `rules --offers` wrote, to go live.")
-@click.option("--dry-run", is_flag=True, help="Fit and compare, publish nothing.")
+@click.option("--dry-run", is_flag=True, help="Fit into --out and compare, publish nothing.")
 @click.option("--force", is_flag=True, help="Publish even what is worse, or cannot be judged.")
 def retrain(
     first: Path, out: Path, files: tuple[Path, ...], clusters: int | None, names: Path | None, offers: Path | None,
@@ -44,11 +44,13 @@ def retrain(
 ) -> None:  # fmt: skip
     """Fit anew on the history that workers have counted, and publish the fit unless it is worse than what serves.
 
-    Both are judged on the examples that the publish which serves has promised and that closed in the last horizon: what
-    was served as it was promised, the new fit as it would have served from two horizons ago on. In the horizon after a
-    publish there are none, and nothing is fitted but with --force or --dry-run. Of --files, whoever was erased is left
-    out; sales that the history holds under another id are refused. Exit code 0 published (or, with --dry-run, worth
-    it), 1 not worth it or not to be judged yet, 2 cannot.
+    Both are judged on the examples that the publish which serves has promised and that closed in the last horizon (in
+    the last CRM_TRAINING_DAYS, where those are fewer): what was served as it was promised, the new fit as it would have
+    served from two horizons ago on. In the horizon after a publish there are none, and nothing is fitted but with
+    --force or --dry-run. What was fitted stays in --out, published or not. Of --files, whoever was erased is left out;
+    sales that the history holds under another id are refused. Where another publish or a rollback comes meanwhile,
+    nothing is published, with --force neither. Exit code 0 published (or, with --dry-run, worth it), 1 not worth it,
+    not to be judged yet, or another publish came, 2 cannot.
 
     \b
     Example, every second month at night:
@@ -62,42 +64,56 @@ def retrain(
     past = cleaned(first / handover.HISTORY)
 
     async def work(store: "Store", settings: "Settings") -> int:
+        from models.artefact import Version
+        from offline.commands.common import scratch
         from offline.history.read import write_parquet
         from streams import history as job
+        from streams import publish, versions
         from streams.deployment import date_of
+        from streams.kept import Kept
 
         deployment, where = await begun(store, settings, first)
         stored, document = await store.served()
-        day = int(stored["day"])
-        promised = await job.promised(store, deployment.partitions, day, deployment.horizon, stored["version"])
-        if early := _early(len(promised), stored, deployment.horizon):
+        serving = Version.parse(stored["version"]).n
+        promised = await job.promised(store, deployment.partitions, deployment.horizon, serving)
+        if early := _early(promised, stored, deployment.horizon, settings.training_days):
             click.echo(early)
             if not (force or dry_run):
                 click.echo("not fitted, not published; --force does both all the same")
                 return 1
         found = await gathered(store, settings, where, past)
-        with tempfile.TemporaryDirectory() as scratch:
-            histories = [Path(scratch) / "history.parquet"]
+        out.mkdir(parents=True, exist_ok=True)
+        with scratch(out) as parts:
+            histories = [parts / "history.parquet"]
             write_parquet(found, histories[0])
-            more = await _others(store, deployment, files, found, day) if files else found[:0]
+            more = await _others(store, deployment, files, found, promised.day) if files else found[:0]
             if len(more):
-                histories.append(Path(scratch) / "files.parquet")
+                histories.append(parts / "files.parquet")
                 write_parquet(more, histories[1])
-            called = names or _names(Path(scratch) / "names.yml", document)
+            called = names or _names(parts / "names.yml", document)
             beside = {"--clusters": clusters, "--names": called, "--offers": offers}
-            _fit(histories, date_of(day), deployment.horizon, out, beside)
-            good = _judged(histories, promised, day, deployment.horizon)
+            _fit(histories, date_of(promised.day), deployment.horizon, out, beside)
+            good = _judged(histories, promised, deployment.horizon)
         if dry_run or not (good or force):
-            click.echo("not published" + (": --dry-run" if dry_run else "; --force publishes it all the same"))
+            why = ": --dry-run" if dry_run else "; --force publishes it all the same"
+            click.echo(f"not published{why}; the fit is in {out}")
             return 0 if good else 1
-        from streams import publish
-        from streams.kept import Kept
-
-        version = await publish.publish(store, settings, where, Kept(out), lambda _: None)
+        version = await publish.publish(store, settings, where, Kept(out), lambda _: None, serving)
         click.echo(f"published: model {version}")
+        if again := await versions.learned_again(store, version):
+            click.echo(again)
         return 0
 
-    sys.exit(run(work))
+    async def unless_overtaken(store: "Store", settings: "Settings") -> int:
+        from streams.serving import Overtaken
+
+        try:
+            return await work(store, settings)
+        except Overtaken as error:
+            click.echo(f"not published: {error}")
+            return 1
+
+    sys.exit(run(unless_overtaken))
 
 
 async def _others(
@@ -186,41 +202,54 @@ def _fit(files: list[Path], until: str, horizon: int, out: Path, beside: Mapping
     histories = [word for file in files for word in ("--history", str(file))]
     more = [word for option, of in beside.items() if of is not None for word in (option, str(of))]
     told = [*histories, "--until", until, "--horizon", str(horizon), "--out", str(out), *more]
-    done = subprocess.run([sys.executable, "-m", "offline", "fit", *told], stdout=subprocess.PIPE, text=True)
-    if done.returncode:
+    child = subprocess.Popen([sys.executable, "-m", "offline", "fit", *told], stdout=subprocess.PIPE, text=True)
+    try:
+        said, _ = child.communicate()
+    except BaseException:  # asked to end: so is the fit, which takes away what it made
+        child.terminate()
+        child.wait()
+        raise
+    if child.returncode:
         cannot("offline fit could not fit the history; its line stands above")
-    click.echo(done.stdout)
+    click.echo(said.replace(f"; next: python -m streams publish {out}", ""))  # whether, is not known yet
 
 
-def _early(closed: int, stored: dict[str, str], horizon: int) -> str | None:
-    """Why the publish that serves cannot be judged yet, in a line; None where it can. closed: of what it promised."""
+def _early(found: "Promised", stored: dict[str, str], horizon: int, kept: int) -> str | None:
+    """Why the publish that serves cannot be judged yet, in a line; None where it can. found: what it promised; kept:
+    for how many days examples are."""
     from models.artefact import Version
     from offline.demand.beside import FEWEST
     from streams.deployment import date_of
 
-    if closed >= FEWEST:
+    if len(found.table) >= FEWEST:
         return None
     since, name = stored.get("since"), f"the serving publish, {Version.parse(stored['version']).n}"
-    said = f"has promised only {closed:,} examples that closed, and {FEWEST} are needed to judge it"
-    if since is None:
-        return f"{name}, {said}: its promises close from {horizon} days after it on"
-    first, last = int(since) + horizon, int(since) + 2 * horizon
-    why = f"its promises close from {date_of(first)} on, those of all customers by {date_of(last)}"
-    if last <= int(stored["day"]):
-        why = "the customers are too few, or a rebuild has noted anew what they were promised"
-    return f"{name} of {date_of(int(since))}, {said}: {why}"
+    if since is not None:
+        name += f" of {date_of(int(since))}"
+    said = f"{name}, has promised only {len(found.table):,} examples that closed, and {FEWEST} are needed to judge it"
+    known = [int(day) for day in (since, found.rebuilt) if day is not None]
+    if not known:
+        return f"{said}: its promises close from {horizon} days after it on"
+    first, last = max(known) + horizon, max(known) + horizon + min(horizon, kept)
+    if last <= found.day:
+        return f"{said}: the customers are too few"
+    whole = "all customers" if horizon <= kept else f"the {kept} days that examples are kept"
+    why = f"its promises close from {date_of(first)} on, those of {whole} by {date_of(last)}"
+    if found.rebuilt == max(known):
+        why = f"a rebuild noted anew what it promised before {date_of(found.rebuilt)}; from then on {why}"
+    return f"{said}: {why}"
 
 
-def _judged(files: list[Path], promised: "pd.DataFrame", day: int, horizon: int) -> bool:
+def _judged(files: list[Path], promised: "Promised", horizon: int) -> bool:
     """Prints the new fit beside what serves, both on the history as the stream counts it; is it not worse?"""
     from models.rows import DAY
     from offline.demand import beside
     from offline.history import read as history
     from offline.history.fold import fold
 
-    folded = fold(history.read(files, {}, until=day * DAY).streamed.frame, day, horizon)
-    figures = beside.beside(folded, promised, horizon)
+    folded = fold(history.read(files, {}, until=promised.day * DAY).streamed.frame, promised.day, horizon)
+    figures = beside.beside(folded, promised.table, horizon)
     good, why = beside.verdict(figures)
-    click.echo(f"what was served and what the new fit would have served, {horizon} days to the model's day")
+    click.echo(f"what was served and what the new fit would have served, {promised.days} days to the model's day")
     click.echo(f"{figures.round(3).to_string()}\n{why}")
     return good

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("version", callback=called)
 def rollback(version: str) -> None:
-    """Publish the document of VERSION again; the days since are learned anew from the kept examples.
+    """Publish the document of VERSION again; the days since, it says how many, are learned anew from the kept examples.
 
-    Refused, with exit code 2, where VERSION has learned through a day more than CRM_TRAINING_DAYS before the serving
-    model's: of the days since not all examples are kept.
+    Refused, with exit code 2, where VERSION has learned through a day more than CRM_TRAINING_DAYS before the last that
+    any model learned: of the days since not all examples are kept.
 
     \b
     Example:
@@ -30,7 +30,11 @@ def rollback(version: str) -> None:
         deployment, _ = await deployed(store, settings)
 
         from streams import publish as job
+        from streams import versions
 
-        click.echo(f"published: model {await job.rollback(store, deployment, version)}, the document of {version}")
+        fresh = await job.rollback(store, deployment, version)
+        click.echo(f"published: model {fresh}, the document of {version}")
+        if again := await versions.learned_again(store, fresh):
+            click.echo(again)
 
     sys.exit(run(work))

@@ -56,10 +56,9 @@ async def _checked(store: "Store", settings: "Settings") -> "tuple[Deployment, i
     import asyncio
     import time
 
-    from streams import kafka, status
+    from streams import kafka, status, versions
     from streams import settings as settings_module
     from streams.console import say, use
-    from streams.deployment import date_of
 
     use(settings.log)
     for line in settings_module.notes():
@@ -74,6 +73,5 @@ async def _checked(store: "Store", settings: "Settings") -> "tuple[Deployment, i
         say(line, level="warning")
     await asyncio.to_thread(kafka.check_worker, settings)
     room = await asyncio.to_thread(kafka.room_of_rejects, settings)
-    learned = (await store.model()).get("day")
-    say(deployment.begun + (f"; its model has learned through {date_of(int(learned))}" if learned else ""))
+    say(await versions.aged(store, deployment))
     return deployment, room
