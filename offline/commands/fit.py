@@ -92,13 +92,20 @@ def _verdict(given: "Source", read: "History", steps: "Bar", each: "Each") -> "V
 
 
 def _differ(read: "History") -> str:
-    """In how many sales history and stream differ, in a line."""
-    if not read.counts.cancelled:
-        return "taken back: no sale left the history for a return that came later; a stream counts the same"
-    return (
-        f"taken back: {read.counts.cancelled // 2:,} sales left the history with the returns that came later; a stream"
-        " counts both, and so does what is judged on later time"
+    """In how many sales history and stream differ, a line for each reason."""
+    taken = "taken back: no sale left the history for a return that came later; a stream counts the same"
+    if read.counts.cancelled:
+        taken = (
+            f"taken back: {read.counts.cancelled // 2:,} sales left the history with the returns that came later; a"
+            " stream counts both, and so does what is judged on later time"
+        )
+    if not read.counts.filled:
+        return taken
+    filled = (
+        f"filled in: {read.counts.filled:,} rows hold values made from other rows (--missing); a stream counts them"
+        " without, and rejects a sale without money, and so does what is judged on later time"
     )
+    return f"{taken}\n{filled}"
 
 
 def _beside(path: Path) -> "Offers":
