@@ -139,12 +139,13 @@ def _closed(i: int) -> Array:
 
 
 def valued() -> Value:
-    """A value that looks ahead by all of its experts; its tables are of a plausible shop, to two places."""
+    """A value that looks ahead by all of its experts; its tables are of a plausible shop, to two places, and its level
+    has no end in decimals."""
     x, seen = np.meshgrid(REPEATS, SEEN, indexing="ij")
     near, far = (np.log((0.6 + x) * days / (60 + seen + days / 2)).round(2) for days in (HORIZON, YEAR))
     buying = Buying(0.6, 60.0, 0.6, 1.5, near, far)
     weights, chain = (0.3, 0.4, 0.3), np.linspace(0.1, 9, CELLS)
-    return Value(HORIZON, USUAL, 700.0, chain=chain, buying=buying, weights=weights, level=0.95)
+    return Value(HORIZON, USUAL, 700.0, chain=chain, buying=buying, weights=weights, level=20 / 21)
 
 
 def untaught(closed: Array | None = None) -> Model:

@@ -11,6 +11,7 @@ import pytest
 from models.artefact import decode
 from models.handover import ARTEFACT, HORIZON
 from models.rows import DAY
+from offline.commands.fit import _differ
 from offline.history import fold
 from offline.history import read as history
 from offline.history.policy import Policy
@@ -48,6 +49,33 @@ def test_nothing_from_after_a_cut_is_in_what_is_judged_there(shop: Path) -> None
     known = _landmarks(then, cut)
     assert _landmarks(whole.streamed, cut) == known
     assert _landmarks(whole, cut) != known
+
+
+@pytest.mark.parametrize("how", ["mean", "median", "mode"])
+def test_nothing_from_after_a_cut_is_filled_in_before_it(shop: Path, tmp_path: Path, how: str) -> None:
+    """Prices rise at the cut, and a third of the amounts before it is missing. What is fitted up to the cut is what a
+    file that ends there gives, and so is what an inner cut there is judged on, which holds no amount that was made from
+    others. Mutations caught: a statistic of the whole file; filled rows among those that a stream counts."""
+    rows = pd.read_csv(shop, dtype={"amount": float})
+    day = (pd.to_datetime(rows["occurred_at"]) - pd.Timestamp("2024-01-01")).dt.days
+    rows["amount"] *= np.where(day < CUT, 1, 50)
+    rows.loc[(day < CUT) & (rows.index % 3 == 0), "amount"] = np.nan
+    whole, ended = tmp_path / "whole.csv", tmp_path / "ended.csv"
+    rows.to_csv(whole, index=False)
+    rows[day < CUT].to_csv(ended, index=False)
+    policy = Policy(missing={"amount": how})
+    cut = pd.Timestamp("2024-01-01") + pd.Timedelta(days=CUT)
+    until, at = int(cut.timestamp()) * 10**6, (cut - pd.Timestamp(0)).days
+    then, known = (history.read([path], {}, until=until, policy=policy) for path in (whole, ended))
+    pd.testing.assert_frame_equal(then.frame, known.frame)
+    told = [[line for line in each.counts.notes if line.step == "missing"] for each in (then, known)]
+    assert told[0] == told[1]
+    assert f"\nfilled in: {then.counts.filled:,} rows hold values made from other rows" in _differ(then)
+    for end in (until, None):
+        judged = history.read([whole], {}, until=end, policy=policy)
+        assert _landmarks(judged.streamed, at) == _landmarks(known.streamed, at)
+        before = judged.streamed.frame[judged.streamed.frame["occurred_at"] < until]
+        assert len(before) == rows.loc[day < CUT, "amount"].notna().sum()
 
 
 def _landmarks(read: history.History, cut: int) -> list[tuple[int, list[str], bytes]]:

@@ -18,10 +18,10 @@ from click.testing import CliRunner
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from models.kinds import PURCHASE, RETURN
+from models.kinds import PURCHASE, RETURN, VIEW
 from offline.__main__ import main
 from offline.errors import HistoryError
-from offline.history import csvs, steps
+from offline.history import csvs, files, steps
 from offline.history import read as history
 from offline.history.numerals import Numbers
 from offline.history.policy import Policy
@@ -52,6 +52,11 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def notes(counts: Counts, step: str) -> list[tuple[str, str, int]]:
     return [(line.column, line.what, line.rows) for line in counts.notes if line.step == step]
+
+
+def utc(text: str) -> int:
+    """us since the epoch."""
+    return int(pd.Timestamp(text, tz="UTC").timestamp()) * 10**6
 
 
 def column(*texts: str | None) -> pa.Array:
@@ -275,13 +280,90 @@ def test_a_missing_price_is_filled_or_drops_the_purchase_but_no_view(file: Path,
     assert read.frame.amount.tolist() == [10_000, 40_000, 180_000, 20_000, *([amount] if amount else []), 0]
     dropped = 0 if amount else 1
     assert (read.counts.bad_numbers, sum(n for _, n in read.counts.missing)) == (0, dropped)
-    assert [n for _, _, n in notes(read.counts, "missing")] == [1] * (amount is not None)
+    filled = [rows for _, what, rows in notes(read.counts, "missing") if what.startswith("changed")]
+    assert filled == [1] * (amount is not None)
 
 
 def test_a_missing_product_and_the_default(file: Path) -> None:
     assert load(file, GAPS, missing={"product_id": "drop"}).counts.missing == (("product_id", 1),)
     assert load(file, GAPS, missing={"product_id": "mode"}).frame.product_id[3] == "A"  # as frequent as B with the view
     assert load(file, GAPS).counts.bad_numbers == 1
+
+
+DATED = "customer_id,occurred_at,amount,status\n"
+
+
+@pytest.mark.parametrize("how", ["mean", "median", "mode"])
+def test_only_rows_that_count_decide_what_is_filled_in(file: Path, how: str) -> None:
+    """Those from --from to the cut-off that are wanted. Mutations caught, a row for each: rows of before or after, at
+    the cut-off itself, unwanted, without a time (a total), a day that has not come."""
+    rows = ["x,2023-12-31T23:59Z,900,paid", "x,2024-01-01T00:00Z,2,paid", "x,2024-01-02T00:00Z,,paid"]
+    rows += [
+        "x,2024-01-03T00:00Z,900,paid",
+        "x,2024-01-02T01:00Z,900,refunded",
+        "Total,,900,paid",
+        "x,2031-01-01,9,paid",
+    ]
+    file.write_text(DATED + "\n".join(rows) + "\n")
+    policy = Policy(missing={"amount": how}, only=(("status", "paid"),))
+    first, until, now = (utc(f"2024-01-0{day}") for day in (1, 3, 4))
+    read = history.clean(files.look([file], {}, policy), "UTC", until, None, policy, now=now, since=first)
+    assert read.frame["amount"].tolist() == [20_000] * 2
+    assert [rows for _, _, rows in notes(read.counts, "missing")] == [1, 1]
+
+
+def test_the_cut_off_by_default_bounds_what_is_filled_in_too(file: Path) -> None:
+    """Rows of the last event's day do not decide; where all is kept they do. Mutation caught: a statistic of all rows
+    where no cut-off was said."""
+    file.write_text(DATED + "x,2024-01-01T10:00Z,2,\nx,2024-01-02T10:00Z,,\nx,2024-01-03T10:00Z,900,\n")
+    policy = Policy(missing={"amount": "mean"})
+    for whole, amounts in ((False, [20_000] * 2), (True, [20_000, 4_510_000, 9_000_000])):
+        opened = files.look([file], {}, policy)
+        read = history.clean(opened, "UTC", None, None, policy, now=utc("2024-01-04"), whole=whole)
+        assert read.frame["amount"].tolist() == amounts
+
+
+def test_lines_that_take_their_time_from_above_decide_too(file: Path) -> None:
+    """Mutation caught: their time looked for before it was filled down, so that the 9 is not among the mean's."""
+    text = "order_id,customer_id,occurred_at,amount\no1,x,2024-01-01,1\no1,,,9\no2,x,2024-01-02,\n"
+    file.write_text(text)
+    policy = Policy(missing={"amount": "mean"}, fill_down=True)
+    assert history.read([file], {}, until=utc("2024-01-03"), policy=policy).frame["amount"].tolist()[-1] == 50_000
+
+
+def test_a_stream_counts_rows_without_what_was_made_from_others(file: Path) -> None:
+    """A sale without money is none there, one without a product is one; what the owner said (constant) stays. Mutations
+    caught: filled rows that stay, or all leave; values of one filled in beside another; what was said taken out too."""
+    text = "customer_id,occurred_at,amount,quantity,product_id\n"
+    text += "x,2024-01-01,1,2,A\nx,2024-01-02,,2,A\nx,2024-01-03,3,2,\nx,2024-01-04,3,,A\n"
+    missing = {"amount": "mean", "product_id": "mode", "quantity": "mode"}
+    read = load(file, text, missing=missing)
+    assert read.frame["product_id"].tolist() == ["A"] * 4
+    assert (read.counts.filled, read.counts.kept) == (3, 4)
+    streamed = read.streamed.frame[["amount", "quantity", "product_id"]].fillna("none")
+    assert streamed.values.tolist() == [[10_000, 20_000, "A"], [30_000, 20_000, "none"], [30_000, 10_000, "A"]]
+    pd.testing.assert_frame_equal(read.streamed.frame, load(file, text).frame)
+    said = load(file, text, missing={"amount": "constant:5"})
+    assert (said.streamed is said, said.counts.filled) == (True, 0)
+    both = load(file, text + "x,2024-01-05,,2,\n", missing={"amount": "constant:5", "product_id": "mode"})
+    last = both.streamed.frame[["amount", "product_id"]].fillna("none")
+    assert (len(last), *last.iloc[-1]) == (5, 50_000, "none")
+
+
+def test_what_was_filled_in_with_what_would_stand_there_anyhow_is_no_difference(file: Path) -> None:
+    """A row without a type is a purchase; most are."""
+    text = "customer_id,occurred_at,amount,event_type\nx,2024-01-01,1,purchase\nx,2024-01-02,1,\n"
+    read = load(file, text, missing={"event_type": "mode"})
+    assert (read.streamed is read, read.counts.filled) == (True, 0)
+    other = load(file, text.replace("purchase", "view"), missing={"event_type": "mode"})
+    assert (other.frame["kind"].tolist(), other.streamed.frame["kind"].tolist()) == ([VIEW] * 2, [VIEW, PURCHASE])
+
+
+def test_of_equal_keys_a_stream_counts_the_first_in_time(file: Path) -> None:
+    """The file's first row is the later one: at an earlier moment nobody knew it. Mutation caught: its key decides."""
+    text = "customer_id,occurred_at,amount,order_id\nx,2024-01-05,7,o\nx,2024-01-01,1,o\n"
+    read = load(file, text, key=("order_id",))
+    assert (read.frame["amount"].tolist(), read.streamed.frame["amount"].tolist()) == ([70_000], [10_000])
 
 
 @given(st.lists(st.integers(-(10**6), 10**6), min_size=1), st.sampled_from(["mean", "median", "mode"]))
@@ -296,7 +378,7 @@ def test_statistics_are_those_of_pandas(values: list[int], how: str) -> None:
 
 def test_a_column_without_any_value_has_no_statistic(file: Path) -> None:
     text = "customer_id,occurred_at,quantity,unit_price\nx,2024-01-01,1,\nx,2024-01-02,1,NaN\n"
-    with pytest.raises(HistoryError, match="--missing unit_price=median: the column holds no value"):
+    with pytest.raises(HistoryError, match="--missing unit_price=median: no row from --from to the cut-off holds"):
         load(file, text, missing={"unit_price": "median"})
     assert load(file, text, missing={"unit_price": "constant:2"}).frame.amount.tolist() == [20_000] * 2
 

@@ -92,14 +92,14 @@ def test_cdnow_is_read_whole_and_exactly(cdnow: Path) -> None:
 
 
 def test_no_row_is_a_call_of_python(cdnow: Path) -> None:
-    """Mutation caught: the ids of customers made one by one."""
+    """Mutation caught: the ids of 23,570 customers made one by one. All else is a call a block, or once."""
     calls = Counter[str]()
     sys.setprofile(lambda _frame, event, _argument: calls.update([event]))
     try:
         read = history.read([cdnow], {"occurred_at": "date"})
     finally:
         sys.setprofile(None)
-    assert calls["call"] + calls["c_call"] < read.counts.read / 2
+    assert calls["call"] + calls["c_call"] < read.counts.read * 2 / 3
 
 
 def test_cdnow_comes_back_from_parquet_equal_in_every_value(cdnow: Path, tmp_path: Path) -> None:

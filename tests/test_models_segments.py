@@ -91,6 +91,12 @@ def test_who_bought_once_in_the_last_two_weeks_is_new(rule: Segments, recency: i
     assert rule.predict_many(customers((1, 0, recency, spend))).tolist() == [NEW]
 
 
+def test_the_last_day_on_which_who_bought_once_is_new_for_sure() -> None:
+    """Two weeks to the day, however short the shop's gap. Mutation caught: one day fewer, or more."""
+    found = Segments(5.0, 2.0, 1).predict_many(customers((1, 0, FRESH, 9), (1, 0, FRESH + 1, 9)))
+    assert (found.tolist(), FRESH) == ([NEW, ONE_TIME], 14)
+
+
 @given(rules, st.integers(2, 60), st.integers(1, 3000), st.integers(0, 10**9), st.data())
 def test_nobody_is_at_risk_or_lost_before_the_own_mean_gap_has_passed(
     rule: Segments, days: int, span: int, spend: int, data: st.DataObject

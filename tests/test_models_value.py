@@ -122,6 +122,21 @@ def test_the_year_is_told_from_the_demand_that_is_served() -> None:
     assert "value" in NEEDED
 
 
+def test_experts_are_added_in_their_order_to_the_bit() -> None:
+    """What they say times their weights, from the first on, then the level. Mutations caught: from the last on; the
+    level on each."""
+    weights, level = (0.1, 0.2, 0.7), 1 / 3
+    part = value(
+        buying=buying(BuyTillDie(0.6, 60, 0.6, 1.0, 1)), weights=weights, level=level, chain=np.full(CELLS, 0.7)
+    )
+    raw, demand = raws(300, 11), np.linspace(0.1, 9, 300)
+    a, b, c = (part.experts(raw, demand) * weights).T
+    found = part.predict_many(raw, demand)
+    assert found.tolist() == (((a + b) + c) * level).tolist()
+    for other in ((a + (b + c)) * level, (b + (a + c)) * level, (a * level + b * level) + c * level):
+        assert found.tolist() != other.tolist()
+
+
 @pytest.mark.parametrize("with_tables", [True, False])
 def test_a_snapshot_is_read_back_to_the_bit(with_tables: bool) -> None:
     part = valued() if with_tables else value(weights=(0.5, 0, 0.5), chain=np.arange(CELLS) / 3, level=1 / 3)

@@ -243,6 +243,41 @@ def test_a_history_becomes_a_row_for_each_customer(tmp_path: Path) -> None:
     assert found["carts"]["c1"] == pytest.approx(2 ** (-6 / 7))
 
 
+def silent(path: Path) -> Path:
+    """30 customers who bought every 3 to 12 days for 100 days, 200 days ago."""
+    lines = [f"c{n},{19_000 + day},{5 + n}" for n in range(30) for day in range(n % 9, 100, 3 + n % 10)]
+    frame = pd.DataFrame([line.split(",") for line in lines], columns=["customer_id", "occurred_at", "amount"])
+    frame["occurred_at"] = pd.to_datetime(frame["occurred_at"].astype(int), unit="D").dt.strftime("%Y-%m-%d")
+    frame.to_csv(path, index=False)
+    return path
+
+
+def test_clusters_that_were_asked_for_are_warned_of_by_who_is_in_them(tmp_path: Path) -> None:
+    """Who buys is in other clusters than who stands at the cut-off. Mutations caught: landmarks counted, or called
+    customers."""
+    orders, last = silent(tmp_path / "orders.csv"), str(np.datetime64(19_300, "D"))
+    printed = run("--history", orders, "--until", last, "--clusters", "6", "--out", tmp_path / "r.csv")
+    sizes = pd.read_csv(tmp_path / "r.csv")["cluster"].value_counts()
+    assert set(sizes.index) < set(range(6))
+    assert "\nk = 6 was asked for; WARNING: its smallest cluster has 0 customers at the cut-off\n" in printed
+
+
+def test_a_history_has_the_names_that_a_fit_has(tmp_path: Path) -> None:
+    """Mutations caught: names that are read and forgotten; a file that says nothing to a table, taken in silence."""
+    orders, names = silent(tmp_path / "orders.csv"), names_of(tmp_path / "names.yml")
+    asked = ("--history", orders, "--until", "2022-05-01", "--names", names, "--clusters", "2")
+    printed = run(*asked, "--out", tmp_path / "r.csv")
+    more = ("--customers", tmp_path / "c.csv", "--out", tmp_path / "fit")
+    done = CliRunner().invoke(main, [*map(str, ("fit", *asked, *more))], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    ours, theirs = (pd.read_csv(tmp_path / name, index_col="customer_id")["segment"] for name in ("r.csv", "c.csv"))
+    assert ours.sort_index().to_dict() == theirs.sort_index().to_dict()
+    assert set(ours) <= {*GERMAN}
+    assert re.search(rf"^{GERMAN[0]} \(\d+ customers\): bought on 3 days or more", printed, re.MULTILINE)
+    table = mall(tmp_path, "1,20,30", "2,30,40")
+    assert "--names says nothing to a table of customers; leave it out" in refused(tmp_path, table, "--names", names)
+
+
 # ---- what stands behind it -------------------------------------------------------------------------------------------
 
 

@@ -405,6 +405,22 @@ def source(command: Command, required: bool = True, horizon: bool = True, cut: b
     return _add(command, files, cleaned, *([days] if horizon else []))
 
 
+def naming(command: Command) -> Command:
+    """Adds the option that gives the segments other names; the command gets it as a keyword for `called`."""
+    file = click.Path(path_type=Path)
+    return click.option("--names", type=file, help="YAML with other names of the segments, `Lost: Verloren`.")(command)
+
+
+def called(names: Path | None) -> tuple[str, ...] | None:
+    """The names by number that such a file gives. Raises OfflineError."""
+    if names is None:
+        return None
+    readable(names, option="--names")
+    from offline.segments import rule
+
+    return rule.named(names)
+
+
 def sourced(
     files: tuple[Path, ...],
     columns: str,

@@ -9,7 +9,7 @@ import click
 
 from models.handover import ARTEFACT, HISTORY, STATES
 from offline import writing
-from offline.commands.common import bar, date_of, one_line, readable, scratch, source, sourced
+from offline.commands.common import bar, called, date_of, naming, one_line, readable, scratch, source, sourced
 from offline.history import elsewhere
 
 if TYPE_CHECKING:
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory to write.")
 @click.option("--offers", type=click.Path(path_type=Path), help="What `rules --offers` wrote, to go live too.")
 @click.option("--clusters", type=click.IntRange(2), help="How many; default: chosen of 3 to 8, with the reason.")
-@click.option(
-    "--names", type=click.Path(path_type=Path), help="YAML with other names of the segments, `Lost: Verloren`."
-)
+@naming
 @click.option("--customers", type=click.Path(path_type=Path), help="CSV to write: everybody with all their scores.")
 @click.option("--dask", help="Scheduler of a Dask cluster that cleans and folds a history of more than a million rows.")
 def fit(
@@ -52,7 +50,7 @@ def fit(
         with scratch(out) as parts:
             given.check()
             beside = _beside(offers) if offers else None
-            called = _named(names) if names else None
+            words = called(names)
             with bar() as steps, elsewhere.each(dask) as each:
                 read = given.read(steps, parts, each)
 
@@ -66,7 +64,7 @@ def fit(
 
                 from offline.demand import fit as job
 
-                fitted = job.run(folded, given.horizon, steps.step, beside, called, clusters, verdict)
+                fitted = job.run(folded, given.horizon, steps.step, beside, words, clusters, verdict)
             click.echo(read.counts.table())
             click.echo(_differ(read))
             landmarks = sum(len(entries) for _, _, entries in folded.days)
@@ -92,13 +90,20 @@ def _verdict(given: "Source", read: "History", steps: "Bar", each: "Each") -> "V
 
 
 def _differ(read: "History") -> str:
-    """In how many sales history and stream differ, in a line."""
-    if not read.counts.cancelled:
-        return "taken back: no sale left the history for a return that came later; a stream counts the same"
-    return (
-        f"taken back: {read.counts.cancelled // 2:,} sales left the history with the returns that came later; a stream"
-        " counts both, and so does what is judged on later time"
+    """In how many sales history and stream differ, a line for each reason."""
+    taken = "taken back: no sale left the history for a return that came later; a stream counts the same"
+    if read.counts.cancelled:
+        taken = (
+            f"taken back: {read.counts.cancelled // 2:,} sales left the history with the returns that came later; a"
+            " stream counts both, and so does what is judged on later time"
+        )
+    if not read.counts.filled:
+        return taken
+    filled = (
+        f"filled in: {read.counts.filled:,} rows hold values made from other rows (--missing); a stream counts them"
+        " without, and rejects a sale without money, and so does what is judged on later time"
     )
+    return f"{taken}\n{filled}"
 
 
 def _beside(path: Path) -> "Offers":
@@ -107,12 +112,6 @@ def _beside(path: Path) -> "Offers":
     from offline.rules import offers
 
     return offers.read(path)
-
-
-def _named(path: Path) -> tuple[str, ...]:
-    from offline.segments import rule
-
-    return rule.named(path)
 
 
 def _segments(folded: "Folded", fitted: "Fit") -> None:

@@ -1,5 +1,6 @@
 """`python -m offline segment`: any table of customers, or a history, gets a cluster for every customer."""
 
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -8,7 +9,20 @@ import click
 from click.core import ParameterSource
 
 from offline import writing
-from offline.commands.common import Bar, Number, Source, at_end, bar, mapping, one_line, readable, source, sourced
+from offline.commands.common import (
+    Bar,
+    Number,
+    Source,
+    at_end,
+    bar,
+    called,
+    mapping,
+    naming,
+    one_line,
+    readable,
+    source,
+    sourced,
+)
 from offline.errors import OfflineError
 from offline.segments.treatments import asked
 
@@ -38,15 +52,16 @@ OF_TABLES = ("encoding", "delimiter", "decimal", "allow_loss")  # of the options
     "--min-samples", type=click.IntRange(2), help="Customers within eps of a core one, itself counted (dbscan)."
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@naming
 def segment(
     table: Path | None, out: Path, id_column: str | None, treat: str,
     method: Literal["kmeans", "dbscan"],
-    clusters: int | None, eps: float | None, min_samples: int | None, seed: int, **history: Any,
+    clusters: int | None, eps: float | None, min_samples: int | None, seed: int, names: Path | None, **history: Any,
 ) -> None:  # fmt: skip
     """Segment the customers of TABLE (CSV, Excel or Parquet, a row each), or of a history of their events.
 
     Customers of a history have the segment and the cluster that the stream serves; with --treat or --method dbscan
-    another clustering.
+    another clustering. --names gives the segments of a history other names, as it does in `fit`.
 
     \b
     Examples:
@@ -56,7 +71,7 @@ def segment(
     with one_line(out):
         given = _given(table, id_column, history)
         _fits(method, clusters, eps, min_samples)
-        treatments = asked(treat)
+        treatments, words = asked(treat), called(names)
         writing.writable(out)
         with bar() as steps:
             read = _folded(given, steps) if table is None else _read(table, id_column, given, steps, out, history)
@@ -71,7 +86,7 @@ def segment(
             if isinstance(read.customers, Folded):
                 served = method == "kmeans" and not treat
                 other = None if served else partial(by_table, keyed=False)
-                found = job.history(read.customers, other, clusters, seed, steps.step)
+                found = job.history(read.customers, other, clusters, seed, steps.step, words)
             else:
                 found = by_table(read.customers)
         click.echo(read.told, nl=False)
@@ -94,7 +109,7 @@ def _given(table: Path | None, id_column: str | None, history: dict[str, Any]) -
     return given
 
 
-def _only(history: dict[str, Any]) -> None:
+def _only(history: Collection[str]) -> None:
     """Raises OfflineError for an option that was given and says nothing to a table of customers."""
     context = click.get_current_context()
     for option in context.command.params:
@@ -124,7 +139,7 @@ def _read(table: Path, id_column: str | None, given: Source, steps: Bar, out: Pa
         columns = events.columns(found, mapping(history["columns"]), str(out))
         why = f"{found}".split(",", 1)[0]
     else:
-        _only(history)
+        _only({*history, "names"})
         if read.read and (lost := losses.line(read.read)):
             at_end(f"lost: {lost}")
         return Read(read, "".join(f"{line}\n" for line in read.notes()))

@@ -1,7 +1,8 @@
 """The cleaning steps over all rows of a customer: ids, exact duplicates, keys, cancelled sales, outliers.
 
-The last two look at what came later: a return, other amounts. So what they leave is for what is known at the end; what
-is judged as of an earlier moment takes the rows as they stood before these two (`streamed`).
+The last two look at what came later: a return, other amounts. So does what was filled in from other rows, and a key of
+which a later sale stands first in its file. What comes of these is for what is known at the end; what is judged as of
+an earlier moment takes the rows without them (`streamed`).
 Rule: what happens to a row depends on what is told of its file and on rows of its own customer, unless the policy
 compares customers; so a part of the customers is finished like all of them, in this process or another.
 """
@@ -18,7 +19,7 @@ import pyarrow.compute as pc
 from models.kinds import PURCHASE
 from offline.history import overlap, spill, steps
 from offline.history.files import SCHEMA
-from offline.history.judge import FILE
+from offline.history.judge import CAME, FILE, FILLED
 from offline.history.policy import IDS, Policy
 from offline.history.quality import Line
 from offline.history.values import Bools
@@ -43,7 +44,8 @@ class Told:
 @dataclass(frozen=True)
 class Finished:
     """What the steps over a part's rows did to them. ids: how often each stands there, by column; differs: whether a
-    stream counts other events; overlap: `overlap.by_day` of the files, None of one alone."""
+    stream counts other events; filled: rows that it counts without what was filled in, or not at all; overlap:
+    `overlap.by_day` of the files, None of one alone."""
 
     future: int
     duplicates: int
@@ -56,6 +58,7 @@ class Finished:
     ids: dict[str, pa.Table]
     notes: list[Line]
     differs: bool
+    filled: int = 0
     lost: int = 0  # |amounts| of the duplicates that left
     overlap: pd.DataFrame | None = None
 
@@ -81,24 +84,21 @@ def finish(
     table: pa.Table, told: Sequence[Told], policy: Policy, until: int
 ) -> tuple[pd.DataFrame, pd.DataFrame, Finished]:
     """(the events before `until` (us; columns of PART, sorted by occurred_at and place) among usable rows, which are in
-    file order; the same with cancelled sales, and outliers as they came; what was done).
+    file order, but for those as they came; the same as a stream counts them; what was done).
     """
-    future = table["occurred_at"].to_numpy() >= until
-    table = _ids(table.filter(pa.array(~future)), told, policy.by_content)
-    again = _duplicates(table)
-    duplicate = again & _of_file(table, [file.stamped and not policy.keep_duplicates for file in told])
-    lost = int(np.abs(table["amount"].to_numpy()[duplicate]).sum())
-    table = table.filter(pa.array(~duplicate))
-    ids = steps.counted(table)
-    repeated = steps.repeated(table, policy.key) if policy.key else np.zeros(len(table), np.bool_)
-    table = table.filter(pa.array(~repeated))
-    table = table.take(pa.array(np.argsort(table["occurred_at"].to_numpy(), kind="stable")))
-    frame = table.select([*PART.names, "named"]).to_pandas()
+    future, stands = table["occurred_at"].to_numpy() >= until, table["stands"].to_numpy()
+    guessed = int((~future & (stands == FILLED)).sum())
+    once, again, duplicate, lost = _once(table.filter(pa.array(~future & (stands != CAME))), told, policy)
+    ids, repeated = steps.counted(once), _repeated(once, policy)
+    once = _by_time(once.filter(pa.array(~repeated)))
+    frame = once.select([*PART.names, "named"]).to_pandas()
     cancelled = steps.cancelled(frame) if policy.cancelled else np.zeros(len(frame), np.bool_)
-    stood = frame[PART.names]
-    frame, unusual, notes = _outliers(stood[~cancelled].reset_index(drop=True), policy)
+    before = frame[PART.names]
+    frame, unusual, notes = _outliers(before[~cancelled].reset_index(drop=True), policy)
+    others = guessed or repeated.any()
+    stood = _stood(table.filter(pa.array(~future & (stands != FILLED))), told, policy) if others else before
     done = Finished(
-        future=int(future.sum()),
+        future=int((future & (stands != CAME)).sum()),
         duplicates=int(duplicate.sum()),
         duplicates_kept=int((again & ~duplicate).sum()),
         keys=int(repeated.sum()),
@@ -108,11 +108,38 @@ def finish(
         last=int(frame["occurred_at"].max()) if len(frame) else -1,
         ids=ids,
         notes=notes,
-        differs=not frame["amount"].equals(stood["amount"]),
+        differs=guessed > 0 or any(not frame[name].equals(stood[name]) for name in ("place", "amount")),
+        filled=guessed,
         lost=lost,
-        overlap=overlap.by_day(stood, stood["place"].to_numpy() // FILE) if len(told) > 1 else None,
+        overlap=overlap.by_day(before, before["place"].to_numpy() // FILE) if len(told) > 1 else None,
     )
     return frame, stood, done
+
+
+def _once(table: pa.Table, told: Sequence[Told], policy: Policy) -> tuple[pa.Table, Bools, Bools, int]:
+    """(rows with ids, without exact duplicates; of those that were given, which came before; which of these left;
+    their |amounts|)."""
+    table = _ids(table, told, policy.by_content)
+    again = _duplicates(table)
+    duplicate = again & _of_file(table, [file.stamped and not policy.keep_duplicates for file in told])
+    lost = int(np.abs(table["amount"].to_numpy()[duplicate]).sum())
+    return table.filter(pa.array(~duplicate)), again, duplicate, lost
+
+
+def _repeated(table: pa.Table, policy: Policy) -> Bools:
+    return steps.repeated(table, policy.key) if policy.key else np.zeros(len(table), np.bool_)
+
+
+def _by_time(table: pa.Table) -> pa.Table:
+    return table.take(pa.array(np.argsort(table["occurred_at"].to_numpy(), kind="stable")))
+
+
+def _stood(table: pa.Table, told: Sequence[Told], policy: Policy) -> pd.DataFrame:
+    """Rows as they came, in any order, as a stream counts them; of equal keys the first in time."""
+    in_order = table.take(pa.array(np.argsort(table["place"].to_numpy(), kind="stable")))
+    table = _by_time(_once(in_order, told, policy)[0])
+    stood: pd.DataFrame = table.filter(pa.array(~_repeated(table, policy))).select(PART.names).to_pandas()
+    return stood
 
 
 def _of_file(table: pa.Table, told: Sequence[bool]) -> Bools:

@@ -30,7 +30,8 @@ from offline.history.values import Bools, Ints, matches, money
 from offline.history.wanted import unwanted
 from offline.history.words import TOTAL
 
-ROWS = SCHEMA.append(pa.field("content", pa.uint64())).append(pa.field("place", pa.int64()))
+ROWS = pa.schema([*SCHEMA, ("content", pa.uint64()), ("place", pa.int64()), ("stands", pa.int8())])
+EVERYWHERE, FILLED, CAME = range(3)  # does a row stand in the cleaned history alone, or as a stream counts it alone?
 NOISE = ("blank", "headers", "totals")
 ASIDE = (*NOISE, "unwanted")  # no events, or none that are asked for
 MANY = 100  # rows that are looked at for an example
@@ -53,7 +54,8 @@ class Plan:
 
 
 class Rows(NamedTuple):
-    """usable: SCHEMA, with null where there is no id, and content (64 bits of the row's whole text) and place.
+    """usable: SCHEMA, with null where there is no id, and content (64 bits of the row's whole text), place, and stands:
+    FILLED where a value was made from other rows. came: such rows, CAME, without it, where a stream takes them.
 
     what: rows by the reason for which they leave, "" where they are usable; money: |amounts| of these, as far as they
     can be read. timed: is any time not a midnight? stamped: more than dates? notes: rows that were changed or that one
@@ -62,6 +64,7 @@ class Rows(NamedTuple):
     """
 
     usable: pa.Table
+    came: pa.Table
     what: Counter[str]
     money: Counter[str]
     timed: bool
@@ -93,40 +96,41 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
     raw = {ours: block[file.at[ours]] if ours in file.at else pa.nulls(n, pa.large_string()) for ours in OURS}
     priced = currencies.column(file)
     raw[priced], beside = currencies.apart(raw[priced], plan.policy)
-    columns = raw | {ours: numbers.plain(raw[ours]) for ours, numbers in written.numbers.items()}
-    notes = Counter[Note]()
-    missing = _missing(file, plan, columns, notes)
+    bare = raw | {ours: numbers.plain(raw[ours]) for ours, numbers in written.numbers.items()}
+    columns, notes = dict(bare), Counter[Note]()
+    missing, filled = _missing(file, plan, columns)
     found = {name: (columns[name], 0) if file.cleaned else ids.present(columns[name]) for name in IDS}
     occurred_at, time_of_day = times(columns["occurred_at"], plan.timezone, written.dayfirst, written.serial)
-    kind, amount, quantity, sound = amounts(
-        columns, "amount" in file.at, kinds(columns["event_type"], plan.policy.types)
-    )
     of = currencies.of_rows(file, written.numbers.get(priced), block, beside)
-    amount, fits = currencies.convert(amount, of, plan.policy.rates, notes)
-    sound &= fits
+    kind, amount, quantity, sound = _worth(file, plan, columns, of, notes)
     nobody = ID_BYTES + 1 if "customer_id" in plan.policy.needs else 0
     named = pc.binary_length(found["customer_id"][0]).fill_null(nobody).to_numpy() <= ID_BYTES
     aside = [*_noise(file, block, occurred_at), unwanted(file, plan.policy, block)]
     if "occurred_at" not in file.at:  # of a job that asks for no times, and all at once is as good as any
         occurred_at = np.zeros(n, np.int64)
-    if "amount" not in plan.policy.needs and files.worthless(file):
-        sound |= True
-    times_off = [occurred_at < 0, occurred_at > plan.now + DAY, occurred_at < plan.since, occurred_at >= plan.until]
-    why = [*aside, ~named, kind < 0, *missing, *times_off, ~sound]
+    why = [*aside, ~named, kind < 0, *missing, *_times_off(plan, occurred_at), ~sound]
     what = np.select(why, range(1, len(why) + 1), 0)
     if (what == len(why)).any():
         files.need_money(file)
     numbers = {"kind": kind, "occurred_at": occurred_at, "amount": amount, "quantity": quantity}
     numbers |= {"content": _hashes(block), "place": file.number * FILE + np.arange(before + 1, before + n + 1)}
+    numbers |= {"stands": np.full(n, EVERYWHERE, np.int8)}
     values = {name: of for name, (of, _) in found.items()}
     values |= {name: pa.array(column) for name, column in numbers.items()}
-    usable = pa.table({name: values[name] for name in ROWS.names}, ROWS).filter(pa.array(what == 0))
+    guessed = (what == 0) & np.any([filled[name] for name in plan.policy.estimated if name in filled], axis=0)
+    bare |= {name: columns[name] for name in filled if name not in plan.policy.estimated}
+    usable = pa.table({name: values[name] for name in ROWS.names}, ROWS)
+    usable, came = _apart(file, plan, guessed, usable, bare, of) if guessed.any() else (usable, usable[:0])
+    usable = usable.filter(pa.array(what == 0))
     stamped = time_of_day or any(values[name].null_count < n for name in ("event_id", "order_id"))
     names = ("", *reasons(plan.policy))
     notes["missing", "customer_id", "told: sales without a customer stay"] = usable["customer_id"].null_count
+    for name, rows in filled.items():
+        notes["missing", name, f"changed: filled with {plan.fills[name]}"] += int((rows & (what == 0)).sum())
     notes.update({("ids", name, "changed: blanks around them left"): changed for name, (_, changed) in found.items()})
     return Rows(
         usable,
+        came,
         Counter({name: rows for name, rows in zip(names, np.bincount(what).tolist(), strict=False) if rows}),
         _money(columns, "amount" in file.at, amount, what, names),
         time_of_day,
@@ -136,6 +140,56 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
         _counted(of.filter(pa.array((what == 0) & (amount != 0)))),
         _examples(raw, columns, what, names),
     )
+
+
+def _worth(
+    file: File, plan: Plan, columns: Mapping[str, pa.Array], of: pa.Array, notes: Counter[Note]
+) -> tuple[NDArray[np.int8], Ints, Ints, Bools]:
+    """`amounts`, in the history's currency. of: the currency of each row."""
+    kind, amount, quantity, sound = amounts(
+        columns, "amount" in file.at, kinds(columns["event_type"], plan.policy.types)
+    )
+    amount, fits = currencies.convert(amount, of, plan.policy.rates, notes)
+    return kind, amount, quantity, (sound & fits) | ("amount" not in plan.policy.needs and files.worthless(file))
+
+
+def _times_off(plan: Plan, occurred_at: Ints) -> list[Bools]:
+    """Which rows leave for their time: that cannot be read, is still to come, before the first day, behind the last."""
+    return [occurred_at < 0, occurred_at > plan.now + DAY, occurred_at < plan.since, occurred_at >= plan.until]
+
+
+def counting(file: File, written: Formats, plan: Plan, block: list[pa.Array]) -> list[pa.Array]:
+    """The rows of a block that are wanted and of the plan's time: a statistic comes from no others."""
+    gone = unwanted(file, plan.policy, block)
+    if "occurred_at" in file.at:
+        occurred_at, _ = times(block[file.at["occurred_at"]], plan.timezone, written.dayfirst, written.serial)
+        gone |= np.any(_times_off(plan, occurred_at), axis=0)
+    return [column.filter(pa.array(~gone)) for column in block]
+
+
+def _apart(
+    file: File, plan: Plan, guessed: Bools, table: pa.Table, bare: Mapping[str, pa.Array], of: pa.Array
+) -> tuple[pa.Table, pa.Table]:
+    """(rows with `Rows.usable.stands`, `Rows.came`). guessed: (n,) rows that hold what was made from other rows; bare:
+    columns without it; of: the currency of each row."""
+    rows = np.flatnonzero(guessed)
+    filled = came = table.take(pa.array(rows))
+    bare = {name: column.take(pa.array(rows)) for name, column in bare.items()}
+    kind, amount, quantity, sound = _worth(file, plan, bare, of.take(pa.array(rows)), Counter())
+    product = bare["product_id"] if file.cleaned else ids.present(bare["product_id"])[0]
+    others = ~sound
+    for name, column in {"kind": kind, "amount": amount, "quantity": quantity, "product_id": product}.items():
+        came = _with(came, name, pa.array(column))
+        ours, theirs = (each[name].to_pandas() for each in (filled, came))
+        others |= ((ours != theirs) & (ours.notna() | theirs.notna())).to_numpy()
+    stands = np.full(len(table), EVERYWHERE, np.int8)
+    stands[rows[others]] = FILLED
+    came = _with(came, "stands", pa.array(np.full(len(rows), CAME, np.int8)))
+    return _with(table, "stands", pa.array(stands)), came.filter(pa.array(others & sound))
+
+
+def _with(table: pa.Table, name: str, column: pa.Array) -> pa.Table:
+    return table.set_column(ROWS.names.index(name), ROWS.field(name), column)
 
 
 def _counted(texts: pa.Array) -> Counter[str]:
@@ -199,22 +253,21 @@ def _form(text: str) -> str:
     return re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "9", text))
 
 
-def _missing(file: File, plan: Plan, columns: dict[str, pa.Array], notes: Counter[Note]) -> list[Bools]:
-    """The rows to drop, for each column that says so; `columns` gets the filled ones, `notes` how many they are.
-
-    Views and carts need no numbers, so they lack none.
+def _missing(file: File, plan: Plan, columns: dict[str, pa.Array]) -> tuple[list[Bools], dict[str, Bools]]:
+    """(the rows to drop, for each column that says so; those that were filled, by column); `columns` gets the filled
+    ones. Views and carts need no numbers, so they lack none.
     """
-    drops = []
+    drops, filled = dict[str, Bools](), dict[str, Bools]()
     for name in sorted(plan.policy.missing, key=("event_type", *plan.policy.missing).index):
         gone = steps.absent(columns[name]) & (name in file.at)
         if name in NUMBERS:
             gone &= np.isin(kinds(columns["event_type"], plan.policy.types), TRADED)
         if name in plan.fills:
-            notes["missing", name, f"changed: filled with {plan.fills[name]}"] += int(gone.sum())
+            filled[name] = gone
             columns[name] = pc.if_else(pa.array(gone), pa.scalar(plan.fills[name], pa.large_string()), columns[name])
         else:
-            drops.append((name, gone))
-    return [dict(drops)[name] for name in plan.policy.dropped]
+            drops[name] = gone
+    return [drops[name] for name in plan.policy.dropped], filled
 
 
 def _hashes(block: list[pa.Array]) -> NDArray[np.uint64]:

@@ -115,6 +115,11 @@ class Policy:
         return tuple(column for column, how in self.missing.items() if how == "drop")
 
     @property
+    def estimated(self) -> tuple[str, ...]:
+        """The columns of which a missing value is made from others of the column."""
+        return tuple(column for column, how in self.missing.items() if how in STATISTICS)
+
+    @property
     def compares_customers(self) -> bool:
         """Whether rows of different customers decide about one another."""
         return self.outliers is not None or (bool(self.key) and "customer_id" not in self.key)

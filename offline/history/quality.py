@@ -55,8 +55,9 @@ class Counts:
 
     missing: (column, rows dropped because it was missing there). keys: rows whose key came before. cancelled: sales and
     their returns. outliers: dropped ones. uneven: rows of another length than the header. blank, headers (again) and
-    totals: rows that are no events. notes: what else the table tells, in the order of the steps. money: |amounts| by
-    the name of the field that counts their rows, "" of usable ones. examples: of what was not read, by such a name.
+    totals: rows that are no events. filled: rows that a stream counts without what was made from other rows, or not at
+    all. notes: what else the table tells, in the order of the steps. money: |amounts| by the name of the field that
+    counts their rows, "" of usable ones. examples: of what was not read, by such a name.
     """
 
     read: int
@@ -79,6 +80,7 @@ class Counts:
     headers: int = 0
     totals: int = 0
     unwanted: int = 0
+    filled: int = 0
     notes: tuple[Line, ...] = field(default=(), compare=False)
     money: Mapping[str, float] = field(default_factory=dict, compare=False)
     examples: Mapping[str, str] = field(default_factory=dict, compare=False)

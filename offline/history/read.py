@@ -51,7 +51,7 @@ from offline.history.lacking import lacking
 from offline.history.losses import EXAMPLES
 from offline.history.overlap import Overlap
 from offline.history.past import Cleaning
-from offline.history.policy import ANY_CASE, IDS, Policy, known
+from offline.history.policy import ANY_CASE, IDS, NUMBERS, Policy, known
 from offline.history.quality import LABELS, Counts, Line, Note
 from offline.history.spill import Each, Spill
 from offline.writing import replacing
@@ -65,7 +65,7 @@ class History:
     """parts: the events, or the files of their parts, all of a customer in one, where they were too many to be held;
     counts: what became of the rows; last: occurred_at of the last event; cut_off: the day number of the midnight (UTC)
     at which it ends; timezone: of the shop's clock; lacking: what no file has, by `lacking.lacking`; stood: `parts`
-    before the cleaning that looks at what came later, None where it found nothing; overlap: of several files, what of
+    without the cleaning that looks at what came later, None where it found nothing; overlap: of several files, what of
     the later ones stands in an earlier one under another id, None where nothing does.
     """
 
@@ -80,8 +80,9 @@ class History:
 
     @property
     def streamed(self) -> Self:
-        """The history as a stream counts it, which cannot know what comes: with both rows of each cancelled sale, and
-        outliers as they came. What is judged as of an earlier moment is judged on this; itself where nothing differs.
+        """The history as a stream counts it, which cannot know what comes: with both rows of each cancelled sale,
+        outliers as they came, and nothing filled in that was made from other rows. Of equal keys the first in time is
+        kept. What is judged as of an earlier moment is judged on this; itself where nothing differs.
         """
         return self if self.stood is None else replace(self, parts=self.stood, stood=None)
 
@@ -155,15 +156,16 @@ def clean(
         wanted.check(file, policy)
     found = {file.number: formats.decide(file, policy) for file in opened}
     currencies.check_units(opened, {number: formats.numbers for number, formats in found.items()})
-    fills = steps.fills(opened, found, policy)
     last, days = END * SECOND, far.Days()
-    plan = Plan(timezone, last if now is None else now, since or 0, last if until is None else until, policy, fills)
+    plan = Plan(timezone, last if now is None else now, since or 0, last if until is None else until, policy, {})
+    cut = None if whole or until is not None else now
+    plan = replace(plan, fills=steps.constants(policy) | _statistics(opened, found, plan, cut))
     done, total = 0, sum(file.size for file in opened)
     usable, one = Spill(None if policy.compares_customers else scratch), ids.AnyCase()
     met: list[_Met] = []
     for file in opened:
         tell = partial(_tell, progress, done, total)
-        met.append(_file(file, found[file.number], plan, usable, days, one, tell))
+        met.append(_file(file, found[file.number], plan, usable.add, days, one, tell))
         done += file.size
     if "amount" in policy.needs:
         currencies.check(opened, [each.currencies for each in met], policy)
@@ -174,6 +176,29 @@ def clean(
         _ask(days, opened, since is not None, until is not None)
         until = until if until is not None or whole else ends([each.told for each in met], now) * DAY
     return _history(usable.close(), met, opened, plan, until, each)
+
+
+def _statistics(opened: Sequence[File], found: Mapping[int, Formats], plan: Plan, now: int | None) -> dict[str, str]:
+    """What `steps.statistics` says of the plan's rows. now: where they end at the cut-off by default, which shows only
+    when all was read, with anything at all for what is missing."""
+    if not plan.policy.estimated:
+        return {}
+    if now is not None:
+        constant = steps.constants(plan.policy)
+        some = {name: "1" if name in NUMBERS else "purchase" for name in plan.policy.estimated}
+        trial, days, one = replace(plan, fills=some | constant), far.Days(), ids.AnyCase()
+        met = [_file(file, found[file.number], trial, len, days, one, str) for file in opened]
+        plan = replace(plan, until=ends([each.told for each in met], now) * DAY)
+    return steps.statistics(_counting(opened, found, plan), found, plan.policy)
+
+
+def _counting(
+    opened: Sequence[File], found: Mapping[int, Formats], plan: Plan
+) -> Iterator[tuple[File, list[pa.Array]]]:
+    for file in opened:
+        down = wanted.FillDown(file, plan.policy)
+        for block, _ in files.blocks(file):
+            yield file, judge.counting(file, found[file.number], plan, down(block))
 
 
 @dataclass(frozen=True)
@@ -230,7 +255,7 @@ def _file(
     file: File,
     written: Formats,
     plan: Plan,
-    usable: Spill,
+    usable: Callable[[pa.Table], object],
     days: far.Days,
     one: ids.AnyCase,
     progress: Callable[[int], object],
@@ -245,7 +270,8 @@ def _file(
         block = down(block)
         absent -= {each for each in absent if each.stands(file, block)}
         found = judge.judge(file, written, plan, before, block)
-        usable.add(one(found.usable, notes) if ANY_CASE in plan.policy.ids else found.usable)
+        for rows, counted in ((found.usable, notes), (found.came, Counter[Note]())):
+            usable(one(rows, counted) if ANY_CASE in plan.policy.ids else rows)
         whole = {name for name in whole if steps.floats(ids.present(block[file.at[name]])[0])}
         there.update({name: len(found.usable) - found.usable[name].null_count for name in whole})
         before, examples = before + len(block[0]), found.examples | examples
@@ -309,7 +335,8 @@ def _history(
         done = [*each(partial(finish_file, told=told, policy=policy, until=before), usable)]
         parts = [events(path) for path, part in zip(usable, done, strict=True) if part.kept]
         counted = [streamed(path) if part.differs else events(path) for path, part in zip(usable, done, strict=True)]
-        stood = [path for path in counted if len(spill.load(path))] if any(part.differs for part in done) else None
+        some = [path for path in counted if len(spill.load(path))] or counted[:1]
+        stood = some if any(part.differs for part in done) else None
         for path in usable:
             path.unlink()
     else:
@@ -333,6 +360,8 @@ def _history(
         n = sum(part.duplicates for part in done)
         what = f"told: {lost / 10_000:,.2f} of {money[''] / 10_000:,.2f} go with them; --keep-duplicates keeps them"
         notes += (Line("duplicates", "amount", what, n),)
+    if filled := sum(part.filled for part in done):
+        notes += (Line("missing", "", "told: filled in from other rows, which no stream does", filled),)
     dropped = ("duplicates", "duplicates_kept", "keys", "cancelled", "outliers", "kept")
     counts = Counts(
         read=tally.total(),
@@ -342,7 +371,7 @@ def _history(
         money=money,
         examples=_examples(met),
         **{name: tally[name] for name in ("uneven", *judge.reasons(policy)) if name not in ("future", *policy.dropped)},
-        **{name: sum(getattr(part, name) for part in done) for name in dropped},
+        **{name: sum(getattr(part, name) for part in done) for name in (*dropped, "filled")},
     )
     last = max(part.last for part in done)
     cut_off = last // DAY + 1 if until is None else -(-until // DAY)
@@ -356,6 +385,9 @@ def _history(
 def _in_order(parts: Sequence[Path]) -> Iterator[pa.Table]:
     """All events in order, SPAN or so at a time: a span of time is a span of every part."""
     times = np.sort(np.concatenate([spill.load(path)["occurred_at"].to_numpy() for path in parts]))
+    if not len(times):
+        yield SCHEMA.empty_table()
+        return
     edges = np.unique([*times[::SPAN], times[-1] + 1])
     for span in itertools.pairwise(edges):
         table = pa.concat_tables(_between(spill.load(path), *span) for path in parts)

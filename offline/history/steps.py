@@ -5,7 +5,7 @@ count. None of them does anything that was not asked for, but for cancelled sale
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 
@@ -16,10 +16,9 @@ import pyarrow.compute as pc
 
 from models.kinds import PURCHASE, RETURN, TRADED
 from offline.errors import HistoryError
-from offline.history import files
 from offline.history.files import File
 from offline.history.formats import Formats
-from offline.history.policy import CONSTANT, NUMBERS, STATISTICS, Policy
+from offline.history.policy import CONSTANT, NUMBERS, Policy
 from offline.history.quality import Line
 from offline.history.values import Bools, Ints, matches, money
 from offline.history.words import nothing
@@ -27,24 +26,29 @@ from offline.history.words import nothing
 # ---- missing values --------------------------------------------------------------------------------------------------
 
 
-def fills(histories: Sequence[File], formats: Mapping[int, Formats], policy: Policy) -> dict[str, str]:
-    """The text that stands in for a missing value, by column; means, medians and modes are of all rows of all files.
+def constants(policy: Policy) -> dict[str, str]:
+    """The text that stands in for a missing value, by column, where it was said."""
+    return {c: how.removeprefix(CONSTANT) for c, how in policy.missing.items() if how.startswith(CONSTANT)}
+
+
+def statistics(
+    blocks: Iterable[tuple[File, list[pa.Array]]], formats: Mapping[int, Formats], policy: Policy
+) -> dict[str, str]:
+    """The same where it is a mean, median or mode: of these rows alone, which must be such as count.
 
     Mean and median are rounded half-even, quantities to whole ones; of equally frequent values the smallest is the
     mode. Raises HistoryError where a column holds no value.
     """
-    found = {c: how.removeprefix(CONSTANT) for c, how in policy.missing.items() if how.startswith(CONSTANT)}
-    asked = {c: how for c, how in policy.missing.items() if how in STATISTICS}
+    asked = {column: policy.missing[column] for column in policy.estimated}
     seen: dict[str, Counter[str]] = {column: Counter() for column in asked}
-    for file in histories if asked else ():
-        for block, _ in files.blocks(file):
-            for column in asked.keys() & file.at.keys():
-                seen[column].update(_values(column, block[file.at[column]], formats[file.number]))
+    for file, block in blocks:
+        for column in asked.keys() & file.at.keys():
+            seen[column].update(_values(column, block[file.at[column]], formats[file.number]))
     for column, how in asked.items():
         if not seen[column]:
-            raise HistoryError(f"--missing {column}={how}: the column holds no value; say drop or {CONSTANT}VALUE")
-        found[column] = _statistic(column, how, seen[column])
-    return found
+            where = "no row from --from to the cut-off holds a value; say drop or"
+            raise HistoryError(f"--missing {column}={how}: {where} {CONSTANT}VALUE")
+    return {column: _statistic(column, how, seen[column]) for column, how in asked.items()}
 
 
 def _values(column: str, text: pa.Array, formats: Formats) -> dict[str, int]:

@@ -87,7 +87,10 @@ def choose_k(
             fits[k] = _fit(rows, k, seed)
             figures.append(_judge(rows, k, fits[k], sample, seed))
     table = pd.DataFrame(figures).set_index("k")
-    k, reason = decide(table, floor(len(rows))) if clusters is None else (clusters, _asked(table, len(rows)))
+    if clusters is None:
+        k, reason = decide(table, floor(len(rows)))
+    else:
+        k, reason = clusters, asked(clusters, round(float(table["smallest"].iloc[0]) * len(rows)), len(rows))
     centres = fits[k].cluster_centers_
     samples = (
         f"of {len(rows):,} customers: silhouette on {len(sample):,} (seed {seed}), "
@@ -101,14 +104,14 @@ def floor(customers: int) -> float:
     return max(FEWEST, LEAST / customers)
 
 
-def _asked(table: pd.DataFrame, customers: int) -> str:
-    (k,), smallest = table.index, float(table["smallest"].iloc[0])
-    few = (
-        f"; WARNING: its smallest cluster has {smallest * customers:.0f} customers"
-        if smallest < floor(customers)
-        else ""
-    )
-    return f"k = {k} was asked for{few}"
+def asked(k: int, smallest: int, customers: int, when: str = "") -> str:
+    """The reason of a k that was asked for, with a warning where its smallest cluster is none. when: of these sizes.
+
+    >>> asked(3, 5, 20), asked(3, 0, 20, " at the cut-off")
+    ('k = 3 was asked for', 'k = 3 was asked for; WARNING: its smallest cluster has 0 customers at the cut-off')
+    """
+    few = f"; WARNING: its smallest cluster has {smallest:,} customers{when}"
+    return f"k = {k} was asked for{few if smallest < floor(customers) * customers else ''}"
 
 
 def outliers(z: ArrayLike, seed: int = 0) -> NDArray[np.bool_]:

@@ -5,7 +5,7 @@ stand, unless another clustering was asked for.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from models.features import standing_many
+from models.segments import NAMES
 from offline.errors import OfflineError
 from offline.history.fold import Folded
 from offline.segments import clusters, preprocess, rfm, rule, standing
@@ -80,17 +81,22 @@ def run(
 
 
 def history(
-    folded: Folded, table: Callable[[CustomerTable], Segmentation] | None, k: int | None, seed: int, progress: Progress
+    folded: Folded,
+    table: Callable[[CustomerTable], Segmentation] | None,
+    k: int | None,
+    seed: int,
+    progress: Progress,
+    names: Sequence[str] | None = None,
 ) -> Segmentation:
     """Segments the customers of a history. table: another clustering of them, as of a table of customers; None: that of
-    the stream, with k clusters (None: chosen). Raises OfflineError."""
+    the stream, with k clusters (None: chosen); names: of the segments, by number (None: ours). Raises OfflineError."""
     progress("segments")
-    fitted, customers = rule.fit(folded), rfm.table(folded)
+    fitted, customers = rule.fit(folded, names or NAMES), rfm.table(folded)
     found = table(customers) if table else _standing(folded, customers, fitted.gap, k, seed, progress)
     meant = zip(fitted.names, fitted.definitions(), fitted.sizes, strict=True)
     told = "\n".join(f"{name} ({size:,} customers): {text}" for name, text, size in meant)
-    names = [fitted.names[number] for number in fitted.predict_many(folded.raw).tolist()]
-    return replace(found, told=f"segments\n{told}\n{fitted.usual()}\n\n{found.told}", segments=names)
+    theirs = [fitted.names[number] for number in fitted.predict_many(folded.raw).tolist()]
+    return replace(found, told=f"segments\n{told}\n{fitted.usual()}\n\n{found.told}", segments=theirs)
 
 
 def _standing(

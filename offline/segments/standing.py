@@ -16,7 +16,7 @@ from models.clusters import Clusters
 from models.features import standing_many
 from models.rows import joined
 from offline.history.fold import Folded
-from offline.segments.kmeans import Choice, SegmentError, choose_k, draw
+from offline.segments.kmeans import Choice, SegmentError, asked, choose_k, draw
 
 YEAR = 365
 FEWEST = 4  # different customers
@@ -27,14 +27,19 @@ Array = NDArray[Any]
 def fit(
     folded: Folded, gap: float, k: int | None = None, seed: int = 0, progress: Callable[[str], object] = len
 ) -> tuple[Clusters, Choice]:
-    """gap: the shop's usual one, days; k: None: chosen. Raises SegmentError where customers are too few or alike."""
+    """gap: the shop's usual one, days; k: None: chosen, else warned of by how many are in its clusters at the cut-off.
+    Raises SegmentError where customers are too few or alike."""
     different = len(np.unique(standing_many(folded.raw, gap), axis=0))
     if different < FEWEST:
         raise SegmentError(f"cannot segment: different customers: {different}; at least {FEWEST} are needed")
     x, mean, sd = _scaled(folded, gap, seed)
     choice = choose_k((x - mean) / sd, seed, k, progress)
     choice = replace(choice, samples=choice.samples.replace(" customers:", " landmarks of the last year:"))
-    return Clusters(choice.centres, mean, sd, gap, range(choice.k), [""] * choice.k, [0] * choice.k), choice
+    found = Clusters(choice.centres, mean, sd, gap, range(choice.k), [""] * choice.k, [0] * choice.k)
+    if k is not None:
+        smallest = int(np.bincount(found.predict_many(folded.raw), minlength=k).min())
+        choice = replace(choice, reason=asked(k, smallest, len(folded.raw), " at the cut-off"))
+    return found, choice
 
 
 def served(folded: Folded, gap: float, k: int | None = None) -> tuple[Clusters, Choice]:

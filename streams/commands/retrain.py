@@ -241,13 +241,14 @@ def _early(found: "Promised", stored: dict[str, str], horizon: int, kept: int) -
 
 
 def _judged(files: list[Path], promised: "Promised", horizon: int) -> bool:
-    """Prints the new fit beside what serves, both on the history as the stream counts it; is it not worse?"""
+    """Prints the new fit beside what serves, both on the history as the stream counts it, as these files, which were
+    cleaned, have it; is it not worse?"""
     from models.rows import DAY
     from offline.demand import beside
     from offline.history import read as history
     from offline.history.fold import fold
 
-    folded = fold(history.read(files, {}, until=promised.day * DAY).streamed.frame, promised.day, horizon)
+    folded = fold(history.read(files, {}, until=promised.day * DAY).frame, promised.day, horizon)
     figures = beside.beside(folded, promised.table, horizon)
     good, why = beside.verdict(figures)
     click.echo(f"what was served and what the new fit would have served, {promised.days} days to the model's day")
