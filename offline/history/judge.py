@@ -135,7 +135,7 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
         _money(columns, "amount" in file.at, amount, what, names),
         time_of_day,
         stamped,
-        +notes,
+        notes,  # those of no row too, so that they stand in one order wherever a block begins
         words(raw["event_type"], what == names.index("other_types")),
         _counted(of.filter(pa.array((what == 0) & (amount != 0)))),
         _examples(raw, columns, what, names),
