@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -101,6 +101,21 @@ async def located(url: str, name: str, directory: Path, end: int, meter: Meter) 
     return part
 
 
+def chunked(log: Iterable[traffic.Record], size: int) -> list[Chunk]:
+    """A log from offset 0 on, so many records a chunk."""
+    records = [Record(offset, timestamp, key, value) for offset, (key, value, timestamp) in enumerate(log)]
+    parts = ((i, records[i : i + size]) for i in range(0, len(records), size))
+    return [Chunk(part, i, i + len(part)) for i, part in parts]
+
+
+def begun(scratch: str) -> Path:
+    """What `publish` takes of a deployment without a history, at the log's cut-off."""
+    directory = Path(scratch, "begun")
+    begin = [sys.executable, "-m", "offline", "begin", "--basket", "40", "--out", str(directory)]
+    subprocess.run([*begin, "--until", f"{traffic.CUT_OFF:%Y-%m-%d}"], check=True, stdout=subprocess.DEVNULL)
+    return directory
+
+
 def cpu(work: Callable[[], Any], times: int) -> float:
     """Seconds of CPU of one call, on average."""
     begun = time.process_time()
@@ -109,13 +124,13 @@ def cpu(work: Callable[[], Any], times: int) -> float:
     return (time.process_time() - begun) / times
 
 
-async def fold(part: Partition, chunk: Chunk) -> float:
-    """Seconds of CPU until all of it stands in Redis."""
-    begun = time.process_time()
+async def fold(part: Partition, chunk: Chunk, clock: Callable[[], float] = time.process_time) -> float:
+    """Seconds by this clock until all of it stands in Redis: of CPU, unless another is given."""
+    begun = clock()
     await part.process(chunk)
     async with part.locked():
         pass
-    return time.process_time() - begun
+    return clock() - begun
 
 
 async def beats(part: Partition) -> float:
@@ -128,9 +143,7 @@ async def beats(part: Partition) -> float:
 
 
 async def compare(url: str, directory: Path, events: int) -> dict[str, float]:
-    log = enumerate(traffic.records(events, traffic.START, DAYS, 3, VISIT))
-    records = [Record(offset, timestamp, key, value) for offset, (key, value, timestamp) in log]
-    chunks = [Chunk(records[i : i + CHUNK], i, min(i + CHUNK, events)) for i in range(0, events, CHUNK)]
+    chunks = chunked(traffic.records(events, traffic.START, DAYS, 3, VISIT), CHUNK)
     with_meter = await located(url, "metered", directory, events, Meter())
     without = await located(url, "silent", directory, events, Silent())
     gc.collect()
@@ -140,7 +153,7 @@ async def compare(url: str, directory: Path, events: int) -> dict[str, float]:
     for i, chunk in enumerate(chunks):
         for part in (with_meter, without)[:: 1 if i % 2 else -1]:
             spent[part].append(await fold(part, chunk))
-    times = [record.timestamp for record in records[:CHUNK]]
+    times = [record.timestamp for record in chunks[0].records]
     held = Held(0, Freshness(0, 0.0, 0.0, 0, ""), 0, 0, 0)
     with_meter.meter.look = lambda: Now(12, [held] * 12, "1-20240301-0a1b2c3d")
     n = [len(chunk.records) for chunk in chunks]
@@ -159,9 +172,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.metered", description=__doc__)
     parser.add_argument("--events", type=int, default=400_000, help="of the backlog")
     with tempfile.TemporaryDirectory(prefix="metered-") as scratch, services.valkey(appendonly=False) as valkey:
-        begin = [sys.executable, "-m", "offline", "begin", "--basket", "40", "--out", f"{scratch}/begun"]
-        subprocess.run([*begin, "--until", f"{traffic.CUT_OFF:%Y-%m-%d}"], check=True, stdout=subprocess.DEVNULL)
-        found = asyncio.run(compare(valkey.url, Path(scratch, "begun"), parser.parse_args().events))
+        found = asyncio.run(compare(valkey.url, begun(scratch), parser.parse_args().events))
     print(f"with a meter          {found['with'] * 1e6:6.3f} us of CPU an event")
     print(f"without               {found['without'] * 1e6:6.3f}")
     print(f"chunk by chunk        {found['difference'] * 1e6:6.3f} (median of the differences)")

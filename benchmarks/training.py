@@ -7,8 +7,6 @@ learned in another thread, and while that thread takes turns as the trainer's do
 """
 
 import asyncio
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -19,10 +17,10 @@ import numpy as np
 
 from benchmarks import traffic
 from benchmarks.learning import daily
-from benchmarks.metered import Chunk, Record, located
+from benchmarks.metered import Chunk, begun, chunked, fold, located
 from demo import services
 from models.events import decode_many
-from models.rows import EXAMPLE, stored
+from models.rows import DAY, EXAMPLE, stored
 from streams import trainer
 from streams.metrics import Meter
 from streams.partition import Partition
@@ -36,7 +34,7 @@ def examples(day: int) -> list[tuple[str, bytes]]:
     """Of synthetic traffic, as if they had closed on this day: those of one day, again and again under other names."""
     keys, values, times = zip(*traffic.records(200_000, traffic.START, 45.0, 7, 6.0), strict=True)
     batch = decode_many(keys, values, times)[0]
-    *_, last = daily(batch.keep(np.ones(len(batch), bool)), int(batch.t[-1] // 86_400_000_000))
+    *_, last = daily(batch, int(batch.t[-1] // DAY))
     entries = last.entries.copy()
     entries["day"], size = day, EXAMPLE.itemsize
     packed = stored(entries)
@@ -44,24 +42,15 @@ def examples(day: int) -> list[tuple[str, bytes]]:
     return [(f"c{i}", found[i % len(found)]) for i in range(EXAMPLES)]
 
 
-async def written(part: Partition, chunk: Chunk) -> float:
-    """Seconds until all of it stands in Redis."""
-    begun = time.perf_counter()
-    await part.process(chunk)
-    async with part.locked():
-        pass
-    return time.perf_counter() - begun
-
-
 async def measure(part: Partition, chunks: Iterator[Chunk], document: bytes, day: int) -> Ways:
     found: Ways = {"alone": [], "beside a plain thread": [], "beside the trainer": []}
     told = await asyncio.to_thread(examples, day)
     for way, learned in (("beside a plain thread", _plain), ("beside the trainer", trainer.aside)) * ROUNDS:
         for _ in range(ALONE // ROUNDS):
-            found["alone"].append(await written(part, next(chunks)))
+            found["alone"].append(await fold(part, next(chunks), time.perf_counter))
         task = asyncio.ensure_future(learned(document, day, told))
         while not task.done():
-            found[way].append(await written(part, next(chunks)))
+            found[way].append(await fold(part, next(chunks), time.perf_counter))
             await asyncio.sleep(PAUSE)
         await task
     return found
@@ -72,23 +61,19 @@ async def _plain(document: bytes, day: int, told: Sequence[tuple[str, bytes]]) -
 
 
 async def run(url: str, directory: Path) -> Ways:
-    log = enumerate(traffic.records(EVENTS, traffic.START, 0.5, 3, 1.0))
-    records = [Record(offset, timestamp, key, value) for offset, (key, value, timestamp) in log]
-    chunks = (Chunk(records[i : i + 2], i, i + 2) for i in range(0, EVENTS, 2))
+    chunks = iter(chunked(traffic.records(EVENTS, traffic.START, 0.5, 3, 1.0), 2))
     part = await located(url, "training", directory, EVENTS, Meter())
     stored_model, document = await part.store.served()
     if document is None:
         raise RuntimeError("no model was published")
     for _ in range(ALONE):  # compiles
-        await written(part, next(chunks))
+        await fold(part, next(chunks), time.perf_counter)
     return await measure(part, chunks, document, int(stored_model["day"]) + 1)
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="training-") as scratch, services.valkey(appendonly=False) as valkey:
-        begin = [sys.executable, "-m", "offline", "begin", "--basket", "40", "--out", f"{scratch}/begun"]
-        subprocess.run([*begin, "--until", f"{traffic.CUT_OFF:%Y-%m-%d}"], check=True, stdout=subprocess.DEVNULL)
-        found = asyncio.run(run(valkey.url, Path(scratch, "begun")))
+        found = asyncio.run(run(valkey.url, begun(scratch)))
     print(f"a chunk of two events until it stands in Redis, ms{'':3}     p50     p99     max  chunks")
     for way, seconds in found.items():
         ms = np.array(seconds) * 1e3

@@ -81,14 +81,18 @@ def run(
         raise OfflineError(f"nothing to judge on: a history of 4 horizons ({4 * horizon} days) is needed")
     progress("serving as the stream would")
     streams = [stream(folded.days, cut, horizon) for cut in cuts]
-    blind, browsed = [], any((entries["now"][name] > 0).any() for _, _, entries in folded.days for name in BROWSED)
-    if without and browsed:
+    blind, nobody = [], without and not _browsed(folded.days)
+    if without and not nobody:
         progress("serving without views and carts")
         days = unseen(folded.days)
         blind = [stream(days, cut, horizon) for cut in cuts]
     found = {target: evaluate(folded.days, streams, target, horizon, batch, progress, blind) for target in TARGETS}
-    unseen_by_all = without and not browsed
-    return {target: replace(each, browsing=NO_BROWSING) for target, each in found.items()} if unseen_by_all else found
+    return {target: replace(each, browsing=NO_BROWSING) for target, each in found.items()} if nobody else found
+
+
+def _browsed(days: Sequence[Day]) -> bool:
+    """Did anybody view anything, or put it into a cart?"""
+    return any((entries["now"][name] > 0).any() for _, _, entries in days for name in BROWSED)
 
 
 def evaluate(
