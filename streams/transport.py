@@ -1,4 +1,4 @@
-"""Chunks: what one fetch brought for one partition is one Faust message, for Faust spends about 70 us on each.
+"""Chunks: what one fetch brought is one Faust message with a chunk for each partition, for Faust spends 70 us on each.
 
 A small subclass of Faust's aiokafka driver. It keeps three rules: seeks and fetches run in the consumer's own thread,
 so a chunk knows the epoch it was sought for and the position its fetch began at; Kafka's commits are told, never asked
@@ -22,6 +22,9 @@ from streams.console import stop
 # Milliseconds that a broker waits for something to come: with a fetch of all partitions, and with one that leaves out
 # those whose records wait here. aiokafka has one fetch under way per broker, and Faust's 1500 would starve these.
 FETCH_WAIT, FETCH_WAIT_OTHERS = 250, 50
+# A fetch behind one that brought something rests for so many milliseconds, unless so many bytes are there: a live
+# stream comes in rounds of all partitions, not event by event.
+REST, ENOUGH = 8, 256 << 10
 # Bytes of keys and values: of all chunks that wait, and of one. A partition may have one that waits, and one in work.
 BUFFER, CHUNK = 128 << 20, 16 << 20
 TASTE = 16  # records that are taken before it is known how large they are
@@ -38,28 +41,31 @@ class Standing(NamedTuple):
 
 
 class Chunk:
-    """Shaped like an aiokafka record; it grows until the agent takes it."""
+    """Of one partition; it grows until it is taken for work."""
+
+    def __init__(self, tp: TP, records: Sequence[Any], start: int, end: int, epoch: int) -> None:
+        self.tp = tp
+        self.records, self.start, self.end, self.epoch, self.taken = list(records), start, end, epoch, False
+        self.size = sized(records)
+
+    def joined(self, later: "Chunk") -> bool:
+        """Takes in a chunk that continues this one, if that was not taken."""
+        if self.taken or (self.epoch, self.end) != (later.epoch, later.start):
+            return False
+        self.records.extend(later.records)
+        self.end, self.size = later.end, self.size + later.size
+        return True
+
+
+class Round:
+    """Chunks of different partitions, shaped like an aiokafka record of the first of them."""
 
     headers = key = checksum = timestamp = None
     timestamp_type = serialized_key_size = serialized_value_size = 0
 
-    def __init__(self, tp: TP, records: Sequence[Any], start: int, end: int, epoch: int) -> None:
-        self.topic, self.partition, self.offset = tp.topic, tp.partition, end - 1
-        self.records, self.start, self.end, self.epoch, self.taken = list(records), start, end, epoch, False
-        self.size = sized(records)
-
-    @property
-    def value(self) -> "Chunk":
-        """What Faust hands to the agent."""
-        return self
-
-    def joined(self, later: "Chunk") -> bool:
-        """Takes in a chunk that continues this one, if the agent has not taken it."""
-        if self.taken or (self.epoch, self.end) != (later.epoch, later.start):
-            return False
-        self.records.extend(later.records)
-        self.end, self.offset, self.size = later.end, later.offset, self.size + later.size
-        return True
+    def __init__(self, chunks: Sequence[Chunk]) -> None:
+        self.topic, self.partition, self.offset = chunks[0].tp.topic, chunks[0].tp.partition, chunks[0].end - 1
+        self.value = chunks  # what Faust hands to the agent
 
 
 def sized(records: Sequence[Any]) -> int:
@@ -99,15 +105,21 @@ def _told(commit: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable
     return tell
 
 
-def patient(fetcher: Any) -> None:
-    """Gives each of an aiokafka fetcher's fetches its wait."""
-    planned = fetcher._get_actions_per_node
+class Patience:
+    """Gives each of an aiokafka fetcher's fetches its wait; `brought`: whether something came since the last one."""
 
-    def plan(assignment: Any) -> Any:
-        fetcher._fetch_max_wait_ms = FETCH_WAIT_OTHERS if fetcher._records else FETCH_WAIT
-        return planned(assignment)
+    def __init__(self, fetcher: Any) -> None:
+        self.brought, self._fetcher, self._planned = False, fetcher, fetcher._get_actions_per_node
+        fetcher._get_actions_per_node = self._plan
 
-    fetcher._get_actions_per_node = plan
+    def _plan(self, assignment: Any) -> Any:
+        fetcher, rests = self._fetcher, self.brought and not self._fetcher._records
+        fetcher._fetch_max_wait_ms = REST if rests else FETCH_WAIT_OTHERS if fetcher._records else FETCH_WAIT
+        fetcher._fetch_min_bytes = ENOUGH if rests else 1
+        requests, *others = self._planned(assignment)
+        if requests:
+            self.brought = False
+        return requests, *others
 
 
 class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
@@ -126,7 +138,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     async def on_start(self) -> None:
         await super().on_start()
-        patient(self._ensure_consumer()._fetcher)
+        self.patience = Patience(self._ensure_consumer()._fetcher)
 
     def seek_in_epoch(self, tp: TP, offset: int, epoch: int) -> None:
         """Seeks, unless a newer seek was made: a slow older one must not undo it."""
@@ -183,6 +195,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 return {}  # a rebalance came between: a seek follows
             if state.has_valid_position and state.position != start:  # also if it passed holes only
                 chunks[tp] = Chunk(tp, records, start, state.position, self.epochs.get(tp, 0))
+                self.patience.brought = True
         return chunks
 
     async def _some(self, consumer: Any, tp: TP, room: int) -> list[Any]:
@@ -240,8 +253,8 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
         self._acked_index[tp].clear()
         return self.owner.committed(tp)
 
-    async def _getmany(self, active_partitions: set[TP], timeout: float) -> dict[TP, list[Chunk]]:
-        """Gathers without a clock: what arrives while a chunk waits for the agent joins that chunk."""
+    async def _getmany(self, active_partitions: set[TP], timeout: float) -> dict[TP, list[Round]]:
+        """Gathers: what arrives while a chunk waits for its turn joins that chunk."""
         full = {tp for tp, chunk in self.waiting.items() if not chunk.taken and self._is_full(chunk)}
         hungry = set(active_partitions or ()) - full
         if not hungry:
@@ -252,7 +265,7 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
             tp: chunk for tp, chunk in fetched.items() if tp not in self.waiting or not self.waiting[tp].joined(chunk)
         }
         self.waiting.update(fresh)
-        return {tp: [chunk] for tp, chunk in fresh.items()}
+        return {next(iter(fresh)): [Round([*fresh.values()])]} if fresh else {}
 
     def _is_full(self, chunk: Chunk) -> bool:
         return len(chunk.records) >= self.transport.full or chunk.size >= min(CHUNK, BUFFER // len(self.waiting))

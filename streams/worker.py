@@ -186,18 +186,19 @@ class Worker:
 
     # ---- work --------------------------------------------------------------------------------------------------------
 
-    async def score(self, chunk: Chunk) -> None:
-        """Queues a chunk behind the one before it of its partition: no partition waits for another.
+    async def score(self, chunks: Sequence[Chunk]) -> None:
+        """Queues each chunk behind the one before it of its partition: no partition waits for another.
 
         The queue stays short, for the transport lets what comes meanwhile join the chunk that waits.
         """
-        before = self.busy.get(chunk.partition)
-        self.busy[chunk.partition] = self.app.add_future(self._watched(self._score(chunk, before)))
+        for chunk in chunks:
+            before = self.busy.get(chunk.tp.partition)
+            self.busy[chunk.tp.partition] = self.app.add_future(self._watched(self._score(chunk, before)))
 
     async def _score(self, chunk: Chunk, before: asyncio.Future[None] | None) -> None:
         if before is not None:
             await asyncio.wait([before])
-        part = self.partitions.get(chunk.partition)
+        part = self.partitions.get(chunk.tp.partition)
         chunk.taken = True
         if part is not None and chunk.epoch == part.epoch:
             with contextlib.suppress(Lost):
@@ -405,8 +406,8 @@ def build(settings: Settings, deployment: Deployment, room: int) -> faust.App:
     topic = app.topic(settings.events_topic, **raw)
 
     @app.agent(topic)  # type: ignore[untyped-decorator]
-    async def score(chunks: Any) -> None:
-        async for event in chunks.events():
+    async def score(rounds: Any) -> None:
+        async for event in rounds.events():
             await worker.score(event.message.value)
 
     @app.task(on_leader=False)  # type: ignore[untyped-decorator]

@@ -12,7 +12,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from logs import Record
 
-from streams.transport import FETCH_WAIT, FETCH_WAIT_OTHERS, Chunk, Forgetful, patient
+from streams.transport import ENOUGH, FETCH_WAIT, FETCH_WAIT_OTHERS, REST, Chunk, Forgetful, Patience, Round
 
 MOVED = "{} is not what streams/transport.py overrides any more: read Faust's change log before this upgrade"
 HOOKS = {
@@ -49,6 +49,7 @@ def test_hook_is_where_it_was(owner: type, name: str) -> None:
     ("owner", "text"),
     [
         (fetcher.Fetcher, "self._fetch_max_wait_ms"),
+        (fetcher.Fetcher, "self._fetch_min_bytes"),
         (fetcher.Fetcher, "in self._records"),
         (consumer.Consumer, "self._read_offset"),
         (consumer.Consumer, "self._acked_index"),
@@ -59,18 +60,46 @@ def test_attribute_is_still_used(owner: type, text: str) -> None:
     assert text in inspect.getsource(owner), MOVED.format(f"{owner.__name__}: {text}")
 
 
+class Fetching:
+    """An aiokafka fetcher's plan: a request where no partition's records wait here."""
+
+    def __init__(self) -> None:
+        self._records: dict[TP, str] = {}
+        self._fetch_max_wait_ms, self._fetch_min_bytes, self.in_flight = 0, 0, False
+
+    def _get_actions_per_node(self, assignment: Any) -> Any:
+        return [] if self.in_flight else [(1, (self._fetch_max_wait_ms, self._fetch_min_bytes))], "others", assignment
+
+
 def test_a_fetch_that_leaves_out_partitions_waits_for_less() -> None:
-    """Else those whose records wait here would starve. Mutation caught: one wait for all."""
-    waits: list[int] = []
-    fetching: Any = SimpleNamespace(
-        _records={}, _get_actions_per_node=lambda _: waits.append(fetching._fetch_max_wait_ms)
-    )
-    patient(fetching)
+    """Else those whose records wait here would starve. Mutations caught: one wait for all; to rest then, too."""
+    fetching = Fetching()
+    patience, planned = Patience(fetching), []
     for records in ({}, {TP("t", 0): "records"}, {}):
-        fetching._records = records
-        fetching._get_actions_per_node(None)
-    assert waits == [FETCH_WAIT, FETCH_WAIT_OTHERS, FETCH_WAIT]
+        fetching._records, patience.brought = records, bool(records)
+        planned += fetching._get_actions_per_node(None)[0]
+    assert planned == [(1, (FETCH_WAIT, 1)), (1, (FETCH_WAIT_OTHERS, 1)), (1, (FETCH_WAIT, 1))]
     assert FETCH_WAIT_OTHERS < FETCH_WAIT
+
+
+def test_a_fetch_behind_one_that_brought_something_rests() -> None:
+    """Once, and the next one waits for something again: what comes after a silence is fetched at once. Mutations
+    caught: `brought` kept; `brought` forgotten while no request could be made."""
+    fetching = Fetching()
+    patience, planned = Patience(fetching), []
+    patience.brought = True
+    for fetching.in_flight in (True, False, False):
+        requests, *others = fetching._get_actions_per_node("assignment")
+        planned += requests
+        assert others == ["others", "assignment"]
+    assert planned == [(1, (REST, ENOUGH)), (1, (FETCH_WAIT, 1))]
+
+
+def test_a_round_is_one_message_of_its_first_partition() -> None:
+    one, other = Chunk(TP("t", 3), [Record(5, 0, b"k", b"value")], 5, 6, 1), Chunk(TP("t", 1), [], 0, 2, 1)
+    consumer: Any = SimpleNamespace(app=SimpleNamespace(consumer_generation_id=7))
+    message = driver.Consumer._to_message(consumer, TP("t", 3), Round([one, other]))
+    assert (message.tp, message.offset, message.value, message.generation_id) == (TP("t", 3), 5, [one, other], 7)
 
 
 def test_chunks_join_only_without_a_gap_and_before_they_are_taken() -> None:
@@ -78,7 +107,7 @@ def test_chunks_join_only_without_a_gap_and_before_they_are_taken() -> None:
     tp = TP("t", 0)
     first, next_one = Chunk(tp, [a], 5, 6, 1), Chunk(tp, [b], 6, 9, 1)
     assert first.joined(next_one)
-    assert (first.records, first.start, first.end, first.offset, first.size) == ([a, b], 5, 9, 8, 12)
+    assert (first.records, first.start, first.end, first.size) == ([a, b], 5, 9, 12)
     assert not first.joined(Chunk(tp, [c], 10, 11, 1))  # a hole between
     assert not first.joined(Chunk(tp, [c], 9, 10, 2))  # another epoch
     first.taken = True

@@ -39,6 +39,9 @@ def worker() -> None:
         app = build(*found[0])
     except Refusal as error:
         cannot(error)
+    from streams.rehearsal import rehearse
+
+    rehearse()
     sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # Faust draws on it; our own lines go to stderr
     sys.argv = [sys.argv[0], "--quiet", "worker", "-l", "error", "--without-web"]
     app.main()
