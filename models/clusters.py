@@ -60,6 +60,7 @@ class Clusters:
         self.model: Any = cluster.KMeans(n_clusters=len(start), halflife=RATE)
         plain: Any = {c: dict(enumerate(row)) for c, row in zip(self.numbers, start.tolist(), strict=True)}
         self.model.centers = plain
+        self._now: tuple[NDArray[np.float64], NDArray[np.int64]] | None = None  # centres and numbers, until it learns
 
     @property
     def centres(self) -> NDArray[np.float64]:
@@ -97,11 +98,14 @@ class Clusters:
     def predict_many(self, raw: NDArray[np.void]) -> NDArray[np.int64]:
         """(n,) stable numbers of the nearest centres, for (n,) of RAW."""
         out = np.empty(len(raw), np.int64)
-        _nearest(standing_many(raw, self.gap), self.mean, self.sd, self.centres, np.array(self.numbers), out)
+        if self._now is None:
+            self._now = self.centres, np.array(self.numbers)
+        _nearest(standing_many(raw, self.gap), self.mean, self.sd, *self._now, out)
         return out
 
     def learn_many(self, raw: NDArray[np.void]) -> None:
         """Shows the model these customers one by one, in this order."""
+        self._now = None
         for each in raw.tolist():
             self.model.learn_one(self._scaled(each))
 

@@ -280,6 +280,8 @@ def load_examples(packed: Sequence[bytes]) -> Array:
 
 def stored(entries: Array) -> bytes:
     """These entries (n,) of ENTRY as they are stored, one behind the other."""
+    if not len(entries):  # as most writes of a live stream
+        return b""
     examples = entries.copy().view(EXAMPLE)
     examples["schema"] = EXAMPLE_SCHEMA
     return examples.tobytes()

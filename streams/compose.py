@@ -23,6 +23,7 @@ from streams.writes import Block, Change
 Array = npt.NDArray[Any]
 RANKED = spelled.bits_of("segment", "customer_value")  # a segment's members stand there by value
 AHEAD = 4_096  # rows that are scored at once
+FEW = 256  # rows that are scored together with those of other partitions
 NEW, MOVED, ERASED, MODEL = "new", "moved", "erased", "model"  # types of changes; ERASED stands for the segment come to
 
 
@@ -69,6 +70,12 @@ class Ahead:
         self._start = self._end = 0
         self._said: tuple[str, Sequence[Any]] = "", ()  # by which version
 
+    async def asked(self) -> None:
+        """Has them scored together with those of other partitions, where they are few."""
+        if 0 < len(self.rows) <= FEW:
+            self._end = len(self.rows)
+            self._said = await self.serving.said(self.table.observe(self.rows, self.swept_to))
+
     def of(self, rows: Array) -> Predictions:
         """Of some of these rows."""
         places = np.searchsorted(self.rows, rows)
@@ -96,7 +103,8 @@ def compose(
     life that ended is scored too, for the changes that it made, and leaves nothing else.
     """
     table, serving = ahead.table, ahead.serving
-    opened(table, serving, np.unique(entries["row"]))
+    if len(entries):
+        opened(table, serving, np.unique(entries["row"]))
     over = _scored(ahead, gone.lives, place, quiet)[2] if len(gone.lives) else {}
     farewells = list(_farewells(table, gone, over, place, quiet))
     predicted, state, moves = _scored(ahead, rows, place, quiet)
@@ -130,11 +138,10 @@ def compose(
 
 def opened(table: Table, serving: Serving, rows: Array) -> None:
     """Notes what is promised from the features with which these rows' examples opened."""
-    if len(rows):
-        promised = serving.model.predict_many(table.rows["raw"][rows])
-        for column in ("demand", "high", "p_buy"):
-            table.rows[f"open_{column}"][rows] = getattr(promised, column)
-        table.rows["open_version"][rows] = serving.number
+    promised = serving.model.predict_many(table.rows["raw"][rows])
+    for column in ("demand", "high", "p_buy"):
+        table.rows[f"open_{column}"][rows] = getattr(promised, column)
+    table.rows["open_version"][rows] = serving.number
 
 
 def _scored(ahead: Ahead, rows: Array, place: str, quiet: int) -> tuple[Predictions, Array, dict[int, Move]]:

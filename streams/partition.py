@@ -315,7 +315,8 @@ class Partition:
     async def settle(self) -> None:
         """Waits for the write under way, whose answer names the serving model."""
         if self.flight is not None:
-            await asyncio.wait([self.flight])  # not `await`: our cancellation must not cancel the write
+            if not self.flight.done():
+                await asyncio.wait([self.flight])  # not `await`: our cancellation must not cancel the write
             self.flight.result()
         if self.life is not Life.READY:
             raise Lost
@@ -560,6 +561,7 @@ class Partition:
             again[:] = [self.table.names[row] in names for row in rows.tolist()]
         # 1. A block holds whole customers: row, entries, hash and set together (the second of the three rules).
         ahead = Ahead(self.table, self.serving, np.union1d(rows, gone.lives), after.swept_to)
+        await ahead.asked()
         for block_rows, block_entries, last in _blocks(rows, entries, again, gone.lives, self.store.settings.block):
             block = self._compose(ahead, block_rows, block_entries, gone if last else NOBODY)
             # 2. Only the last block moves the guard: a crash before it repeats the piece, and `seen` passes over those
