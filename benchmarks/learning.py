@@ -56,7 +56,7 @@ def daily(events: Batch, end: int) -> Iterator[Day]:
         batch = events.part(i, j)
         table.fold(batch, table.locate(batch), batch.index, day - 1, np.zeros(len(NOTED), np.int64))
         entries = table.sweep(day)
-        yield Day(day, [table.names[row] for row in entries["row"].tolist()], entries, table)
+        yield Day(day, table.ids.of(entries["row"]), entries, table)
 
 
 def clustered(rows: Array, k: int = K) -> KMeans:

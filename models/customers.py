@@ -21,6 +21,7 @@ import numpy as np
 from models.compiled import njit
 from models.events import Batch
 from models.handover import HORIZON
+from models.ids import Ids
 from models.kinds import CART, ERASE, PURCHASE, RETURN, VIEW
 from models.rows import (
     BLANK,
@@ -323,45 +324,63 @@ def phase(customer_id: str, horizon: int) -> int:
 
 
 class Table:
-    """The customers of one partition: `names[i]` is the customer_id of `rows[i]`, `index` the way back.
+    """The customers of one partition, a row each.
 
-    An erased customer's row is blank, its name empty; it is taken by the next new customer.
+    An erased customer's row is blank, without an id; it is taken by the next new customer.
     """
 
     def __init__(self, horizon: int = HORIZON, room: int = 1024) -> None:
         """room: customers for whom there is room at first; what nobody has taken yet takes no memory."""
         self.horizon = horizon
-        self.names: list[str] = []
-        self.index: dict[str, int] = {}
+        self.ids = Ids(room)
         self.free: list[int] = []
         self._rows = np.empty(room, ROW)
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.ids)
 
     @property
     def rows(self) -> Array:
         """The rows in use, a view (n,) of ROW."""
-        return self._rows[: len(self.names)]
+        return self._rows[: len(self.ids)]
 
-    def add(self, names: Sequence[str]) -> list[int]:
+    @property
+    def names(self) -> list[str]:
+        """The customer_id of each row, "" where it is free; made anew each time: for some of them, ask `ids`."""
+        return self.ids.of(np.arange(len(self.ids)))
+
+    @property
+    def index(self) -> dict[str, int]:
+        """The row of each customer, likewise made anew."""
+        linked = self.ids.linked()
+        return dict(zip(self.ids.of(linked), linked.tolist(), strict=True))
+
+    @property
+    def customers(self) -> int:
+        """How many have a row."""
+        return len(self.ids) - len(self.free)
+
+    def add(self, names: Sequence[str]) -> Array:
         """Gives each of these new customers, distinct, a row; returns the row numbers."""
+        rows = self._born(names)
+        self.ids.link(rows)
+        return rows
+
+    def _born(self, names: Sequence[str]) -> Array:
+        """A blank row (n,) for each of these lives, whom no event finds yet."""
         rows = self._taken(names)
         whole(self._rows)[rows] = whole(BLANK)
         self._rows["phase"][rows] = [phase(name, self.horizon) for name in names]
         return rows
 
-    def _taken(self, names: Sequence[str]) -> list[int]:
+    def _taken(self, names: Sequence[str]) -> Array:
         """Likewise, with whatever stands in those rows."""
-        again = [self.free.pop() for _ in names[: len(self.free)]]
-        for row, name in zip(again, names, strict=False):
-            self.names[row] = name
-        rows = [*again, *range(len(self.names), len(self.names) + len(names) - len(again))]
-        self.names += names[len(again) :]
-        self.index.update(zip(names, rows, strict=True))
-        if (before := len(self._rows)) < len(self.names):
-            grown = np.empty(max(len(self.names), before + before // 2), ROW)
-            whole(grown)[:before] = whole(self._rows)
+        again, before = [self.free.pop() for _ in names[: len(self.free)]], len(self.ids)
+        rows = np.array([*again, *range(before, before + len(names) - len(again))], np.int64)
+        self.ids.store(rows, names)
+        if (room := len(self._rows)) < len(self.ids):
+            grown = np.empty(max(len(self.ids), room + room // 2), ROW)
+            whole(grown)[:room] = whole(self._rows)
             self._rows = grown
         return rows
 
@@ -371,8 +390,10 @@ class Table:
 
         A part at a time: in memory a row is longer than stored, and all would stand there twice.
         """
-        fresh = {name: row for name, row in zip(names, packed, strict=True) if name not in self.index}
-        numbers, stored = np.array(self._taken([*fresh]), np.int64), [*fresh.values()]
+        known = self.ids.find(names).tolist()
+        fresh = {name: row for name, row, number in zip(names, packed, known, strict=True) if number < 0}
+        numbers, stored = self._taken([*fresh]), [*fresh.values()]
+        self.ids.link(numbers)
         for start in range(0, len(stored), PART):
             part = slice(start, start + PART)
             whole(self._rows)[numbers[part]] = whole(load_rows(stored[part]))
@@ -380,16 +401,16 @@ class Table:
     def take(self, names: Sequence[str], rows: Array) -> None:
         """Adds customers with these rows (n,) of ROW."""
         numbers = self._taken(names)  # may move the rows
+        self.ids.link(numbers)
         whole(self._rows)[numbers] = whole(rows)
 
     def locate(self, batch: Batch) -> Array:
         """Row numbers (n,) of the batch's customers; a purchase makes its customer's row, -1 where there is none."""
-        known = self.index
-        rows = np.array([known.get(name, -1) for name in batch.customer_id], np.int64)
+        rows = self.ids.find(batch.customer_id)
         first = np.flatnonzero((rows < 0) & (batch.kind == PURCHASE)).tolist()
         if first:
             self.add([*dict.fromkeys(batch.customer_id[i] for i in first)])
-            rows = np.array([known.get(name, -1) for name in batch.customer_id], np.int64)
+            rows = self.ids.find(batch.customer_id)
         return rows
 
     def lives(self, batch: Batch) -> tuple[Array, list[int]]:
@@ -398,18 +419,25 @@ class Table:
         No later event finds that row, but it stays as it is until `forget`; who buys again gets another. So the events
         of all lives can be folded at once.
         """
-        kinds = batch.kind.tolist()
-        if ERASE not in kinds:
+        erases = batch.kind == ERASE
+        if not erases.any():
             return self.locate(batch), []
-        rows, ended = np.full(len(batch), -1, np.int64), []
-        for i, (name, kind) in enumerate(zip(batch.customer_id, kinds, strict=True)):
+        rows = self.ids.find(batch.customer_id)
+        before, now = rows.copy(), dict(zip(batch.customer_id, rows.tolist(), strict=True))
+        born: list[str] = []  # row -2 - i is the i-th of these lives, until it has one
+        for i, (name, kind) in enumerate(zip(batch.customer_id, batch.kind.tolist(), strict=True)):
+            rows[i] = now[name]
             if kind == ERASE:
-                ended.append(self.index.pop(name, -1))
-            elif kind == PURCHASE and name not in self.index:
-                (rows[i],) = self.add([name])
-            else:
-                rows[i] = self.index.get(name, -1)
-        return rows, ended
+                now[name] = -1
+            elif kind == PURCHASE and rows[i] == -1:
+                rows[i] = now[name] = -2 - len(born)
+                born.append(name)
+        numbers = self._born(born)
+        rows[rows < -1] = numbers[-2 - rows[rows < -1]]
+        self.ids.unlink(np.unique(before[erases & (before >= 0)]))
+        last = [-2 - now[name] for name in dict.fromkeys(born) if now[name] < -1]
+        self.ids.link(numbers[last])
+        return np.where(erases, -1, rows), rows[erases].tolist()
 
     def fold(
         self, batch: Batch, rows: Array, offset: Array, swept_to: int, noted: Array, codes: Array | None = None
@@ -456,14 +484,15 @@ class Table:
 
     def erase(self, name: str) -> None:
         """Forgets the customer; nothing if unknown."""
-        row = self.index.pop(name, None)
-        if row is not None:
-            self.forget([row])
+        row = self.ids.find([name])
+        if row[0] >= 0:
+            self.ids.unlink(row)
+            self.forget(row.tolist())
 
     def forget(self, rows: Sequence[int]) -> None:
         """Blanks these rows, which no event finds any more, for new customers."""
+        self.ids.forget(np.array(rows, np.int64))
         for row in rows:
-            self.names[row] = ""
             self._rows[row] = BLANK
             self.free.append(row)
 

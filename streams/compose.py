@@ -109,7 +109,7 @@ def compose(
     farewells = list(_farewells(table, gone, over, place, quiet))
     predicted, state, moves = _scored(ahead, rows, place, quiet)
     states, sizes = pack_rows(state)
-    names = [table.names[row] for row in rows.tolist()]
+    names = table.ids.of(rows)
     new = written.missing(rows)
     hashes = written.hashes(serving, rows, names, state, predicted, ahead.swept_to, place)
     ranked = np.flatnonzero(hashes.written & RANKED)
@@ -127,7 +127,7 @@ def compose(
                 ranked.tolist(), predicted.segment[ranked].tolist(), predicted.value[ranked].tolist(), strict=True
             )
         ),
-        entries=list(zip(entries["day"].tolist(), (table.names[r] for r in entries["row"].tolist()), strict=True)),
+        entries=list(zip(entries["day"].tolist(), table.ids.of(entries["row"]), strict=True)),
         packed=stored(entries),
         entry_size=EXAMPLE.itemsize,
         changes=[move.change for move in (*farewells, *moves.values()) if move.announced],
@@ -157,7 +157,7 @@ def _scored(ahead: Ahead, rows: Array, place: str, quiet: int) -> tuple[Predicti
     state = kept.take(rows)  # `rows[...]` copies field by field, 15 times slower
     changes = zip(
         np.where(before[moved] < 0, NEW, MOVED).tolist(),
-        [table.names[row] for row in rows[moved].tolist()],
+        table.ids.of(rows[moved]),
         [str(number) if number >= 0 else "" for number in before[moved].tolist()],
         map(str, predicted.segment[moved].tolist()),
         scores.iso(at),

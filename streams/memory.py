@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-PER_CUSTOMER = 1_350  # bytes: a row, the name, and what was last written of the hash
+PER_CUSTOMER = 1_250  # bytes: a row, the name, and what was last written of the hash
 
 
 def free(root: Path = Path("/")) -> int | None:
@@ -14,9 +14,9 @@ def free(root: Path = Path("/")) -> int | None:
 def warning(partition: int, customers: int, left: int | None) -> str | None:
     """What to say before so many customers are loaded, if that is more than is left (bytes).
 
-    >>> warning(3, 1_000_000, 1_200_000_000)
-    'partition 3 holds 1,000,000 customers: about 1.4 GB to load them, 1.2 GB are free; add memory or workers'
-    >>> warning(3, 1_000_000, 1_400_000_000)
+    >>> warning(3, 1_000_000, 1_100_000_000)
+    'partition 3 holds 1,000,000 customers: about 1.2 GB to load them, 1.1 GB are free; add memory or workers'
+    >>> warning(3, 1_000_000, 1_300_000_000)
     """
     needed = customers * PER_CUSTOMER
     if left is None or needed <= left:

@@ -408,11 +408,12 @@ class Partition:
 
     def _strays(self, batch: Batch) -> Array:
         """Mask (n,) of events whose customer belongs to another partition; only customers not known here are asked."""
-        home, met = self.deployment.home, set(batch.customer_id)
-        unknown = met.difference(self.table.index, [""])
-        strays = {name for name in unknown if home(name) != self.number}
+        home, unknown = self.deployment.home, self.table.ids.find(batch.customer_id) < 0
+        strays = {
+            name for name in {*itertools.compress(batch.customer_id, unknown)} - {""} if home(name) != self.number
+        }
         if not self.judged:
-            self._judge(len(met), len(strays))
+            self._judge(len({*batch.customer_id}), len(strays))
         return np.array([name in strays for name in batch.customer_id], bool) if strays else np.zeros(len(batch), bool)
 
     def _judge(self, met: int, strays: int) -> None:
@@ -528,7 +529,8 @@ class Partition:
         """Rows of whose hashes somebody took fields away: they are written whole again."""
         if not self.torn:
             return _NO_ROWS
-        rows = np.array([self.table.index[name] for name in self.torn if name in self.table.index], np.int64)
+        rows = self.table.ids.find([*self.torn])
+        rows = rows[rows >= 0]
         self.told.forget(rows, held=True)
         self.torn.clear()
         return rows
@@ -558,7 +560,7 @@ class Partition:
         names = {each.customer_id for each in gone.erasures}
         again = np.zeros(len(rows), bool)
         if names:
-            again[:] = [self.table.names[row] in names for row in rows.tolist()]
+            again[:] = [name in names for name in self.table.ids.of(rows)]
         # 1. A block holds whole customers: row, entries, hash and set together (the second of the three rules).
         ahead = Ahead(self.table, self.serving, np.union1d(rows, gone.lives), after.swept_to)
         await ahead.asked()

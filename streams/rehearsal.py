@@ -30,7 +30,8 @@ def rehearse() -> None:
     batch, _ = decode_many([b"c"], [event], [1])
     serving = _serving()
     # As Partition._fold.
-    table = Table()
+    table = Table(room=0)
+    table.add([f"{i}" for i in range(40)])  # it grows
     rows, _ = table.lives(batch)
     codes = serving.model.offers.codes(batch.product_id)
     table.fold(batch, rows, batch.index, 0, np.zeros(len(NOTED), np.int64), codes)
@@ -40,6 +41,7 @@ def rehearse() -> None:
     kept = load_rows(packed_rows(table.rows[rows]))
     serving.model.offers.texts(kept, kept["at"] // DAY)
     gap_of(table.observe(rows, LATER))
+    table.erase("c")
 
 
 def _serving() -> Serving:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from models import scores
 from models.artefact import Version
+from models.ids import laid_out
 from streams import spelled
 from streams.keys import Keys
 from streams.serving import Serving
@@ -73,11 +74,10 @@ class Told:
         texts, model = self._current(serving, place), serving.model
         picks = model.offers.choose(state, scores.moment(state, swept_to))
         moments = self._scorer, swept_to, model.horizon
-        keys = [name.encode() for name in names]
-        ends = np.cumsum([*map(len, keys)], dtype=np.int64)
+        keys, ends = laid_out(names)
         written, out = np.empty(len(rows), np.int64), np.empty(len(rows) * texts.most + int(ends[-1]), np.uint8)
         size = spelled.lay_out(
-            *(rows, np.frombuffer(b"".join(keys), np.uint8), ends, state, tuple(said), picks, moments, self._marks),
+            *(rows, keys, ends, state, tuple(said), picks, moments, self._marks),
             *(texts.bytes, texts.ends, texts.products, texts.text, written, out),
         )
         self._held[rows] = True

@@ -314,7 +314,7 @@ class Worker:
     def now(self) -> Now:
         """What metrics show of now; asked from their thread, so it changes nothing and waits for nothing."""
         held = [
-            Held(part.number, part.fresh, part.swept_to, len(part.table.index), part.table.rows.nbytes)
+            Held(part.number, part.fresh, part.swept_to, part.table.customers, part.table.rows.nbytes)
             for part in list(self.partitions.values())
             if part.life is Life.READY
         ]

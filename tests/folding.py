@@ -170,8 +170,7 @@ class Worker:
             self.table.rows[name][rows] = self.disk.writes
         for k in range(0, max(len(rows), 1), self.block):
             mine, last = rows[k : k + self.block], k + self.block >= len(rows)
-            names = [self.table.names[row] for row in mine.tolist()]
-            part = dict(zip(names, packed_rows(self.table.rows[mine]), strict=True))
+            part = dict(zip(self.table.ids.of(mine), packed_rows(self.table.rows[mine]), strict=True))
             passed = named(self.table, entries[np.isin(entries["row"], mine)])
             self.disk.write(*((offset, swept_to) if last else (self.disk.offset, self.disk.swept_to)), part, passed)
 
@@ -179,11 +178,11 @@ class Worker:
 def named(table: Table, entries: Array) -> Entries:
     """The promised bytes of entries by (day, customer_id)."""
     found: Entries = {}
-    for entry in entries.copy():
-        key = int(entry["day"]), table.names[entry["row"]]
+    for name, entry in zip(table.ids.of(entries["row"]), entries.copy(), strict=True):
+        key = int(entry["day"]), name
         entry["row"] = 0
-        for name in OPENED:
-            entry[name] = 0
+        for promised in OPENED:
+            entry[promised] = 0
         found[key] = entry.tobytes()
     return found
 

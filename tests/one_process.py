@@ -41,8 +41,8 @@ def truth(settings: Settings, directory: Path, bounds: list[tuple[int, int]], cu
         table.load([name for name, _ in mine], [state for _, state in mine])
         log = list(kafka.read(settings, p, low, high))
         for entries in _folded(table, found, log, p, cut_off, end, home, settings, offers):
-            for entry in entries:
-                found.entries[p, int(entry["day"]), table.names[entry["row"]]] = promised(entry)
+            for name, entry in zip(table.ids.of(entries["row"]), entries, strict=True):
+                found.entries[p, int(entry["day"]), name] = promised(entry)
         found.rows |= {name: remembered(table.rows[row].tobytes()) for name, row in table.index.items()}
     return found
 

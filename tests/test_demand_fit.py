@@ -330,7 +330,7 @@ def test_mbg_nbd_is_that_of_the_summary(folded: Folded) -> None:
     raw = folded.table.observe(np.arange(len(folded.table)), END)
     x, last, span = clv(raw)
     days = [range(START + n % 17, END, 3 + 6 * (n % 7)) for n in range(300)]
-    rows = [folded.table.index[f"c{n}"] for n in range(300)]
+    rows = folded.table.ids.find([f"c{n}" for n in range(300)])
     assert x[rows].tolist() == [len(d) - 1 for d in days]
     assert last[rows].tolist() == [d[-1] - d[0] for d in days]
     assert span[rows].tolist() == [END - 1 - d[0] for d in days]

@@ -159,7 +159,7 @@ def test_examples_of_a_day_stand_in_the_order_of_their_customers(shop: Path, tmp
     folded = fold.fold_parts(read.parts, read.last // DAY + 1)
     assert len(folded.days) > 100
     assert all(names == sorted(names) for _, names, _ in folded.days)
-    assert all(names == [folded.table.names[row] for row in found["row"]] for _, names, found in folded.days)
+    assert all(names == folded.table.ids.of(found["row"]) for _, names, found in folded.days)
 
 
 def test_few_rows_make_no_files(shop: Path, tmp_path: Path) -> None:

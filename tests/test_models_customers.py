@@ -583,7 +583,7 @@ def test_a_table_grows_and_keeps_what_it_holds() -> None:
     assert len(table) == len(table.rows) == 3_000
     assert table.rows["spend"].tolist() == list(range(3_000))
     assert table.rows["phase"].tolist() == [oracles.phase(name, 30) for name in table.names]
-    assert [table.index[name] for name in table.names] == list(range(3_000))
+    assert table.ids.find(table.names).tolist() == list(range(3_000))
     other = Table()
     other.load(table.names[::-1], layouts.packed_rows(table.rows[::-1]))
     assert (other.names, other.rows.tobytes()) == (table.names[::-1], table.rows[::-1].tobytes())
@@ -640,7 +640,7 @@ def test_a_history_folded_offline_goes_on_in_the_stream(log: Log, past: int, siz
     found = {key: packed for _, _, day in folded.days for key, packed in named(folded.table, day).items()}
     assert found == truth.entries
     assert [day for day, _, _ in folded.days] == sorted({day for day, _ in truth.entries})
-    assert all(names == [folded.table.names[row] for row in day["row"]] for _, names, day in folded.days)
+    assert all(names == folded.table.ids.of(day["row"]) for _, names, day in folded.days)
     assert folded.noted == {name: truth.noted[name] for name in NOTED}
     truth.offset, rest = 0, Log(events[len(old) :], log.grace, log.horizon)
     for customer in truth.customers.values():

@@ -22,11 +22,12 @@ def write(path: Path, folded: Folded, model: Model, predicted: Predictions) -> N
     fields = [name for name in scores.FIELDS if name not in LEFT_OUT]
     places = [scores.FIELDS.index(name) for name in fields]
     with replacing(path) as fresh, fresh.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
+        names, table = folded.table.names, csv.writer(file, lineterminator="\n")
         table.writerow(["customer_id", *fields])
         for start in range(0, len(folded.table), BLOCK):
             part = slice(start, start + BLOCK)
             said: Any = SimpleNamespace(**{name: column[part] for name, column in predicted._asdict().items()})
-            names, rows = folded.table.names[part], folded.table.rows[part]
-            told = scores.texts(rows, said, model.segments.names, model.offers, model.horizon, folded.day, "")
-            table.writerows([name, *(text[i] for i in places)] for name, text in zip(names, told, strict=True))
+            told = scores.texts(
+                folded.table.rows[part], said, model.segments.names, model.offers, model.horizon, folded.day, ""
+            )
+            table.writerows([name, *(text[i] for i in places)] for name, text in zip(names[part], told, strict=True))

@@ -189,7 +189,8 @@ def _inverse(order: Array) -> Array:
 
 def write_states(table: Table, path: Path) -> None:
     """customer_id and packed row, as the store keeps them."""
+    names = table.names
     with pq.ParquetWriter(path, STATES) as file:
         for start in range(0, max(1, len(table)), BLOCK):
             part = slice(start, start + BLOCK)
-            file.write_table(pa.table([table.names[part], packed_rows(table.rows[part])], STATES))
+            file.write_table(pa.table([names[part], packed_rows(table.rows[part])], STATES))
