@@ -96,8 +96,7 @@ class Ids:
 
     def of(self, rows: Array) -> list[str]:
         """The ids of these rows, "" where there is none."""
-        text, ends = self.texts(rows)
-        return split(text, ends)
+        return split(*self.texts(rows)) if len(rows) else []
 
 
 def laid_out(ids: Sequence[str]) -> tuple[Array, Array]:
