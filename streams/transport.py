@@ -8,7 +8,7 @@ not happened yet. tests/test_stream_transport.py names each hook of Faust and ai
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import faust
@@ -64,8 +64,17 @@ class Round:
     timestamp_type = serialized_key_size = serialized_value_size = 0
 
     def __init__(self, chunks: Sequence[Chunk]) -> None:
-        self.topic, self.partition, self.offset = chunks[0].tp.topic, chunks[0].tp.partition, chunks[0].end - 1
+        self.tp = chunks[0].tp
+        self.topic, self.partition, self.offset = self.tp.topic, self.tp.partition, chunks[0].end - 1
         self.value = chunks  # what Faust hands to the agent
+
+
+def in_turn(chunks: Iterable[Chunk], heard: Mapping[TP, float]) -> list[Chunk]:
+    """First the one of whose partition Faust heard longest ago: it calls one that it does not hear of for minutes slow.
+
+    heard: when it did, by any clock.
+    """
+    return sorted(chunks, key=lambda chunk: heard.get(chunk.tp, 0.0))
 
 
 def sized(records: Sequence[Any]) -> int:
@@ -265,7 +274,10 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
             tp: chunk for tp, chunk in fetched.items() if tp not in self.waiting or not self.waiting[tp].joined(chunk)
         }
         self.waiting.update(fresh)
-        return {next(iter(fresh)): [Round([*fresh.values()])]} if fresh else {}
+        if not fresh:
+            return {}
+        one = Round(in_turn(fresh.values(), self.app.monitor.stream_inbound_time))
+        return {one.tp: [one]}
 
     def _is_full(self, chunk: Chunk) -> bool:
         return len(chunk.records) >= self.transport.full or chunk.size >= min(CHUNK, BUFFER // len(self.waiting))

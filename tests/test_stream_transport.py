@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from aiokafka.consumer import fetcher, subscription_state
 from aiokafka.consumer.consumer import AIOKafkaConsumer
+from faust.sensors.monitor import Monitor
 from faust.transport import consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from logs import Record
 
-from streams.transport import ENOUGH, FETCH_WAIT, FETCH_WAIT_OTHERS, REST, Chunk, Forgetful, Patience, Round
+from streams.transport import ENOUGH, FETCH_WAIT, FETCH_WAIT_OTHERS, REST, Chunk, Forgetful, Patience, Round, in_turn
 
 MOVED = "{} is not what streams/transport.py overrides any more: read Faust's change log before this upgrade"
 HOOKS = {
@@ -54,6 +55,8 @@ def test_hook_is_where_it_was(owner: type, name: str) -> None:
         (consumer.Consumer, "self._read_offset"),
         (consumer.Consumer, "self._acked_index"),
         (driver.AIOKafkaConsumerThread, "self._consumer"),
+        (driver.AIOKafkaConsumerThread, "monitor.stream_inbound_time.get(tp)"),
+        (Monitor, "self.stream_inbound_time[tp] = "),
     ],
 )
 def test_attribute_is_still_used(owner: type, text: str) -> None:
@@ -112,6 +115,18 @@ def test_chunks_join_only_without_a_gap_and_before_they_are_taken() -> None:
     assert not first.joined(Chunk(tp, [c], 9, 10, 2))  # another epoch
     first.taken = True
     assert not first.joined(Chunk(tp, [c], 9, 10, 1))
+
+
+def test_every_partition_is_named_to_faust_in_its_turn() -> None:
+    """Else it would say of those that are never first in a round that they stand still."""
+    monitor, now = Monitor(), 0.0
+    chunks = [Chunk(TP("t", p), [], 0, 1, 1) for p in range(3)]
+    named = []
+    for _ in range(6):
+        now += 1
+        named.append(Round(in_turn(chunks, monitor.stream_inbound_time)).tp.partition)
+        monitor.stream_inbound_time[TP("t", named[-1])] = now
+    assert named == [0, 1, 2, 0, 1, 2]
 
 
 def test_positions_are_forgotten() -> None:
