@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 from running import HERE, running
 
 from demo import services
@@ -44,6 +45,24 @@ def test_an_outage_is_two_lines_and_holds_no_end_up(nobody: Path, tmp_path: Path
         os.kill(valkey.pid, signal.SIGCONT)
         said = [line for line in workers[1].said.splitlines() if line.strip()]
         assert len(said) < 12, workers[1].said
+
+
+@pytest.mark.e2e
+def test_kafka_is_told_of_every_partition(kafka: str, valkey: services.Valkey, nobody: Path, tmp_path: Path) -> None:
+    """Its tools show no lag that is none. What waits comes in one round, which Faust knows by one partition's name.
+    Mutation caught: Faust's own choice of whom to tell of."""
+    names = [f"c{i}" for i in range(12)]
+    with running(kafka, valkey.url, nobody, tmp_path, partitions=3) as deployment:
+        deployment.bought(*names)
+        home = [sum(deployment.home(name) == p for name in names) for p in range(3)]
+        worker = deployment.worker()
+        deployment.reaches(*home)
+        assert worker.stop() == 0
+        assert all(home)
+        topic, group = deployment.env["CRM_EVENTS_TOPIC"], deployment.env["CRM_GROUP"]
+        with Consumer({"bootstrap.servers": kafka, "group.id": group}) as consumer:
+            told = consumer.committed([TopicPartition(topic, p) for p in range(3)], 10)
+        assert [each.offset for each in told] == home
 
 
 @pytest.mark.e2e

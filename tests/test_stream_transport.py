@@ -26,6 +26,7 @@ HOOKS = {
     driver.Consumer: {
         "_new_consumer_thread": ["self"],
         "_getmany": ["self", "active_partitions", "timeout"],
+        "_filter_tps_with_pending_acks": ["self", "topics"],
         "_new_offset": ["self", "tp"],
         "on_partitions_revoked": ["self", "revoked"],
         "perform_seek": ["self"],
