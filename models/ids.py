@@ -60,15 +60,16 @@ class Ids:
             places = self._places[: self._count]
             kept = int((places[places >= 0] & LONGEST).sum())
             held = np.empty(kept * 3 // 2 + len(text) + PAGE, np.uint8)
-            self._used = move_kernel(self._held, places, held)
-            self._held = held
+            used = move_kernel(self._held, places, held)
+            self._held[: self._used] = 0
+            self._held, self._used = held, used
         self._used = store_kernel(text, ends, rows, self._held, self._used, self._places)
 
     def link(self, rows: Array) -> None:
         """Makes the ids of these rows (n,) be found; no other row with the same id is linked."""
         if (self._filled + len(rows)) * 2 > len(self._slots):
             live = int((self._slots >= FIRST).sum())
-            slots = np.zeros(_slots_for(live + len(rows)), np.uint64)
+            slots = np.zeros(_slots_for((live + len(rows)) * 9 // 8), np.uint64)  # else they were full soon again
             self._filled = relink_kernel(self._slots, self._held, self._places, slots)
             self._slots = slots
         self._filled += link_kernel(rows, self._held, self._places, self._slots)
@@ -78,7 +79,7 @@ class Ids:
         unlink_kernel(rows, self._held, self._places, self._slots)
 
     def forget(self, rows: Array) -> None:
-        """These rows (n,), not linked, have no id from now on; nothing of it stays in memory."""
+        """These rows (n,), not linked, have no id from now on; nothing of it stays here."""
         forget_kernel(rows, self._held, self._places)
 
     def linked(self) -> Array:

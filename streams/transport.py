@@ -258,7 +258,7 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
         """Of all that are held Kafka is told, whether a round was named by them or not."""
-        return iter(self.assignment())
+        return iter(self.assignment() if self._thread._consumer else ())
 
     def _new_offset(self, tp: TP) -> int | None:
         """What Kafka is told: advisory, for tools that watch the lag."""

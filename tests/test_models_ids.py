@@ -91,6 +91,35 @@ def test_slots_of_who_has_gone_are_taken_again() -> None:
     assert (len(ids._slots), len(ids._held) < 5_000) == (32, True)
 
 
+def test_who_comes_and_goes_costs_no_new_slots_each_time() -> None:
+    """Where as many are linked as the slots just bear. Mutation caught: new slots by who is linked alone."""
+    n, ids, seen = 16_382, Ids(8), list[object]()
+    rows = np.arange(n)
+    ids.store(rows, [f"c{i}" for i in range(n)])
+    ids.link(rows)
+    for i in range(500):
+        ids.unlink(rows[i : i + 1])
+        ids.forget(rows[i : i + 1])
+        ids.store(rows[i : i + 1], [f"d{i}"])
+        ids.link(rows[i : i + 1])
+        if not any(each is ids._slots for each in seen):
+            seen.append(ids._slots)
+    assert len(seen) < 5
+
+
+def test_what_is_moved_is_not_left_behind() -> None:
+    """Mutation caught: the bytes that are given up as they were."""
+    ids = Ids(1)
+    before = ids._held
+    ids.store(np.arange(2), ["nobody's", "business"])
+    ids.store(np.arange(2, 4), ["x" * 5_000, "y" * 5_000])
+    middle, used = ids._held, ids._used
+    ids.store(np.arange(4, 6), ["z" * 9_000, "z" * 9_000])
+    assert middle is not ids._held
+    assert not before.any()
+    assert not middle[:used].any()
+
+
 def test_the_hash_is_that_of_its_source() -> None:
     """http://www.isthe.com/chongo/tech/comp/fnv/: "foobar" in 64 bits; then a step of murmur3's last mixing."""
     found = 0x85944171F73967E8
