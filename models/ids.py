@@ -4,6 +4,7 @@ The rule: an id is the bytes of its UTF-8. They are kept one behind the other, a
 row: open addressing with linear probing (Knuth, The Art of Computer Programming 3, 6.4, algorithm L), hashed by FNV-1a.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,6 @@ import numpy.typing as npt
 from models.compiled import njit
 
 Array = npt.NDArray[Any]
-Place = np.uint64
 
 U64 = np.uint64
 BASIS, PRIME, MIX = U64(0xCBF29CE484222325), U64(0x100000001B3), U64(0xFF51AFD7ED558CCD)  # FNV-1a; murmur3's last step
@@ -113,17 +113,11 @@ def laid_out(ids: Sequence[str]) -> tuple[Array, Array]:
 
 def split(text: Array, ends: Array) -> list[str]:
     """What `laid_out` says of ids, the other way round."""
-    data, start, found = text.tobytes(), 0, []
+    data, pieces = text.tobytes(), itertools.pairwise([0, *ends.tolist()])
     together = data.decode()
     if len(together) == len(data):
-        for end in ends.tolist():
-            found.append(together[start:end])
-            start = end
-        return found
-    for end in ends.tolist():
-        found.append(data[start:end].decode())
-        start = end
-    return found
+        return [together[start:end] for start, end in pieces]
+    return [data[start:end].decode() for start, end in pieces]
 
 
 def _slots_for(ids: int) -> int:
@@ -132,7 +126,7 @@ def _slots_for(ids: int) -> int:
 
 
 @njit
-def digest(text: Array, start: int, stop: int) -> Place:
+def digest(text: Array, start: int, stop: int) -> np.uint64:
     """FNV-1a, mixed so that its lower bits hang on all of its bytes."""
     found = BASIS
     for i in range(start, stop):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-PER_CUSTOMER = 1_250  # bytes: a row, the name, and what was last written of the hash
+PER_CUSTOMER = 1_250  # bytes: a row, the id, and what was last written of the hash
 
 
 def free(root: Path = Path("/")) -> int | None:

@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,13 @@ from models.handover import HORIZON
 from models.model import Model, Predictions
 from models.rows import joined
 from models.segments import Segments
+from streams import freshness
 from streams.deployment import DeploymentError
 from streams.refusal import Refusal
 from streams.store import Store
 
 Array = npt.NDArray[Any]
+_second = lru_cache(1)(freshness.iso)  # the writes of a second share its text
 
 
 class Overtaken(Refusal):
@@ -38,7 +40,6 @@ class Serving:
         self.segments: list[str] = []  # names by number
         self.model: Model
         self._asked: list[tuple[Array, asyncio.Future[tuple[str, Predictions]]]] = []
-        self._second, self._common = 0, ("",) * len(scores.COMMON)
 
     async def use(self, version: str) -> bool:
         """Serves this version from now on; False if Redis does not hold it. Without an await between, so never half."""
@@ -55,7 +56,7 @@ class Serving:
         """Serves this model."""
         self.version, self.model, self.horizon = version, model, model.horizon
         self.number = Version.parse(version).number
-        self.segments, self._second = model.segments.names, 0
+        self.segments = model.segments.names
 
     async def said(self, raw: Array) -> tuple[str, Predictions]:
         """A version, and what it says of these customers, (n,) of RAW: in one call with what else is asked for in this
@@ -83,11 +84,7 @@ class Serving:
 
     def common(self) -> tuple[str, ...]:
         """The fields that all customers of a write share, in the order of scores.COMMON."""
-        second = int(time.time())
-        if second != self._second:
-            now = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            self._second, self._common = second, (str(self.horizon), now, self.version, str(scores.SCHEMA))
-        return self._common
+        return str(self.horizon), _second(int(time.time())), self.version, str(scores.SCHEMA)
 
 
 def of_publish(publish: int, version: str) -> None:

@@ -122,8 +122,9 @@ class Patience:
         fetcher._get_actions_per_node = self._plan
 
     def _plan(self, assignment: Any) -> Any:
-        fetcher, rests = self._fetcher, self.brought and not self._fetcher._records
-        fetcher._fetch_max_wait_ms = REST if rests else FETCH_WAIT_OTHERS if fetcher._records else FETCH_WAIT
+        fetcher, others = self._fetcher, bool(self._fetcher._records)
+        rests = self.brought and not others
+        fetcher._fetch_max_wait_ms = FETCH_WAIT_OTHERS if others else REST if rests else FETCH_WAIT
         fetcher._fetch_min_bytes = ENOUGH if rests else 1
         requests, *others = self._planned(assignment)
         if requests:
