@@ -404,16 +404,19 @@ class Table:
         self.ids.link(numbers)
         whole(self._rows)[numbers] = whole(rows)
 
-    def locate(self, batch: Batch) -> Array:
-        """Row numbers (n,) of the batch's customers; a purchase makes its customer's row, -1 where there is none."""
-        rows = self.ids.find(batch.customer_id)
+    def locate(self, batch: Batch, found: Array | None = None) -> Array:
+        """Row numbers (n,) of the batch's customers; a purchase makes its customer's row, -1 where there is none.
+
+        found: what `ids.find` says of them, where that is known.
+        """
+        rows = self.ids.find(batch.customer_id) if found is None else found
         first = np.flatnonzero((rows < 0) & (batch.kind == PURCHASE)).tolist()
         if first:
             self.add([*dict.fromkeys(batch.customer_id[i] for i in first)])
             rows = self.ids.find(batch.customer_id)
         return rows
 
-    def lives(self, batch: Batch) -> tuple[Array, list[int]]:
+    def lives(self, batch: Batch, found: Array) -> tuple[Array, list[int]]:
         """`locate` of a batch with tombstones among its events: also, of each tombstone, the row that it ends, or -1.
 
         No later event finds that row, but it stays as it is until `forget`; who buys again gets another. So the events
@@ -421,9 +424,9 @@ class Table:
         """
         erases = batch.kind == ERASE
         if not erases.any():
-            return self.locate(batch), []
-        rows = self.ids.find(batch.customer_id)
-        before, now = rows.copy(), dict(zip(batch.customer_id, rows.tolist(), strict=True))
+            return self.locate(batch, found), []
+        rows = found.copy()
+        now = dict(zip(batch.customer_id, rows.tolist(), strict=True))
         born: list[str] = []  # row -2 - i is the i-th of these lives, until it has one
         for i, (name, kind) in enumerate(zip(batch.customer_id, batch.kind.tolist(), strict=True)):
             rows[i] = now[name]
@@ -434,7 +437,7 @@ class Table:
                 born.append(name)
         numbers = self._born(born)
         rows[rows < -1] = numbers[-2 - rows[rows < -1]]
-        self.ids.unlink(np.unique(before[erases & (before >= 0)]))
+        self.ids.unlink(np.unique(found[erases & (found >= 0)]))
         last = [-2 - now[name] for name in dict.fromkeys(born) if now[name] < -1]
         self.ids.link(numbers[last])
         return np.where(erases, -1, rows), rows[erases].tolist()

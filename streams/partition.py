@@ -356,7 +356,7 @@ class Partition:
                 raise Lost
             offsets = np.array([record.offset for record in records], np.int64)
             self._offsets, self._records, self._times = offsets, records, np.array(times, np.float64)
-            batch, rejects = await self._accepted(records, *decoded)
+            batch, found, rejects = await self._accepted(records, *decoded)
             for i, j, day in cuts(batch, self.grace, self.swept_to, self.store.settings.block):
                 first = int(offsets[batch.index[i]])
                 if day > self.swept_to:
@@ -367,7 +367,9 @@ class Partition:
                     await self._sweep(day)
                 end = int(offsets[batch.index[j]]) if j < len(batch) else chunk.end
                 counts = _between(rejects, offsets, self.offset, end)
-                await self._fold(batch.part(i, j), records, offsets, end, counts)
+                part = batch.part(i, j)
+                rows = self.table.ids.find(part.customer_id) if i else found[:j]  # the part before may have moved them
+                await self._fold(part, rows, records, offsets, end, counts)
             if self.offset < chunk.end:  # nothing but rejects, or holes of the log
                 await self._publish(
                     _NO_ROWS, _NO_ENTRIES, chunk.end, _between(rejects, offsets, self.offset, chunk.end)
@@ -396,19 +398,22 @@ class Partition:
 
     async def _accepted(
         self, records: Sequence[Record], batch: Batch, faults: list[tuple[int, Reason, str]]
-    ) -> tuple[Batch, list[tuple[int, str]]]:
-        """Events, and the rejects (number of the record, reason), which stand in their topic when this returns: those
-        that a rebuild meets again stood there before, and what has left it since stays away."""
-        stray = self._strays(batch)
+    ) -> tuple[Batch, Array, list[tuple[int, str]]]:
+        """Events, their customers' rows, and the rejects (number of the record, reason), which stand in their topic
+        when this returns: those that a rebuild meets again stood there before, and what has left it since stays away.
+        """
+        found = self.table.ids.find(batch.customer_id)
+        stray = self._strays(batch, found < 0)
         faults = faults + [(i, Reason.wrong_partition, ELSEWHERE) for i in batch.index[stray].tolist()]
         rejects = [Reject(records[i], str(reason), detail) for i, reason, detail in faults]
         if fresh := [reject for reject in rejects if reject.record.offset >= self.quiet_until]:
             await self.insist(lambda: self.log.reject(self.number, fresh))
-        return (batch.keep(~stray) if stray.any() else batch), [(i, str(reason)) for i, reason, _ in faults]
+        return batch.keep(~stray), found[~stray], [(i, str(reason)) for i, reason, _ in faults]
 
-    def _strays(self, batch: Batch) -> Array:
-        """Mask (n,) of events whose customer belongs to another partition; only customers not known here are asked."""
-        home, unknown = self.deployment.home, self.table.ids.find(batch.customer_id) < 0
+    def _strays(self, batch: Batch, unknown: Array) -> Array:
+        """Mask (n,) of events whose customer belongs to another partition; unknown: of those that are not known here,
+        who alone are asked."""
+        home = self.deployment.home
         strays = {
             name for name in {*itertools.compress(batch.customer_id, unknown)} - {""} if home(name) != self.number
         }
@@ -429,16 +434,20 @@ class Partition:
             )
 
     async def _fold(
-        self, batch: Batch, records: Sequence[Record], offsets: Array, end: int, counts: Counter[str]
+        self, batch: Batch, found: Array, records: Sequence[Record], offsets: Array, end: int, counts: Counter[str]
     ) -> None:
-        """Folds a piece and publishes it. What a tombstone ends has a row of its own until all is composed."""
+        """Folds a piece and publishes it. What a tombstone ends has a row of its own until all is composed.
+
+        found: its customers' rows, -1 where there is none yet.
+        """
         passed = batch.kind != TICK
         old = (batch.t < self.deployment.cut_off * DAY) & passed & (batch.kind != ERASE)
         counts["before_history_ends"] += int(old.sum())
         doomed = self._doomed(batch, offsets)
         counts["erased"] += int((doomed & ~old).sum())
-        batch = batch.keep(passed & ~old & ~doomed)
-        rows, ended = self.table.lives(batch)
+        kept = passed & ~old & ~doomed
+        batch = batch.keep(kept)
+        rows, ended = self.table.lives(batch, found[kept])
         erase = batch.kind == ERASE
         erasures = self._erasures(batch.keep(erase), ended, records)
         batch, rows = batch.keep(~erase), rows[~erase]

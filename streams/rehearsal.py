@@ -32,7 +32,7 @@ def rehearse() -> None:
     # As Partition._fold.
     table = Table(room=0)
     table.add([f"{i}" for i in range(40)])  # it grows
-    rows, _ = table.lives(batch)
+    rows, _ = table.lives(batch, table.ids.find(batch.customer_id))
     codes = serving.model.offers.codes(batch.product_id)
     table.fold(batch, rows, batch.index, 0, np.zeros(len(NOTED), np.int64), codes)
     entries = table.sweep(LATER)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from aiokafka.consumer import fetcher, subscription_state
 from aiokafka.consumer.consumer import AIOKafkaConsumer
+from aiokafka.record import default_records, legacy_records, memory_records
 from faust.sensors.monitor import Monitor
 from faust.transport import consumer
 from faust.transport.drivers import aiokafka as driver
@@ -53,6 +54,8 @@ def test_hook_is_where_it_was(owner: type, name: str) -> None:
         (fetcher.Fetcher, "self._fetch_max_wait_ms"),
         (fetcher.Fetcher, "self._fetch_min_bytes"),
         (fetcher.Fetcher, "in self._records"),
+        (fetcher.FetchResult, "self._partition_records"),
+        (fetcher.PartitionRecords, "self._consumer_record(tp, record)"),
         (consumer.Consumer, "self._read_offset"),
         (consumer.Consumer, "self._acked_index"),
         (driver.AIOKafkaConsumerThread, "self._consumer"),
@@ -97,6 +100,32 @@ def test_a_fetch_behind_one_that_brought_something_rests() -> None:
         planned += requests
         assert others == ["others", "assignment"]
     assert planned == [(1, (REST, ENOUGH)), (1, (FETCH_WAIT, 1))]
+
+
+@pytest.mark.parametrize("magic", [0, 1, 2])
+def test_the_record_of_a_batch_has_what_aiokafka_copies_of_it(magic: int) -> None:
+    """All that is asked of a record here, in every format of a batch, with nothing in it too."""
+    sent = [
+        (7, 1_700_000_000_000, b"key", b"value"),
+        (8, 1_700_000_000_001, None, b""),
+        (9, 1_600_000_000_000, b"", None),
+    ]
+    builder: Any = (
+        default_records.DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 16)
+        if magic == 2
+        else legacy_records.LegacyRecordBatchBuilder(magic, 0, 1 << 16)
+    )
+    for offset, *record in sent:
+        builder.append(offset, *record, *([[]] if magic == 2 else []))
+
+    def read(as_it_is: bool) -> list[tuple[Any, ...]]:
+        log = memory_records.MemoryRecords(bytes(builder.build()))
+        records = fetcher.PartitionRecords(TP("t", 0), log, [], 7, None, None, True, 1)
+        if as_it_is:
+            records._consumer_record = lambda _, record: record
+        return [(each.offset, each.timestamp, each.key, each.value) for each in records]
+
+    assert read(True) == read(False) == [(offset, at if magic else None, *more) for offset, at, *more in sent]
 
 
 def test_a_round_is_one_message_of_its_first_partition() -> None:
