@@ -23,6 +23,7 @@ FIELDS = (
 COMMON = FIELDS[-4:]
 SCHEMA = 2  # of the contract with a CRM: another one where a field goes or says something else
 FORM = 3  # of a hash: one more with every field that comes, and workers write everybody's hash anew
+NEAR = 100  # a customer's value in its segment's set is written again once it moved by more than one part in so many
 YEAR = 365 * DAY
 LIKELY, KEEPS = 0.5, 1.25  # chance of an order, and silence in own mean gaps, of who is expected back in rhythm
 MINUTES = [f"{minute // 60:02}:{minute % 60:02}:" for minute in range(1440)]

@@ -21,7 +21,6 @@ from streams.told import Told
 from streams.writes import Block, Change
 
 Array = npt.NDArray[Any]
-RANKED = spelled.bits_of("segment", "customer_value")  # a segment's members stand there by value
 AHEAD = 4_096  # rows that are scored at once
 FEW = 256  # rows that are scored together with those of other partitions
 NEW, MOVED, ERASED, MODEL = "new", "moved", "erased", "model"  # types of changes; ERASED stands for the segment come to
@@ -112,7 +111,7 @@ def compose(
     names = table.ids.of(rows)
     new = written.missing(rows)
     hashes = written.hashes(serving, rows, names, state, predicted, ahead.swept_to, place)
-    ranked = np.flatnonzero(hashes.written & RANKED)
+    ranked = np.flatnonzero(hashes.ranked)
     return Block(
         names=names,
         hashes=hashes.commands,

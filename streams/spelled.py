@@ -25,6 +25,7 @@ Array = npt.NDArray[Any]
 # Marks, by column: who a customer is (segment, the one before, the day of the change) in one; amounts in steps of their
 # texts; what the offers are by their places; the version that scores, its publish in the highest 16 bits.
 MARKS = 17
+RANK = MARKS  # and in a column behind them the value by which a customer stands in its segment's set, in steps
 WHO, CLUSTER, RFM, DEMAND, HIGH, EXPECTED, P_BUY, VALUE = range(8)
 ORDERS, SPEND, FIRST, LAST, AT, NEXT, OFFERS, SEEN, SCORER = range(8, MARKS)
 SPELLED_BY = (
@@ -108,15 +109,16 @@ def lay_out(
     products: int,
     text: Array,
     written: Array,
+    ranked: Array,
     out: Array,
 ) -> int:
     """Spells what changed of these customers into `out`, a command each; returns the bytes, or -1 for an amount beyond
     EXACT.
 
-    rows (n,): which of `told` (., MARKS) are theirs, which are brought up to now; keys, key_ends: their ids, one behind
-    the other; said: columns (n,) of Predictions; picks (n, MOST): of Offers; moments: the mark of the version that
-    scores, the day swept to, and the horizon in days; texts, ends, products, text: of Texts; written (n,): the fields
-    that are spelled, as bits.
+    rows (n,): which of `told` (., MARKS + 1) are theirs, which are brought up to now; keys, key_ends: their ids, one
+    behind the other; said: columns (n,) of Predictions; picks (n, MOST): of Offers; moments: the mark of the version
+    that scores, the day swept to, and the horizon in days; texts, ends, products, text: of Texts; written (n,): the
+    fields that are spelled, as bits; ranked (n,): whether they are to stand in their segments' sets anew.
     """
     o, begin = 0, 0
     scorer, swept_to, horizon = moments
@@ -134,6 +136,9 @@ def lay_out(
         for field in range(FIELDS):
             fields += bits >> field & 1
         written[i] = bits
+        ranked[i] = bits >> SEGMENT & 1 or abs(marks[VALUE] - known[RANK]) * scores.NEAR > known[RANK]
+        if ranked[i]:
+            known[RANK] = marks[VALUE]
         out[o] = STAR
         o = end_line(out, put_whole(out, o + 1, 2 + 2 * fields, 1))
         o = put(out, o, texts, ends[COMMAND], ends[COMMAND + 1])

@@ -23,10 +23,12 @@ Array = npt.NDArray[Any]
 
 
 class Hashes(NamedTuple):
-    """Commands that bring customers' hashes up to now, one each, one behind the other; written (n,): fields as bits."""
+    """Commands that bring customers' hashes up to now, one each, one behind the other; written (n,): fields as bits;
+    ranked (n,): whether they are to stand in their segments' sets anew."""
 
     commands: bytes
     written: Array
+    ranked: Array
 
 
 class Told:
@@ -35,7 +37,7 @@ class Told:
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
         self._held = np.zeros(1024, bool)
-        self._marks = np.zeros((1024, MARKS), np.int64)
+        self._marks = np.zeros((1024, MARKS + 1), np.int64)
         self._texts: tuple[Any, Texts] | None = None  # and what they are made of
         self._scorer = 0  # the mark of the version that scores
 
@@ -69,24 +71,25 @@ class Told:
         place: `topic:partition` of their events.
         """
         if not len(rows):
-            return Hashes(b"", np.empty(0, np.int64))
+            return Hashes(b"", np.empty(0, np.int64), np.empty(0, np.bool_))
         self._grow(int(rows.max()) + 1)
         texts, model = self._current(serving, place), serving.model
         picks = model.offers.choose(state, scores.moment(state, swept_to))
         moments = self._scorer, swept_to, model.horizon
         keys, ends = laid_out(names)
-        written, out = np.empty(len(rows), np.int64), np.empty(len(rows) * texts.most + int(ends[-1]), np.uint8)
+        written, ranked = np.empty(len(rows), np.int64), np.ones(len(rows), np.bool_)
+        out = np.empty(len(rows) * texts.most + int(ends[-1]), np.uint8)
         size = spelled.lay_out(
             *(rows, keys, ends, state, tuple(said), picks, moments, self._marks),
-            *(texts.bytes, texts.ends, texts.products, texts.text, written, out),
+            *(texts.bytes, texts.ends, texts.products, texts.text, written, ranked, out),
         )
         self._held[rows] = True
         if size >= 0:
-            return Hashes(out[:size].tobytes(), written)
+            return Hashes(out[:size].tobytes(), written, ranked)
         self._marks[rows, SCORER] = 0  # amounts beyond what is compared: all is written, each time
-        written[:] = spelled.ALL
+        written[:], ranked[:] = spelled.ALL, True
         values = scores.texts(state, said, serving.segments, model.offers, model.horizon, swept_to, place)
-        return Hashes(self._plain(names, values, serving.common()), written)
+        return Hashes(self._plain(names, values, serving.common()), written, ranked)
 
     def _current(self, serving: Serving, place: str) -> Texts:
         made_of, common = (serving.version, place), serving.common()
@@ -107,7 +110,7 @@ class Told:
         """Room for so many rows."""
         if size > len(self._held):
             before, more = len(self._held), max(size, len(self._held) * 3 // 2)
-            held, marks = np.zeros(more, bool), np.zeros((more, MARKS), np.int64)  # no memory until it is written
+            held, marks = np.zeros(more, bool), np.zeros((more, MARKS + 1), np.int64)  # no memory until it is written
             held[:before], marks[:before] = self._held, self._marks
             self._held, self._marks = held, marks
 

@@ -20,7 +20,7 @@ from redis import exceptions
 
 from models.artefact import ArtefactError, Version
 from models.rows import BLANK, DAY, UnknownForm, joined, load_rows, packed_rows
-from models.scores import FORM, dates
+from models.scores import FORM, NEAR, dates
 from streams import kafka
 from streams.deployment import BROKE, Deployment, DeploymentError, Guard, GuardState
 from streams.kafka import Topic
@@ -217,7 +217,7 @@ def _rows(packed: Sequence[bytes | None]) -> Any:
 
 def differences(found: pd.DataFrame, counted: pd.DataFrame | None, names: Names) -> list[Difference]:
     """Customers of the recount have a state, a hash and a place in one segment set, nobody else has any of them; the
-    state has the figures of the recount, the hash those of both, the set the value of the hash.
+    state has the figures of the recount, the hash those of both, the set the value of the hash or one near it.
 
     counted: None where it is not known; then what stands in Redis must agree with itself.
     """
@@ -239,7 +239,8 @@ def differences(found: pd.DataFrame, counted: pd.DataFrame | None, names: Names)
     worth = map(_together, read["hash: spend"], read["hash: customer_value"])
     wrong += _unequal("hash: total_value", read.index, read["hash: total_value"], worth)
     placed = scored[scored["value"] != ""]
-    return wrong + _unequal("value in its segment set", placed.index, placed["value"], placed["hash: customer_value"])
+    near = map(_near, placed["value"], placed["hash: customer_value"])
+    return wrong + _unequal("value in its segment set", placed.index, placed["value"], near)
 
 
 def _unequal(what: str, names: Iterable[str], found: Iterable[Any], must: Iterable[Any]) -> list[Difference]:
@@ -279,6 +280,19 @@ def _together(spend: str, value: str) -> str:
         return f"{Decimal(spend) + Decimal(value):f}"
     except (InvalidOperation, TypeError):
         return ""
+
+
+def _near(ranked: str, value: str) -> str:
+    """By what a customer of this value may stand in its set: what does, if it is near, else the value.
+
+    >>> _near("100.00", "101.00"), _near("100.00", "101.01"), _near("100.00", "?")
+    ('100.00', '101.01', '?')
+    """
+    try:
+        near = abs(Decimal(value) - Decimal(ranked)) * NEAR <= Decimal(ranked)
+    except InvalidOperation:  # of what is no number
+        near = False
+    return ranked if near else value
 
 
 def _served(scored: pd.DataFrame, names: Names) -> dict[str, list[str]]:

@@ -1,6 +1,7 @@
 """Only what changed is written again, and a hash is whole all the same: each field as if all were written each time."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from deployment import Play, World
 from hiredis import Reader
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from shops import T0
 
@@ -167,6 +168,28 @@ def test_what_did_not_change_is_not_said_again() -> None:
     assert news() == [always, whole]
     assert news("1-19980702-b2c34de9") == [always | {"model_version"}, always | {"model_version"}]
     assert news("2-19980702-b2c34de9") == [whole, whole]
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 1.0, 1.01, 1.0199, 1.02]) | st.floats(0, 1e4), SMALL), max_size=12))
+@example([(100.0, 0), (100.6, 0), (101.2, 0)])
+def test_a_customer_is_ranked_anew_once_its_value_has_moved(history: list[tuple[float, int]]) -> None:
+    """Or with another segment, or where all is written: what stands in the set is never off by more than a hundredth.
+
+    Mutations caught: compared with what was written last, not with what stands; not ranked with a move; noted when not
+    ranked.
+    """
+    written, state, stands = Told(Keys("shop")), np.zeros(1, ROW), (-1, Decimal(0))
+    for value, segment in history:
+        who, always = (np.array([segment]), np.zeros(1, np.int64), np.array([111])), one(1.0)
+        said = Predictions(*who, always, always, always, always, one(value))
+        found = written.hashes(serving(), np.array([0]), ["ann"], state, said, DAY_NOW, "t:0")
+        told = Decimal(f"{value:.2f}")
+        moved = segment != stands[0] or abs(told - stands[1]) > stands[1] / 100
+        assert found.ranked.tolist() == [moved]
+        stands = (segment, told) if moved else stands
+    written.forget([0], held=True)
+    if history:
+        assert written.hashes(serving(), np.array([0]), ["ann"], state, said, DAY_NOW, "t:0").ranked.all()
 
 
 def test_states_that_are_not_there_yet_are_counted() -> None:

@@ -84,7 +84,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Member:
-    """A customer of a segment. value: `customer_value`, major units."""
+    """A customer of a segment. value: `customer_value` to within 1 % of the customer's record, major units."""
 
     customer_id: str
     value: float
