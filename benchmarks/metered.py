@@ -70,6 +70,9 @@ class NoLog:
     async def reject(self, partition: int, rejects: Sequence[Reject]) -> None:
         pass
 
+    def swept(self) -> None:
+        pass
+
     def lose(self, partition: Partition) -> None:
         stop(f"partition {partition.number} was lost")
 

@@ -112,7 +112,7 @@ class Heard(NamedTuple):
 
 
 class Log(Protocol):
-    """What a partition asks of Kafka. `TRANSIENT` errors are repeated."""
+    """What a partition asks of Kafka, and tells of itself. `TRANSIENT` errors are repeated."""
 
     TRANSIENT: tuple[type[Exception], ...]
 
@@ -127,6 +127,9 @@ class Log(Protocol):
 
     def lose(self, partition: "Partition") -> None:
         """Replaces the partition by a new one, to be located, if it is still held."""
+
+    def swept(self) -> None:
+        """A partition is swept further: a day may be complete."""
 
 
 class Partition:
@@ -497,6 +500,7 @@ class Partition:
         rows = np.union1d(entries["row"], await self._moved(day))
         await self._publish(rows.astype(np.int64), entries, self.offset, Counter(), day, scores.FORM)
         self.meter.swept(time.perf_counter() - begun)
+        self.log.swept()
 
     async def _moved(self, day: int) -> Array:
         """Rows whose score is not the published one, as of `day`: segment, RFM, or demand or value by MOVED and a cent;

@@ -106,6 +106,7 @@ class Worker:
         self.serving, self.grace = Serving(self.store), deployment.grace * 1_000_000
         self.partitions: dict[int, Partition] = {}
         self.epochs = itertools.count(1)
+        self.furthered = asyncio.Event()  # a sweep of a partition since the trainer looked last
         self.ticked: dict[tuple[int, int], float] = {}
         self.stalled: dict[int, tuple[int, int]] = {}
         self.open = OpenTransactions()
@@ -165,6 +166,9 @@ class Worker:
         if self.partitions.get(partition.number) is partition and not self.app.should_stop:
             self.meter.lost()
             self._locate(partition.number)
+
+    def swept(self) -> None:
+        self.furthered.set()
 
     # ---- Kafka -------------------------------------------------------------------------------------------------------
 
@@ -321,8 +325,15 @@ class Worker:
         return Now(self.deployment.partitions, held, self.serving.version, self.truth if 0 in self.partitions else None)
 
     async def train(self) -> None:
-        """Learns all days that are complete; Kafka's group elects the worker that holds partition 0."""
+        """Learns all days that are complete; Kafka's group elects the worker that holds partition 0.
+
+        Where no day can be, it waits for a sweep of its own, and looks again now and then: a model may have gone back.
+        """
         count = self.deployment.partitions
+        if not self._trains():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.furthered.wait(), HEARTBEAT)
+        self.furthered.clear()
         while self._trains() and await trainer.step(self.store, count):
             pass
 

@@ -64,6 +64,9 @@ class MemoryLog:
         self._reach()
         self.rejects += [(reject.record.offset, reject.reason) for reject in rejects]
 
+    def swept(self) -> None:
+        pass
+
     def lose(self, partition: Partition) -> None:
         if partition.ours:
             partition.become(Life.LOST)

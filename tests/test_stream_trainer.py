@@ -1,7 +1,9 @@
 """The trainer on a real Redis: one version a day, from the one before, to the bits of a chain in one process."""
 
+import asyncio
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from streams import rebuild, replay, trainer
 from streams.deployment import DeploymentError
 from streams.kept import Kept
 from streams.store import Store, connect
+from streams.worker import HEARTBEAT, Worker
 
 
 class Beside(Store):
@@ -109,6 +112,38 @@ def test_a_day_is_learned_once_every_partition_is_swept_to_it(play: Play, nobody
         assert [v.split("-")[1] for v in versions(world)] == ["20231209", "20231210", "20231211"]
 
     play(scenario, nobody, partitions=2)
+
+
+def test_a_worker_looks_for_a_day_once_a_partition_of_its_own_is_swept_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, also where that was while it looked elsewhere; and now and then without. Mutations caught: a sweep that
+    wakes nobody; one that is forgotten; no look but after a sweep."""
+    asked, complete = [], False
+
+    async def step(*_: Any) -> bool:
+        asked.append(complete)
+        return False
+
+    async def scenario() -> None:
+        nonlocal complete
+        monkeypatch.setattr(trainer, "step", step)
+        worker: Any = SimpleNamespace(
+            deployment=SimpleNamespace(partitions=1), store=None, furthered=asyncio.Event(), _trains=lambda: complete
+        )
+        waits = asyncio.create_task(Worker.train(worker))
+        await asyncio.sleep(0)
+        assert not waits.done()
+        complete = True
+        Worker.swept(worker)
+        await waits
+        assert asked == [True]
+        complete = False
+        Worker.swept(worker)
+        await asyncio.wait_for(Worker.train(worker), HEARTBEAT / 2)
+        assert asked == [True]
+        monkeypatch.setattr("streams.worker.HEARTBEAT", 0.01)
+        await Worker.train(worker)
+
+    asyncio.run(scenario())
 
 
 def test_of_two_trainers_one_writes_and_the_other_starts_over(play: Play, shop: Path) -> None:
