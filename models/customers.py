@@ -390,13 +390,15 @@ class Table:
 
         A part at a time: in memory a row is longer than stored, and all would stand there twice.
         """
-        known = self.ids.find(names).tolist()
-        fresh = {name: row for name, row, number in zip(names, packed, known, strict=True) if number < 0}
-        numbers, stored = self._taken([*fresh]), [*fresh.values()]
+        known = self.ids.find(names) >= 0
+        if known.any() or len({*names}) < len(names):
+            fresh = {name: row for name, row, here in zip(names, packed, known.tolist(), strict=True) if not here}
+            names, packed = [*fresh], [*fresh.values()]
+        numbers = self._taken(names)
         self.ids.link(numbers)
-        for start in range(0, len(stored), PART):
+        for start in range(0, len(packed), PART):
             part = slice(start, start + PART)
-            whole(self._rows)[numbers[part]] = whole(load_rows(stored[part]))
+            whole(self._rows)[numbers[part]] = whole(load_rows(packed[part]))
 
     def take(self, names: Sequence[str], rows: Array) -> None:
         """Adds customers with these rows (n,) of ROW."""

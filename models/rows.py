@@ -188,19 +188,21 @@ def packed_rows(rows: Array) -> list[bytes]:
 
 def load_rows(packed: Sequence[bytes]) -> Array:
     """(n,) of ROW from stored rows of any known form, each by itself. Raises UnknownForm."""
-    headed = np.array([record[7:8] > b"\x7f" for record in packed], np.bool_)  # the sign of the first field
+    together = np.frombuffer(b"".join(packed), np.uint8)
+    sizes = np.fromiter(map(len, packed), np.int64, len(packed))
+    starts = np.cumsum(sizes) - sizes
+    headed = sizes > 7
+    headed[headed] = together[starts[headed] + 7] > 0x7F  # the sign of the first field
     if headed.all():  # as nearly always
-        return _headed(packed)
-    found = np.full(len(packed), BLANK)
-    for mask, load in ((headed, _headed), (~headed, _headless)):
-        whole(found)[mask] = whole(load(list(itertools.compress(packed, mask.tolist()))))
+        return _headed(together, starts, sizes)
+    found, older = np.full(len(packed), BLANK), list(itertools.compress(packed, (~headed).tolist()))
+    whole(found)[headed] = whole(_headed(together, starts[headed], sizes[headed]))
+    whole(found)[~headed] = whole(_headless(older))
     return found
 
 
-def _headed(packed: Sequence[bytes]) -> Array:
-    """Rows that stand behind a HEAD."""
-    together, sizes = np.frombuffer(b"".join(packed), np.uint8), np.array([*map(len, packed)], np.int64)
-    starts = np.cumsum(sizes) - sizes
+def _headed(together: Array, starts: Array, sizes: Array) -> Array:
+    """Rows (n,) that stand behind a HEAD, by where each begins and its bytes."""
     if (sizes < HEAD.itemsize).any():
         raise UnknownForm(_no_form("customer states", int(sizes.min())))
     heads = together[starts[:, None] + np.arange(HEAD.itemsize)].reshape(-1).view(HEAD)
@@ -209,7 +211,7 @@ def _headed(packed: Sequence[bytes]) -> Array:
         raise UnknownForm(f"customer states say that they are of form {min(others)}")
     if forms == {SCHEMA}:  # as nearly always: nothing is copied
         return _unpacked(together, starts, sizes, heads, ROW)
-    found = np.full(len(packed), BLANK)
+    found = np.full(len(sizes), BLANK)
     for form in forms:
         here = heads["form"] == -form
         newer = np.full(int(here.sum()), BLANK)

@@ -224,8 +224,9 @@ class Partition:
                 f" {low} to {high}: events are missing or the topic is another; restore it, or run `streams rebuild`"
             )
         # 3. The states under the guard's token: another token, and all begins again (rule 4).
-        if not await self._load(guard.token):
-            return False
+        async with self.store.loading:  # so that the first one is scored in a part of the time that all take
+            if not await self._load(guard.token):
+                return False
         erased = await self.insist(lambda: self.store.erased(self.number))
         self.tombstones = {hashed: offset for hashed, (offset, _) in erased.items()}
         again = range(guard.offset, guard.quiet_until)  # what a rebuild folds again: its tombstones were passed once
@@ -267,6 +268,8 @@ class Partition:
         """One try at the states, of about so many customers; a page at a time, so that none stands in memory twice."""
         table = Table(self.deployment.horizon, customers + customers // 8)
         async for names, packed in self.store.load(self.number, expected):
+            if not self.ours:  # others wait for their turn
+                raise Lost
             table.load(names, packed)
         return table
 

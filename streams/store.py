@@ -108,6 +108,7 @@ class Store:
     def __init__(self, client: "redis.asyncio.Redis", settings: Settings) -> None:
         self.redis: Any = client  # redis-py types every answer as a union with its awaitable
         self.settings, self.keys = settings, Keys(settings.prefix)
+        self.loading = asyncio.Lock()  # of whoever reads all states of a partition
         self._writes: dict[int, GuardedWrites] = {}  # by partition
         here = Path(__file__).parent
         self._examples, self._learn, self._rights, self._freshness = (
@@ -277,7 +278,7 @@ class Store:
         await self._expect(partition, expected)
         while cursor != b"0":
             cursor, found = await self._page(self.keys.state(partition), cursor or b"0")
-            yield [name.decode() for name in found[::2]], found[1::2]
+            yield [*map(bytes.decode, found[::2])], found[1::2]
         await self._expect(partition, expected)
         await self._runs_since(started)
 

@@ -1,5 +1,7 @@
 """What a partition does with the records of a chunk: cuts, sweeps, rejects, strays, tombstones (on a real Redis)."""
 
+import asyncio
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,8 @@ from shops import T0
 from models.events import Batch
 from models.kinds import ERASE, PURCHASE, TICK
 from models.rows import DAY, ENTRY
-from streams.partition import cuts
+from streams.partition import Life, Partition, cuts
+from streams.store import Store, connect
 
 
 # ---- cuts ------------------------------------------------------------------------------------------------------------
@@ -55,6 +58,54 @@ def test_cuts_are_where_a_plain_loop_makes_them(
     found = list(cuts(batch(events), grace, swept_to, most))
     assert found == plain(events, grace, swept_to, most)
     assert all(sum(kind == ERASE for kind, _ in events[i:j]) <= most for i, j, _ in found)
+
+
+# ---- where it stands -------------------------------------------------------------------------------------------------
+class Paged(Store):
+    """Reads pages of two customers, and remembers of which keys; `revoked` is taken away as its third page is read."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(connect(world.settings), world.settings)
+        world.reached.append(self)
+        self.asked: list[str] = []
+        self.revoked: Partition | None = None
+
+    async def _page(self, key: str, cursor: bytes, count: int = 2) -> tuple[bytes, list[bytes]]:
+        self.asked.append(key)
+        if self.revoked is not None and self.asked.count(key) == 3:
+            self.revoked.become(Life.REVOKED)
+            self.revoked = None
+        return await super()._page(key, cursor, count)
+
+
+def test_partitions_are_loaded_one_after_the_other(play: Play, shop: Path) -> None:
+    """So the first is ready in a part of the time that all take. Mutation caught: pages of all in turn."""
+
+    async def scenario(world: World) -> None:
+        store = Paged(world)
+        parts = [world.partition(number, store) for number in range(2)]
+        await asyncio.gather(*(part.locate() for part in parts))
+        assert [part.life for part in parts] == [Life.READY, Life.READY]
+        assert sum(len(part.table) for part in parts) == 60
+        turns = [key for key, _ in itertools.groupby(store.asked)]
+        assert sorted(turns) == [store.keys.state(0), store.keys.state(1)]
+
+    play(scenario, shop, partitions=2)
+
+
+def test_one_that_is_taken_away_while_it_loads_lets_the_next_one_load(play: Play, shop: Path) -> None:
+    """Mutation caught: read to its end, for nothing, while the others wait."""
+
+    async def scenario(world: World) -> None:
+        store = Paged(world)
+        first, second = (world.partition(number, store) for number in range(2))
+        store.revoked = first
+        await asyncio.gather(first.locate(), second.locate())
+        assert (first.life, second.life) == (Life.REVOKED, Life.READY)
+        assert store.asked.count(store.keys.state(0)) == 3
+        assert len(second.table) == await store.customers(1) > 0
+
+    play(scenario, shop, partitions=2)
 
 
 # ---- sweeps ----------------------------------------------------------------------------------------------------------
