@@ -20,8 +20,9 @@ from faust.types import TP
 from streams import kafka
 from streams.console import stop
 
-# Milliseconds that a broker waits for something to come: with a fetch of all partitions, and with one that leaves out
-# those whose records wait here. aiokafka has one fetch under way per broker, and Faust's 1500 would starve these.
+# Milliseconds that a broker waits for something to come: with a fetch of all partitions, and with one behind which
+# others wait: those whose records wait here, and what is asked to locate some. aiokafka has one fetch under way per
+# broker, and on the connection of all its requests; Faust's 1500 would starve these.
 FETCH_WAIT, FETCH_WAIT_OTHERS = 250, 50
 # A fetch behind one that brought something rests for so many milliseconds, unless so many bytes are there: a live
 # stream comes in rounds of all partitions, not event by event.
@@ -116,14 +117,18 @@ def _told(commit: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable
 
 
 class Patience:
-    """Gives each of an aiokafka fetcher's fetches its wait; `brought`: whether something came since the last one."""
+    """Gives each of an aiokafka fetcher's fetches its wait; `brought`: whether something came since the last one.
 
-    def __init__(self, fetcher: Any) -> None:
+    located: whether this partition of those assigned is.
+    """
+
+    def __init__(self, fetcher: Any, located: Callable[[Any], bool]) -> None:
         self.brought, self._fetcher, self._planned = False, fetcher, fetcher._get_actions_per_node
+        self._located = located
         fetcher._get_actions_per_node = self._plan
 
     def _plan(self, assignment: Any) -> Any:
-        fetcher, others = self._fetcher, bool(self._fetcher._records)
+        fetcher, others = self._fetcher, bool(self._fetcher._records) or not all(map(self._located, assignment.tps))
         rests = self.brought and not others
         fetcher._fetch_max_wait_ms = FETCH_WAIT_OTHERS if others else REST if rests else FETCH_WAIT
         fetcher._fetch_min_bytes = ENOUGH if rests else 1
@@ -149,7 +154,8 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     async def on_start(self) -> None:
         await super().on_start()
-        self.patience = Patience(self._ensure_consumer()._fetcher)
+        owner: Owner = self.transport.owner
+        self.patience = Patience(self._ensure_consumer()._fetcher, lambda tp: owner.committed(tp) is not None)
 
     def seek_in_epoch(self, tp: TP, offset: int, epoch: int) -> None:
         """Seeks, unless a newer seek was made: a slow older one must not undo it."""

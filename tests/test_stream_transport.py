@@ -67,6 +67,10 @@ def test_attribute_is_still_used(owner: type, text: str) -> None:
     assert text in inspect.getsource(owner), MOVED.format(f"{owner.__name__}: {text}")
 
 
+HELD, OTHER = TP("t", 0), TP("t", 1)
+ASSIGNED = SimpleNamespace(tps={HELD})
+
+
 class Fetching:
     """An aiokafka fetcher's plan: a request where no partition's records wait here."""
 
@@ -81,10 +85,10 @@ class Fetching:
 def test_a_fetch_that_leaves_out_partitions_waits_for_less() -> None:
     """Else those whose records wait here would starve. Mutations caught: one wait for all; to rest then, too."""
     fetching = Fetching()
-    patience, planned = Patience(fetching), []
+    patience, planned = Patience(fetching, {HELD}.__contains__), []
     for records in ({}, {TP("t", 0): "records"}, {}):
         fetching._records, patience.brought = records, bool(records)
-        planned += fetching._get_actions_per_node(None)[0]
+        planned += fetching._get_actions_per_node(ASSIGNED)[0]
     assert planned == [(1, (FETCH_WAIT, 1)), (1, (FETCH_WAIT_OTHERS, 1)), (1, (FETCH_WAIT, 1))]
     assert FETCH_WAIT_OTHERS < FETCH_WAIT
 
@@ -93,12 +97,12 @@ def test_a_fetch_behind_one_that_brought_something_rests() -> None:
     """Once, and the next one waits for something again: what comes after a silence is fetched at once. Mutations
     caught: `brought` kept; `brought` forgotten while no request could be made."""
     fetching = Fetching()
-    patience, planned = Patience(fetching), []
+    patience, planned = Patience(fetching, {HELD}.__contains__), []
     patience.brought = True
     for fetching.in_flight in (True, False, False):
-        requests, *others = fetching._get_actions_per_node("assignment")
+        requests, *others = fetching._get_actions_per_node(ASSIGNED)
         planned += requests
-        assert others == ["others", "assignment"]
+        assert others == ["others", ASSIGNED]
     assert planned == [(1, (REST, ENOUGH)), (1, (FETCH_WAIT, 1))]
 
 
@@ -126,6 +130,18 @@ def test_the_record_of_a_batch_has_what_aiokafka_copies_of_it(magic: int) -> Non
         return [(each.offset, each.timestamp, each.key, each.value) for each in records]
 
     assert read(True) == read(False) == [(offset, at if magic else None, *more) for offset, at, *more in sent]
+
+
+def test_a_fetch_waits_for_less_until_all_partitions_are_located() -> None:
+    """What is asked of Kafka to locate one waits behind it, on one connection. Mutations caught: one that is located is
+    enough; a rest while another is not."""
+    fetching, located = Fetching(), {HELD}
+    patience, planned = Patience(fetching, located.__contains__), []
+    for patience.brought in (False, True):
+        planned += fetching._get_actions_per_node(SimpleNamespace(tps={HELD, OTHER}))[0]
+    located.add(OTHER)
+    planned += fetching._get_actions_per_node(SimpleNamespace(tps={HELD, OTHER}))[0]
+    assert planned == [(1, (FETCH_WAIT_OTHERS, 1))] * 2 + [(1, (FETCH_WAIT, 1))]
 
 
 def test_a_round_is_one_message_of_its_first_partition() -> None:
