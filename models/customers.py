@@ -511,12 +511,13 @@ def observed(rows: Array, index: Array, swept_to: int) -> Array:
 
 def _gather(kernel: Any, end: int) -> Array:
     """Runs a kernel that stops when its buffer is full until it is through; all entries in one array."""
-    return joined([np.empty(0, ENTRY), *_buffers(kernel, end)])
+    found = [*_buffers(kernel, end)] or [np.empty(0, ENTRY)]
+    return joined(found) if len(found) > 1 else found[0]
 
 
 def _buffers(kernel: Any, end: int) -> Iterator[Array]:
     at = 0
     while at < end:
-        out = np.zeros(max(256, min(end - at, 65_536)), ENTRY)
+        out = np.zeros(max(16, min(end - at, 65_536)), ENTRY)
         at, k = kernel(out, at)
         yield out[:k]

@@ -420,6 +420,8 @@ class Partition:
         """Mask (n,) of events whose customer belongs to another partition; unknown: of those that are not known here,
         who alone are asked."""
         home = self.deployment.home
+        if self.judged and not unknown.any():  # as mostly
+            return unknown
         strays = {
             name for name in {*itertools.compress(batch.customer_id, unknown)} - {""} if home(name) != self.number
         }
@@ -454,9 +456,11 @@ class Partition:
         kept = passed & ~old & ~doomed
         batch = batch.keep(kept)
         rows, ended = self.table.lives(batch, found[kept])
-        erase = batch.kind == ERASE
-        erasures = self._erasures(batch.keep(erase), ended, records)
-        batch, rows = batch.keep(~erase), rows[~erase]
+        erasures: list[Erasure] = []
+        if ended:
+            erase = batch.kind == ERASE
+            erasures = self._erasures(batch.keep(erase), ended, records)
+            batch, rows = batch.keep(~erase), rows[~erase]
         noted = np.zeros(len(NOTED), np.int64)
         codes = self.serving.model.offers.codes(batch.product_id)
         entries = self.table.fold(batch, rows, offsets[batch.index], self.swept_to, noted, codes)
@@ -542,10 +546,10 @@ class Partition:
                 await self._publish(torn, _NO_ENTRIES, self.offset, Counter(), self.swept_to, scores.FORM)
 
     def _torn(self) -> Array:
-        """Rows of whose hashes somebody took fields away: they are written whole again."""
+        """Rows, ascending, of whose hashes somebody took fields away: they are written whole again."""
         if not self.torn:
             return _NO_ROWS
-        rows = self.table.ids.find([*self.torn])
+        rows = np.sort(self.table.ids.find([*self.torn]))
         rows = rows[rows >= 0]
         self.told.forget(rows, held=True)
         self.torn.clear()
@@ -563,7 +567,7 @@ class Partition:
         hashes: int | None = None,
         gone: Gone = NOBODY,
     ) -> None:
-        """Writes rows with their entries in blocks; the last one moves the guard, and erases who is gone."""
+        """Writes rows, ascending, with their entries in blocks; the last moves the guard, and erases who is gone."""
         before = Position(self.offset, self.swept_to, self.hashes, self.mark, self.model)
         after = Position(
             offset,
@@ -578,7 +582,8 @@ class Partition:
         if names:
             again[:] = [name in names for name in self.table.ids.of(rows)]
         # 1. A block holds whole customers: row, entries, hash and set together (the second of the three rules).
-        ahead = Ahead(self.table, self.serving, np.union1d(rows, gone.lives), after.swept_to)
+        scored = np.union1d(rows, gone.lives) if len(gone.lives) else rows
+        ahead = Ahead(self.table, self.serving, scored, after.swept_to)
         await ahead.asked()
         for block_rows, block_entries, last in _blocks(rows, entries, again, gone.lives, self.store.settings.block):
             block = self._compose(ahead, block_rows, block_entries, gone if last else NOBODY)

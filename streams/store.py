@@ -8,9 +8,9 @@ redis-py must not repeat by itself, for that hides what happened.
 import asyncio
 import contextlib
 import itertools
+import os
 import random
 import re
-import uuid
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ def _texts(found: dict[bytes, bytes], key: str) -> dict[str, str]:
 
 def token() -> bytes:
     """A fencing token: nobody else's, ever."""
-    return uuid.uuid4().bytes
+    return os.urandom(16)
 
 
 def pauses() -> Iterator[float]:

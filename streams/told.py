@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from models import scores
 from models.artefact import Version
-from models.ids import laid_out
+from models.ids import split
 from streams import spelled
 from streams.keys import Keys
 from streams.serving import Serving
@@ -63,12 +63,19 @@ class Told:
             self._held[rows] = False
 
     def hashes(
-        self, serving: Serving, rows: Array, names: Sequence[str], state: Array, said: Any, swept_to: int, place: str
+        self,
+        serving: Serving,
+        rows: Array,
+        ids: tuple[Array, Array],
+        state: Array,
+        said: Any,
+        swept_to: int,
+        place: str,
     ) -> Hashes:
         """What is to be written of these hashes; from here on it is.
 
-        rows, names: of these customers (n,); state (n,) of ROW; said: columns (n,) of Predictions, as of `swept_to`;
-        place: `topic:partition` of their events.
+        rows, ids: of these customers (n,), ids as `Ids.texts` has them; state (n,) of ROW; said: columns (n,) of
+        Predictions, as of `swept_to`; place: `topic:partition` of their events.
         """
         if not len(rows):
             return Hashes(b"", np.empty(0, np.int64), np.empty(0, np.bool_))
@@ -76,7 +83,7 @@ class Told:
         texts, model = self._current(serving, place), serving.model
         picks = model.offers.choose(state, scores.moment(state, swept_to))
         moments = self._scorer, swept_to, model.horizon
-        keys, ends = laid_out(names)
+        keys, ends = ids
         written, ranked = np.empty(len(rows), np.int64), np.ones(len(rows), np.bool_)
         out = np.empty(len(rows) * texts.most + int(ends[-1]), np.uint8)
         size = spelled.lay_out(
@@ -89,7 +96,7 @@ class Told:
         self._marks[rows, SCORER] = 0  # amounts beyond what is compared: all is written, each time
         written[:], ranked[:] = spelled.ALL, True
         values = scores.texts(state, said, serving.segments, model.offers, model.horizon, swept_to, place)
-        return Hashes(self._plain(names, values, serving.common()), written, ranked)
+        return Hashes(self._plain(split(*ids), values, serving.common()), written, ranked)
 
     def _current(self, serving: Serving, place: str) -> Texts:
         made_of, common = (serving.version, place), serving.common()

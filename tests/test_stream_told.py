@@ -17,6 +17,7 @@ from shops import T0
 
 from models import scores
 from models.artefact import Version
+from models.ids import Ids
 from models.model import Predictions
 from models.offers import Offers, code
 from models.rows import BLANK, DAY, ROW
@@ -58,6 +59,13 @@ def one(amount: float) -> Any:
 OFFERS = Offers({"tea": ["pot", "tasse à thé", '"quoted" cup'], "pot": ["tea"]})
 
 
+def texts(names: Sequence[str]) -> tuple[Any, Any]:
+    """As a table keeps them."""
+    ids, rows = Ids(), np.arange(len(names))
+    ids.store(rows, names)
+    return ids.texts(rows)
+
+
 def serving(version: str = VERSION, horizon: int = 30) -> Any:
     """What compose asks of one, for models that nobody fitted."""
     common = (str(horizon), COMMON[1], version, COMMON[3])
@@ -92,7 +100,7 @@ def test_hashes_are_as_if_all_was_written_each_time(history: list[tuple[int, str
     written, held = Told(Keys("shop")), [dict[str, str]() for _ in range(ROWS)]
     for row, version, state, said in history:
         serves, names = serving(version), [f"née{row}"]
-        found = written.hashes(serves, np.array([row]), names, state, said, DAY_NOW, "t:0")
+        found = written.hashes(serves, np.array([row]), texts(names), state, said, DAY_NOW, "t:0")
         (fields,), (whole,) = sent(found, names), expected(serves, state, said)
         held[row].update(fields)
         assert held[row] == whole
@@ -130,7 +138,7 @@ def test_many_hashes_are_spelled_letter_by_letter() -> None:
         for at in range(0, n, 500):
             part = slice(at, at + 500)
             some: Any = Predictions(*(column[part] for column in said))  # type: ignore[arg-type]
-            found = written.hashes(serves, rows[part], names[part], state[part], some, DAY_NOW, place)
+            found = written.hashes(serves, rows[part], texts(names[part]), state[part], some, DAY_NOW, place)
             assert sent(found, names[part]) == expected(serves, state[part], some, place)
 
 
@@ -143,7 +151,7 @@ def test_what_cannot_be_compared_is_written_whole_each_time() -> None:
     column = np.array([1.0, 2.0**60])
     said = Predictions(*(np.zeros(2, np.int64),) * 2, np.array([111, 111]), *(column,) * 5)
     for _ in range(2):
-        found = written.hashes(serving(), np.array([4, 9]), ["ann", "bob"], state, said, DAY_NOW, "t:0")
+        found = written.hashes(serving(), np.array([4, 9]), texts(["ann", "bob"]), state, said, DAY_NOW, "t:0")
         assert sent(found, ["ann", "bob"]) == expected(serving(), state, said)
 
 
@@ -154,7 +162,7 @@ def test_what_did_not_change_is_not_said_again() -> None:
     said = Predictions(np.zeros(2, np.int64), np.zeros(2, np.int64), np.array([111, 111]), *amounts)
 
     def news(version: str = VERSION) -> list[set[str]]:
-        found = written.hashes(serving(version), rows, ["ann", "bob"], state, said, DAY_NOW, "t:0")
+        found = written.hashes(serving(version), rows, texts(["ann", "bob"]), state, said, DAY_NOW, "t:0")
         return [{*fields} for fields in sent(found, ["ann", "bob"])]
 
     whole, always = {*scores.FIELDS}, {"scored_at"}
@@ -182,14 +190,14 @@ def test_a_customer_is_ranked_anew_once_its_value_has_moved(history: list[tuple[
     for value, segment in history:
         who, always = (np.array([segment]), np.zeros(1, np.int64), np.array([111])), one(1.0)
         said = Predictions(*who, always, always, always, always, one(value))
-        found = written.hashes(serving(), np.array([0]), ["ann"], state, said, DAY_NOW, "t:0")
+        found = written.hashes(serving(), np.array([0]), texts(["ann"]), state, said, DAY_NOW, "t:0")
         told = Decimal(f"{value:.2f}")
         moved = segment != stands[0] or abs(told - stands[1]) > stands[1] / 100
         assert found.ranked.tolist() == [moved]
         stands = (segment, told) if moved else stands
     written.forget([0], held=True)
     if history:
-        assert written.hashes(serving(), np.array([0]), ["ann"], state, said, DAY_NOW, "t:0").ranked.all()
+        assert written.hashes(serving(), np.array([0]), texts(["ann"]), state, said, DAY_NOW, "t:0").ranked.all()
 
 
 def test_states_that_are_not_there_yet_are_counted() -> None:
@@ -199,7 +207,7 @@ def test_states_that_are_not_there_yet_are_counted() -> None:
     assert written.missing(np.array([0, 1_999, 2_000])) == 1
     zero = np.zeros(1, np.int64)
     said = Predictions(zero, zero, zero + 111, one(0.0), one(0.0), one(0.0), one(0.0), one(0.0))
-    written.hashes(serving(), np.array([2_000]), ["ann"], np.zeros(1, ROW), said, DAY_NOW, "t:0")
+    written.hashes(serving(), np.array([2_000]), texts(["ann"]), np.zeros(1, ROW), said, DAY_NOW, "t:0")
     assert written.missing(np.array([0, 1_999, 2_000])) == 0
     written.forget([0])
     written.forget([1], held=True)
