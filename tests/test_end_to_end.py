@@ -207,7 +207,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         patch.setattr(kmeans, "RESAMPLES", 1)  # half of a fit's time goes into how stable its segments are: any will do
         for name, until in (("first", "1998-01-01"), ("second", "1997-12-20")):
             args = ["--history", scratch / "history.csv", "--until", until, "--out", scratch / name]
-            jobs.run("fit", "--offers", scratch / "offers.csv", *args)
+            jobs.run("fit", "--offers", scratch / "offers.csv", "--clusters", 3, *args)  # as many as it would choose
     return {"first": scratch / "first", "second": scratch / "second", "live": live}
 
 
