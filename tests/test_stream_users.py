@@ -13,6 +13,8 @@ import pytest
 import redis
 from certificates import Authority, authority
 from redis import exceptions
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from running import purchase, running, until
 from serving import serving
 from shops import T0
@@ -66,7 +68,8 @@ def refused(client: Any, *command: object) -> bool:
 
 @pytest.mark.parametrize("name", ["worker", "publisher", "reader", "api"])
 def test_nobody_without_a_name_and_nobody_more_than_his_own(guarded: Guarded, name: str) -> None:
-    with redis.Redis(port=guarded.port) as nobody, pytest.raises(exceptions.AuthenticationError):
+    once = Retry(NoBackoff(), 0)
+    with redis.Redis(port=guarded.port, retry=once) as nobody, pytest.raises(exceptions.AuthenticationError):
         nobody.ping()
     with guarded.user(name) as client:
         assert client.ping()
