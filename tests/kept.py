@@ -5,7 +5,6 @@ Kafka gives a topic made anew an id of its own: `crm:meta` is told that one. Not
 
 import gzip
 import json
-import os
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jobs
 import redis
 from confluent_kafka import Producer, admin
 
@@ -79,13 +79,13 @@ class Taken:
     def command(self, *args: str) -> str:
         """Runs a command of streams, which must end well."""
         run = [sys.executable, "-m", "streams", *args]
-        done = subprocess.run(run, env=os.environ | self.env, cwd=HERE.parent, capture_output=True, text=True)
+        done = subprocess.run(run, env=jobs.unmeasured(**self.env), cwd=HERE.parent, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def worker(self) -> "subprocess.Popen[str]":
         run = [sys.executable, "-m", "streams", "worker"]
-        env, pipe = os.environ | self.env, subprocess.PIPE
+        env, pipe = jobs.unmeasured(**self.env), subprocess.PIPE
         return subprocess.Popen(run, env=env, cwd=HERE.parent, stdout=pipe, stderr=pipe, text=True)
 
     def send(self, days: range, customers: Iterable[str]) -> None:

@@ -5,7 +5,6 @@
 
 import contextlib
 import hashlib
-import os
 import random
 import secrets
 import shutil
@@ -47,7 +46,9 @@ CALLS = {"write": b"\r\nEXEC\r\n", "learn": LEARNS}  # what shows a call of eith
 
 def command(env: dict[str, str], *args: str) -> str:
     """Runs a command of the product; fails the test with its output if it fails."""
-    done = subprocess.run([sys.executable, "-m", *args], env=os.environ | env, cwd=HERE, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", *args], env=jobs.unmeasured(**env), cwd=HERE, capture_output=True, text=True
+    )
     assert done.returncode == 0, f"{args}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout
 
@@ -61,7 +62,7 @@ class Worker:
         own = env | {"CRM_REDIS_URL": f"redis://127.0.0.1:{self.proxy.port}/0"}
         with log.open("w") as file:
             run = [sys.executable, "-m", "streams", "worker"]
-            self.process = subprocess.Popen(run, env=os.environ | own, cwd=HERE, stdout=file, stderr=file)
+            self.process = subprocess.Popen(run, env=jobs.unmeasured(**own), cwd=HERE, stdout=file, stderr=file)
         self.killed = False
         self.struck: list[str] = []
 

@@ -2,10 +2,7 @@
 
 import csv
 import datetime
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -66,20 +63,11 @@ def arguments(shop: Path, out: Path) -> list[str]:
     return ["fit", "--history", str(shop), "--columns", columns, "--until", until, "--out", str(out)]
 
 
-def run(arguments: list[str], hash_seed: str = "0") -> str:
-    """A process of its own; what it printed."""
-    env = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONWARNINGS": "error"}
-    command = [sys.executable, "-m", "offline", *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def fitted(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """(DIR, what was printed)."""
     out = tmp_path_factory.mktemp("fit") / "new" / "fit"
-    return out, run(arguments(shop, out))
+    return out, jobs.alone(*arguments(shop, out))
 
 
 def figure(printed: str, name: str) -> int:
@@ -151,7 +139,7 @@ def test_rfm_edges_and_offers_go_into_the_artefact_and_the_rings_into_the_states
     rows = [f"c{n},{np.datetime64(19_500 + 9 * i + n % 9, 'D')},{n}.50,p{i % 2}" for n in range(40) for i in range(12)]
     history = store(tmp_path / "h.csv", [f"{LINES[0]},product_id", *rows])
     offers = store(tmp_path / "offers.csv", ["product,offer_1,offer_2,offer_3", "p1,p0,p7,"])
-    printed = run(["fit", "--history", str(history), "--offers", str(offers), "--out", str(tmp_path / "fit")])
+    printed = jobs.alone("fit", "--history", history, "--offers", offers, "--out", tmp_path / "fit")
     model = artefact.decode((tmp_path / "fit" / "artefact.json").read_bytes()).restored()
     assert model.offers.beside == {"p1": ["p0", "p7"]}
     assert model.rfm.recency == (2, 4, 6, 8)  # 40 customers, nine last days: 1 to 9 days before the cut-off
@@ -191,7 +179,7 @@ def test_a_second_run_leaves_the_same_bytes(
     shop: Path, fitted: tuple[Path, str], tmp_path: Path, hash_seed: str
 ) -> None:
     out, printed = fitted
-    again = run(arguments(shop, tmp_path), hash_seed)
+    again = jobs.alone(*arguments(shop, tmp_path), hash_seed=hash_seed)
     assert again.replace(str(tmp_path), str(out)) == printed
     for name in ("artefact.json", "history.parquet", "states.parquet"):
         assert (tmp_path / name).read_bytes() == (out / name).read_bytes(), name
@@ -201,9 +189,10 @@ def test_a_second_run_leaves_the_same_bytes(
 def test_predictions_and_figures_are_the_same_under_another_hash_seed(
     shop: Path, tmp_path: Path, job: list[str]
 ) -> None:
-    said = [
-        run([*job, *arguments(shop, tmp_path / seed)[1:]], seed).replace(str(tmp_path / seed), "OUT") for seed in "01"
-    ]
+    said = []
+    for seed in "01":
+        printed = jobs.alone(*job, *arguments(shop, tmp_path / seed)[1:], hash_seed=seed)
+        said.append(printed.replace(str(tmp_path / seed), "OUT"))
     assert said[0] == said[1]
     assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
 

@@ -5,8 +5,6 @@ import math
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -14,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import jobs
 import numpy as np
 import pandas as pd
 import pytest
@@ -123,10 +122,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     made, path = [], write_shop(tmp_path_factory.mktemp("shop") / "a<b>&.csv")
     for seed in "01":
         out = path.parent / seed / "report.html"
-        env = os.environ | {"PYTHONHASHSEED": seed, "PYTHONWARNINGS": "error"}
-        command = [sys.executable, "-m", "offline", "report", "--history", str(path), *OPTIONS, "--out", str(out)]
-        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
-        assert (done.returncode, done.stderr) == (0, "")
+        jobs.alone("report", "--history", path, *OPTIONS, "--out", out, hash_seed=seed)
         made.append(out.read_bytes())
     return made
 

@@ -3,15 +3,13 @@ not make, costs said first, one line of refusal."""
 
 import csv
 import itertools
-import os
 import re
-import subprocess
-import sys
 from collections import defaultdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import jobs
 import numpy as np
 import pandas as pd
 import pytest
@@ -459,11 +457,7 @@ def shop(tmp_path: Path) -> Path:
 
 
 def run(*arguments: str | Path, hash_seed: str = "0") -> str:
-    env = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONWARNINGS": "error"}
-    command = [sys.executable, "-m", "offline", "rules", *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+    return jobs.alone("rules", *arguments, hash_seed=hash_seed)
 
 
 def test_what_is_written_and_printed(shop: Path, tmp_path: Path) -> None:

@@ -3,11 +3,9 @@
 import csv
 import itertools
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+import jobs
 import numpy as np
 import pandas as pd
 import pytest
@@ -324,11 +322,7 @@ def run(*arguments: str | Path) -> str:
 
 
 def run_anew(hash_seed: str, *arguments: str | Path) -> str:
-    env = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONWARNINGS": "error"}
-    command = [sys.executable, "-m", "offline", "stock", *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+    return jobs.alone("stock", *arguments, hash_seed=hash_seed)
 
 
 def test_what_is_written_and_printed_is_the_same_again(shop: Path, tmp_path: Path) -> None:

@@ -1,9 +1,6 @@
 """Customer value: published parameters and expectations, plain oracles, extreme inputs, and the command's own words."""
 
-import os
 import re
-import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -455,11 +452,7 @@ def test_the_verdict_says_which_is_better_by_how_much() -> None:
 
 
 def run(out: Path, hash_seed: str, *arguments: str) -> str:
-    env = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONWARNINGS": "error"}
-    command = [sys.executable, "-m", "offline", "value", *arguments, "--out", str(out)]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.replace(str(out), "value.csv")
+    return jobs.alone("value", *arguments, "--out", out, hash_seed=hash_seed).replace(str(out), "value.csv")
 
 
 @pytest.fixture(scope="module")
