@@ -122,7 +122,7 @@ class Running:
 
     def verify(self) -> str:
         """What `verify` says; it must find nothing wrong."""
-        return self.command("verify", "--history", str(self.directory))
+        return self.call("verify", "--history", str(self.directory))
 
     def producer(self, **config: Any) -> Producer:
         """One that chooses partitions as the deployment does."""

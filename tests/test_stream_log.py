@@ -89,16 +89,16 @@ def test_a_topic_that_changes_under_a_running_worker_ends_it(
             assert world.workers[0].ends() == 2, world.said
             last = [line for line in world.said.splitlines() if " error: " in line][-1]
             assert CHANGES[change] in last, world.said
-        assert CHANGES[compacted] in worlds[compacted].command("publish", str(nobody), code=2)
-        assert CHANGES[timeless] in worlds[timeless].command("rebuild", "--history", str(nobody), code=2)
-        assert CHANGES[rejects_small] in worlds[rejects_small].command("init", code=2)
+        assert CHANGES[compacted] in worlds[compacted].call("publish", str(nobody), code=2)
+        assert CHANGES[timeless] in worlds[timeless].call("rebuild", "--history", str(nobody), code=2)
+        assert CHANGES[rejects_small] in worlds[rejects_small].call("init", code=2)
         assert CHANGES[made_anew] in worlds[made_anew].command("worker", code=2)
         world = worlds[rejects_gone]
-        assert f"created: {world.settings.rejected_topic}" in world.command("init")
-        assert "keeps 1000000000 ms only; a rebuild needs all records" in world.command("init")
+        assert f"created: {world.settings.rejected_topic}" in world.call("init")
+        assert "keeps 1000000000 ms only; a rebuild needs all records" in world.call("init")
         world.env["CRM_EVENTS_TOPIC"] = worlds[compacted].name
         for args in (["publish", str(nobody)], ["rebuild", "--history", str(nobody)]):
-            assert f"topic is {worlds[compacted].name}, but was {world.name}" in world.command(*args, code=2)
+            assert f"topic is {worlds[compacted].name}, but was {world.name}" in world.call(*args, code=2)
 
 
 @pytest.mark.e2e
@@ -111,15 +111,15 @@ def test_verify_says_what_it_cannot_verify(kafka: str, valkey: services.Valkey, 
         deployment.admin.delete_records([TopicPartition(deployment.name, 0, 30)])[
             TopicPartition(deployment.name, 0)
         ].result(15)
-        said = deployment.command("verify", "--history", str(nobody), code=2)
+        said = deployment.call("verify", "--history", str(nobody), code=2)
         assert said.splitlines() == [
             "not verified: partition 0: records 0 to 29 of it were deleted, so 40 customers cannot be recounted",
             "customers: 40; wrong: 0",
         ]
         deployment.redis.hset(f"{deployment.name}:customer:c3", "orders", 7)
-        said = deployment.command("verify", "--history", str(nobody), code=1)
+        said = deployment.call("verify", "--history", str(nobody), code=1)
         assert "c3: hash: orders: in Redis 7, should be 1" in said
-        assert "begins at offset 30: older events are gone" in deployment.command(
+        assert "begins at offset 30: older events are gone" in deployment.call(
             "rebuild", "--history", str(nobody), code=2
         )
 
