@@ -29,5 +29,5 @@ def alone(*args: object, hash_seed: str = "0") -> str:
 
 
 def unmeasured(**more: str) -> dict[str, str]:
-    """Environment of a process that is not measured, which takes a third less: other tests run the same lines."""
+    """Environment of a process of which coverage is not measured, which makes it slower."""
     return {name: value for name, value in os.environ.items() if name != "COVERAGE_PROCESS_CONFIG"} | more
