@@ -78,8 +78,8 @@ class Ahead:
 
     def of(self, rows: Array) -> Predictions:
         """Of some of these rows."""
-        known, all_of_them = self._said[0] == self.serving.version, (self._start, self._end) == (0, len(rows))
-        if known and all_of_them and rows is self.rows:  # as in most chunks of a live stream
+        known = self._said[0] == self.serving.version
+        if known and rows is self.rows and self._end - self._start == len(rows):  # as in most chunks of a live stream
             return Predictions(*self._said[1])
         places = np.searchsorted(self.rows, rows)
         low, high = int(places.min(initial=len(self.rows))), int(places.max(initial=-1)) + 1

@@ -106,7 +106,7 @@ class Customer:
         return found
 
     async def sets(self) -> dict[str, float]:
-        """The customer_value by set (Keys.set), of each segment set that holds the customer."""
+        """The score by set (Keys.set), of each segment set that holds the customer."""
         found: dict[str, float] = {}
         for kind in SETS:
             for name in sorted(await self._of_partition(kind, first=False)):

@@ -35,7 +35,7 @@ async def export(settings: Settings, topic: Topic, customer: Customer, log: bool
         "erased": erased and {"offset": erased[0], "at": erased[1] and rejected.moment(erased[1])},
         "hash": await customer.hash(),
         "state": row and state(load_rows([row])[0]),
-        "segment_sets": [{"set": each, "customer_value": value} for each, value in (await customer.sets()).items()],
+        "segment_sets": [{"set": each, "score": score} for each, score in (await customer.sets()).items()],
         "examples": [fields(example) for example in load_examples(list(examples.values()))],
         "changes": [change for _, change in await customer.changes()],
         "rejected": [_reject(held) for held in rejected.of_customer(settings, customer.id, progress)],

@@ -25,7 +25,7 @@ Array = npt.NDArray[Any]
 # Marks, by column: who a customer is (segment, the one before, the day of the change) in one; amounts in steps of their
 # texts; what the offers are by their places; the version that scores, its publish in the highest 16 bits.
 MARKS = 17
-RANK = MARKS  # and in a column behind them the value by which a customer stands in its segment's set, in steps
+RANK, COLUMNS = MARKS, MARKS + 1  # behind the marks: by what value a customer stands in its segment's set, in steps
 WHO, CLUSTER, RFM, DEMAND, HIGH, EXPECTED, P_BUY, VALUE = range(8)
 ORDERS, SPEND, FIRST, LAST, AT, NEXT, OFFERS, SEEN, SCORER = range(8, MARKS)
 SPELLED_BY = (
@@ -48,15 +48,6 @@ EXACT = 2.0**53 / 10_000  # amounts below it are exact in steps of their texts
 NOT_SOON = -1
 WIDEST = 32  # bytes of a number or a time, as a bulk string
 MINUS, POINT, ZERO, COLON, T, Z, COMMA, OPEN, CLOSE, STAR, DOLLAR = map(ord, "-.0:TZ,[]*$")
-
-
-def bits_of(*names: str) -> int:
-    """Fields as bits, by their place.
-
-    >>> bits_of("segment", "cluster")
-    17
-    """
-    return sum(1 << scores.FIELDS.index(name) for name in names)
 
 
 class Texts:
@@ -115,7 +106,7 @@ def lay_out(
     """Spells what changed of these customers into `out`, a command each; returns the bytes, or -1 for an amount beyond
     EXACT.
 
-    rows (n,): which of `told` (., MARKS + 1) are theirs, which are brought up to now; keys, key_ends: their ids, one
+    rows (n,): which of `told` (., COLUMNS) are theirs, which are brought up to now; keys, key_ends: their ids, one
     behind the other; said: columns (n,) of Predictions; picks (n, MOST): of Offers; moments: the mark of the version
     that scores, the day swept to, and the horizon in days; texts, ends, products, text: of Texts; written (n,): the
     fields that are spelled, as bits; ranked (n,): whether they are to stand in their segments' sets anew.
@@ -136,7 +127,7 @@ def lay_out(
         for field in range(FIELDS):
             fields += bits >> field & 1
         written[i] = bits
-        ranked[i] = bits >> SEGMENT & 1 or abs(marks[VALUE] - known[RANK]) * scores.NEAR > known[RANK]
+        ranked[i] = bits >> SEGMENT & 1 or abs(marks[VALUE] - known[RANK]) * scores.NEAR > marks[VALUE]
         if ranked[i]:
             known[RANK] = marks[VALUE]
         out[o] = STAR

@@ -16,7 +16,7 @@ from models.ids import split
 from streams import spelled
 from streams.keys import Keys
 from streams.serving import Serving
-from streams.spelled import MARKS, SCORER, Texts
+from streams.spelled import COLUMNS, SCORER, Texts
 from streams.wire import pack
 
 Array = npt.NDArray[Any]
@@ -37,7 +37,7 @@ class Told:
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
         self._held = np.zeros(1024, bool)
-        self._marks = np.zeros((1024, MARKS + 1), np.int64)
+        self._marks = np.zeros((1024, COLUMNS), np.int64)
         self._texts: tuple[Any, Texts] | None = None  # and what they are made of
         self._scorer = 0  # the mark of the version that scores
 
@@ -117,7 +117,7 @@ class Told:
         """Room for so many rows."""
         if size > len(self._held):
             before, more = len(self._held), max(size, len(self._held) * 3 // 2)
-            held, marks = np.zeros(more, bool), np.zeros((more, MARKS + 1), np.int64)  # no memory until it is written
+            held, marks = np.zeros(more, bool), np.zeros((more, COLUMNS), np.int64)  # no memory until it is written
             held[:before], marks[:before] = self._held, self._marks
             self._held, self._marks = held, marks
 

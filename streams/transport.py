@@ -128,9 +128,10 @@ class Patience:
         fetcher._get_actions_per_node = self._plan
 
     def _plan(self, assignment: Any) -> Any:
-        fetcher, others = self._fetcher, bool(self._fetcher._records) or not all(map(self._located, assignment.tps))
+        fetcher, others = self._fetcher, bool(self._fetcher._records)
         rests = self.brought and not others
-        fetcher._fetch_max_wait_ms = FETCH_WAIT_OTHERS if others else REST if rests else FETCH_WAIT
+        wait = FETCH_WAIT if not others and all(map(self._located, assignment.tps)) else FETCH_WAIT_OTHERS
+        fetcher._fetch_max_wait_ms = REST if rests else wait
         fetcher._fetch_min_bytes = ENOUGH if rests else 1
         requests, *others = self._planned(assignment)
         if requests:
@@ -154,8 +155,11 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     async def on_start(self) -> None:
         await super().on_start()
-        owner: Owner = self.transport.owner
-        self.patience = Patience(self._ensure_consumer()._fetcher, lambda tp: owner.committed(tp) is not None)
+        self.patience = Patience(self._ensure_consumer()._fetcher, self.located)
+
+    def located(self, tp: TP) -> bool:
+        """Whether it is known where the partition stands."""
+        return self.transport.owner.committed(tp) is not None
 
     def seek_in_epoch(self, tp: TP, offset: int, epoch: int) -> None:
         """Seeks, unless a newer seek was made: a slow older one must not undo it."""

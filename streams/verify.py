@@ -283,13 +283,13 @@ def _together(spend: str, value: str) -> str:
 
 
 def _near(ranked: str, value: str) -> str:
-    """By what a customer of this value may stand in its set: what does, if it is near, else the value.
+    """The score that is right for this value: the one that stands, if it is near, else the value.
 
-    >>> _near("100.00", "101.00"), _near("100.00", "101.01"), _near("100.00", "?")
-    ('100.00', '101.01', '?')
+    >>> _near("101.00", "100.00"), _near("101.01", "100.00"), _near("inf", "100.00"), _near("101.00", "?")
+    ('101.00', '100.00', '100.00', '?')
     """
     try:
-        near = abs(Decimal(value) - Decimal(ranked)) * NEAR <= Decimal(ranked)
+        near = abs(Decimal(value) - Decimal(ranked)) * NEAR <= Decimal(value)
     except InvalidOperation:  # of what is no number
         near = False
     return ranked if near else value

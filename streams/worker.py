@@ -327,7 +327,8 @@ class Worker:
     async def train(self) -> None:
         """Learns all days that are complete; Kafka's group elects the worker that holds partition 0.
 
-        Where no day can be, it waits for a sweep of its own, and looks again now and then: a model may have gone back.
+        Where no day can be complete, for its own partitions are not swept far enough, it waits until one of them is,
+        and looks again now and then: a model may have gone back, or a partition have come or gone.
         """
         count = self.deployment.partitions
         if not self._trains():

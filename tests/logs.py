@@ -44,6 +44,7 @@ class MemoryLog:
     sought: list[tuple[int, int]] = field(default_factory=list)  # offset, epoch
     low: int = 0
     away: int = 0
+    sweeps: int = 0  # that were told
     TRANSIENT: tuple[type[Exception], ...] = (Away,)
 
     def __post_init__(self) -> None:
@@ -65,7 +66,7 @@ class MemoryLog:
         self.rejects += [(reject.record.offset, reject.reason) for reject in rejects]
 
     def swept(self) -> None:
-        pass
+        self.sweeps += 1
 
     def lose(self, partition: Partition) -> None:
         if partition.ours:

@@ -100,7 +100,10 @@ def test_one_that_is_taken_away_while_it_loads_lets_the_next_one_load(play: Play
         store = Paged(world)
         first, second = (world.partition(number, store) for number in range(2))
         store.revoked = first
-        await asyncio.gather(first.locate(), second.locate())
+        loads = asyncio.create_task(first.locate())
+        while not store.asked:
+            await asyncio.sleep(0)
+        await asyncio.gather(loads, second.locate())
         assert (first.life, second.life) == (Life.REVOKED, Life.READY)
         assert store.asked.count(store.keys.state(0)) == 3
         assert len(second.table) == await store.customers(1) > 0
@@ -110,7 +113,8 @@ def test_one_that_is_taken_away_while_it_loads_lets_the_next_one_load(play: Play
 
 # ---- sweeps ----------------------------------------------------------------------------------------------------------
 def test_a_sweep_comes_before_the_event_that_asks_for_it(play: Play) -> None:
-    """Mutation caught: folded before the sweep, a late first purchase makes an example of a day that is over."""
+    """Mutations caught: folded before the sweep, a late first purchase makes an example of a day that is over; nobody
+    is told that there was one."""
 
     async def scenario(world: World) -> None:
         world.log.buy("ann", T0)
@@ -118,6 +122,7 @@ def test_a_sweep_comes_before_the_event_that_asks_for_it(play: Play) -> None:
         part = await world.located()
         await world.catch_up(part)
         assert world.guard() == (2, T0 + 60)  # a grace later it would have been 61
+        assert world.log.sweeps == 1
         (first, one), (second, two) = ((day, np.frombuffer(e["ann"], ENTRY)[0]) for day, e in world.examples().items())
         assert second - first == 30
         assert (one["open"], two["open"]) == (0, 1)

@@ -21,7 +21,7 @@ from models.ids import Ids
 from models.model import Predictions
 from models.offers import Offers, code
 from models.rows import BLANK, DAY, ROW
-from streams import compose, spelled
+from streams import compose
 from streams.compose import Ahead
 from streams.keys import Keys
 from streams.told import Hashes, Told
@@ -88,7 +88,7 @@ def sent(found: Hashes, names: Sequence[str]) -> list[dict[str, str]]:
         command, key, *pairs = (each.decode() for each in reader.gets())
         assert (command, key) == ("HSET", f"shop:customer:{name}")
         said.append(dict(zip(pairs[::2], pairs[1::2], strict=True)))
-        assert spelled.bits_of(*said[-1]) == bits
+        assert sum(1 << scores.FIELDS.index(field) for field in said[-1]) == bits
     assert reader.gets() is False
     return said
 
@@ -192,7 +192,7 @@ def test_a_customer_is_ranked_anew_once_its_value_has_moved(history: list[tuple[
         said = Predictions(*who, always, always, always, always, one(value))
         found = written.hashes(serving(), np.array([0]), texts(["ann"]), state, said, DAY_NOW, "t:0")
         told = Decimal(f"{value:.2f}")
-        moved = segment != stands[0] or abs(told - stands[1]) > stands[1] / 100
+        moved = segment != stands[0] or abs(told - stands[1]) > told / 100
         assert found.ranked.tolist() == [moved]
         stands = (segment, told) if moved else stands
     written.forget([0], held=True)

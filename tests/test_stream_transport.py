@@ -1,6 +1,9 @@
 """The private hooks of Faust and aiokafka that streams/transport.py uses: an upgrade that moves one says so here."""
 
+import asyncio
+import contextlib
 import inspect
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,13 +11,25 @@ import pytest
 from aiokafka.consumer import fetcher, subscription_state
 from aiokafka.consumer.consumer import AIOKafkaConsumer
 from aiokafka.record import default_records, legacy_records, memory_records
+from aiokafka.structs import ConsumerRecord
 from faust.sensors.monitor import Monitor
 from faust.transport import consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from logs import Record
 
-from streams.transport import ENOUGH, FETCH_WAIT, FETCH_WAIT_OTHERS, REST, Chunk, Forgetful, Patience, Round, in_turn
+from streams.transport import (
+    ENOUGH,
+    FETCH_WAIT,
+    FETCH_WAIT_OTHERS,
+    REST,
+    Chunk,
+    ChunkThread,
+    Forgetful,
+    Patience,
+    Round,
+    in_turn,
+)
 
 MOVED = "{} is not what streams/transport.py overrides any more: read Faust's change log before this upgrade"
 HOOKS = {
@@ -32,6 +47,7 @@ HOOKS = {
         "on_partitions_revoked": ["self", "revoked"],
         "perform_seek": ["self"],
     },
+    fetcher.FetchResult: {"has_more": ["self"]},
     fetcher.Fetcher: {
         "_create_fetch_waiter": ["self"],
         "_get_actions_per_node": ["self", "assignment"],
@@ -134,14 +150,46 @@ def test_the_record_of_a_batch_has_what_aiokafka_copies_of_it(magic: int) -> Non
 
 def test_a_fetch_waits_for_less_until_all_partitions_are_located() -> None:
     """What is asked of Kafka to locate one waits behind it, on one connection. Mutations caught: one that is located is
-    enough; a rest while another is not."""
+    enough; no rest while another is not."""
     fetching, located = Fetching(), {HELD}
     patience, planned = Patience(fetching, located.__contains__), []
     for patience.brought in (False, True):
         planned += fetching._get_actions_per_node(SimpleNamespace(tps={HELD, OTHER}))[0]
     located.add(OTHER)
     planned += fetching._get_actions_per_node(SimpleNamespace(tps={HELD, OTHER}))[0]
-    assert planned == [(1, (FETCH_WAIT_OTHERS, 1))] * 2 + [(1, (FETCH_WAIT, 1))]
+    assert planned == [(1, (FETCH_WAIT_OTHERS, 1)), (1, (REST, ENOUGH)), (1, (FETCH_WAIT, 1))]
+    assert REST < FETCH_WAIT_OTHERS
+
+
+def test_records_are_taken_as_their_batch_has_them_up_to_the_most_of_a_chunk() -> None:
+    """Mutation caught: the hook of no effect."""
+    builder = default_records.DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 16)
+    for offset in range(3):
+        builder.append(offset, 1_700_000_000_000, b"key", b"value", [])
+    log = memory_records.MemoryRecords(bytes(builder.build()))
+    state = SimpleNamespace(paused=False, position=0)
+    state.consumed_to = lambda position: setattr(state, "position", position)
+    assignment = SimpleNamespace(active=True, state_value=lambda _: state)
+    records = fetcher.PartitionRecords(HELD, log, [], 0, None, None, True, 1)
+    waiting: Any = SimpleNamespace(_closed=False, _wait_consume_future=None, _notify=lambda _: None)
+    waiting._subscriptions = SimpleNamespace(reassignment_in_progress=False, fetch_context=contextlib.nullcontext)
+    waiting._records = {HELD: fetcher.FetchResult(HELD, assignment=assignment, partition_records=records, backoff=0)}
+    waiting.fetched_records = partial(fetcher.Fetcher.fetched_records, waiting)
+    thread: Any = ChunkThread.__new__(ChunkThread)
+    thread.full, thread.consumer = 2, SimpleNamespace(flow_active=True)
+    consumer = SimpleNamespace(_closed=False, _fetcher=waiting)
+    taken = [asyncio.run(thread._some(consumer, HELD, 1 << 20)) for _ in range(2)]
+    assert [[(each.offset, each.value) for each in some] for some in taken] == [
+        [(0, b"value"), (1, b"value")],
+        [(2, b"value")],
+    ]
+    assert not any(isinstance(each, ConsumerRecord) for some in taken for each in some)
+
+
+def test_a_partition_is_located_once_it_is_known_where_it_stands() -> None:
+    thread: Any = ChunkThread.__new__(ChunkThread)
+    thread.transport = SimpleNamespace(owner=SimpleNamespace(committed={HELD: 0}.get))
+    assert (thread.located(HELD), thread.located(OTHER)) == (True, False)
 
 
 def test_a_round_is_one_message_of_its_first_partition() -> None:

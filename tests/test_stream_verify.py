@@ -201,7 +201,7 @@ WRONG: dict[str, tuple[Tamper, list[str]]] = {  # what was done to one customer 
         ["segment sets"],
     ),
     "its score in the set": (
-        lambda w, name: w.redis.zadd(its_set(w, name), {name: 1.0101 * float(w.customer(name)["customer_value"])}),
+        lambda w, name: w.redis.zadd(its_set(w, name), {name: 1.02 * float(w.customer(name)["customer_value"])}),
         ["value in its segment set"],
     ),
     "state in another partition": (stray_state, ["partition"]),

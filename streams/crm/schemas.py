@@ -149,7 +149,7 @@ class Why(msgspec.Struct, frozen=True):
 
 
 class Segment(msgspec.Struct, frozen=True):
-    """share: of all customers; the values: of its customers' `customer_value`."""
+    """share: of all customers; the values: of its customers' `customer_value`, of each to within 1 %."""
 
     number: Count
     name: Text
