@@ -180,6 +180,7 @@ def test_what_did_not_change_is_not_said_again() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from([0.0, 1.0, 1.01, 1.0199, 1.02]) | st.floats(0, 1e4), SMALL), max_size=12))
 @example([(100.0, 0), (100.6, 0), (101.2, 0)])
+@example([(100.0, 0), (99.0, 0)])
 def test_a_customer_is_ranked_anew_once_its_value_has_moved(history: list[tuple[float, int]]) -> None:
     """Or with another segment, or where all is written: what stands in the set is never off by more than a hundredth.
 
