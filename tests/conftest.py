@@ -21,6 +21,7 @@ import redis
 import shops
 
 from demo import services
+from streams import ending
 
 # The background job of a shell ignores SIGINT, and so would every process that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -38,6 +39,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             for mark in item.iter_markers("timeout"):
                 longest[item.path] = max(longest[item.path], mark.args[0])
         items.sort(key=lambda item: -longest[item.path])
+
+
+@pytest.fixture(autouse=True)
+def _signals_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker in a test's own process takes no signals: servers that are started later would inherit that none come,
+    and stop when they are killed, ten seconds later."""
+    monkeypatch.setattr(ending, "prepare", lambda _: None)
 
 
 @contextlib.contextmanager
