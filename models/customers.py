@@ -411,11 +411,12 @@ class Table:
 
         found: what `ids.find` says of them, where that is known.
         """
-        rows = self.ids.find(batch.customer_id) if found is None else found
-        first = np.flatnonzero((rows < 0) & (batch.kind == PURCHASE)).tolist()
+        rows = self.ids.find(batch.customer_id) if found is None else found.copy()
+        unknown = np.flatnonzero(rows < 0)
+        first = unknown[batch.kind[unknown] == PURCHASE].tolist()
         if first:
             self.add([*dict.fromkeys(batch.customer_id[i] for i in first)])
-            rows = self.ids.find(batch.customer_id)
+            rows[unknown] = self.ids.find([batch.customer_id[i] for i in unknown.tolist()])
         return rows
 
     def lives(self, batch: Batch, found: Array) -> tuple[Array, list[int]]:

@@ -84,7 +84,7 @@ class Told:
         picks = model.offers.choose(state, scores.moment(state, swept_to))
         moments = self._scorer, swept_to, model.horizon
         keys, ends = ids
-        written, ranked = np.empty(len(rows), np.int64), np.ones(len(rows), np.bool_)
+        written, ranked = np.empty(len(rows), np.int64), np.empty(len(rows), np.bool_)
         out = np.empty(len(rows) * texts.most + int(ends[-1]), np.uint8)
         size = spelled.lay_out(
             *(rows, keys, ends, state, tuple(said), picks, moments, self._marks),

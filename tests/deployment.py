@@ -250,6 +250,5 @@ def assert_agree(world: World, part: Partition) -> None:
         assert [found["source"]] == scores.sources(row, "t:0")
         sets = {n: world.redis.zscore(world.members(n), name) for n in range(len(part.serving.segments))}
         assert {n for n, value in sets.items() if value is not None} == {segment}
-        assert abs(Decimal(f"{sets[segment]:.2f}") - Decimal(found["customer_value"])) * 100 <= Decimal(
-            found["customer_value"]
-        )
+        score, value = Decimal(f"{sets[segment]:.2f}"), Decimal(found["customer_value"])
+        assert abs(score - value) * 100 <= value

@@ -134,7 +134,7 @@ def test_a_worker_looks_for_a_day_once_a_partition_of_its_own_is_swept_further(m
         assert not waits.done()
         complete = True
         Worker.swept(worker)
-        await waits
+        await asyncio.wait_for(waits, HEARTBEAT / 2)
         assert asked == [True]
         complete = False
         Worker.swept(worker)
