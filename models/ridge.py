@@ -1,16 +1,17 @@
 """An expert that corrects: the customer's own 90-day rate plus a linear correction learned online (river's ridge).
 
 Rules. The prior says "no correction", worth PRIOR examples. Learning happens once a day: forget a day (the prior does
-not fade), then ONE river `learn_many` call on one float64 matrix in one kind of frame, for rows split or handed over
+not fade), then ONE river `learn_many` call on one float64 matrix in Fortran's order, for rows split or laid out
 otherwise give other last bits. Labels and inputs are capped: one giant order ruins the ranking for everyone.
 Source: Bishop, Pattern Recognition and Machine Learning, eq. 3.50-3.51, as river implements it.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+from narwhals import Implementation
 from numpy.typing import NDArray
 from river import linear_model
 
@@ -115,19 +116,44 @@ class Ridge:
         return new
 
     def _learn(self, x: Floats, labels: Floats) -> None:
-        import pandas as pd  # here, for a worker that only predicts does without its 60 MB
-
         base = x[:, self.base]
         weight = np.sqrt(1 / (base / self.unit + SOFT))
         y = (np.minimum(labels, self.cap) - base) / self.unit
-        frame = pd.DataFrame(self.rows(x) * weight[:, None], columns=list(self.target.names))
-        self.model.learn_many(frame, pd.Series(weight * y))
+        rows = np.asfortranarray(self.rows(x) * weight[:, None])
+        self.model.learn_many(_Frame(rows, self.target.names), _Series(weight * y))
 
     def _solve(self) -> None:
         k, model = len(self.columns), self.model
         model._ss_inv_arr[:k, :k] = np.linalg.inv(model._ss_arr[:k, :k])
         model._m_dirty = True
         model._ensure_m()
+
+
+class _Numbers:
+    """Numbers as river takes them, by the protocol of narwhals: pandas would cost a worker, in the midst of its events,
+    half a second and 60 MB."""
+
+    _implementation = Implementation.UNKNOWN
+
+    def __init__(self, values: Floats, columns: Sequence[str] = ()) -> None:
+        self.values, self.columns = values, columns
+
+    def _with_version(self, version: Any) -> Self:
+        self._version = version
+        return self
+
+    def to_numpy(self, *_: Any, **__: Any) -> Floats:
+        return self.values
+
+
+class _Frame(_Numbers):
+    def __narwhals_dataframe__(self) -> Self:
+        return self
+
+
+class _Series(_Numbers):
+    def __narwhals_series__(self) -> Self:
+        return self
 
 
 @njit

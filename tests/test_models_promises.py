@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import plain
 import pytest
 from checks import CASES, CHECKS, FIRST, HORIZON, USUAL, Case, clusters, entries, names, raws, segments, untaught
@@ -158,6 +159,20 @@ def test_a_day_learned_at_once_equals_rivers_learn_one() -> None:
         weight = np.sqrt(1 / (base + 0.05))
         one.model.learn_one(dict(zip(ORDERS.names, (weight * row).tolist(), strict=True)), float(weight * (y - base)))
     np.testing.assert_allclose(model.coefficients, one.model._ss_inv_arr[:7, :7] @ one.model._eta_arr[:7], rtol=1e-9)
+
+
+def test_a_day_is_learned_to_the_bits_of_a_frame_of_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = Ridge(SPEND, 8.0, 400.0), Ridge(SPEND, 8.0, 400.0)
+    days = [example(n, n) for n in (1, 2, 7, 1500)]
+    for day in days:
+        ours.learn_many(*day)
+    monkeypatch.setattr(
+        "models.ridge._Frame", lambda values, names: pd.DataFrame(np.array(values, order="C"), columns=list(names))
+    )
+    monkeypatch.setattr("models.ridge._Series", pd.Series)
+    for day in days:
+        theirs.learn_many(*day)
+    assert ours.snapshot() == theirs.snapshot()
 
 
 def test_equal_inputs_give_rivers_own_bits() -> None:

@@ -24,6 +24,17 @@ try:
 except SystemExit as end:
     print("ended", end.code, *sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
 """
+LEARNS = """
+import sys
+import streams.worker
+from models.rows import EXAMPLE
+from streams.rehearsal import LATER, _serving
+import numpy
+examples = numpy.zeros(3, EXAMPLE)
+examples["day"] = LATER + 1
+_serving().model.learn_day(LATER + 1, ["a", "b", "c"], examples)
+print(*sys.modules)
+"""
 NOBODY = {"CRM_REDIS_URL": "redis://127.0.0.1:1/0", "CRM_KAFKA": "127.0.0.1:1"}
 
 
@@ -51,6 +62,11 @@ def test_help_imports_next_to_nothing() -> None:
     for arguments in [[], *COMMANDS]:
         code, packages, _ = imported(*arguments, "--help")
         assert (code, packages & LIGHT_ONLY) == (0, set()), arguments
+
+
+def test_a_worker_that_learns_does_without_pandas() -> None:
+    done = subprocess.run([sys.executable, "-c", LEARNS], cwd=HERE, check=True, capture_output=True, text=True)
+    assert {"river", "faust", "pandas", "pyarrow"} & {*done.stdout.split()} == {"river", "faust"}
 
 
 def needing(kind: type[click.Parameter]) -> list[str]:

@@ -39,6 +39,9 @@ group.initial.rebalance.delay.ms=500
 group.min.session.timeout.ms=1000
 """
 
+# As in docker-compose.yml: else a server copies a small file every 64 MB, and saves a snapshot every minute.
+APPENDS = ["--appendonly", "yes", "--save", "", "--auto-aof-rewrite-min-size", "256mb"]
+
 
 @dataclass(frozen=True)
 class Kafka:
@@ -65,7 +68,7 @@ class Valkey(Process):
         self, name: str, binary: str | Path, port: int, directory: Path, appendonly: bool, more: Sequence[str] = ()
     ):
         self.directory = directory
-        keeping = ["--appendonly", "yes", "--save", ""] if appendonly else ["--appendonly", "no", "--save", "3600 1"]
+        keeping = APPENDS if appendonly else ["--appendonly", "no", "--save", "3600 1"]
         where = ["--bind", LOOPBACK, "--port", str(port), "--dir", str(directory)]
         command = [binary, *where, *keeping, "--maxmemory-policy", "noeviction", *more]
         super().__init__(name, port, command, directory / "server.log", self._pong)
