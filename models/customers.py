@@ -308,12 +308,16 @@ def note_kernel(
     demand: Array,
     value: Array,
     version: int,
+    swept_to: int,
     before: Array,
     clusters: Array,
+    at: Array,
 ) -> None:
     for i in range(len(index)):
         r = rows[index[i]]
-        before[i], clusters[i] = r.segment, r.cluster
+        before[i], clusters[i], at[i] = r.segment, r.cluster, max(r.at, swept_to * DAY)
+        if before[i] != segment[i]:
+            r.segment_before, r.segment_since = r.segment, at[i] // DAY
         r.segment, r.cluster, r.rfm = segment[i], cluster[i], rfm[i]
         r.demand, r.value, r.version = demand[i], value[i], version
 
@@ -474,19 +478,17 @@ class Table:
         """RAW (n,) of these rows as a model sees them: at the first midnight after the last event, or at `swept_to`."""
         return observed(self._rows, rows, swept_to)
 
-    def note(self, rows: Array, said: Any, version: int) -> tuple[Array, Array]:
+    def note(self, rows: Array, said: Any, version: int, swept_to: int) -> tuple[Array, Array, Array]:
         """Notes in these rows what is published of them: said: columns (n,) of Predictions, version: by which number.
-        Returns the segments and clusters (n,) that were published before."""
-        before, clusters = np.empty((2, len(rows)), np.int64)
+        Returns the segments and clusters (n,) that were published before, and as of when they are scored now (us)."""
+        before, clusters, at = np.empty((3, len(rows)), np.int64)
         note_kernel(
             self._rows,
             rows,
             *(said.segment, said.cluster, said.rfm, said.demand, said.value),
-            version,
-            before,
-            clusters,
+            *(version, swept_to, before, clusters, at),
         )
-        return before, clusters
+        return before, clusters, at
 
     def erase(self, name: str) -> None:
         """Forgets the customer; nothing if unknown."""

@@ -113,9 +113,9 @@ def gaps(rows: Array) -> list[str]:
     return [f"{days:.1f}" if n > 1 else "" for days, n in zip(between.tolist(), rows["orders"].tolist(), strict=True)]
 
 
-def sources(rows: Array, place: str) -> list[str]:
+def sources(seen: Array, place: str) -> list[str]:
     """The customer's last event in the log, `topic:partition:offset`; `history` if it has none there."""
-    return [f"{place}:{seen - 1}" if seen else "history" for seen in rows["seen"].tolist()]
+    return [f"{place}:{after - 1}" if after else "history" for after in seen.tolist()]
 
 
 def texts(
@@ -149,7 +149,7 @@ def texts(
         gaps(rows),
         next_orders(rows, predicted.orders, predicted.p_buy, at, horizon),
         offers.texts(rows, at),
-        sources(rows, place),
+        sources(rows["seen"], place),
     )
     return [
         (names[s], str(s), names[before], since, str(c), RFM[rfm], *prediction.split("|"), *rest)

@@ -14,7 +14,7 @@ from models import scores
 from models.customers import Table
 from models.ids import split
 from models.model import Predictions
-from models.rows import DAY, EXAMPLE, pack_rows, stored
+from models.rows import EXAMPLE, pack_rows, stored
 from streams import spelled
 from streams.keys import Keys
 from streams.serving import Serving
@@ -150,21 +150,19 @@ def opened(table: Table, serving: Serving, rows: Array) -> None:
 def _scored(ahead: Ahead, rows: Array, place: str, quiet: int) -> tuple[Predictions, Array, dict[int, Move]]:
     """The predictions, noted in the rows; copies of these; the move of each row whose segment changed."""
     table, serving, swept_to = ahead.table, ahead.serving, ahead.swept_to
-    predicted, kept = ahead.of(rows), table.rows
-    before, clusters = table.note(rows, predicted, serving.number)
-    moved = np.flatnonzero(before != predicted.segment)
+    predicted = ahead.of(rows)
+    before, clusters, at = table.note(rows, predicted, serving.number, swept_to)
+    state = table.rows.take(rows)  # `rows[...]` copies field by field, 15 times slower
+    (moved,) = (before != predicted.segment).nonzero()
     if not len(moved):  # as mostly
-        return predicted, kept.take(rows), {}
-    at = scores.moment(kept.take(rows[moved]), swept_to)
-    kept["segment_before"][rows[moved]], kept["segment_since"][rows[moved]] = before[moved], at // DAY
-    state = kept.take(rows)  # `rows[...]` copies field by field, 15 times slower
+        return predicted, state, {}
     changes = zip(
         np.where(before[moved] < 0, NEW, MOVED).tolist(),
         table.ids.of(rows[moved]),
         [str(number) if number >= 0 else "" for number in before[moved].tolist()],
         map(str, predicted.segment[moved].tolist()),
-        scores.iso(at),
-        scores.sources(state[moved], place),
+        scores.iso(at[moved]),
+        scores.sources(state["seen"][moved], place),
         strict=True,
     )
     sets = map(_stood, before[moved].tolist(), clusters[moved].tolist())

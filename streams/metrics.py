@@ -72,7 +72,7 @@ class Ages(Collector):
     def add(self, values: NDArray[np.float64]) -> None:
         """Values (n,): a bucket holds those up to its bound, inclusive."""
         counts, total = self.told
-        found = np.bincount(np.searchsorted(self.bounds, values), minlength=len(counts))
+        found = np.bincount(self.bounds.searchsorted(values), minlength=len(counts))
         self.told = counts + found, total + float(values.sum())
 
     def collect(self) -> Iterator[Metric]:

@@ -184,7 +184,7 @@ class Partition:
     def waits_since(self) -> float | None:
         """The timestamp, in seconds, of the first record in hand that Redis does not hold yet, else of the last that it
         does; None where the log has none."""
-        at = int(np.searchsorted(self._offsets, self.committed))
+        at = int(self._offsets.searchsorted(self.committed))
         if at < len(self._records):
             return self._records[at].timestamp / 1000
         return int(self.mark.split(":")[1]) / 1000 if self.mark else None
@@ -399,7 +399,7 @@ class Partition:
 
     def _mark(self, offset: int) -> str:
         """The last record before this offset, which is at most the end of the chunk in hand."""
-        at = int(np.searchsorted(self._offsets, offset)) - 1
+        at = int(self._offsets.searchsorted(offset)) - 1
         return _marked(self._records[at]) if at >= 0 else self.mark
 
     async def _accepted(
@@ -450,9 +450,9 @@ class Partition:
         """
         passed = batch.kind != TICK
         old = (batch.t < self.deployment.cut_off * DAY) & passed & (batch.kind != ERASE)
-        counts["before_history_ends"] += int(old.sum())
+        counts["before_history_ends"] += int(np.count_nonzero(old))
         doomed = self._doomed(batch, offsets)
-        counts["erased"] += int((doomed & ~old).sum())
+        counts["erased"] += int(np.count_nonzero(doomed & ~old))
         kept = passed & ~old & ~doomed
         batch = batch.keep(kept)
         rows, ended = self.table.lives(batch, found[kept])
@@ -617,7 +617,7 @@ class Partition:
     async def _write(self, block: Block, position: Position) -> None:
         """Starts the guarded write once the one before is settled; what is computed meanwhile overlaps with Redis."""
         await self.settle()
-        times = self._times[slice(*np.searchsorted(self._offsets, (self.offset, position.offset)))]
+        times = self._times[slice(*self._offsets.searchsorted((self.offset, position.offset)))]
         self.offset, self.swept_to, self.hashes, self.mark, self.model = position
         self.flight = asyncio.create_task(self._send(self.token, token(), position, block, times))
         for _ in range(3):  # let the bytes leave before we go on computing, here or for another partition
@@ -676,7 +676,7 @@ def cuts(batch: Batch, grace: int, swept_to: int, most: int) -> Iterator[tuple[i
     if not len(batch):
         return
     erase = batch.kind == ERASE
-    if (batch.t.max() - grace) // DAY <= swept_to and erase.sum() <= most:
+    if (batch.t.max() - grace) // DAY <= swept_to and np.count_nonzero(erase) <= most:
         yield 0, len(batch), swept_to
         return
     asked = np.where(erase, swept_to, (batch.t - grace) // DAY)

@@ -247,7 +247,7 @@ def assert_agree(world: World, part: Partition) -> None:
         times = [found[f"{name}_at"] for name in ("first_purchase", "last_purchase", "last_event")]
         assert times == [scores.iso(row[name])[0] for name in ("first", "last", "at")]
         assert [found["mean_days_between_orders"]] == scores.gaps(row)
-        assert [found["source"]] == scores.sources(row, "t:0")
+        assert [found["source"]] == scores.sources(row["seen"], "t:0")
         sets = {n: world.redis.zscore(world.members(n), name) for n in range(len(part.serving.segments))}
         assert {n for n, value in sets.items() if value is not None} == {segment}
         score, value = Decimal(f"{sets[segment]:.2f}"), Decimal(found["customer_value"])

@@ -220,7 +220,7 @@ def test_the_moment_of_a_score_is_the_last_event_or_the_midnight_swept_to() -> N
 
 
 def test_the_source_is_the_last_event_in_the_log() -> None:
-    found = scores.sources(rows({"seen": 0}, {"seen": 1}, {"seen": 2**40}), "t:7")
+    found = scores.sources(np.array([0, 1, 2**40]), "t:7")
     assert found == ["history", "t:7:0", "t:7:1099511627775"]
 
 
