@@ -101,7 +101,9 @@ class Batch:
         return len(self.index)
 
     def part(self, start: int, stop: int) -> "Batch":
-        """Events [start, stop)."""
+        """Events [start, stop); the batch itself if that is all of them."""
+        if stop - start == len(self):
+            return self
         return Batch(*(getattr(self, name)[start:stop] for name in self.__slots__))
 
     def keep(self, mask: NDArray[np.bool_]) -> "Batch":

@@ -89,9 +89,8 @@ class Ids:
 
     def texts(self, rows: Array) -> tuple[Array, Array]:
         """The ids of these rows (n,) as UTF-8, one behind the other, uint8, and where each ends, int64 (n,)."""
-        places = self._places[rows]
-        ends = np.cumsum(np.where(places < 0, 0, places & LONGEST))
-        text = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)
+        places, ends = self._places[rows], np.empty(len(rows), np.int64)
+        text = np.empty(ends_kernel(places, ends), np.uint8)
         texts_kernel(places, self._held, text)
         return text, ends
 
@@ -236,6 +235,17 @@ def forget_kernel(rows: Array, held: Array, places: Array) -> None:
         if places[rows[i]] >= 0:
             held[first : first + (places[rows[i]] & LONGEST)] = 0
         places[rows[i]] = NOWHERE
+
+
+@njit
+def ends_kernel(places: Array, ends: Array) -> int:
+    """Where each text ends of those that stand at these places; returns their bytes."""
+    size = 0
+    for i in range(len(places)):
+        if places[i] >= 0:
+            size += places[i] & LONGEST
+        ends[i] = size
+    return size
 
 
 @njit

@@ -52,25 +52,19 @@ class Layout(NamedTuple):
         return sizes
 
 
-def filled(records: Array, slots: Array, layout: Layout) -> Array:
-    """uint8 (n, rings): entries that the rings hold, all where the last one is there, else as many as their slot says.
+def pack(mark: Array, records: Array, slots: Array, layout: Layout) -> tuple[Array, Array]:
+    """Each record (n,) behind a head, one behind the other, uint8, and the bytes (n,) of each with its head.
 
-    slots: where each ring's next entry goes, by where that byte stands in a record.
+    A head is `mark`, uint8, and a byte for each ring, how many entries it holds: all where the last one is there, else
+    as many as its slot says. slots: where each ring's next entry goes, by where that byte stands in a record.
     """
-    counts = np.empty((len(records), len(slots)), np.uint8)
-    filled_kernel(_bytes(records), layout.pieces, layout.rooms, slots, counts)
-    return counts
-
-
-def pack(heads: Array, records: Array, counts: Array, layout: Layout) -> tuple[bytes, Array]:
-    """Each record (n,) behind its head (n,), one behind the other, and the bytes (n,) of each with its head.
-
-    counts: uint8 (n, rings), entries that the rings hold.
-    """
-    sizes = heads.itemsize + layout.sizes(counts)
-    packed = np.empty(int(sizes.sum()), np.uint8)
-    pack_kernel(_bytes(heads), _bytes(records), layout.pieces, counts, packed)
-    return packed.tobytes(), sizes
+    memory, rings = _bytes(records), len(slots)
+    counts, sizes = np.empty((len(records), rings), np.uint8), np.empty(len(records), np.int64)
+    least = len(mark) + rings + layout.fixed
+    total = filled_kernel(memory, layout.pieces, layout.rooms, layout.widths, slots, least, counts, sizes)
+    packed = np.empty(total, np.uint8)
+    pack_kernel(mark, memory, layout.pieces, counts, packed)
+    return packed, sizes
 
 
 def unpack(packed: Array, starts: Array, counts: Array, record: np.dtype[Any], layout: Layout) -> Array:
@@ -86,7 +80,11 @@ def _bytes(records: Array) -> Array:
 
 # Indices are unsigned: of a signed one numba asks each time whether it counts from the end, three times the work.
 @njit
-def filled_kernel(memory: Array, pieces: Array, rooms: Array, slots: Array, counts: Array) -> None:
+def filled_kernel(
+    memory: Array, pieces: Array, rooms: Array, widths: Array, slots: Array, least: int, counts: Array, sizes: Array
+) -> int:
+    """The entries of each record's rings, and its bytes; returns all bytes. least: of one whose rings are empty."""
+    total = 0
     for i in range(np.uint64(len(memory))):
         for k in range(len(slots)):
             counts[i, k] = memory[i, slots[k]]
@@ -98,16 +96,24 @@ def filled_kernel(memory: Array, pieces: Array, rooms: Array, slots: Array, coun
             for b in range(last, last + length):
                 if memory[i, b]:
                     counts[i, ring] = rooms[ring]
+        sizes[i] = least
+        for k in range(len(slots)):
+            sizes[i] += widths[k] * counts[i, k]
+        total += sizes[i]
+    return total
 
 
 @njit
-def pack_kernel(heads: Array, memory: Array, pieces: Array, counts: Array, packed: Array) -> None:
+def pack_kernel(mark: Array, memory: Array, pieces: Array, counts: Array, packed: Array) -> None:
     """Copies each head and the filled pieces of its record behind what is packed already."""
-    at, head = np.uint64(0), np.uint64(heads.shape[1])
+    at, rings = np.uint64(0), np.uint64(counts.shape[1])
     for i in range(np.uint64(len(memory))):
-        for b in range(head):
-            packed[at + b] = heads[i, b]
-        at += head
+        for byte in mark:
+            packed[at] = byte
+            at += np.uint64(1)
+        for k in range(rings):
+            packed[at + k] = counts[i, k]
+        at += rings
         for j in range(len(pieces)):
             start, length = piece(pieces[j], counts[i])
             for b in range(length):

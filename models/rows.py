@@ -93,6 +93,7 @@ EXAMPLE = _as_stored([*_CLOSED, *_OPENED])
 # What stands before a row of form 3 and later: minus its form, where the forms before have `seen`, which is never
 # negative; and how many entries of each ring are there.
 HEAD = np.dtype([("form", "i8"), *((name, "u1") for name in RINGS)])
+_MARK = np.array([-SCHEMA], HEAD["form"]).view(np.uint8)  # of a row as it is stored now
 
 # The forms of before.
 _SUMS_TO_4 = [
@@ -154,16 +155,11 @@ def short(hashes: Array) -> tuple[Array, Array]:
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
-def pack_rows(rows: Array) -> tuple[bytes, list[int]]:
-    """Rows (n,) of ROW as they are stored, one behind the other, and the bytes of each."""
+def pack_rows(rows: Array) -> tuple[Array, Array]:
+    """Rows (n,) of ROW as they are stored, one behind the other, uint8, and the bytes (n,) of each."""
     from models import packing  # here, for it brings numba, which takes a while to load
 
-    heads, counts = np.empty(len(rows), HEAD), packing.filled(rows, _SLOTS_AT, _layout(ROW))
-    heads["form"] = -SCHEMA
-    for ring, name in enumerate(RINGS):
-        heads[name] = counts[:, ring]
-    packed, sizes = packing.pack(heads, rows, counts, _layout(ROW))
-    return packed, sizes.tolist()
+    return packing.pack(_MARK, rows, _SLOTS_AT, _layout(ROW))
 
 
 @cache
@@ -182,8 +178,8 @@ def _counts(heads: Array) -> Array:
 def packed_rows(rows: Array) -> list[bytes]:
     """The same, each by itself."""
     packed, sizes = pack_rows(rows)
-    ends = np.cumsum(sizes, dtype=np.int64).tolist()
-    return [packed[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+    data, edges = packed.tobytes(), itertools.pairwise([0, *np.cumsum(sizes).tolist()])
+    return [data[start:end] for start, end in edges]
 
 
 def load_rows(packed: Sequence[bytes]) -> Array:

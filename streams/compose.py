@@ -108,12 +108,11 @@ def compose(
     table, serving = ahead.table, ahead.serving
     if len(entries):
         opened(table, serving, np.unique(entries["row"]))
-    over = _scored(ahead, gone.lives, place, quiet)[2] if len(gone.lives) else {}
+    over = _scored(ahead, gone.lives, table.ids.of(gone.lives), place, quiet)[2] if len(gone.lives) else {}
     farewells = list(_farewells(table, gone, over, place, quiet))
-    predicted, state, moves = _scored(ahead, rows, place, quiet)
-    states, sizes = pack_rows(state)
     ids = table.ids.texts(rows)
     names, new = split(*ids), written.missing(rows)
+    predicted, state, moves = _scored(ahead, rows, names, place, quiet)
     hashes = written.hashes(serving, rows, ids, state, predicted, ahead.swept_to, place)
     ranked = np.flatnonzero(hashes.ranked)
     return Block(
@@ -121,8 +120,7 @@ def compose(
         hashes=hashes.commands,
         whole=(hashes.written == spelled.ALL).tolist(),
         new=new,
-        states=states,
-        sizes=sizes,
+        states=spelled.pairs(ids, *pack_rows(state)),
         left=_by_set((move.left, (move.change[1],)) for move in (*farewells, *moves.values())),
         sets=_by_set(
             (Keys.members_of(segment), (f"{value:.2f}", names[i]))
@@ -147,7 +145,9 @@ def opened(table: Table, serving: Serving, rows: Array) -> None:
     table.rows["open_version"][rows] = serving.number
 
 
-def _scored(ahead: Ahead, rows: Array, place: str, quiet: int) -> tuple[Predictions, Array, dict[int, Move]]:
+def _scored(
+    ahead: Ahead, rows: Array, names: Sequence[str], place: str, quiet: int
+) -> tuple[Predictions, Array, dict[int, Move]]:
     """The predictions, noted in the rows; copies of these; the move of each row whose segment changed."""
     table, serving, swept_to = ahead.table, ahead.serving, ahead.swept_to
     predicted = ahead.of(rows)
@@ -158,7 +158,7 @@ def _scored(ahead: Ahead, rows: Array, place: str, quiet: int) -> tuple[Predicti
         return predicted, state, {}
     changes = zip(
         np.where(before[moved] < 0, NEW, MOVED).tolist(),
-        table.ids.of(rows[moved]),
+        [names[i] for i in moved.tolist()],
         [str(number) if number >= 0 else "" for number in before[moved].tolist()],
         map(str, predicted.segment[moved].tolist()),
         scores.iso(at[moved]),

@@ -414,7 +414,9 @@ class Partition:
         rejects = [Reject(records[i], str(reason), detail) for i, reason, detail in faults]
         if fresh := [reject for reject in rejects if reject.record.offset >= self.quiet_until]:
             await self.insist(lambda: self.log.reject(self.number, fresh))
-        return batch.keep(~stray), found[~stray], [(i, str(reason)) for i, reason, _ in faults]
+        if stray.any():
+            batch, found = batch.keep(~stray), found[~stray]
+        return batch, found, [(i, str(reason)) for i, reason, _ in faults]
 
     def _strays(self, batch: Batch, unknown: Array) -> Array:
         """Mask (n,) of events whose customer belongs to another partition; unknown: of those that are not known here,

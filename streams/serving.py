@@ -78,7 +78,7 @@ class Serving:
                 for _, answer in waiting:
                     answer.set_exception(error)
                 return
-            edges = itertools.pairwise([0, *np.cumsum([len(raw) for raw, _ in waiting]).tolist()])
+            edges = itertools.pairwise([0, *itertools.accumulate(len(raw) for raw, _ in waiting)])
             for (_, answer), edge in zip(waiting, edges, strict=True):
                 answer.set_result((self.version, Predictions(*(column[slice(*edge)] for column in said))))
 

@@ -85,6 +85,17 @@ def bulk(text: str) -> str:
     return f"${len(text.encode())}\r\n{text}\r\n"
 
 
+def pairs(keys: tuple[Array, Array], values: Array, sizes: Array) -> bytes:
+    """Each key and its value (n,), as RESP. keys: one behind the other, and where each ends; values likewise, and the
+    bytes of each.
+
+    >>> pairs((np.frombuffer(b"ab", np.uint8), np.array([1, 2])), np.frombuffer(b"123", np.uint8), np.array([1, 2]))
+    b'$1\\r\\na\\r\\n$1\\r\\n1\\r\\n$1\\r\\nb\\r\\n$2\\r\\n23\\r\\n'
+    """
+    out = np.empty(len(keys[0]) + len(values) + 2 * WIDEST * len(sizes), np.uint8)
+    return out[: pair(*keys, values, sizes, out)].tobytes()
+
+
 @njit
 def lay_out(
     rows: Array,
@@ -146,10 +157,7 @@ def lay_out(
                 if piece >= 0:
                     o = put(out, o, texts, ends[piece], ends[piece + 1])
                 else:
-                    size = spell(field, marks, texts, ends, products, text)
-                    out[o] = DOLLAR
-                    o = end_line(out, put_whole(out, o + 1, size, 1))
-                    o = end_line(out, put(out, o, text, 0, size))
+                    o = put_bulk(out, o, text, 0, spell(field, marks, texts, ends, products, text))
     return o
 
 
@@ -263,6 +271,25 @@ def spell(field: int, m: Array, texts: Array, ends: Array, products: int, out: A
     if field == SOURCE:
         return put_whole(out, put(out, 0, texts, ends[PLACE], ends[PLACE + 1]), m[SEEN] - 1, 1)
     return 0
+
+
+@njit
+def pair(keys: Array, key_ends: Array, values: Array, sizes: Array, out: Array) -> int:
+    """Returns the bytes."""
+    o, key, value = 0, 0, 0
+    for i in range(len(sizes)):
+        o = put_bulk(out, o, keys, key, key_ends[i])
+        o = put_bulk(out, o, values, value, value + sizes[i])
+        key, value = key_ends[i], value + sizes[i]
+    return o
+
+
+@njit
+def put_bulk(out: Array, o: int, source: Array, start: int, end: int) -> int:
+    """As `put`, as a bulk string."""
+    out[o] = DOLLAR
+    o = end_line(out, put_whole(out, o + 1, end - start, 1))
+    return end_line(out, put(out, o, source, start, end))
 
 
 @njit

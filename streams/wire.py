@@ -24,6 +24,16 @@ def pack(*commands: tuple[Any, ...]) -> bytes:
     return b"".join(map(pack_command, commands))
 
 
+def begun(more: int, *command: Any) -> bytes:
+    """The beginning of a command of at most nine words, behind which so many more follow, packed already.
+
+    >>> begun(2, "HSET", "key")
+    b'*4\\r\\n$4\\r\\nHSET\\r\\n$3\\r\\nkey\\r\\n'
+    """
+    opened: bytes = pack_command(command)[2:]  # behind how many words it has
+    return b"*%d" % (len(command) + more) + opened
+
+
 class Parser(_AsyncHiredisParser):
     """What redis-py reads answers with, and what reads many of them at once."""
 

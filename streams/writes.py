@@ -20,7 +20,7 @@ from redis import exceptions
 from streams.deployment import GuardState
 from streams.keys import Keys
 from streams.settings import Settings
-from streams.wire import Line, pack
+from streams.wire import Line, begun, pack
 
 UNCOUNTED = -1  # customers of a guard that was written by a program that does not count them
 FRESH = 1.0  # seconds for which what was read behind a write is believed before it is read anew
@@ -36,8 +36,7 @@ class Block:
     hashes: bytes = b""  # a command each, packed, one behind the other: fields of their hashes, those that changed, or
     whole: Sequence[bool] = ()  # all of them
     new: int = 0  # customers whose state is not in Redis yet
-    states: bytes = b""  # packed, one behind the other
-    sizes: Sequence[int] = ()  # bytes of each
+    states: bytes = b""  # behind the customer of each, packed
     left: Sequence[tuple[str, list[str]]] = ()  # set (Keys.set), [customer, ...]: whoever moved or is erased
     sets: Sequence[tuple[str, list[str]]] = ()  # set, [value, customer, value, customer, ...]
     entries: Sequence[tuple[int, str]] = ()  # day, customer
@@ -127,15 +126,19 @@ class GuardedWrites:
             if stands is not self._stands:  # then the guard is watched from a later moment on
                 return None
             before, after = self._erased(block), self._commands(stands, new, position, block)
-            sent = pack(("MULTI",), *before), block.hashes, pack(*after, ("EXEC",)), self._reads
+            kept, state = len(block.names), [("HSET", self.keys.state(self.partition))] * bool(block.names)
+            states = (begun(2 * kept, *command) + block.states for command in state)
+            sent = pack(("MULTI",), *before), block.hashes, *states, pack(*after, ("EXEC",)), self._reads
             hashes = (("HSET", self.keys.customer(name)) for name in block.names)
-            count = len(before) + len(block.names) + len(after)
-            return await self._write(b"".join(sent), itertools.chain(before, hashes, after), count, block)
+            commands = itertools.chain(before, hashes, state, after)
+            count = len(before) + kept + len(state) + len(after)
+            return await self._write(b"".join(sent), commands, count, len(before), block)
 
     async def _write(
-        self, sent: bytes, commands: Iterable[tuple[Any, ...]], count: int, block: Block
+        self, sent: bytes, commands: Iterable[tuple[Any, ...]], count: int, first: int, block: Block
     ) -> Standing | None:
-        """commands: what is sent between MULTI and EXEC, so many; of those of `hashes` as far as to name them."""
+        """commands: what is sent between MULTI and EXEC, so many, of what is packed already as far as to name it;
+        first: which is the first hash's."""
         self._stands = None
         answers = await self._line.exchange(sent, count + 2 + READS)
         queued, done, then = answers[: count + 1], answers[count + 1], answers[count + 2 :]
@@ -147,7 +150,6 @@ class GuardedWrites:
         if any(isinstance(answer, Exception) for answer in done):
             broke = zip(commands, done, strict=True)
             await self._damaged(*next(each for each in broke if isinstance(each[1], Exception)))
-        first = len(block.erased)
         added = zip(block.names, block.whole, done[first : first + len(block.names)], strict=True)
         block.torn = [name for name, whole, fields in added if fields and not whole]
         return self._found(then)
@@ -164,8 +166,11 @@ class GuardedWrites:
         return self._stands
 
     def _erased(self, block: Block) -> list[tuple[Any, ...]]:
-        """What goes before the hashes: who was erased and came back since stands among the names too."""
-        return [("DEL", self.keys.customer(name)) for name, _ in block.erased]
+        """What goes before hashes and states: who was erased and came back since stands among the names too."""
+        commands: list[tuple[Any, ...]] = [("DEL", self.keys.customer(name)) for name, _ in block.erased]
+        if gone := [name for name, held in block.erased if held]:
+            commands.append(("HDEL", self.keys.state(self.partition), *gone))
+        return commands
 
     def _commands(self, stands: Standing, new: bytes, position: Position, block: Block) -> list[tuple[Any, ...]]:
         """What goes behind them; where one undoes what another does, the old goes before the new comes."""
@@ -182,17 +187,10 @@ class GuardedWrites:
         commands += [("ZREM", k.set(name, p), *customers) for name, customers in block.left]
         commands += [("ZADD", k.set(name, p), *members) for name, members in block.sets]
         commands += [("HINCRBY", k.rejected(p), reason, n) for reason, n in block.counts]
-        gone = [name for name, held in block.erased if held]
-        if gone:
-            commands.append(("HDEL", k.state(p), *gone))
-        if block.names:
-            ends = list(itertools.accumulate(block.sizes))
-            states = [block.states[end - size : end] for end, size in zip(ends, block.sizes, strict=True)]
-            commands.append(("HSET", k.state(p), *_paired(block.names, states)))
         fields = position._asdict() | {
             "token": new,
             "counted": new,
-            "customers": stands.held + block.new - len(gone),
+            "customers": stands.held + block.new - sum(held for _, held in block.erased),
         }
         commands.append(("HSET", k.guard(p), *itertools.chain(*fields.items())))
         return commands
