@@ -126,19 +126,17 @@ class GuardedWrites:
             if stands is not self._stands:  # then the guard is watched from a later moment on
                 return None
             before, after = self._erased(block), self._commands(stands, new, position, block)
-            kept, state = len(block.names), [("HSET", self.keys.state(self.partition))] * bool(block.names)
-            states = (begun(2 * kept, *command) + block.states for command in state)
-            sent = pack(("MULTI",), *before), block.hashes, *states, pack(*after, ("EXEC",)), self._reads
+            customers, last = len(block.names), [("HSET", self.keys.state(self.partition))] if block.names else []
+            states = (begun(2 * customers, *command) + block.states for command in last)
+            sent = pack(("MULTI",), *before), block.hashes, pack(*after), *states, pack(("EXEC",)), self._reads
             hashes = (("HSET", self.keys.customer(name)) for name in block.names)
-            commands = itertools.chain(before, hashes, state, after)
-            count = len(before) + kept + len(state) + len(after)
-            return await self._write(b"".join(sent), commands, count, len(before), block)
+            commands = itertools.chain(before, hashes, after, last)
+            return await self._write(b"".join(sent), commands, len(before) + customers + len(after) + len(last), block)
 
     async def _write(
-        self, sent: bytes, commands: Iterable[tuple[Any, ...]], count: int, first: int, block: Block
+        self, sent: bytes, commands: Iterable[tuple[Any, ...]], count: int, block: Block
     ) -> Standing | None:
-        """commands: what is sent between MULTI and EXEC, so many, of what is packed already as far as to name it;
-        first: which is the first hash's."""
+        """commands: what is sent between MULTI and EXEC, so many; of what is packed already as far as to name it."""
         self._stands = None
         answers = await self._line.exchange(sent, count + 2 + READS)
         queued, done, then = answers[: count + 1], answers[count + 1], answers[count + 2 :]
@@ -150,6 +148,7 @@ class GuardedWrites:
         if any(isinstance(answer, Exception) for answer in done):
             broke = zip(commands, done, strict=True)
             await self._damaged(*next(each for each in broke if isinstance(each[1], Exception)))
+        first = len(block.erased)
         added = zip(block.names, block.whole, done[first : first + len(block.names)], strict=True)
         block.torn = [name for name, whole, fields in added if fields and not whole]
         return self._found(then)
@@ -166,14 +165,11 @@ class GuardedWrites:
         return self._stands
 
     def _erased(self, block: Block) -> list[tuple[Any, ...]]:
-        """What goes before hashes and states: who was erased and came back since stands among the names too."""
-        commands: list[tuple[Any, ...]] = [("DEL", self.keys.customer(name)) for name, _ in block.erased]
-        if gone := [name for name, held in block.erased if held]:
-            commands.append(("HDEL", self.keys.state(self.partition), *gone))
-        return commands
+        """What goes before the hashes: who was erased and came back since stands among the names too."""
+        return [("DEL", self.keys.customer(name)) for name, _ in block.erased]
 
     def _commands(self, stands: Standing, new: bytes, position: Position, block: Block) -> list[tuple[Any, ...]]:
-        """What goes behind them; where one undoes what another does, the old goes before the new comes."""
+        """What goes between hashes and states; where one undoes another, the old goes before the new comes."""
         k, p = self.keys, self.partition
         commands = self._feed(stands, block)
         # Examples, but for those that already fell out of the kept window.
@@ -187,10 +183,13 @@ class GuardedWrites:
         commands += [("ZREM", k.set(name, p), *customers) for name, customers in block.left]
         commands += [("ZADD", k.set(name, p), *members) for name, members in block.sets]
         commands += [("HINCRBY", k.rejected(p), reason, n) for reason, n in block.counts]
+        gone = [name for name, held in block.erased if held]
+        if gone:
+            commands.append(("HDEL", k.state(p), *gone))
         fields = position._asdict() | {
             "token": new,
             "counted": new,
-            "customers": stands.held + block.new - sum(held for _, held in block.erased),
+            "customers": stands.held + block.new - len(gone),
         }
         commands.append(("HSET", k.guard(p), *itertools.chain(*fields.items())))
         return commands
