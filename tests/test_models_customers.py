@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from oracles import FIGURES, Event, Plain, batch, microseconds
 
-from models import customers
+from models import customers, scores
 from models import rows as layouts
 from models.customers import NOTED, Table
 from models.kinds import CART, ERASE, PURCHASE, RETURN, VIEW
+from models.model import Predictions
 from models.rows import DAY, ENTRY, RAW, UnknownForm
 from offline.history import fold as offline
 from streams.recount import COMPARED, recount
@@ -510,6 +511,27 @@ def test_a_sum_that_int64_cannot_hold_stays_at_the_end_of_its_range() -> None:
 
 
 # ---- the table -------------------------------------------------------------------------------------------------------
+def test_what_is_published_is_noted_and_a_move_of_segment_as_of_when_it_is_scored() -> None:
+    """Whoever had their last event after the midnight that is swept to is scored as of that event. Mutations caught: a
+    move noted of who stays; the day of the last event, or the day swept to, for everybody."""
+    table, swept_to = Table(), 100
+    rows = table.add(["stays", "moves", "is new", "moves later"])
+    table.rows["at"], table.rows["segment"] = np.array([99, 99, 99, 101]) * DAY + 1, [3, 3, -1, 5]
+    table.rows["segment_before"], table.rows["segment_since"], table.rows["cluster"] = 1, 50, [0, 0, -1, 2]
+    said = Predictions(
+        *(np.array(column) for column in ([3, 4, 3, 0], [9, 8, 7, 6], [111, 112, 113, 114])),
+        *(np.array([money, 0.0, 0.0, 0.0]) for money in (1.5, 2.5, 0.5, 0.25, 7.5)),
+    )
+    before, clusters, at = table.note(rows, said, 77, swept_to)
+    assert (before.tolist(), clusters.tolist()) == ([3, 3, -1, 5], [0, 0, -1, 2])
+    assert at.tolist() == scores.moment(table.rows, swept_to).tolist() == [100 * DAY] * 3 + [101 * DAY + 1]
+    assert table.rows["segment_before"].tolist() == [1, 3, -1, 5]
+    assert table.rows["segment_since"].tolist() == [50, 100, 100, 101]
+    for name in ("segment", "cluster", "rfm", "demand", "value"):
+        assert table.rows[name].tolist() == getattr(said, name).tolist()
+    assert set(table.rows["version"].tolist()) == {77}
+
+
 def test_an_empty_history_is_an_empty_table() -> None:
     table, entries, noted = story()
     assert (len(table), len(entries), sum(noted.values())) == (0, 0, 0)
