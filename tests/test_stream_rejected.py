@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -122,14 +123,14 @@ def test_filters(kafka: str, redis_url: str, nobody: Path, tmp_path: Path) -> No
     """`--until` excludes, `--since` includes. Two of each kind."""
     with running(kafka, redis_url, nobody, tmp_path, partitions=2) as deployment:
         rejects = Rejects(deployment)
-        begin = 1_700_000_000_000
+        begun = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(hours=1)  # the topic keeps 90 days
         for n, (partition, reason) in enumerate([(0, "not_json"), (1, "not_json"), (0, "future"), (1, "no_key")]):
             record = laid_out(
                 "r", (deployment.name, partition), Reject(Record(n, NOON, b"k", b"{"), reason, "why"), 1 << 20
             )
             topic = deployment.settings.rejected_topic
             rejects.producer.produce(
-                topic, b"{", b"k", headers=dict[str, Any](record.headers), timestamp=begin + n * 1000
+                topic, b"{", b"k", headers=dict[str, Any](record.headers), timestamp=int(begun.timestamp() + n) * 1000
             )
         rejects.done()
 
@@ -140,9 +141,12 @@ def test_filters(kafka: str, redis_url: str, nobody: Path, tmp_path: Path) -> No
         assert listed() == [0, 1, 2, 3]
         assert listed("--reason", "not_json") == [0, 1]
         assert listed("--partition", "1") == [1, 3]
-        assert listed("--since", "2023-11-14T22:13:21Z") == [1, 2, 3]
-        assert listed("--until", "2023-11-14T23:13:22+01:00") == [0, 1]
-        assert listed("--since", "2023-11-14", "--until", "2023-11-15", "--reason", "future") == [2]
+        first, second = (begun + timedelta(seconds=n) for n in (1, 2))
+        assert listed("--since", f"{first:%Y-%m-%dT%H:%M:%SZ}") == [1, 2, 3]
+        assert listed("--until", second.astimezone(timezone(timedelta(hours=1))).isoformat()) == [0, 1]
+        day, next_day = (f"{begun + timedelta(n):%Y-%m-%d}" for n in (0, 1))
+        assert listed("--since", day, "--until", next_day, "--reason", "future") == [2]
+        assert listed("--since", next_day) == []
         assert "is no ISO 8601 time" in deployment.call("rejected", "list", "--since", "soon", code=2)
         assert "is not like 2:17" in deployment.call("rejected", "show", "17", code=2)
 
