@@ -58,11 +58,10 @@ def pack(mark: Array, records: Array, slots: Array, layout: Layout) -> tuple[Arr
     A head is `mark`, uint8, and a byte for each ring, how many entries it holds: all where the last one is there, else
     as many as its slot says. slots: where each ring's next entry goes, by where that byte stands in a record.
     """
-    memory, rings = _bytes(records), len(slots)
-    counts, sizes = np.empty((len(records), rings), np.uint8), np.empty(len(records), np.int64)
-    least = len(mark) + rings + layout.fixed
-    total = filled_kernel(memory, layout.pieces, layout.rooms, layout.widths, slots, least, counts, sizes)
-    packed = np.empty(total, np.uint8)
+    memory, counts = _bytes(records), np.empty((len(records), len(slots)), np.uint8)
+    filled_kernel(memory, layout.pieces, layout.rooms, slots, counts)
+    sizes = len(mark) + len(slots) + layout.sizes(counts)
+    packed = np.empty(int(sizes.sum()), np.uint8)
     pack_kernel(mark, memory, layout.pieces, counts, packed)
     return packed, sizes
 
@@ -80,11 +79,7 @@ def _bytes(records: Array) -> Array:
 
 # Indices are unsigned: of a signed one numba asks each time whether it counts from the end, three times the work.
 @njit
-def filled_kernel(
-    memory: Array, pieces: Array, rooms: Array, widths: Array, slots: Array, least: int, counts: Array, sizes: Array
-) -> int:
-    """The entries of each record's rings, and its bytes; returns all bytes. least: of one whose rings are empty."""
-    total = 0
+def filled_kernel(memory: Array, pieces: Array, rooms: Array, slots: Array, counts: Array) -> None:
     for i in range(np.uint64(len(memory))):
         for k in range(len(slots)):
             counts[i, k] = memory[i, slots[k]]
@@ -96,11 +91,6 @@ def filled_kernel(
             for b in range(last, last + length):
                 if memory[i, b]:
                     counts[i, ring] = rooms[ring]
-        sizes[i] = least
-        for k in range(len(slots)):
-            sizes[i] += widths[k] * counts[i, k]
-        total += sizes[i]
-    return total
 
 
 @njit

@@ -148,7 +148,7 @@ def opened(table: Table, serving: Serving, rows: Array) -> None:
 def _scored(
     ahead: Ahead, rows: Array, names: Sequence[str], place: str, quiet: int
 ) -> tuple[Predictions, Array, dict[int, Move]]:
-    """The predictions, noted in the rows; copies of these; the move of each row whose segment changed."""
+    """The predictions, noted in these rows; copies of them; the move of each whose segment changed."""
     table, serving, swept_to = ahead.table, ahead.serving, ahead.swept_to
     predicted = ahead.of(rows)
     before, clusters, at = table.note(rows, predicted, serving.number, swept_to)
