@@ -13,7 +13,7 @@ from collections.abc import Callable
 SIGNALS = {signal.SIGINT, signal.SIGTERM}
 PATIENCE = 8.0  # seconds
 SAYING = 0.5  # seconds that the line of it may take
-farewells: list[Callable[[], None]] = []  # what is done before, each in a few seconds at most
+farewells: list[Callable[[], None]] = []  # what is done before, as far as the patience reaches
 
 
 def prepare(tell: Callable[[str], None]) -> None:
@@ -26,15 +26,17 @@ def prepare(tell: Callable[[str], None]) -> None:
 
 
 def _wait(tell: Callable[[str], None]) -> None:
-    asked = signal.sigwait(SIGNALS)
-    limit = threading.Timer(PATIENCE, os._exit, (0,))
-    limit.daemon = True
-    limit.start()
-    # In a thread, for a pipe that is full holds nothing up.
-    line = threading.Thread(target=tell, args=(signal.Signals(asked).name,), daemon=True)
+    """The one thread that ends the process: what holds another up, a pipe that is full or a server, holds up no end."""
+    asked = signal.Signals(signal.sigwait(SIGNALS)).name
+    line, last = (threading.Thread(target=work, daemon=True) for work in (lambda: tell(asked), _bid_farewell))
     line.start()
+    last.start()
+    last.join(PATIENCE)
+    line.join(SAYING)
+    os._exit(0)
+
+
+def _bid_farewell() -> None:
     for farewell in farewells:
         with contextlib.suppress(Exception):
             farewell()
-    line.join(SAYING)
-    os._exit(0)

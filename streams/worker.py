@@ -379,7 +379,7 @@ class Worker:
         gc.freeze()
         gc.set_threshold(200_000, 50, 100)  # the default stops the worker for 80 ms twice a second
         loop = asyncio.get_running_loop()
-        ending.farewells.append(lambda: asyncio.run_coroutine_threadsafe(self.leave(), loop).result(ending.PATIENCE))
+        ending.farewells.append(lambda: asyncio.run_coroutine_threadsafe(self.leave(), loop).result())
 
     async def leave(self) -> None:
         """Tells Kafka's tools where it stands and leaves the group; what is under way may break off anywhere."""

@@ -111,6 +111,32 @@ def test_a_pipe_that_nobody_reads_ends_nothing(
             worker.wait()
 
 
+@pytest.mark.parametrize("takes", [0.0, 60.0])
+def test_a_process_is_ended_once(takes: float) -> None:
+    """Two threads that end it at one time wrote what coverage had measured at one time, too, and crashed.
+    Mutation caught: a timer that ends the process beside the thread that waits for the farewells."""
+    program = f"""
+import os, signal, time
+from streams import ending
+
+def say(line):
+    os.write(1, line.encode() + b"\\n")
+
+def end(code):
+    say(f"ends {{code}}")
+    time.sleep(1.5)
+    end_at_once(code)
+
+end_at_once, os._exit, ending.PATIENCE = os._exit, end, 1.0
+ending.farewells += [lambda: 1 / 0, lambda: say("farewell"), lambda: time.sleep({takes})]
+ending.prepare(say)
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(60)
+"""
+    run = subprocess.run([sys.executable, "-c", program], cwd=HERE, capture_output=True, text=True, timeout=50)
+    assert (sorted(run.stdout.splitlines()), run.returncode) == (["SIGTERM", "ends 0", "farewell"], 0), run.stderr
+
+
 def test_complaints_are_one_line_as_they_begin_and_one_at_their_end() -> None:
     now, said = [100.0], list[str]()
     outage = Outage(said.append, lambda: now[0])
