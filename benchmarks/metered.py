@@ -94,11 +94,12 @@ def stop(reason: str) -> NoReturn:
     raise RuntimeError(reason)
 
 
-async def located(url: str, name: str, directory: Path, end: int, meter: Meter) -> Partition:
-    """A partition of a deployment of its own, ready to fold."""
-    settings = Settings(redis_url=url, prefix=name, events_topic=name, partitions=1)
+async def located(url: str, name: str, directory: Path, end: int, meter: Meter, partitions: int = 1) -> Partition:
+    """The first partition of a deployment of its own, ready to fold."""
+    settings = Settings(redis_url=url, prefix=name, events_topic=name, partitions=partitions)
     store = Store(connect(settings), settings)
-    await publish(store, settings, Topic(name, "id", [(0, end)], {}), Kept(directory), lambda _: None)
+    bounds = [(0, end)] * partitions
+    await publish(store, settings, Topic(name, "id", bounds, {}), Kept(directory), lambda _: None)
     part = Partition(0, 1, store, NoLog(end), Serving(store), await store.deployment(), stop, meter)
     await part.locate()
     return part

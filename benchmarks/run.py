@@ -206,8 +206,9 @@ class Latency:
         return np.array([latency for p in range(PARTITIONS) for latency in self._of(p)])
 
     def _send(self, log: Iterator[traffic.Record]) -> None:
-        producer, start = self.where.producer(), time.perf_counter()
-        for i, (key, value, timestamp) in enumerate(log):
+        producer, records = self.where.producer(), list(log)  # made before: else the first would be late, all at once
+        start = time.perf_counter()
+        for i, (key, value, timestamp) in enumerate(records):
             while time.perf_counter() < start + i / self.per_second:
                 producer.poll(0)
                 time.sleep(0.001)

@@ -43,7 +43,7 @@ from streams.serving import Serving
 from streams.settings import Settings
 from streams.status import Status
 from streams.store import Store, connect
-from streams.transport import Chunk, ChunkTransport, ends
+from streams.transport import Chunk, ChunkTransport, Owner, ends
 
 HEARTBEAT, TRAIN, TICK, REPEAT, WATCH, SILENT, LEAVE = 1.0, 0.05, 0.5, 5.0, 15.0, 3.0, 2.0  # seconds
 OPEN = 10.0  # seconds that a last stable offset may stand still unsaid; then it is said at twice the age, and so on
@@ -361,7 +361,7 @@ class Worker:
             await asyncio.sleep(seconds)
 
     async def start(self) -> None:
-        """Once the app is up: the timers, and a garbage collector that does not stop the stream."""
+        """Once the app is up: the timers, and what would stop the stream is spared."""
         for seconds, work in (
             (HEARTBEAT, self.heartbeat),
             (HEARTBEAT, self.freshen),
@@ -373,11 +373,8 @@ class Worker:
             *([(WATCH, self.judge)] if self.settings.metrics else []),
         ):
             self.app.add_future(self._watched(self.repeat(seconds, work)))
-        logging.getLogger().setLevel(logging.ERROR)  # Faust's spinner sets DEBUG: messages that nobody reads
+        spare()
         shutil.rmtree(self.app.conf.datadir, ignore_errors=True)  # made by Faust for tables, of which there are none
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(200_000, 50, 100)  # the default stops the worker for 80 ms twice a second
         loop = asyncio.get_running_loop()
         ending.farewells.append(lambda: asyncio.run_coroutine_threadsafe(self.leave(), loop).result())
 
@@ -390,14 +387,29 @@ class Worker:
 
 def build(settings: Settings, deployment: Deployment, room: int) -> faust.App:
     """The Faust app of this deployment; room: bytes of a reject. Raises Refusal where metrics cannot be shown."""
-    app = faust.App(
+    app = application(settings, deployment.partitions)
+    worker = Worker(app, settings, deployment, room)
+    if settings.metrics:
+        say(f"metrics at {Server(settings.metrics, worker.meter.registry, lambda: worker.status).url}/metrics")
+    consume(app, settings, worker, worker.score)
+
+    @app.task(on_leader=False)  # type: ignore[untyped-decorator]
+    async def started() -> None:
+        await worker.start()
+
+    return app
+
+
+def application(settings: Settings, partitions: int) -> faust.App:
+    """One that waits for what it is to consume."""
+    return faust.App(
         settings.group,
         broker=[f"kafka://{address}" for address in settings.kafka.split(",")],
         broker_credentials=security.faust(settings),
         autodiscover=False,
         logging_config=LIBRARIES,
         datadir=tempfile.mkdtemp(prefix="crm-scorer-"),
-        topic_partitions=deployment.partitions,
+        topic_partitions=partitions,
         topic_disable_leader=True,
         topic_allow_declare=False,
         consumer_auto_offset_reset="earliest",
@@ -410,20 +422,24 @@ def build(settings: Settings, deployment: Deployment, room: int) -> faust.App:
         web_tables_enabled=False,
         web_bind="127.0.0.1",
     )
-    worker = Worker(app, settings, deployment, room)
-    if settings.metrics:
-        say(f"metrics at {Server(settings.metrics, worker.meter.registry, lambda: worker.status).url}/metrics")
-    app.transport = ChunkTransport(app, worker, settings.chunk)
+
+
+def spare() -> None:
+    """What would stop the stream again and again; once Faust is up, which makes it so."""
+    logging.getLogger().setLevel(logging.ERROR)  # Faust's spinner sets DEBUG: messages that nobody reads
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 50, 100)  # the default stops the worker for 80 ms twice a second
+
+
+def consume(
+    app: faust.App, settings: Settings, owner: Owner, score: Callable[[Sequence[Chunk]], Awaitable[None]]
+) -> None:
+    """From its start on the app hands what a fetch of the events brought to `score`, each chunk as its owner sought."""
+    app.transport = ChunkTransport(app, owner, settings.chunk)
     raw = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
-    topic = app.topic(settings.events_topic, **raw)
 
-    @app.agent(topic)  # type: ignore[untyped-decorator]
-    async def score(rounds: Any) -> None:
+    @app.agent(app.topic(settings.events_topic, **raw))  # type: ignore[untyped-decorator]
+    async def consumed(rounds: Any) -> None:
         async for event in rounds.events():
-            await worker.score(event.message.value)
-
-    @app.task(on_leader=False)  # type: ignore[untyped-decorator]
-    async def started() -> None:
-        await worker.start()
-
-    return app
+            await score(event.message.value)

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from benchmarks import cpu, run, traffic
-from benchmarks.peers import batch, job, loop, meter, tables
+from benchmarks.metered import begun
+from benchmarks.peers import batch, job, limits, loop, meter, tables
 from benchmarks.peers.job import DAY, FIELDS, Facts, State
 from benchmarks.peers.streaming import LOOP, PEERS, Log
 from demo import services
+from streams.partitioner import partitioner
 
 
 # ---- the job ---------------------------------------------------------------------------------------------------------
@@ -67,6 +69,12 @@ EVENTS = st.builds(
     st.integers(0, 100 * DAY),
     st.integers(0, 10**6),
 )
+
+
+@pytest.fixture
+def server() -> Iterator[services.Valkey]:
+    with services.valkey(appendonly=False) as own:
+        yield own
 
 
 @given(st.lists(st.lists(EVENTS, min_size=1, max_size=30), min_size=1, max_size=4))
@@ -151,13 +159,33 @@ def _stuck(process: run.Running) -> int:
     return 0
 
 
+# ---- limits ----------------------------------------------------------------------------------------------------------
+def test_the_consumer_alone_passes_every_event(kafka: str, server: services.Valkey) -> None:
+    """And writes nothing else. Catches one that is not sought, and so never begins."""
+    log = Log(kafka, f"limit-{time.time_ns()}", 400, 6.0)
+    with Redis.from_url(server.url) as store:
+        where = log.where({"CRM_REDIS_URL": server.url, "CRM_GROUP": log.env["CRM_EVENTS_TOPIC"]}, store)
+        with run.process([sys.executable, "-m", "benchmarks.peers.consumed"], where.env):
+            meter.reach(lambda: sum(where.offsets()), 400)
+        assert sorted(store.keys()) == [b"offset:%d" % p for p in range(run.PARTITIONS)]
+
+
+def test_guarded_writes_alone_leave_what_a_worker_would(tmp_path: Path, server: services.Valkey) -> None:
+    """All of the first partition's log, in Redis under the guard. Catches what is noted and not written, and what the
+    first publish wrote among it."""
+    log = list(traffic.records(600, traffic.START, 2.0, 3, 6.0))
+    home = partitioner("murmur2", run.PARTITIONS)
+    first = [(key.decode(), value or b"") for key, value, _ in log if home(key.decode()) == 0]
+    bought = sorted({name for name, value in first if b'"purchase"' in value})  # who did not is no customer yet
+    found = limits.measure(server, begun(str(tmp_path)), iter(log))
+    assert [each["events"] for each in found.values()] == [len(first)] * 2
+    with Redis.from_url(server.url, decode_responses=True) as store:
+        assert sorted(store.hkeys("limits:state:0")) == bought
+        assert sorted(store.scan_iter("limits:customer:*")) == [f"limits:customer:{name}" for name in bought]
+        assert store.hmget("limits:guard:0", "offset", "customers") == [str(len(first)), str(len(bought))]
+
+
 # ---- the loop --------------------------------------------------------------------------------------------------------
-@pytest.fixture
-def server() -> Iterator[services.Valkey]:
-    with services.valkey(appendonly=False) as own:
-        yield own
-
-
 def test_a_loop_that_was_overtaken_writes_nothing(server: services.Valkey) -> None:
     """Catches a write that compares no offset."""
     with Redis.from_url(server.url) as store:

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import run
-from benchmarks.peers import serving, streaming, tables
+from benchmarks.peers import limits, serving, streaming, tables
 
 RESULTS = Path(__file__).with_name("results.json")
 console = Console(width=160, soft_wrap=True, highlight=False)
@@ -33,7 +33,7 @@ def main() -> int:
         console.print(step, style="dim")
 
     found = streaming.measure(peers, given.events, given.seconds, built, said) if peers else {}
-    for table in tables.tables(found, {peer.name: peer.lacks for peer in peers}):
+    for table in tables.tables(found, limits.LACKS | {peer.name: peer.lacks for peer in peers}):
         console.print(table)
     served = serving.measure(built / "feast", said) if "feast".startswith(tuple(given.only)) else []
     if served:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 from redis import Redis
 
 from benchmarks import run, traffic
-from benchmarks.peers import meter
+from benchmarks.peers import limits, meter
 from benchmarks.peers.truth import Truth
 from demo import services
 from demo.services.jars import java
@@ -61,7 +62,9 @@ class Peer:
 
 LOOP = "loop, batches of 10 ms"
 PRODUCT = Peer("product, one worker", ("-m", "streams", "worker"), "nothing")
+CONSUMER = Peer(limits.CONSUMED, ("-m", "benchmarks.peers.consumed"), "all but to fetch events")
 PEERS = (
+    CONSUMER,
     PRODUCT,
     Peer(LOOP, ("-m", "benchmarks.peers.loop", "10"), ALL),
     Peer("loop, batches of 50 ms", ("-m", "benchmarks.peers.loop", "50"), ALL),
@@ -84,10 +87,10 @@ class Log:
 
     def __init__(self, kafka: str, topic: str, events: int, visit: float) -> None:
         self.events, self.visit, self.seed, self.later = events, visit, 3, traffic.START + int(DAYS * DAY)
+        self.begin = partial(traffic.records, events, traffic.START, DAYS, self.seed, visit)
         self.env = {"CRM_KAFKA": kafka, "CRM_EVENTS_TOPIC": topic}
         topics.create(Settings(kafka=kafka, events_topic=topic, partitions=run.PARTITIONS))
-        first = traffic.records(events, traffic.START, DAYS, self.seed, visit)
-        traffic.send(self.where({}, None).producer(compression_type="lz4", linger_ms=20), topic, first)
+        traffic.send(self.where({}, None).producer(compression_type="lz4", linger_ms=20), topic, self.begin())
         self.truth = Truth(kafka, topic)
 
     def where(self, more: dict[str, str], store: Any) -> run.Deployment:
@@ -143,7 +146,9 @@ class Course:
         p50, p99 = np.percentile(latency, [50, 99]).tolist()
         return meter.between(first, last) | {"p50": p50, "p99": p99, "max": float(latency.max())}
 
-    def _wrong(self, peer: Peer, where: run.Deployment, log: Log) -> int:
+    def _wrong(self, peer: Peer, where: run.Deployment, log: Log) -> int | None:
+        if peer is CONSUMER:
+            return None
         if peer is PRODUCT:
             said = where.command("streams", "verify", "--history", str(self.fit))
             return int(said.rpartition("wrong: ")[2].split()[0].replace(",", ""))
@@ -169,10 +174,14 @@ def measure(peers: tuple[Peer, ...], events: int, seconds: float, built: Path, s
                 for share in sorted({peer.share for peer in peers})
             }
             for store, start in stores().items():
+                figures = found.setdefault(store, {}).setdefault(name, {})
                 for peer in peers:
                     said(f"{store}, {name}: {peer.name}")
-                    figures = one(course, peer, logs[peer.share], start, visit > 1)
-                    found.setdefault(store, {}).setdefault(name, {})[peer.name] = figures
+                    figures[peer.name] = one(course, peer, logs[peer.share], start, visit > 1)
+                if CONSUMER in peers:
+                    said(f"{store}, {name}: the other limits")
+                    with start() as server:
+                        figures |= limits.measure(server, course.fit, logs[1.0].begin()) if server else {}
         return found
 
 

@@ -36,8 +36,8 @@ def backlog(title: str, peers: Figures, lacks: Mapping[str, str]) -> Table:
             continue
         ratios = _ratio(cpu(peer), cpu(loop)), _ratio(peer["rate"], loop.get("rate"))
         us = (f"{peer[each]:.1f}" for each in ("peer", "redis", "kafka", "whole"))
-        counts = f"{peer['events']:,}", f"{peer['wrong']:,}"
-        table.add_row(name, *ratios, f"{peer['rate']:,.0f}", *us, *counts, lacks[name])
+        wrong = "-" if peer["wrong"] is None else f"{peer['wrong']:,}"
+        table.add_row(name, *ratios, f"{peer['rate']:,.0f}", *us, f"{peer['events']:,}", wrong, lacks[name])
     return table
 
 

@@ -1,0 +1,55 @@
+"""What a worker takes before it looks at one event: Faust, its consumer and chunks, as streams/worker.py has them.
+
+    python -m benchmarks.peers.consumed    (CRM_KAFKA, CRM_REDIS_URL, CRM_EVENTS_TOPIC, CRM_GROUP)
+
+It says in Redis how far it is, and does nothing else: no peer, but what the product cannot go below.
+"""
+
+import itertools
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import redis.asyncio
+from faust.types import TP
+
+from benchmarks.run import PARTITIONS
+from streams.settings import Settings
+from streams.transport import Chunk
+from streams.worker import application, consume, spare
+
+
+class Counted:
+    """The owner of all partitions, each from its first record on."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.app = application(settings, PARTITIONS)
+        consume(self.app, settings, self, self.passed)
+        self.app.task(on_leader=False)(self.started)
+        self.redis: Any = redis.asyncio.Redis.from_url(settings.redis_url)
+        self.epochs, self.offsets = itertools.count(1), dict[TP, int]()
+
+    async def started(self) -> None:
+        spare()
+
+    def assigned(self, tps: set[TP]) -> None:
+        for tp in tps:
+            self.offsets[tp] = 0
+            self.app.add_future(self.app.consumer.seek_in_epoch(tp, 0, next(self.epochs)))
+
+    def revoked(self, tps: set[TP]) -> None:
+        pass
+
+    def committed(self, tp: TP) -> int | None:
+        return self.offsets.get(tp)
+
+    async def passed(self, chunks: Sequence[Chunk]) -> None:
+        for chunk in chunks:
+            chunk.taken, self.offsets[chunk.tp] = True, chunk.end
+        await self.redis.mset({f"offset:{tp.partition}": end for tp, end in self.offsets.items()})
+
+
+if __name__ == "__main__":
+    app = Counted(Settings()).app
+    sys.argv = [sys.argv[0], "--quiet", "worker", "-l", "error", "--without-web"]
+    app.main()
