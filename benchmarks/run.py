@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.metadata
+import itertools
 import math
 import os
 import platform
@@ -13,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -85,13 +86,15 @@ GUARDS = tuple(("HGET", Keys().guard(p), "offset") for p in range(PARTITIONS))
 class Deployment:
     """Kafka and Valkey with a published model; `directory` holds what `offline fit` left.
 
-    reached: what is asked of Redis for the next offset of each partition, before which everything can be read.
+    reached: what is asked of Redis for the next offset of each partition, before which everything can be read; pids:
+    of the services, by name.
     """
 
     env: dict[str, str]
     store: Any  # a redis.Redis; redis-py types its answers as unions that no caller can narrow
     directory: Path
     reached: tuple[tuple[str, ...], ...] = GUARDS
+    pids: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def topic(self) -> str:
@@ -140,7 +143,7 @@ def deployment(
         env = {"CRM_KAFKA": kafka.address, "CRM_REDIS_URL": valkey.url, "CRM_EVENTS_TOPIC": "bench.events"}
         env |= {"CRM_PARTITIONS": str(PARTITIONS)}
         with Redis.from_url(valkey.url) as store:
-            made = Deployment(env, store, fit)
+            made = Deployment(env, store, fit, pids={"redis": valkey.pid, "kafka": kafka.pid})
             traffic.write_history(history, known=known)
             said("offline fit")
             until = f"{traffic.CUT_OFF:%Y-%m-%d}"
@@ -206,9 +209,9 @@ class Latency:
         return np.array([latency for p in range(PARTITIONS) for latency in self._of(p)])
 
     def _send(self, log: Iterator[traffic.Record]) -> None:
-        producer, records = self.where.producer(), list(log)  # made before: else the first would be late, all at once
+        producer, first = self.where.producer(), next(log)  # takes as long as a second's events and more
         start = time.perf_counter()
-        for i, (key, value, timestamp) in enumerate(records):
+        for i, (key, value, timestamp) in enumerate(itertools.chain([first], log)):
             while time.perf_counter() < start + i / self.per_second:
                 producer.poll(0)
                 time.sleep(0.001)

@@ -206,7 +206,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         """What is there already, up to `full` records of each partition: none starves."""
         chunks: dict[TP, Chunk] = {}
         assignment = consumer._subscription.subscription.assignment
-        for tp in sorted(active_partitions):
+        for tp in sorted(active_partitions.intersection(consumer._fetcher._records)):
             state = assignment.state_value(tp) if assignment and tp in assignment.tps else None
             if state is None or not state.has_valid_position:
                 continue

@@ -186,6 +186,25 @@ def test_records_are_taken_as_their_batch_has_them_up_to_the_most_of_a_chunk() -
     assert not any(isinstance(each, ConsumerRecord) for some in taken for each in some)
 
 
+def test_partitions_of_which_nothing_has_come_cost_nothing() -> None:
+    """A worker may hold many. Mutation caught: each is asked in each fetch."""
+    asked = []
+
+    async def some(_: Any, tp: TP, __: int) -> list[Record]:
+        asked.append(tp)
+        state.position = 8
+        return [Record(7, 0, b"k", b"value")]
+
+    state = SimpleNamespace(has_valid_position=True, position=7)
+    assignment = SimpleNamespace(tps={HELD, OTHER}, state_value=lambda _: state)
+    subscription = SimpleNamespace(subscription=SimpleNamespace(assignment=assignment))
+    consumer = SimpleNamespace(_subscription=subscription, _fetcher=SimpleNamespace(_records={HELD: "records"}))
+    thread: Any = ChunkThread.__new__(ChunkThread)
+    thread.epochs, thread.patience, thread._some = {HELD: 3}, SimpleNamespace(brought=False), some
+    (chunk,) = asyncio.run(thread._fetched(consumer, {HELD, OTHER})).values()
+    assert (asked, chunk.tp, chunk.start, chunk.end, chunk.epoch) == ([HELD], HELD, 7, 8, 3)
+
+
 def test_a_partition_is_located_once_it_is_known_where_it_stands() -> None:
     thread: Any = ChunkThread.__new__(ChunkThread)
     thread.transport = SimpleNamespace(owner=SimpleNamespace(committed={HELD: 0}.get))

@@ -8,14 +8,14 @@ It says in Redis how far it is, and does nothing else: no peer, but what the pro
 import itertools
 import sys
 from collections.abc import Sequence
-from typing import Any
 
-import redis.asyncio
 from faust.types import TP
 
 from benchmarks.run import PARTITIONS
 from streams.settings import Settings
+from streams.store import connect
 from streams.transport import Chunk
+from streams.wire import exchange, pack
 from streams.worker import application, consume, spare
 
 
@@ -26,7 +26,7 @@ class Counted:
         self.app = application(settings, PARTITIONS)
         consume(self.app, settings, self, self.passed)
         self.app.task(on_leader=False)(self.started)
-        self.redis: Any = redis.asyncio.Redis.from_url(settings.redis_url)
+        self.redis = connect(settings)
         self.epochs, self.offsets = itertools.count(1), dict[TP, int]()
 
     async def started(self) -> None:
@@ -46,7 +46,8 @@ class Counted:
     async def passed(self, chunks: Sequence[Chunk]) -> None:
         for chunk in chunks:
             chunk.taken, self.offsets[chunk.tp] = True, chunk.end
-        await self.redis.mset({f"offset:{tp.partition}": end for tp, end in self.offsets.items()})
+        told = ((f"offset:{tp.partition}", end) for tp, end in self.offsets.items())
+        await exchange(self.redis, pack(("MSET", *itertools.chain(*told))), 1)
 
 
 if __name__ == "__main__":
