@@ -60,29 +60,36 @@ def stalls(arrived: Array, latency: Array) -> Iterator[Stall]:
             yield Stall(float(arrived[one[0]]), float((arrived[one] + latency[one]).max()), len(one), worst)
 
 
-class Waiting:
-    """Looks again and again how long threads of some processes were ready to run and had no core."""
+class Looks:
+    """Again and again: how long threads of some processes were ready to run and had no core; whether one has children."""
 
-    def __init__(self, pids: Mapping[str, int], proc: Path = PROC) -> None:
-        self.pids, self.proc = pids, proc
-        self.seen: list[tuple[float, dict[str, float]]] = []  # until when; by process seconds of whoever waited longest
-        self.known = self._look()
+    def __init__(self, pids: Mapping[str, int], parent: str, proc: Path = PROC) -> None:
+        self.pids, self.parent, self.proc = pids, parent, proc
+        # Until when; by process seconds of the thread that waited longest; whether the parent has children.
+        self.seen: list[tuple[float, dict[str, float], bool]] = []
+        self.known = self._waited()
 
     def look(self, now: float) -> None:
         """now: by the clock of those moments that are asked about later."""
-        waited, found = self._look(), dict.fromkeys(self.pids, 0.0)
+        waited, found = self._waited(), dict.fromkeys(self.pids, 0.0)
         for (name, thread), total in waited.items():
             found[name] = max(found[name], (total - self.known.get((name, thread), total)) / 1e9)
-        self.seen.append((now, found))
+        self.seen.append((now, found, self._has_children()))
         self.known = waited
 
-    def between(self, begin: float, end: float) -> dict[str, float]:
-        """Seconds by process from the look before `begin` to the one behind `end`."""
-        ends = [now for now, _ in self.seen]
-        first, last = np.searchsorted(ends, (begin, end)).tolist()
-        return {name: sum(found[name] for _, found in self.seen[first : last + 1]) for name in self.pids}
+    def between(self, begin: float, end: float) -> tuple[dict[str, float], bool]:
+        """From the look before `begin` to the one behind `end`: seconds by process; whether the parent had children."""
+        first, last = np.searchsorted([now for now, *_ in self.seen], (begin, end)).tolist()
+        seen = self.seen[first : last + 1]
+        return {name: sum(found[name] for _, found, _ in seen) for name in self.pids}, any(has for *_, has in seen)
 
-    def _look(self) -> dict[tuple[str, str], int]:
+    def _has_children(self) -> bool:
+        pid = str(self.pids[self.parent])
+        with contextlib.suppress(OSError):
+            return bool((self.proc / pid / "task" / pid / "children").read_text().strip())
+        return False
+
+    def _waited(self) -> dict[tuple[str, str], int]:
         found = {}
         for name, pid in self.pids.items():
             for path in (self.proc / str(pid) / "task").glob("*/schedstat"):
@@ -91,18 +98,18 @@ class Waiting:
         return found
 
 
-def measure(where: run.Deployment, per_second: int, seconds: float) -> tuple[dict[str, float], Array, Array, Waiting]:
-    """CPU an event by process; when each event arrived, and how many seconds later it could be read; who waited."""
+def measure(where: run.Deployment, per_second: int, seconds: float) -> tuple[dict[str, float], Array, Array, Looks]:
+    """CPU an event by process; when each event arrived, and how many seconds later it could be read; the looks."""
     traffic.send(where.producer(), where.topic, traffic.records(BACKLOG, traffic.START, DAYS, 3, VISIT))
     with where.process("streams", "worker") as worker:
         meter.reach(lambda: sum(where.offsets()), where.end())
         time.sleep(PAUSE)
         pids = {"worker": worker.pid, **where.pids}
-        waiting, done = Waiting(pids), threading.Event()
+        looks, done = Looks(pids, "redis"), threading.Event()
 
         def look() -> None:
             while not done.wait(LOOK):
-                waiting.look(time.perf_counter())
+                looks.look(time.perf_counter())
 
         watcher = threading.Thread(target=look)
         first, stream = meter.mark(sum(where.offsets()), pids), run.Latency(where, per_second)
@@ -115,7 +122,7 @@ def measure(where: run.Deployment, per_second: int, seconds: float) -> tuple[dic
             watcher.join()
         last = meter.mark(sum(where.offsets()), pids)
     arrived = np.array([moment for _, moment in sorted(stream.arrived.items())])
-    return meter.between(first, last), arrived, latency, waiting
+    return meter.between(first, last), arrived, latency, looks
 
 
 def main() -> int:
@@ -125,7 +132,7 @@ def main() -> int:
     given: Any = parser.parse_args()
     keeper = services.redis_server if shutil.which("redis-server") else services.valkey
     with run.deployment(partial(print, file=sys.stderr), keeper) as where:
-        cpu, arrived, latency, waiting = measure(where, given.rate, given.seconds)
+        cpu, arrived, latency, looks = measure(where, given.rate, given.seconds)
     p50, p99 = np.percentile(latency, [50, 99]).tolist()
     table = Table("figure", "value")
     for name, value in (
@@ -136,11 +143,13 @@ def main() -> int:
     ):
         table.add_row(name, value)
     console.print(table)
-    table = Table("stall, s", "its events", "worst", *(f"{name} waits for a core" for name in waiting.pids))
+    waits = (f"{name} waits for a core" for name in looks.pids)
+    table = Table("stall, s", "its events", "worst", *waits, "Redis copies its file")
     for stall in stalls(arrived, latency):
-        waited = (f"{each * 1e3:.0f} ms" for each in waiting.between(stall.begin, stall.end).values())
-        at = f"{stall.begin - arrived.min():.1f} + {stall.end - stall.begin:.2f}"
-        table.add_row(at, f"{stall.events:,}", f"{stall.worst * 1e3:.0f} ms", *waited)
+        waited, copies = looks.between(stall.begin, stall.end)
+        told = f"{stall.begin - arrived.min():.1f} + {stall.end - stall.begin:.2f}", f"{stall.events:,}"
+        times = (f"{each * 1e3:.0f} ms" for each in (stall.worst, *waited.values()))
+        table.add_row(*told, *times, "yes" if copies else "no")
     if table.row_count:
         console.print(table)
     return 0

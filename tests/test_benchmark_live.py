@@ -17,7 +17,8 @@ def test_no_event_late_is_no_stall() -> None:
 
 
 def test_whoever_waited_longest_of_a_process_is_told_of_a_stall(tmp_path: Path) -> None:
-    """Seconds, of looks that touch the stall. Mutations caught: the threads' sum; what was waited for before."""
+    """Seconds, of looks that touch the stall. Mutations caught: the threads' sum; what was waited for before; children
+    that came later."""
 
     def stand(**waited: int) -> None:
         for thread, total in waited.items():
@@ -26,12 +27,16 @@ def test_whoever_waited_longest_of_a_process_is_told_of_a_stall(tmp_path: Path) 
             path.write_text(f"5 {total} 9\n")
 
     stand(t7=9_000_000_000, t8=0)
-    waiting = live.Waiting({"worker": 7, "gone": 8}, tmp_path)
+    looks, children = (
+        live.Looks({"worker": 7, "gone": 8}, "worker", tmp_path),
+        tmp_path / "7" / "task" / "7" / "children",
+    )
     for now, (one, other) in ((1.0, (9.5, 0.25)), (2.0, (9.5, 1.0)), (3.0, (9.75, 1.125)), (4.0, (12.0, 1.125))):
         stand(t7=int(one * 1e9), t8=int(other * 1e9))
-        waiting.look(now)
-    assert waiting.between(1.5, 2.5) == {"worker": 0.75 + 0.25, "gone": 0.0}
-    assert waiting.between(0.5, 0.75) == {"worker": 0.5, "gone": 0.0}
+        children.write_text("9 " if now > 2 else "")
+        looks.look(now)
+    assert looks.between(1.5, 2.5) == ({"worker": 0.75 + 0.25, "gone": 0.0}, True)
+    assert looks.between(0.5, 1.5) == ({"worker": 0.5 + 0.75, "gone": 0.0}, False)
 
 
 @pytest.mark.e2e
