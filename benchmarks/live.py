@@ -1,6 +1,6 @@
 """A live stream for ten minutes: how late its events were, and who waited for a core while they were.
 
-    python -m benchmarks.live [--rate 5000] [--seconds 600]
+    python -m benchmarks.live [--rate 5000] [--seconds 600] [--customers 50000]
 
 One worker with everything on; Kafka, Redis (Debian's `redis-server` where it is on PATH), producer and watcher beside
 it. An event is late that cannot be read 50 ms after the broker took it; late ones that come close together are a stall.
@@ -28,7 +28,7 @@ from benchmarks.peers import meter
 from demo import services
 from models.rows import DAY
 
-BACKLOG, DAYS, VISIT = 200_000, 0.4, 6.0  # of events before the stream begins: the worker has met most customers
+BACKLOG, DAYS, VISIT = 4, 0.4, 6.0  # events a customer before the stream begins: the worker has met about half of them
 PAUSE = 3.0  # seconds in which it comes to rest
 LATE, APART = 0.05, 0.5  # seconds that make an event late, and two stalls of late ones
 LOOK = 0.05  # seconds between two looks at the threads
@@ -61,7 +61,7 @@ def stalls(arrived: Array, latency: Array) -> Iterator[Stall]:
 
 
 class Looks:
-    """Again and again: how long threads of some processes were ready to run and had no core; whether one has children."""
+    """Again and again: how long threads of some processes were ready and had no core; whether one has children."""
 
     def __init__(self, pids: Mapping[str, int], parent: str, proc: Path = PROC) -> None:
         self.pids, self.parent, self.proc = pids, parent, proc
@@ -98,9 +98,9 @@ class Looks:
         return found
 
 
-def measure(where: run.Deployment, per_second: int, seconds: float) -> tuple[dict[str, float], Array, Array, Looks]:
+def measure(where: run.Deployment, per_second: int, seconds: float, known: int) -> tuple[dict[str, float], Array, Array, Looks]:
     """CPU an event by process; when each event arrived, and how many seconds later it could be read; the looks."""
-    traffic.send(where.producer(), where.topic, traffic.records(BACKLOG, traffic.START, DAYS, 3, VISIT))
+    traffic.send(where.producer(), where.topic, traffic.records(BACKLOG * known, traffic.START, DAYS, 3, VISIT, known))
     with where.process("streams", "worker") as worker:
         meter.reach(lambda: sum(where.offsets()), where.end())
         time.sleep(PAUSE)
@@ -116,7 +116,7 @@ def measure(where: run.Deployment, per_second: int, seconds: float) -> tuple[dic
         later, n = traffic.START + int(DAYS * DAY), int(per_second * seconds)
         watcher.start()
         try:
-            latency = stream.measure(traffic.records(n, later, seconds / 86_400, 4, VISIT))
+            latency = stream.measure(traffic.records(n, later, seconds / 86_400, 4, VISIT, known))
         finally:
             done.set()
             watcher.join()
@@ -129,10 +129,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.live", description=__doc__)
     parser.add_argument("--rate", type=int, default=5_000, help="events a second")
     parser.add_argument("--seconds", type=float, default=600.0, help="that it lasts")
+    parser.add_argument("--customers", type=int, default=traffic.KNOWN, help="whom the shop knows")
     given: Any = parser.parse_args()
     keeper = services.redis_server if shutil.which("redis-server") else services.valkey
-    with run.deployment(partial(print, file=sys.stderr), keeper) as where:
-        cpu, arrived, latency, looks = measure(where, given.rate, given.seconds)
+    with run.deployment(partial(print, file=sys.stderr), keeper, given.customers) as where:
+        cpu, arrived, latency, looks = measure(where, given.rate, given.seconds, given.customers)
     p50, p99 = np.percentile(latency, [50, 99]).tolist()
     table = Table("figure", "value")
     for name, value in (

@@ -41,7 +41,7 @@ def test_whoever_waited_longest_of_a_process_is_told_of_a_stall(tmp_path: Path) 
 
 @pytest.mark.e2e
 def test_a_short_run_says_how_late_events_were() -> None:
-    run = [sys.executable, "-m", "benchmarks.live", "--rate", "500", "--seconds", "2"]
+    run = [sys.executable, "-m", "benchmarks.live", "--rate", "500", "--seconds", "2", "--customers", "500"]
     done = subprocess.run(run, cwd=HERE, capture_output=True, text=True, check=True)
     assert "1,000" in done.stdout
     assert "later than 50 ms" in done.stdout
