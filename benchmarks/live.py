@@ -98,7 +98,9 @@ class Looks:
         return found
 
 
-def measure(where: run.Deployment, per_second: int, seconds: float, known: int) -> tuple[dict[str, float], Array, Array, Looks]:
+def measure(
+    where: run.Deployment, per_second: int, seconds: float, known: int
+) -> tuple[dict[str, float], Array, Array, Looks]:
     """CPU an event by process; when each event arrived, and how many seconds later it could be read; the looks."""
     traffic.send(where.producer(), where.topic, traffic.records(BACKLOG * known, traffic.START, DAYS, 3, VISIT, known))
     with where.process("streams", "worker") as worker:

@@ -1,6 +1,7 @@
 """How the figures are taken: commands as a user types them, one worker process, and what stands in Redis meanwhile."""
 
 import contextlib
+import gc
 import importlib.metadata
 import itertools
 import math
@@ -186,6 +187,17 @@ def machine() -> dict[str, str]:
     }
 
 
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Python collects no garbage meanwhile: of millions of objects it takes a tenth of a second and more, in which this
+    process would see nothing of what it measures."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 class Latency:
     """Sends at a steady rate while another thread asks every millisecond how far Redis is."""
 
@@ -194,18 +206,20 @@ class Latency:
         self.arrived: dict[tuple[int, int], float] = {}  # (partition, offset): the moment of the broker's answer
         # By partition (moment, next offset).
         self.seen: list[deque[tuple[float, int]]] = [deque() for _ in range(PARTITIONS)]
+        self.ends = [0] * PARTITIONS  # of what arrived
         self.done = threading.Event()
 
     def measure(self, log: Iterator[traffic.Record]) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Seconds from the broker's answer to the producer until Redis is past the event, for each event."""
         watcher = threading.Thread(target=self._watch)
-        watcher.start()
-        try:
-            self._send(log)
-            self._wait()
-        finally:
-            self.done.set()
-            watcher.join()
+        with uncollected():
+            watcher.start()
+            try:
+                self._send(log)
+                self._wait()
+            finally:
+                self.done.set()
+                watcher.join()
         return np.array([latency for p in range(PARTITIONS) for latency in self._of(p)])
 
     def _send(self, log: Iterator[traffic.Record]) -> None:
@@ -221,8 +235,10 @@ class Latency:
 
     def _arrival(self, produced: float) -> Callable[[Any, Message], None]:
         def note(_: Any, message: Message) -> None:
-            place = int(message.partition() or 0), int(message.offset() or 0)
-            self.arrived[place] = produced + float(message.latency() or 0)  # the client's own clock, not this call's
+            partition, offset = int(message.partition() or 0), int(message.offset() or 0)
+            self.ends[partition] = max(self.ends[partition], offset + 1)
+            # By the client's own clock, not this call's.
+            self.arrived[partition, offset] = produced + float(message.latency() or 0)
 
         return note
 
@@ -241,9 +257,8 @@ class Latency:
         self.where.store.connection_pool.release(connection)
 
     def _wait(self) -> None:
-        ends = [max((o for q, o in self.arrived if q == p), default=-1) + 1 for p in range(PARTITIONS)]
         until = time.monotonic() + PATIENCE
-        while any(now < end for now, end in zip(self.where.offsets(), ends, strict=True)):
+        while any(now < end for now, end in zip(self.where.offsets(), self.ends, strict=True)):
             if time.monotonic() > until:
                 raise BenchmarkError(f"the worker did not catch up in {PATIENCE:.0f} s")
             time.sleep(0.1)

@@ -1,5 +1,6 @@
 """Who waited for a core while events were late: the arithmetic of it, and one short run."""
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from running import HERE
 
-from benchmarks import live
+from benchmarks import live, run
 
 
 def test_no_event_late_is_no_stall() -> None:
@@ -39,9 +40,24 @@ def test_whoever_waited_longest_of_a_process_is_told_of_a_stall(tmp_path: Path) 
     assert looks.between(0.5, 1.5) == ({"worker": 0.5 + 0.75, "gone": 0.0}, False)
 
 
+def test_nothing_is_collected_while_events_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the watcher sees nothing for as long as it takes, and events look late. Also where the stream fails."""
+    enabled = []
+
+    def send(*_: object) -> None:
+        enabled.append(gc.isenabled())
+        raise run.BenchmarkError("no broker")
+
+    monkeypatch.setattr(run.Latency, "_watch", lambda _: None)
+    monkeypatch.setattr(run.Latency, "_send", send)
+    with pytest.raises(run.BenchmarkError, match="no broker"):
+        run.Latency(run.Deployment({}, None, Path()), 500).measure(iter(()))
+    assert (enabled, gc.isenabled()) == ([False], True)
+
+
 @pytest.mark.e2e
 def test_a_short_run_says_how_late_events_were() -> None:
-    run = [sys.executable, "-m", "benchmarks.live", "--rate", "500", "--seconds", "2", "--customers", "500"]
-    done = subprocess.run(run, cwd=HERE, capture_output=True, text=True, check=True)
+    asked = [sys.executable, "-m", "benchmarks.live", "--rate", "500", "--seconds", "2", "--customers", "500"]
+    done = subprocess.run(asked, cwd=HERE, capture_output=True, text=True, check=True)
     assert "1,000" in done.stdout
     assert "later than 50 ms" in done.stdout
