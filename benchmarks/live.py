@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -33,7 +32,6 @@ PAUSE = 3.0  # seconds in which it comes to rest
 LATE, APART = 0.05, 0.5  # seconds that make an event late, and two stalls of late ones
 LOOK = 0.05  # seconds between two looks at the threads
 PROC = Path("/proc")
-Array = NDArray[np.float64]
 console = Console(soft_wrap=True, highlight=False)
 
 
@@ -46,7 +44,7 @@ class Stall(NamedTuple):
     worst: float
 
 
-def stalls(arrived: Array, latency: Array) -> Iterator[Stall]:
+def stalls(arrived: run.Seconds, latency: run.Seconds) -> Iterator[Stall]:
     """Of the events that arrived at these moments (n,), in any order, and could be read so many seconds later (n,).
 
     >>> list(stalls(np.array([9.0, 1.0, 1.2, 5.0]), np.array([0.25, 0.125, 0.5, 0.01])))
@@ -100,7 +98,7 @@ class Looks:
 
 def measure(
     where: run.Deployment, per_second: int, seconds: float, known: int
-) -> tuple[dict[str, float], Array, Array, Looks]:
+) -> tuple[dict[str, float], run.Seconds, run.Seconds, Looks]:
     """CPU an event by process; when each event arrived, and how many seconds later it could be read; the looks."""
     traffic.send(where.producer(), where.topic, traffic.records(BACKLOG * known, traffic.START, DAYS, 3, VISIT, known))
     with where.process("streams", "worker") as worker:
@@ -123,8 +121,7 @@ def measure(
             done.set()
             watcher.join()
         last = meter.mark(sum(where.offsets()), pids)
-    arrived = np.array([moment for _, moment in sorted(stream.arrived.items())])
-    return meter.between(first, last), arrived, latency, looks
+    return meter.between(first, last), stream.moments(), latency, looks
 
 
 def main() -> int:

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from redis import Redis
 
@@ -29,6 +31,9 @@ from streams.keys import Keys
 
 PARTITIONS = 4
 PATIENCE = 120.0  # seconds without progress
+
+
+Seconds = npt.NDArray[np.float64]
 
 
 class BenchmarkError(RuntimeError):
@@ -203,13 +208,14 @@ class Latency:
 
     def __init__(self, where: Deployment, per_second: int) -> None:
         self.where, self.per_second = where, per_second
-        self.arrived: dict[tuple[int, int], float] = {}  # (partition, offset): the moment of the broker's answer
-        # By partition (moment, next offset).
+        # By partition: offsets, and the moments at which the broker answered; (moment, next offset) as it was seen.
+        # Neither is ever laid out anew as a whole, as a dict is that grows: that takes so long that it looks like a stall.
+        self.arrived = [(array("q"), array("d")) for _ in range(PARTITIONS)]
         self.seen: list[deque[tuple[float, int]]] = [deque() for _ in range(PARTITIONS)]
         self.ends = [0] * PARTITIONS  # of what arrived
         self.done = threading.Event()
 
-    def measure(self, log: Iterator[traffic.Record]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def measure(self, log: Iterator[traffic.Record]) -> Seconds:
         """Seconds from the broker's answer to the producer until Redis is past the event, for each event."""
         watcher = threading.Thread(target=self._watch)
         with uncollected():
@@ -220,7 +226,11 @@ class Latency:
             finally:
                 self.done.set()
                 watcher.join()
-        return np.array([latency for p in range(PARTITIONS) for latency in self._of(p)])
+        return np.concatenate([self._of(p) for p in range(PARTITIONS)])
+
+    def moments(self) -> Seconds:
+        """When each of those events arrived, by the process's clock."""
+        return np.concatenate([np.frombuffer(moments) for _, moments in self.arrived])
 
     def _send(self, log: Iterator[traffic.Record]) -> None:
         producer, first = self.where.producer(), next(log)  # takes as long as a second's events and more
@@ -237,8 +247,9 @@ class Latency:
         def note(_: Any, message: Message) -> None:
             partition, offset = int(message.partition() or 0), int(message.offset() or 0)
             self.ends[partition] = max(self.ends[partition], offset + 1)
-            # By the client's own clock, not this call's.
-            self.arrived[partition, offset] = produced + float(message.latency() or 0)
+            offsets, moments = self.arrived[partition]
+            offsets.append(offset)
+            moments.append(produced + float(message.latency() or 0))  # the client's own clock, not this call's
 
         return note
 
@@ -264,9 +275,8 @@ class Latency:
             time.sleep(0.1)
         time.sleep(0.1)
 
-    def _of(self, partition: int) -> Iterator[float]:
-        moments, offsets = zip(*self.seen[partition], strict=True)
-        mine = sorted((offset, moment) for (p, offset), moment in self.arrived.items() if p == partition)
-        at = np.searchsorted(offsets, [offset for offset, _ in mine], side="right")
-        for i, (_, arrived) in zip(at.tolist(), mine, strict=True):
-            yield moments[i] - arrived
+    def _of(self, partition: int) -> Seconds:
+        seen, nexts = (np.array(column) for column in zip(*self.seen[partition], strict=True))
+        offsets, arrived = map(np.array, self.arrived[partition])
+        late: Seconds = seen[nexts.searchsorted(offsets, side="right")] - arrived
+        return late

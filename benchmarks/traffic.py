@@ -6,6 +6,7 @@ of one event are the dear case, in which hardly any two events of a chunk share 
 """
 
 import csv
+import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -25,6 +26,7 @@ MORE = 1.4  # purchases of the history beyond the first one, a customer
 TYPES, SHARES = ("view", "cart", "purchase", "return"), (0.70, 0.15, 0.14, 0.01)
 PRODUCTS, PAUSE = 5_000, 30.0  # seconds between two events of a visit, on average
 QUEUED = 500_000  # records that wait in the producer
+PIECE = 10_000  # records that are laid out at once
 Record = tuple[bytes, bytes | None, int]  # key, value, timestamp in ms
 
 
@@ -58,8 +60,10 @@ def records(n: int, start: int, days: float, seed: int, visit: float, known: int
     kinds = np.where(first & fresh, TYPES.index("purchase"), rng.choice(len(TYPES), size=n, p=SHARES))
     cents, products = np.round(rng.lognormal(3, 1, n) * 100).astype(np.int64), rng.integers(PRODUCTS, size=n)
     ids, order = rng.bytes(16 * n), np.argsort(times, kind="stable")
-    columns = (column[order].tolist() for column in (kinds, times, number, customers, fresh, cents, products))
-    for i, (kind, t, visitor, customer, new, price, product) in enumerate(zip(*columns, strict=True)):
+    columns = [column[order] for column in (kinds, times, number, customers, fresh, cents, products)]
+    pieces = ((column[i : i + PIECE].tolist() for column in columns) for i in range(0, n, PIECE))
+    rows = itertools.chain.from_iterable(zip(*piece, strict=True) for piece in pieces)
+    for i, (kind, t, visitor, customer, new, price, product) in enumerate(rows):
         name, event_id = f"n{seed}-{visitor:07}" if new else f"c{customer:07}", ids[16 * i : 16 * i + 16].hex()
         money: dict[str, Any] = {}
         if TYPES[kind] in ("purchase", "return"):
