@@ -209,7 +209,7 @@ class Latency:
     def __init__(self, where: Deployment, per_second: int) -> None:
         self.where, self.per_second = where, per_second
         # By partition: offsets, and the moments at which the broker answered; (moment, next offset) as it was seen.
-        # Neither is ever laid out anew as a whole, as a dict is that grows: that takes so long that it looks like a stall.
+        # Neither is ever laid out anew as a whole, as a dict is that grows: that takes as long as a stall does.
         self.arrived = [(array("q"), array("d")) for _ in range(PARTITIONS)]
         self.seen: list[deque[tuple[float, int]]] = [deque() for _ in range(PARTITIONS)]
         self.ends = [0] * PARTITIONS  # of what arrived
