@@ -4,7 +4,8 @@
 
 One worker with everything on; Kafka, Redis (Debian's `redis-server` where it is on PATH), producer and watcher beside
 it. An event is late that cannot be read 50 ms after the broker took it; late ones that come close together are a stall.
-That a thread was ready and had no core is Linux's word (/proc/PID/task/TID/schedstat).
+That a thread was ready and had no core is Linux's word (/proc/PID/task/TID/schedstat); that Redis copies its
+append-only file is seen by its child.
 """
 
 import argparse
