@@ -10,7 +10,6 @@ append-only file is seen by its child.
 
 import argparse
 import contextlib
-import shutil
 import sys
 import threading
 import time
@@ -25,7 +24,6 @@ from rich.table import Table
 
 from benchmarks import run, traffic
 from benchmarks.peers import meter
-from demo import services
 from models.rows import DAY
 
 BACKLOG, DAYS, VISIT = 4, 0.4, 6.0  # events a customer before the stream begins: the worker has met about half of them
@@ -131,8 +129,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600.0, help="that it lasts")
     parser.add_argument("--customers", type=int, default=traffic.KNOWN, help="whom the shop knows")
     given: Any = parser.parse_args()
-    keeper = services.redis_server if shutil.which("redis-server") else services.valkey
-    with run.deployment(partial(print, file=sys.stderr), keeper, given.customers) as where:
+    with run.deployment(partial(print, file=sys.stderr), run.keeper(), given.customers) as where:
         cpu, arrived, latency, looks = measure(where, given.rate, given.seconds, given.customers)
     p50, p99 = np.percentile(latency, [50, 99]).tolist()
     table = Table("figure", "value")

@@ -12,7 +12,6 @@ worker's session to end; where the group has forgotten it, for the new one alone
 import argparse
 import contextlib
 import os
-import shutil
 import signal
 import sys
 import time
@@ -25,7 +24,6 @@ from rich.table import Table
 from benchmarks import run, traffic
 from benchmarks.peers import meter
 from benchmarks.sizing import resident
-from demo import services
 from models.rows import DAY, ROW
 
 EVENTS, DAYS = 300_000, 0.5
@@ -120,8 +118,7 @@ class Shop:
 
 def measure(customers: int, said: Callable[[str], None]) -> Figures:
     """The figures of so many customers."""
-    keeper = services.redis_server if shutil.which("redis-server") else services.valkey
-    with run.deployment(said, keeper, customers) as where:
+    with run.deployment(said, run.keeper(), customers) as where:
         shop, found = Shop(where, customers), {"bytes": info(where, "memory", "used_memory")}
         where.store.config_set("auto-aof-rewrite-percentage", 0)
         said("random visits")

@@ -7,6 +7,7 @@ import itertools
 import math
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -137,6 +138,11 @@ class Deployment:
         for asked in self.reached:
             pipe.execute_command(*asked)
         return [int(offset or 0) for offset in pipe.execute()]
+
+
+def keeper() -> Callable[[], Any]:
+    """Starts Debian's `redis-server` (jemalloc) where that is on PATH, else Valkey."""
+    return services.redis_server if shutil.which("redis-server") else services.valkey
 
 
 @contextlib.contextmanager

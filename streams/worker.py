@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -422,6 +423,12 @@ def application(settings: Settings, partitions: int) -> faust.App:
         web_tables_enabled=False,
         web_bind="127.0.0.1",
     )
+
+
+def serve(app: faust.App) -> None:
+    """Runs it until the process ends; Faust reads its options from the command line."""
+    sys.argv = [sys.argv[0], "--quiet", "worker", "-l", "error", "--without-web"]
+    app.main()
 
 
 def spare() -> None:

@@ -28,10 +28,8 @@ def test_whoever_waited_longest_of_a_process_is_told_of_a_stall(tmp_path: Path) 
             path.write_text(f"5 {total} 9\n")
 
     stand(t7=9_000_000_000, t8=0)
-    looks, children = (
-        live.Looks({"worker": 7, "gone": 8}, "worker", tmp_path),
-        tmp_path / "7" / "task" / "7" / "children",
-    )
+    looks = live.Looks({"worker": 7, "gone": 8}, "worker", tmp_path)
+    children = tmp_path / "7" / "task" / "7" / "children"
     for now, (one, other) in ((1.0, (9.5, 0.25)), (2.0, (9.5, 1.0)), (3.0, (9.75, 1.125)), (4.0, (12.0, 1.125))):
         stand(t7=int(one * 1e9), t8=int(other * 1e9))
         children.write_text("9 " if now > 2 else "")

@@ -6,7 +6,6 @@ It says in Redis how far it is, and does nothing else: no peer, but what the pro
 """
 
 import itertools
-import sys
 from collections.abc import Sequence
 
 from faust.types import TP
@@ -16,7 +15,7 @@ from streams.settings import Settings
 from streams.store import connect
 from streams.transport import Chunk
 from streams.wire import exchange, pack
-from streams.worker import application, consume, spare
+from streams.worker import application, consume, serve, spare
 
 
 class Counted:
@@ -51,6 +50,4 @@ class Counted:
 
 
 if __name__ == "__main__":
-    app = Counted(Settings()).app
-    sys.argv = [sys.argv[0], "--quiet", "worker", "-l", "error", "--without-web"]
-    app.main()
+    serve(Counted(Settings()).app)

@@ -6,6 +6,7 @@ The third limit, its consumer alone, is a process and runs as a peer does (consu
 import asyncio
 import time
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,10 @@ def measure(server: services.Valkey, fit: Path, log: Iterator[traffic.Record]) -
     rehearse()
     chunks = chunked((each for each in log if home(each[0].decode()) == 0), Settings().chunk)
     n = chunks[-1].end
-    columns = [
-        zip(*((each.key, each.value, each.timestamp) for each in chunk.records), strict=True) for chunk in chunks
-    ]
-    given = [[*map(list, of_chunk)] for of_chunk in columns]
+    names = ("key", "value", "timestamp")
+    columns = [[[*map(attrgetter(name), chunk.records)] for name in names] for chunk in chunks]
     begun, moment = time.process_time(), time.monotonic()
-    for keys, values, times in given:
+    for keys, values, times in columns:
         decode_many(keys, values, times)
     decoded = _figures(n, time.monotonic() - moment, time.process_time() - begun, 0.0)
     return {DECODED: decoded, WRITTEN: asyncio.run(_written(server, fit, chunks, n))}

@@ -33,7 +33,7 @@ def worker() -> None:
 
     run(check)
     from streams.refusal import Refusal
-    from streams.worker import build
+    from streams.worker import build, serve
 
     try:
         app = build(*found[0])
@@ -43,8 +43,7 @@ def worker() -> None:
 
     rehearse()
     sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # Faust draws on it; our own lines go to stderr
-    sys.argv = [sys.argv[0], "--quiet", "worker", "-l", "error", "--without-web"]
-    app.main()
+    serve(app)
 
 
 def _asked_to_end(by: str) -> None:
