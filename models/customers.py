@@ -13,7 +13,7 @@ One row a customer in a columnar table, one kernel for history, stream, replay a
 import decimal
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -463,16 +463,20 @@ class Table:
         def kernel(out: Array, start: int) -> tuple[int, int]:
             return fold_kernel(self._rows, rows, *columns, swept_to, self.horizon, noted, out, start)
 
-        return _gather(kernel, len(rows))
+        return gathered(_buffers(kernel, len(rows)))
 
     def sweep(self, day: int) -> Array:
-        """Passes every landmark up to `day`, inclusive; returns the entries, those of a row together and in order."""
+        """Passes every landmark up to `day`, inclusive; returns the entries, by row and in order."""
+        return gathered(self.sweeping(day))
+
+    def sweeping(self, day: int) -> Iterator[Array]:
+        """The same, some milliseconds' worth at a time."""
         due = np.flatnonzero(self.rows["due"] <= day)
 
         def kernel(out: Array, start: int) -> tuple[int, int]:
             return sweep_kernel(self._rows, due, day, self.horizon, out, start)
 
-        return _gather(kernel, len(due))
+        return _buffers(kernel, len(due))
 
     def observe(self, rows: Array, swept_to: int) -> Array:
         """RAW (n,) of these rows as a model sees them: at the first midnight after the last event, or at `swept_to`."""
@@ -512,13 +516,14 @@ def observed(rows: Array, index: Array, swept_to: int) -> Array:
     return out
 
 
-def _gather(kernel: Any, end: int) -> Array:
-    """Runs a kernel that stops when its buffer is full until it is through; all entries in one array."""
-    found = [*_buffers(kernel, end)] or [np.empty(0, ENTRY)]
+def gathered(buffers: Iterable[Array]) -> Array:
+    """All entries in one array."""
+    found = [*buffers] or [np.empty(0, ENTRY)]
     return joined(found) if len(found) > 1 else found[0]
 
 
 def _buffers(kernel: Any, end: int) -> Iterator[Array]:
+    """Runs a kernel that stops when its buffer is full until it is through."""
     at = 0
     while at < end:
         out = np.zeros(max(16, min(end - at, 65_536)), ENTRY)

@@ -23,7 +23,7 @@ from redis import exceptions
 
 from models import scores
 from models.artefact import Version
-from models.customers import NOTED, Table
+from models.customers import NOTED, Table, gathered
 from models.events import Batch, Reason, decode_many
 from models.kinds import ERASE, TICK
 from models.rows import DAY, ENTRY, NONE, UnknownForm
@@ -504,10 +504,14 @@ class Partition:
 
     async def _sweep(self, day: int) -> None:
         """Passes the landmarks up to `day` and scores everybody anew; `swept_to` moves with the last write."""
-        begun = time.perf_counter()
-        entries = self.table.sweep(day)
-        rows = np.union1d(entries["row"], await self._moved(day))
-        await self._publish(rows.astype(np.int64), entries, self.offset, Counter(), day, scores.FORM)
+        begun, parts = time.perf_counter(), []
+        for part in self.table.sweeping(day):
+            parts.append(part)
+            await asyncio.sleep(0)  # other partitions go on
+        entries = await asyncio.to_thread(gathered, parts)  # after years of silence it takes seconds
+        mask = np.zeros(len(self.table), bool)
+        mask[entries["row"]] = mask[await self._moved(day)] = True
+        await self._publish(np.flatnonzero(mask), entries, self.offset, Counter(), day, scores.FORM)
         self.meter.swept(time.perf_counter() - begun)
         self.log.swept()
 
@@ -664,8 +668,9 @@ def _blocks(rows: Array, entries: Array, again: Array, lives: Array, size: int) 
     order = np.concatenate([others, lives, back])
     by_row = np.argsort(order)
     place = by_row[np.searchsorted(order, entries["row"], sorter=by_row)]  # of each entry's row in the order
-    sorted_by_place = np.argsort(place, kind="stable")
-    place, entries = place[sorted_by_place], entries[sorted_by_place]
+    if (np.diff(place) < 0).any():  # else no copy is made, of what may be gigabytes in a sweep
+        sorted_by_place = np.argsort(place, kind="stable")
+        place, entries = place[sorted_by_place], entries[sorted_by_place]
     for i in range(0, split, size):
         end = min(i + size, split)
         low, high = np.searchsorted(place, (i, end)).tolist()

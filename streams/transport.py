@@ -1,12 +1,14 @@
 """Chunks: what one fetch brought is one Faust message with a chunk for each partition, for Faust spends 70 us on each.
 
-A small subclass of Faust's aiokafka driver. It keeps three rules: seeks and fetches run in the consumer's own thread,
-so a chunk knows the epoch it was sought for and the position its fetch began at; Kafka's commits are told, never asked
-(positions live in Redis); and only what was committed is read: an aborted transaction never happened, an open one has
-not happened yet. tests/test_stream_transport.py names each hook of Faust and aiokafka that is used here.
+A small subclass of Faust's aiokafka driver. It keeps four rules: the consumer runs in the worker's own event loop, for
+a loop that hangs must not keep its partitions; a chunk knows the epoch it was sought for and the position its fetch
+began at; Kafka's commits are told, never asked (positions live in Redis); and only what was committed is read: an
+aborted transaction never happened, an open one has not happened yet. tests/test_stream_transport.py names each hook of
+Faust and aiokafka that is used here.
 """
 
 import asyncio
+import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -139,13 +141,28 @@ class Patience:
         return requests, *others
 
 
-class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
-    """Runs in the consumer's own thread, so that a seek and a fetch never overlap."""
+class ChunkReader(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """What Faust would run in a thread, in the loop of its consumer: between two threads each call costs two turns of
+    two loops and of Python's lock, and a thread of its own goes on saying that a worker is well whose loop hangs.
+    """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, consumer: "ChunkConsumer") -> None:
+        super().__init__(consumer, loop=consumer.loop, thread_loop=consumer.loop, beacon=consumer.beacon)
         self.full: int = self.transport.full
         self.epochs: dict[TP, int] = {}
+
+    async def start(self) -> None:
+        self._thread_started.set()
+        await self._default_start()
+
+    async def stop(self) -> None:
+        if self._started.is_set() and not self._stopped.is_set():
+            self._stopped.set()
+            await self._shutdown_thread()
+
+    async def call_thread(self, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        found = fun(*args, **kwargs)
+        return await found if inspect.isawaitable(found) else found
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -268,9 +285,10 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
         self._read_offset = Forgetful()
         self.waiting: dict[TP, Chunk] = {}
         self.owner: Owner = self.transport.owner
+        self.reader: ChunkReader = self._thread
 
-    def _new_consumer_thread(self) -> ChunkThread:
-        return ChunkThread(self, loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> ChunkReader:
+        return ChunkReader(self)
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
         """Of all that are held Kafka is told, whether a round was named by them or not."""
@@ -311,20 +329,6 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
     async def perform_seek(self) -> None:
         """Called after an assignment, under a time-out: it only starts the location and waits for nothing."""
         self.owner.assigned(self.assignment())
-
-    async def seek_in_epoch(self, tp: TP, offset: int, epoch: int) -> None:
-        await self._thread.call_thread(self._thread.seek_in_epoch, tp, offset, epoch)
-
-    async def heard(self) -> float | None:
-        seconds: float | None = await self._thread.call_thread(self._thread.heard)
-        return seconds
-
-    async def leave(self) -> None:
-        await self._thread.call_thread(self._thread.leave)
-
-    async def standings(self) -> dict[TP, Standing]:
-        standings: dict[TP, Standing] = await self._thread.call_thread(self._thread.standings)
-        return standings
 
 
 class ChunkTransport(driver.Transport):  # type: ignore[misc]

@@ -179,7 +179,7 @@ class Worker:
         return low[tp], high[tp]
 
     async def seek(self, partition: int, offset: int, epoch: int) -> None:
-        await self.app.consumer.seek_in_epoch(self.tp(partition), offset, epoch)
+        self.app.consumer.reader.seek_in_epoch(self.tp(partition), offset, epoch)
 
     async def reject(self, partition: int, rejects: Sequence[Reject]) -> None:
         topic, origin = self.settings.rejected_topic, (self.deployment.topic, partition)
@@ -212,7 +212,7 @@ class Worker:
     async def heartbeat(self) -> None:
         """Partitions on which nothing arrives notice another Redis, a new model, or a chunk that went astray."""
         parts = [p for p in self.partitions.values() if p.life is Life.READY and not p.lock.locked()]
-        heard, standings = await self._heard(parts), await self.app.consumer.standings()
+        heard, standings = await self._heard(parts), self.app.consumer.reader.standings()
         for part in parts:
             with contextlib.suppress(Lost):
                 await part.idle(heard.get(part.number))
@@ -234,8 +234,8 @@ class Worker:
 
     async def freshen(self) -> None:
         """Says of each partition that is ready how far behind its log it is; of one that is not nothing is known."""
-        found, now, heard = [], time.time(), await self.app.consumer.heard() or 0.0
-        standings = await self.app.consumer.standings()
+        found, now, heard = [], time.time(), self.app.consumer.reader.heard() or 0.0
+        standings = self.app.consumer.reader.standings()
         for part in [p for p in self.partitions.values() if p.life is Life.READY]:
             standing = standings.get(self.tp(part.number))
             if standing is not None:
@@ -261,7 +261,7 @@ class Worker:
         swept = [p.swept_to for p in ready] if len(ready) == count else await self.store.swept(count)
         target = max(swept)
         lagging = [p for p in ready if p.swept_to < target]
-        standings = await self.app.consumer.standings() if lagging else {}
+        standings = self.app.consumer.reader.standings() if lagging else {}
         for part in lagging:
             now, key = time.monotonic(), (part.number, target)
             standing = standings.get(self.tp(part.number))
@@ -289,7 +289,7 @@ class Worker:
 
     async def listen(self) -> None:
         """Whether Kafka answers: its client's complaints are one line, and their end another."""
-        heard = await self.app.consumer.heard()
+        heard = self.app.consumer.reader.heard()
         self.outage.beat(heard is None or heard < SILENT)
 
     # ---- what it says of itself --------------------------------------------------------------------------------------
@@ -381,7 +381,7 @@ class Worker:
 
     async def leave(self) -> None:
         """Tells Kafka's tools where it stands and leaves the group; what is under way may break off anywhere."""
-        for last in (self.app.consumer.commit, self.app.consumer.leave):
+        for last in (self.app.consumer.commit, self.app.consumer.reader.leave):
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(last(), LEAVE)
 

@@ -1,12 +1,17 @@
 """`streams health` beside a worker: well only if it holds partitions, all are ready, and Kafka and Redis answer."""
 
+import fcntl
 import os
+import re
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import msgspec
-from running import Running, running, until
+import pytest
+from running import HERE, Running, running, until
 
 from demo import services
 from streams import answers, status
@@ -78,3 +83,36 @@ def test_what_a_worker_warns_of_is_said(kafka: str, valkey: services.Valkey, sho
             assert f"warning: {evicting[0]}\n" in health(run, 1)
         finally:
             run.redis.config_set("maxmemory-policy", "noeviction")
+
+
+@pytest.mark.e2e
+def test_the_partitions_of_a_worker_that_hangs_go_to_another(
+    kafka: str, valkey: services.Valkey, nobody: Path, tmp_path: Path
+) -> None:
+    """Its process lives, its threads go on, but its loop waits for somebody to read the pipe of its lines. Mutation
+    caught: a consumer in a thread of its own, which goes on telling Kafka that all is well."""
+    with running(kafka, valkey.url, nobody, tmp_path, partitions=2) as run:
+        other, (reads, writes) = run.worker(), os.pipe()
+        other.says("holds partitions 0, 1")
+        command = [sys.executable, "-m", "streams", "worker"]
+        hangs = subprocess.Popen(command, env=os.environ | run.env, cwd=HERE, stdout=writes, stderr=writes)
+        try:
+            said = b""
+            while not (found := re.search(rb"holds partitions (\d)\n", said)):
+                said += os.read(reads, 1 << 16)
+            held = int(found[1])
+            until(lambda: f"holds partitions {1 - held}\n" in other.said, lambda: other.said)
+            os.set_blocking(writes, False)
+            os.write(writes, bytes(fcntl.fcntl(writes, fcntl.F_GETPIPE_SZ)))  # full to the brim
+            os.set_blocking(writes, True)
+            run.redis.hset(f"{run.name}:guard:{held}", mapping={"token": "of somebody else", "state": "rebuilding"})
+            until(lambda: other.said.count("holds partitions 0, 1\n") == 2, lambda: other.said)
+            run.redis.hset(f"{run.name}:guard:{held}", "state", "ready")
+            run.bought(customer := next(f"c{n}" for n in range(99) if run.home(f"c{n}") == held))
+            until(lambda: run.orders(customer) == "1", lambda: run.said)
+            assert hangs.poll() is None
+        finally:
+            hangs.kill()
+            hangs.wait()
+            os.close(reads)
+            os.close(writes)

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shops import T0
 
+from models.customers import gathered
 from models.events import Batch
 from models.kinds import ERASE, PURCHASE, TICK
 from models.rows import DAY, ENTRY
@@ -112,6 +113,36 @@ def test_one_that_is_taken_away_while_it_loads_lets_the_next_one_load(play: Play
 
 
 # ---- sweeps ----------------------------------------------------------------------------------------------------------
+def test_a_sweep_of_many_lets_others_go_on(play: Play, shop: Path) -> None:
+    """Other partitions, and the consumer, whose session would end. Mutation caught: all landmarks in one step."""
+
+    async def scenario(world: World) -> None:
+        part = await world.located()
+        sweeping, turns, seen = part.table.sweeping, itertools.count(), list[int]()
+
+        def one_by_one(day: int) -> Iterator[Any]:
+            entries = gathered(sweeping(day))
+            for i in range(len(entries)):
+                seen.append(next(turns))
+                yield entries[i : i + 1]
+
+        async def others() -> None:
+            while True:
+                next(turns)
+                await asyncio.sleep(0)
+
+        part.table.sweeping = one_by_one  # type: ignore[method-assign]
+        busy = asyncio.create_task(others())
+        world.log.tick(T0 + 40)
+        await world.catch_up(part)
+        busy.cancel()
+        assert len(seen) > 50
+        assert np.diff(seen).min() > 1
+        assert sum(map(len, world.examples().values())) == len(seen)
+
+    play(scenario, shop)
+
+
 def test_a_sweep_comes_before_the_event_that_asks_for_it(play: Play) -> None:
     """Mutations caught: folded before the sweep, a late first purchase makes an example of a day that is over; nobody
     is told that there was one."""

@@ -17,6 +17,7 @@ from faust.transport import consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from logs import Record
+from mode.threads import ServiceThread
 
 from streams.transport import (
     ENOUGH,
@@ -24,7 +25,7 @@ from streams.transport import (
     FETCH_WAIT_OTHERS,
     REST,
     Chunk,
-    ChunkThread,
+    ChunkReader,
     Forgetful,
     Patience,
     Round,
@@ -38,6 +39,10 @@ HOOKS = {
         "_fetch_records": ["self", "consumer", "active_partitions", "timeout", "max_records"],
         "_ensure_consumer": ["self"],
         "call_thread": ["self", "fun", "args", "kwargs"],
+        "start": ["self"],
+        "stop": ["self"],
+        "_default_start": ["self"],
+        "_shutdown_thread": ["self"],
     },
     driver.Consumer: {
         "_new_consumer_thread": ["self"],
@@ -75,6 +80,8 @@ def test_hook_is_where_it_was(owner: type, name: str) -> None:
         (consumer.Consumer, "self._read_offset"),
         (consumer.Consumer, "self._acked_index"),
         (driver.AIOKafkaConsumerThread, "self._consumer"),
+        (ServiceThread, "self._thread_started.is_set()"),
+        (ServiceThread, "self._stopped.set"),
         (driver.AIOKafkaConsumerThread, "monitor.stream_inbound_time.get(tp)"),
         (Monitor, "self.stream_inbound_time[tp] = "),
     ],
@@ -175,10 +182,10 @@ def test_records_are_taken_as_their_batch_has_them_up_to_the_most_of_a_chunk() -
     waiting._subscriptions = SimpleNamespace(reassignment_in_progress=False, fetch_context=contextlib.nullcontext)
     waiting._records = {HELD: fetcher.FetchResult(HELD, assignment=assignment, partition_records=records, backoff=0)}
     waiting.fetched_records = partial(fetcher.Fetcher.fetched_records, waiting)
-    thread: Any = ChunkThread.__new__(ChunkThread)
-    thread.full, thread.consumer = 2, SimpleNamespace(flow_active=True)
+    reader: Any = ChunkReader.__new__(ChunkReader)
+    reader.full, reader.consumer = 2, SimpleNamespace(flow_active=True)
     consumer = SimpleNamespace(_closed=False, _fetcher=waiting)
-    taken = [asyncio.run(thread._some(consumer, HELD, 1 << 20)) for _ in range(2)]
+    taken = [asyncio.run(reader._some(consumer, HELD, 1 << 20)) for _ in range(2)]
     assert [[(each.offset, each.value) for each in some] for some in taken] == [
         [(0, b"value"), (1, b"value")],
         [(2, b"value")],
@@ -199,16 +206,16 @@ def test_partitions_of_which_nothing_has_come_cost_nothing() -> None:
     assignment = SimpleNamespace(tps={HELD, OTHER}, state_value=lambda _: state)
     subscription = SimpleNamespace(subscription=SimpleNamespace(assignment=assignment))
     consumer = SimpleNamespace(_subscription=subscription, _fetcher=SimpleNamespace(_records={HELD: "records"}))
-    thread: Any = ChunkThread.__new__(ChunkThread)
-    thread.epochs, thread.patience, thread._some = {HELD: 3}, SimpleNamespace(brought=False), some
-    (chunk,) = asyncio.run(thread._fetched(consumer, {HELD, OTHER})).values()
+    reader: Any = ChunkReader.__new__(ChunkReader)
+    reader.epochs, reader.patience, reader._some = {HELD: 3}, SimpleNamespace(brought=False), some
+    (chunk,) = asyncio.run(reader._fetched(consumer, {HELD, OTHER})).values()
     assert (asked, chunk.tp, chunk.start, chunk.end, chunk.epoch) == ([HELD], HELD, 7, 8, 3)
 
 
 def test_a_partition_is_located_once_it_is_known_where_it_stands() -> None:
-    thread: Any = ChunkThread.__new__(ChunkThread)
-    thread.transport = SimpleNamespace(owner=SimpleNamespace(committed={HELD: 0}.get))
-    assert (thread.located(HELD), thread.located(OTHER)) == (True, False)
+    reader: Any = ChunkReader.__new__(ChunkReader)
+    reader.transport = SimpleNamespace(owner=SimpleNamespace(committed={HELD: 0}.get))
+    assert (reader.located(HELD), reader.located(OTHER)) == (True, False)
 
 
 def test_a_round_is_one_message_of_its_first_partition() -> None:

@@ -113,6 +113,7 @@ def test_the_whole_way(kafka: str, guarded: Guarded, shop: Path, tmp_path: Path)
             assert reader.hgetall(f"{run.name}:customer:{customer}")["orders"] == "2"
             segment = reader.hget(f"{run.name}:customer:{customer}", "segment_id")
             assert reader.zscore(f"{run.name}:members:{segment}:0", customer) is not None
+            until(lambda: reader.hget(f"{run.name}:freshness:0", "at"))  # it is said once a second
             assert reader.time()[0] - int(reader.hget(f"{run.name}:freshness:0", "at")) < 60
             assert reader.hget(f"{run.name}:partitions", "partitions") == "2"
             assert "definition" in reader.hget(f"{run.name}:segments", segment)

@@ -20,7 +20,7 @@ from shops import T0
 from demo import services
 from streams.partition import Lost
 from streams.store import Moved, Store, connect
-from streams.transport import Chunk, ChunkThread
+from streams.transport import Chunk, ChunkReader
 from streams.worker import Worker, build
 from streams.writes import Block, GuardedWrites, Position
 
@@ -279,8 +279,8 @@ class Positions:
         self.sought.append(offset)
 
 
-class Bare(ChunkThread):
-    """The consumer's thread without a consumer."""
+class Bare(ChunkReader):
+    """A reader without a consumer."""
 
     def __init__(self, positions: Positions) -> None:
         self.positions, self.epochs = positions, {}
@@ -292,11 +292,11 @@ class Bare(ChunkThread):
 def test_6_a_slow_older_seek_does_not_undo_a_newer_one() -> None:
     """Mutation caught: seek_in_epoch without the comparison of epochs."""
     positions, tp = Positions(), TP("t", 0)
-    thread = Bare(positions)
+    reader = Bare(positions)
     for offset, epoch in ((5, 2), (3, 1), (4, 2), (7, 3)):
-        thread.seek_in_epoch(tp, offset, epoch)
+        reader.seek_in_epoch(tp, offset, epoch)
     assert positions.sought == [5, 7]
-    assert thread.epochs == {tp: 3}
+    assert reader.epochs == {tp: 3}
 
 
 def test_6_chunks_of_another_epoch_are_dropped(play: Play) -> None:

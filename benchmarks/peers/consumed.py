@@ -34,7 +34,7 @@ class Counted:
     def assigned(self, tps: set[TP]) -> None:
         for tp in tps:
             self.offsets[tp] = 0
-            self.app.add_future(self.app.consumer.seek_in_epoch(tp, 0, next(self.epochs)))
+            self.app.consumer.reader.seek_in_epoch(tp, 0, next(self.epochs))
 
     def revoked(self, tps: set[TP]) -> None:
         pass
