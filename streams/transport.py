@@ -11,6 +11,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
 import faust
@@ -45,12 +46,11 @@ class Standing(NamedTuple):
 
 
 class Chunk:
-    """Of one partition; it grows until it is taken for work."""
+    """Of one partition; it grows until it is taken for work. size: bytes of keys and values."""
 
-    def __init__(self, tp: TP, records: Sequence[Any], start: int, end: int, epoch: int) -> None:
-        self.tp = tp
-        self.records, self.start, self.end, self.epoch, self.taken = list(records), start, end, epoch, False
-        self.size = sized(records)
+    def __init__(self, tp: TP, records: list[Any], size: int, start: int, end: int, epoch: int) -> None:
+        self.tp, self.records, self.size = tp, records, size
+        self.start, self.end, self.epoch, self.taken = start, end, epoch, False
 
     def joined(self, later: "Chunk") -> bool:
         """Takes in a chunk that continues this one, if that was not taken."""
@@ -83,7 +83,7 @@ def in_turn(chunks: Iterable[Chunk], heard: Mapping[TP, float]) -> list[Chunk]:
 
 def sized(records: Sequence[Any]) -> int:
     """Bytes of keys and values."""
-    return sum(len(record.key or b"") + len(record.value or b"") for record in records)
+    return sum(sum(map(len, filter(None, map(attrgetter(name), records)))) for name in ("key", "value"))
 
 
 def ends(error: errors.KafkaError) -> str:
@@ -228,16 +228,16 @@ class ChunkReader(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             if state is None or not state.has_valid_position:
                 continue
             start = state.position
-            records = await self._some(consumer, tp, min(CHUNK, BUFFER // len(assignment.tps)))
+            some = await self._some(consumer, tp, min(CHUNK, BUFFER // len(assignment.tps)))
             if assignment is not consumer._subscription.subscription.assignment:
                 return {}  # a rebalance came between: a seek follows
             if state.has_valid_position and state.position != start:  # also if it passed holes only
-                chunks[tp] = Chunk(tp, records, start, state.position, self.epochs.get(tp, 0))
+                chunks[tp] = Chunk(tp, *some, start, state.position, self.epochs.get(tp, 0))
                 self.patience.brought = True
         return chunks
 
-    async def _some(self, consumer: Any, tp: TP, room: int) -> list[Any]:
-        """Up to `full` records, and no more bytes than `room` by the mean size of those taken before."""
+    async def _some(self, consumer: Any, tp: TP, room: int) -> tuple[list[Any], int]:
+        """Up to `full` records and their bytes, no more than `room` by the mean of those taken before."""
         fetched = consumer._fetcher._records.get(tp)
         if isinstance(fetched, FetchResult) and fetched.has_more():
             # Records stay as their batch has them: aiokafka's copy of one takes as long as all else that it does.
@@ -247,11 +247,11 @@ class ChunkReader(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         while asked > 0:
             more = (await super()._fetch_records(consumer, {tp}, timeout=0, max_records=asked)).get(tp, [])
             found += more
+            size += sized(more)
             if len(more) < asked:
                 break
-            size += sized(more)
             asked = min(self.full - len(found), int((room - size) * len(found) / max(size, 1)))
-        return found
+        return found, size
 
 
 class Owner(Protocol):

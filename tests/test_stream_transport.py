@@ -30,6 +30,7 @@ from streams.transport import (
     Patience,
     Round,
     in_turn,
+    sized,
 )
 
 MOVED = "{} is not what streams/transport.py overrides any more: read Faust's change log before this upgrade"
@@ -186,21 +187,21 @@ def test_records_are_taken_as_their_batch_has_them_up_to_the_most_of_a_chunk() -
     reader.full, reader.consumer = 2, SimpleNamespace(flow_active=True)
     consumer = SimpleNamespace(_closed=False, _fetcher=waiting)
     taken = [asyncio.run(reader._some(consumer, HELD, 1 << 20)) for _ in range(2)]
-    assert [[(each.offset, each.value) for each in some] for some in taken] == [
-        [(0, b"value"), (1, b"value")],
-        [(2, b"value")],
+    assert [([(each.offset, each.value) for each in some], size) for some, size in taken] == [
+        ([(0, b"value"), (1, b"value")], 16),
+        ([(2, b"value")], 8),
     ]
-    assert not any(isinstance(each, ConsumerRecord) for some in taken for each in some)
+    assert not any(isinstance(each, ConsumerRecord) for some, _ in taken for each in some)
 
 
 def test_partitions_of_which_nothing_has_come_cost_nothing() -> None:
     """A worker may hold many. Mutation caught: each is asked in each fetch."""
     asked = []
 
-    async def some(_: Any, tp: TP, __: int) -> list[Record]:
+    async def some(_: Any, tp: TP, __: int) -> tuple[list[Record], int]:
         asked.append(tp)
         state.position = 8
-        return [Record(7, 0, b"k", b"value")]
+        return [Record(7, 0, b"k", b"value")], 6
 
     state = SimpleNamespace(has_valid_position=True, position=7)
     assignment = SimpleNamespace(tps={HELD, OTHER}, state_value=lambda _: state)
@@ -209,7 +210,12 @@ def test_partitions_of_which_nothing_has_come_cost_nothing() -> None:
     reader: Any = ChunkReader.__new__(ChunkReader)
     reader.epochs, reader.patience, reader._some = {HELD: 3}, SimpleNamespace(brought=False), some
     (chunk,) = asyncio.run(reader._fetched(consumer, {HELD, OTHER})).values()
-    assert (asked, chunk.tp, chunk.start, chunk.end, chunk.epoch) == ([HELD], HELD, 7, 8, 3)
+    assert (asked, chunk.tp, chunk.size, chunk.start, chunk.end, chunk.epoch) == ([HELD], HELD, 6, 7, 8, 3)
+
+
+def test_a_records_bytes_are_those_of_key_and_value() -> None:
+    assert sized([Record(0, 0, b"k", b"value"), Record(1, 0, None, b""), Record(2, 0, b"", None)]) == 6
+    assert sized([]) == 0
 
 
 def test_a_partition_is_located_once_it_is_known_where_it_stands() -> None:
@@ -219,7 +225,7 @@ def test_a_partition_is_located_once_it_is_known_where_it_stands() -> None:
 
 
 def test_a_round_is_one_message_of_its_first_partition() -> None:
-    one, other = Chunk(TP("t", 3), [Record(5, 0, b"k", b"value")], 5, 6, 1), Chunk(TP("t", 1), [], 0, 2, 1)
+    one, other = Chunk(TP("t", 3), [Record(5, 0, b"k", b"value")], 6, 5, 6, 1), Chunk(TP("t", 1), [], 0, 0, 2, 1)
     consumer: Any = SimpleNamespace(app=SimpleNamespace(consumer_generation_id=7))
     message = driver.Consumer._to_message(consumer, TP("t", 3), Round([one, other]))
     assert (message.tp, message.offset, message.value, message.generation_id) == (TP("t", 3), 5, [one, other], 7)
@@ -228,19 +234,19 @@ def test_a_round_is_one_message_of_its_first_partition() -> None:
 def test_chunks_join_only_without_a_gap_and_before_they_are_taken() -> None:
     a, b, c = (Record(offset, 0, b"k", b"value") for offset in (5, 6, 9))
     tp = TP("t", 0)
-    first, next_one = Chunk(tp, [a], 5, 6, 1), Chunk(tp, [b], 6, 9, 1)
+    first, next_one = Chunk(tp, [a], 6, 5, 6, 1), Chunk(tp, [b], 6, 6, 9, 1)
     assert first.joined(next_one)
     assert (first.records, first.start, first.end, first.size) == ([a, b], 5, 9, 12)
-    assert not first.joined(Chunk(tp, [c], 10, 11, 1))  # a hole between
-    assert not first.joined(Chunk(tp, [c], 9, 10, 2))  # another epoch
+    assert not first.joined(Chunk(tp, [c], 6, 10, 11, 1))  # a hole between
+    assert not first.joined(Chunk(tp, [c], 6, 9, 10, 2))  # another epoch
     first.taken = True
-    assert not first.joined(Chunk(tp, [c], 9, 10, 1))
+    assert not first.joined(Chunk(tp, [c], 6, 9, 10, 1))
 
 
 def test_every_partition_is_named_to_faust_in_its_turn() -> None:
     """Else it would say of those that are never first in a round that they stand still."""
     monitor, now = Monitor(), 0.0
-    chunks = [Chunk(TP("t", p), [], 0, 1, 1) for p in range(3)]
+    chunks = [Chunk(TP("t", p), [], 0, 0, 1, 1) for p in range(3)]
     named = []
     for _ in range(6):
         now += 1

@@ -310,8 +310,8 @@ def test_6_chunks_of_another_epoch_are_dropped(play: Play) -> None:
         first, part = await world.located(), await world.located()
         worker.partitions[0] = part
         records, tp = world.log.records[0], TP("t", 0)
-        await worker.score([Chunk(tp, records, 0, 1, first.epoch)])
-        await worker.score([chunk := Chunk(tp, records, 0, 1, part.epoch)])
+        await worker.score([Chunk(tp, records, 0, 0, 1, first.epoch)])
+        await worker.score([chunk := Chunk(tp, records, 0, 0, 1, part.epoch)])
         while not chunk.taken:
             await asyncio.sleep(0)
         await world.settled(part)  # had the first been folded, the second would not follow

@@ -40,7 +40,7 @@ group.min.session.timeout.ms=1000
 """
 
 # As in docker-compose.yml: else a server copies a small file every 64 MB, and saves a snapshot every minute.
-APPENDS = ["--appendonly", "yes", "--save", "", "--auto-aof-rewrite-min-size", "256mb"]
+APPENDS = ["--appendonly", "yes", "--save", "", "--auto-aof-rewrite-min-size", "256mb", "--rdbcompression", "no"]
 
 
 @dataclass(frozen=True)
