@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 import xxhash
 from msgspec import Meta
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from models.kinds import ERASE, NUMBER_OF, RETURN, TICK, TRADED, listed
 
@@ -275,16 +275,18 @@ def _price(number: float, text: str) -> Decimal:
 
 # ---- many records ----------------------------------------------------------------------------------------------------
 def decode_many(
-    keys: Sequence[bytes | None], values: Sequence[bytes | None], timestamps: Sequence[int | None]
+    keys: Sequence[bytes | None], values: Sequence[bytes | None], timestamps: ArrayLike
 ) -> tuple[Batch, list[tuple[int, Reason, str]]]:
-    """`decode_one` of every record (arguments as there): the accepted, and (which, reason, detail) of the rejected.
+    """`decode_one` of every record: the accepted, and (which, reason, detail) of the rejected.
+
+    timestamps: (n,), the records' own in milliseconds, negative where one has none.
 
     Records of usual form take half a microsecond each. Others take 5 to 10: ticks, what is rejected, ids with escapes
     (as those beyond ASCII have that are not sent in UTF-8), numbers with exponents or of more than 18 characters.
     """
     from models.json_columns import parse  # here, for it brings numba: who decodes one event needs none
 
-    stamps = np.array([-1 if timestamp is None else timestamp for timestamp in timestamps], np.int64)
+    stamps = np.asarray(timestamps, np.int64)
     (index, t, kind, amount, order, event), customers, products = parse(keys, values, stamps, BOUNDS)
     hashes = order.view(np.uint64), event.view(np.uint64)
     fast = Batch(index, customers, t, kind.astype(np.int8), amount, *hashes, products)
@@ -295,7 +297,7 @@ def decode_many(
     slow, rejected = [], []
     for i in np.flatnonzero(odd).tolist():
         try:
-            slow.append((i, decode_one(keys[i], values[i], timestamps[i])))
+            slow.append((i, decode_one(keys[i], values[i], int(stamps[i]))))
         except Rejected as error:
             rejected.append((i, error.reason, error.detail))
     return _merged(fast, _batch(slow)) if slow else fast, rejected

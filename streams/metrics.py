@@ -130,9 +130,9 @@ class Meter(Collector):
     def swept(self, seconds: float) -> None:
         self._sweep.observe(seconds)
 
-    def written(self, times: NDArray[np.float64], counts: Iterable[tuple[str, int]], seconds: float) -> None:
-        """A write was applied. times (n,): timestamps in ms of the records that it left behind, negative or NaN where a
-        record has none; counts: those of them that are no events, or did not count, by reason."""
+    def written(self, times: NDArray[np.int64], counts: Iterable[tuple[str, int]], seconds: float) -> None:
+        """A write was applied. times (n,): timestamps in ms of the records that it left behind, negative where a record
+        has none; counts: those of them that are no events, or did not count, by reason."""
         self._write.observe(seconds)
         self._ages.add(np.maximum(time.time() - times[times >= 0] / 1000, 0.0))
         for reason, n in counts:

@@ -46,7 +46,7 @@ LOOKED = 1 << 12  # rows that a sweep looks at at once, some milliseconds
 FRESH = 1.0  # seconds for which the token and the serving model that were heard last are believed
 MOVED = 0.1  # of the published demand or value: a sweep publishes what moved so far; a learned day alone moves some 1 %
 ELSEWHERE = "the key's partition by the deployment's partitioner is another"
-_NO_ROWS, _NO_ENTRIES, _NO_TIMES = np.empty(0, np.int64), np.empty(0, ENTRY), np.empty(0)
+_NO_ROWS, _NO_ENTRIES = np.empty(0, np.int64), np.empty(0, ENTRY)
 
 
 class Lost(Exception):
@@ -158,7 +158,7 @@ class Partition:
         self.table, self.told, self.grace = Table(deployment.horizon), Told(store.keys), deployment.grace * 1_000_000
         self.mark, self.proved = "", True  # the last record that was counted; whether the log still holds it
         self._offsets, self._records = _NO_ROWS, ()  # type: tuple[Array, Sequence[Record]]  # of the chunk in hand
-        self._times = _NO_TIMES  # and their timestamps, ms
+        self._times = _NO_ROWS  # and their timestamps, ms, negative where one has none
         self.token, self.flight = b"", None  # type: tuple[bytes, asyncio.Task[None] | None]
         self.offset = self.swept_to = self.reached = self.committed = -1  # unknown until located
         self.heard = -FRESH  # when token and serving model were asked for last, by the steady clock
@@ -355,13 +355,13 @@ class Partition:
         """Folds a chunk and writes what it changed; sweeps where its events ask for it."""
         begun = time.perf_counter()
         records = chunk.records if self.proved or chunk.start != self.reached else self._prove(chunk.records)
-        keys, values, times = ([*map(attrgetter(name), records)] for name in ("key", "value", "timestamp"))
+        keys, values = ([*map(attrgetter(name), records)] for name in ("key", "value"))
+        offsets, times = (_numbers(records, name) for name in ("offset", "timestamp"))
         decoded = decode_many(keys, values, times)  # before the lock: our own last write may be under way
         async with self.locked():
             if chunk.start != self.reached:  # a chunk went astray, or Kafka's client reset the position
                 raise Lost
-            offsets = np.array([record.offset for record in records], np.int64)
-            self._offsets, self._records, self._times = offsets, records, np.array(times, np.float64)
+            self._offsets, self._records, self._times = offsets, records, times
             batch, found, rejects = await self._accepted(records, *decoded)
             for i, j, day in cuts(batch, self.grace, self.swept_to, self.store.settings.block):
                 first = int(offsets[batch.index[i]])
@@ -381,7 +381,7 @@ class Partition:
                     _NO_ROWS, _NO_ENTRIES, chunk.end, _between(rejects, offsets, self.offset, chunk.end)
                 )
             self.reached = chunk.end
-            self._offsets, self._records, self._times = _NO_ROWS, (), _NO_TIMES
+            self._offsets, self._records, self._times = _NO_ROWS, (), _NO_ROWS
             self.meter.folded(len(records), batch.kind, time.perf_counter() - begun)
 
     def _prove(self, records: Sequence[Record]) -> Sequence[Record]:
@@ -504,16 +504,21 @@ class Partition:
 
     async def _sweep(self, day: int) -> None:
         """Passes the landmarks up to `day` and scores everybody anew; `swept_to` moves with the last write."""
-        begun, parts = time.perf_counter(), []
-        for part in self.table.sweeping(day):
-            parts.append(part)
-            await asyncio.sleep(0)  # other partitions go on
-        entries = await asyncio.to_thread(gathered, parts)  # after years of silence it takes seconds
-        mask = np.zeros(len(self.table), bool)
-        mask[entries["row"]] = mask[await self._moved(day)] = True
+        begun = time.perf_counter()
+        entries, mask = await self._passed(day), np.zeros(len(self.table), bool)
+        mask[entries["row"]] = True
+        mask[await self._moved(day)] = True
         await self._publish(np.flatnonzero(mask), entries, self.offset, Counter(), day, scores.FORM)
         self.meter.swept(time.perf_counter() - begun)
         self.log.swept()
+
+    async def _passed(self, day: int) -> Array:
+        """Passes the landmarks up to `day`; their entries. Other partitions, and the consumer, go on meanwhile."""
+        parts = []
+        for part in self.table.sweeping(day):
+            parts.append(part)
+            await asyncio.sleep(0)
+        return await asyncio.to_thread(gathered, parts)  # after years of silence it takes seconds
 
     async def _moved(self, day: int) -> Array:
         """Rows whose score is not the published one, as of `day`: segment, RFM, or demand or value by MOVED and a cent;
@@ -646,6 +651,14 @@ class Partition:
 
 def _marked(record: Record) -> str:
     return marked(record.offset, record.timestamp, record.key, record.value)
+
+
+def _numbers(records: Sequence[Record], name: str) -> Array:
+    """Offsets or timestamps int64 (n,), -1 where there is none: records of the first format have no timestamp."""
+    try:
+        return np.fromiter(map(attrgetter(name), records), np.int64, len(records))
+    except TypeError:
+        return np.array([-1 if (found := getattr(record, name)) is None else found for record in records], np.int64)
 
 
 def _differs(now: Array, published: Array) -> Array:

@@ -33,6 +33,7 @@ PAGE = 2_000  # rows or examples a page
 SETS = ("members", "segment")  # kinds of keys that hold a segment's customers: those of now, and of schema 1
 LEDGER_DAYS = 400  # that lines of the ledger are kept
 DAY = re.compile("0|[1-9][0-9]{0,4}")  # since the epoch, as it is written
+CONNECTIONS = 1 << 16  # redis-py would stop at 100, and a worker has one for each partition that it holds
 SLOWEST = 2.0  # seconds between two tries at most
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -43,7 +44,7 @@ def connect(settings: Settings, **more: Any) -> "redis.asyncio.Redis":
     Where Sentinels are set, each new connection asks them who the primary is; all else is as CRM_REDIS_URL says.
     """
     patience: dict[str, Any] = {"socket_timeout": 3, "socket_connect_timeout": 2, "retry": Retry(NoBackoff(), 0)}
-    patience |= {"protocol": 2} | security.redis(settings) | more
+    patience |= {"protocol": 2, "max_connections": CONNECTIONS} | security.redis(settings) | more
     mine: dict[str, Any] = {"parser_class": wire.Parser}
     if not settings.redis_sentinels:
         return redis.asyncio.Redis.from_url(settings.redis_url, **patience, **mine)

@@ -60,7 +60,8 @@ def outcomes(records: list[Record]) -> list[Any]:
             plain.append(events.decode_one(*record))
         except Rejected as error:
             plain.append(error)
-    batch, rejected = events.decode_many(*map(list, zip(*records, strict=True)))
+    keys, values, timestamps = zip(*records, strict=True)
+    batch, rejected = events.decode_many(keys, values, [-1 if each is None else each for each in timestamps])
     assert [(i, p.reason, p.detail) for i, p in enumerate(plain) if isinstance(p, Rejected)] == rejected
     ids = (batch.customer_id, batch.product_id)
     columns = (batch.index, batch.t, batch.kind, batch.amount, batch.order, batch.event, *ids)

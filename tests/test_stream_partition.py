@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from models.customers import gathered
 from models.events import Batch
 from models.kinds import ERASE, PURCHASE, TICK
 from models.rows import DAY, ENTRY
-from streams.partition import Life, Partition, cuts
+from streams.partition import Life, Partition, _numbers, cuts
 from streams.store import Store, connect
 
 
@@ -110,6 +111,15 @@ def test_one_that_is_taken_away_while_it_loads_lets_the_next_one_load(play: Play
         assert len(second.table) == await store.customers(1) > 0
 
     play(scenario, shop, partitions=2)
+
+
+@pytest.mark.parametrize("odd", [None, -1])
+def test_a_record_without_a_timestamp_has_a_negative_one(odd: int | None) -> None:
+    """Those of Kafka's first format have none."""
+    records = [SimpleNamespace(offset=5 + i, timestamp=at) for i, at in enumerate([7, odd, 1_700_000_000_000])]
+    assert _numbers(records, "offset").tolist() == [5, 6, 7]
+    assert _numbers(records, "timestamp").tolist() == [7, -1, 1_700_000_000_000]
+    assert _numbers([], "timestamp").dtype == np.int64
 
 
 # ---- sweeps ----------------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ def read_by_the_worker(record: Record) -> Any:
     except Rejected:
         event = None
     key, value, timestamp = record
-    batch, rejected = decode_many([key], [value], [timestamp])
+    batch, rejected = decode_many([key], [value], [-1 if timestamp is None else timestamp])
     assert len(batch) + len(rejected) == 1
     assert (event is None) == bool(rejected)
     if event is None:

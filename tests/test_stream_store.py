@@ -16,7 +16,8 @@ from demo import services
 from models.customers import phase
 from models.rows import DAY, ENTRY
 from streams.partition import FRESH
-from streams.store import PAGE
+from streams.settings import Settings
+from streams.store import PAGE, connect
 
 DUE = T0 + 1 + (phase("ann", 30) - T0 - 1) % 30  # ann's first landmark after a purchase on T0
 
@@ -252,6 +253,14 @@ def test_a_user_that_may_not_write_stops_and_nothing_is_written(nobody: Path) ->
 
 
 # ---- what `verify` reads ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("more", [{}, {"redis_sentinels": "127.0.0.1:26379", "redis_service": "crm"}])
+def test_each_partition_of_the_largest_deployment_has_a_connection(more: dict[str, str]) -> None:
+    """Mutation caught: redis-py's own limit, at which the 101st partition was refused for ever."""
+    settings = Settings(kafka="127.0.0.1:9092", redis_url="redis://127.0.0.1:6379/0", **more)  # type: ignore[arg-type]
+    most = next(each.le for each in Settings.model_fields["partitions"].metadata if hasattr(each, "le"))
+    assert connect(settings).connection_pool.max_connections > most == 10_000
+
+
 def test_a_look_at_many_customers_is_of_one_moment(play: Play) -> None:
     """Mutation caught: a pipeline without a transaction: a write comes between a customer's state and its hash."""
 
