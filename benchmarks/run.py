@@ -32,8 +32,6 @@ from streams.keys import Keys
 
 PARTITIONS = 4
 PATIENCE = 120.0  # seconds without progress
-
-
 Seconds = npt.NDArray[np.float64]
 
 

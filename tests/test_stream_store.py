@@ -252,7 +252,6 @@ def test_a_user_that_may_not_write_stops_and_nothing_is_written(nobody: Path) ->
         run(scenario, World(server.url, "crm"), nobody)
 
 
-# ---- what `verify` reads ---------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("more", [{}, {"redis_sentinels": "127.0.0.1:26379", "redis_service": "crm"}])
 def test_each_partition_of_the_largest_deployment_has_a_connection(more: dict[str, str]) -> None:
     """Mutation caught: redis-py's own limit, at which the 101st partition was refused for ever."""
@@ -261,6 +260,7 @@ def test_each_partition_of_the_largest_deployment_has_a_connection(more: dict[st
     assert connect(settings).connection_pool.max_connections > most == 10_000
 
 
+# ---- what `verify` reads ---------------------------------------------------------------------------------------------
 def test_a_look_at_many_customers_is_of_one_moment(play: Play) -> None:
     """Mutation caught: a pipeline without a transaction: a write comes between a customer's state and its hash."""
 
