@@ -186,7 +186,7 @@ class Guard:
             raise DeploymentError(f"{key} is damaged ({error}): run `python -m streams rebuild`") from None
 
 
-def marked(offset: int, timestamp: int, key: bytes | None, value: bytes | None) -> str:
+def marked(offset: int, timestamp: int | None, key: bytes | None, value: bytes | None) -> str:
     """What tells a record of the log from any other: offset, timestamp (ms), a checksum (XXH3) of what it holds.
 
     >>> marked(7, 1000, b"c1", None)

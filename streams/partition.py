@@ -83,7 +83,7 @@ class Record(Protocol):
     """A record of the log, as aiokafka gives it."""
 
     offset: int
-    timestamp: int
+    timestamp: int | None
     key: bytes | None
     value: bytes | None
 
@@ -182,12 +182,14 @@ class Partition:
 
     @property
     def waits_since(self) -> float | None:
-        """The timestamp, in seconds, of the first record in hand that Redis does not hold yet, else of the last that it
-        does; None where the log has none."""
-        at = int(self._offsets.searchsorted(self.committed))
-        if at < len(self._records):
-            return self._records[at].timestamp / 1000
-        return int(self.mark.split(":")[1]) / 1000 if self.mark else None
+        """The timestamp, in seconds, of the first record in hand that Redis does not hold yet, of those that have one,
+        else of the last that it does; None where neither has."""
+        waiting = self._times[self._offsets.searchsorted(self.committed) :]
+        timed = waiting[waiting >= 0]
+        if len(timed):
+            return float(timed[0]) / 1000
+        at = self.mark.split(":")[1] if self.mark else ""
+        return int(at) / 1000 if at.isdecimal() else None
 
     # ---- where the partition stands ----------------------------------------------------------------------------------
 
@@ -375,7 +377,7 @@ class Partition:
                 counts = _between(rejects, offsets, self.offset, end)
                 part = batch.part(i, j)
                 rows = self.table.ids.find(part.customer_id) if i else found[:j]  # the part before may have moved them
-                await self._fold(part, rows, records, offsets, end, counts)
+                await self._fold(part, rows, offsets, end, counts)
             if self.offset < chunk.end:  # nothing but rejects, or holes of the log
                 await self._publish(
                     _NO_ROWS, _NO_ENTRIES, chunk.end, _between(rejects, offsets, self.offset, chunk.end)
@@ -443,9 +445,7 @@ class Partition:
                 " (murmur2: Java, aiokafka; crc32: librdkafka's default)"
             )
 
-    async def _fold(
-        self, batch: Batch, found: Array, records: Sequence[Record], offsets: Array, end: int, counts: Counter[str]
-    ) -> None:
+    async def _fold(self, batch: Batch, found: Array, offsets: Array, end: int, counts: Counter[str]) -> None:
         """Folds a piece and publishes it. What a tombstone ends has a row of its own until all is composed.
 
         found: its customers' rows, -1 where there is none yet.
@@ -461,7 +461,7 @@ class Partition:
         erasures: list[Erasure] = []
         if ended:
             erase = batch.kind == ERASE
-            erasures = self._erasures(batch.keep(erase), ended, records)
+            erasures = self._erasures(batch.keep(erase), ended, offsets)
             batch, rows = batch.keep(~erase), rows[~erase]
         noted = np.zeros(len(NOTED), np.int64)
         codes = self.serving.model.offers.codes(batch.product_id)
@@ -484,21 +484,18 @@ class Partition:
             mask = (offsets[batch.index] < ends) & (batch.kind != ERASE) & (batch.kind != TICK)
         return mask
 
-    def _erasures(self, tombstones: Batch, ended: list[int], records: Sequence[Record]) -> list[Erasure]:
+    def _erasures(self, tombstones: Batch, ended: list[int], offsets: Array) -> list[Erasure]:
         """Each tombstone with the row that it ends."""
-        found = [records[i] for i in tombstones.index.tolist()]
-        return [
-            self._erasure(name, row, record)
-            for name, row, record in zip(tombstones.customer_id, ended, found, strict=True)
-        ]
+        places = offsets[tombstones.index].tolist(), self._times[tombstones.index].tolist()
+        return [*map(self._erasure, tombstones.customer_id, ended, *places)]
 
-    def _erasure(self, name: str, row: int, record: Record) -> Erasure:
+    def _erasure(self, name: str, row: int, offset: int, at: int) -> Erasure:
         """A tombstone, which is the customer's last one from here on; a rebuild meets older ones."""
         hashed = self.deployment.erasure(name)
-        older = record.offset < self.tombstones.get(hashed, -1)
+        older = offset < self.tombstones.get(hashed, -1)
         if not older:
-            self.tombstones[hashed] = record.offset
-        return Erasure(name, hashed, row, record.offset, record.timestamp, older)
+            self.tombstones[hashed] = offset
+        return Erasure(name, hashed, row, offset, at, older)
 
     # ---- sweeps ------------------------------------------------------------------------------------------------------
 

@@ -38,7 +38,8 @@ def laid_out(topic: str, origin: tuple[str, int], reject: Reject, limit: int) ->
     """The reject as a record of `topic`, which takes records of at most `limit` bytes; origin: topic and partition."""
     record, key, value = reject.record, reject.record.key, reject.record.value
     said = _said(reject.reason, reject.detail, *origin)
-    headers = [*said, ("offset", b"%d" % record.offset), ("timestamp", b"%d" % record.timestamp)]
+    at = -1 if record.timestamp is None else record.timestamp
+    headers = [*said, ("offset", b"%d" % record.offset), ("timestamp", b"%d" % at)]
     if len(key or b"") + len(value or b"") > limit - OVERHEAD:
         key, value, more = _cut(key, value, limit - OVERHEAD)
         headers += more

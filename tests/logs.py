@@ -17,7 +17,7 @@ HOUR = DAY // 24
 @dataclass(frozen=True)
 class Record:
     offset: int
-    timestamp: int  # milliseconds
+    timestamp: Any  # milliseconds, None in records of Kafka's first format
     key: bytes | None
     value: bytes | None
 
@@ -80,10 +80,10 @@ class MemoryLog:
 
     # ---- what a test puts there --------------------------------------------------------------------------------------
 
-    def put(self, key: bytes | None, value: bytes | None, t: int, partition: int = 0) -> None:
-        """Any record at all; t: its timestamp, in microseconds."""
+    def put(self, key: bytes | None, value: bytes | None, t: int | None, partition: int = 0) -> None:
+        """Any record at all; t: its timestamp, in microseconds, None for none."""
         held = self.records[partition]
-        held.append(Record(len(held), t // 1000, key, value))
+        held.append(Record(len(held), None if t is None else t // 1000, key, value))
 
     def event(self, kind: str, customer: str, day: float, amount: str | None = None, **more: Any) -> None:
         """An event on that day (a fraction is a time of day) in its customer's partition, or in the one given."""

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from deployment import Play, World
 from running import Running, running, until
 from shops import T0
@@ -85,5 +86,36 @@ def test_what_waits_is_known_by_its_own_time(play: Play, shop: Path) -> None:
         assert seen == [(committed, times[committed]) for committed, _ in seen]
         last: Any = part.waits_since
         assert (part.committed, last) == (3, times[-1])
+
+    play(scenario, shop)
+
+
+@pytest.mark.parametrize("untimed", [None, -1_000])
+def test_a_record_without_a_time_says_nothing_of_what_waits(play: Play, shop: Path, untimed: int | None) -> None:
+    """Whether Kafka's first format, which has none, or a producer that gave -1; nor does it hold its partition up.
+    Mutations caught: the time of the first record whatever it is, which ended the worker or said 1969; a tombstone's
+    time taken from its record."""
+
+    async def scenario(world: World) -> None:
+        waits: list[float | None] = []
+
+        async def look() -> None:
+            waits.append(part.waits_since)
+
+        part = await world.located(store=world.struck(dict.fromkeys(range(9), look)))
+        event = b'{"event_id":"e","event_type":"purchase","customer_id":"ann","occurred_at":0,"quantity":1}'
+        world.log.put(b"ann", event, untimed)
+        await world.catch_up(part)
+        assert (waits, part.waits_since) == ([None], None)
+        world.log.buy("ann", T0 + 0.5)
+        world.log.put(b"ann", None, untimed)
+        world.log.buy("bob", T0 + 0.75)
+        world.log.put(b"bob", None, untimed)
+        await world.catch_up(part)
+        assert world.log.rejects == [(0, "no_timestamp")]
+        assert waits[1:] == [(T0 + 0.5) * 86_400]  # of one write; those behind it in hand have later ones
+        assert (part.committed, part.waits_since) == (5, None)
+        assert (world.customer("ann"), world.customer("bob")) == ({}, {})
+        assert [at for _, at in (await world.store.erased(0)).values()] == [None, None]
 
     play(scenario, shop)
