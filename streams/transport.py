@@ -33,16 +33,20 @@ REST, ENOUGH = 8, 256 << 10
 # Bytes of keys and values: of all chunks that wait, and of one. A partition may have one that waits, and one in work.
 BUFFER, CHUNK = 128 << 20, 16 << 20
 TASTE = 16  # records that are taken before it is known how large they are
+ATTEND = 1.0  # seconds between two looks at how the group's coordination is
 
 
 class Standing(NamedTuple):
     """position: the offset that the next fetch begins at; stable: the one after the last record that is committed or
-    aborted for good; end: the one after the last record.
+    aborted for good; end: the one after the last record; heard: seconds since the partition's broker said so; waits:
+    whether records of it wait here, so that its broker is not asked.
     """
 
     position: int
     stable: int
     end: int
+    heard: float
+    waits: bool
 
 
 class Chunk:
@@ -93,7 +97,11 @@ def ends(error: errors.KafkaError) -> str:
     'the user of CRM_KAFKA may not Read group crm-scorer: grant it: docs/operations.md, Who may do what'
     >>> ends(errors.TopicAuthorizationFailedError({"crm.events"}))
     'the user of CRM_KAFKA may not Read topic crm.events: grant it: docs/operations.md, Who may do what'
+    >>> ends(errors.InconsistentGroupProtocolError())
+    'CRM_GROUP: the group has a member that is no worker, a console consumer for one: end it, or set another'
     """
+    if isinstance(error, errors.InconsistentGroupProtocolError):
+        return "CRM_GROUP: the group has a member that is no worker, a console consumer for one: end it, or set another"
     if _denied(error):
         (named,) = error.args or ("",)  # of topics there may be a set
         return str(kafka.denied(error.errno, named if isinstance(named, str) else ", ".join(sorted(named)), "Read"))
@@ -172,7 +180,20 @@ class ChunkReader(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     async def on_start(self) -> None:
         await super().on_start()
-        self.patience = Patience(self._ensure_consumer()._fetcher, self.located)
+        consumer = self._ensure_consumer()
+        self.patience = Patience(consumer._fetcher, self.located)
+        # aiokafka would leave the group for good once nobody fetched for long: whoever has nothing to fetch is well.
+        self.add_context(consumer._subscription.fetch_context())
+        self.add_future(self._attend(consumer._coordinator))
+
+    async def _attend(self, coordinator: Any) -> None:
+        """Ends the worker with what keeps it out of its group: aiokafka holds that back until somebody asks."""
+        while not self.should_stop:
+            try:
+                coordinator.check_errors()
+            except errors.KafkaError as error:
+                stop(ends(error))
+            await asyncio.sleep(ATTEND)
 
     def located(self, tp: TP) -> bool:
         """Whether it is known where the partition stands."""
@@ -185,22 +206,23 @@ class ChunkReader(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             self.epochs[tp] = epoch
 
     def heard(self) -> float | None:
-        """Seconds since a broker answered a fetch of any partition; None while none is held."""
-        assignment = self._ensure_consumer()._subscription.subscription.assignment
-        states = [assignment.state_value(tp) for tp in assignment.tps] if assignment else []
-        times = [state.timestamp for state in states if state and state.timestamp]
-        return time.time() - max(times) / 1000 if times else None
+        """Seconds since the brokers answered, by the one that did longest ago; None while no partition is held."""
+        found = self.standings().values()
+        return max(
+            (each.heard for each in found if not each.waits), default=min((each.heard for each in found), default=None)
+        )
 
     async def leave(self) -> None:
         """Leaves the group, so that others need not wait for the session to end."""
         await self._ensure_consumer()._coordinator.close()
 
     def standings(self) -> dict[TP, Standing]:
-        """Where each partition stood when Kafka answered last; without those of which nothing is known."""
-        assignment = self._ensure_consumer()._subscription.subscription.assignment
+        """Where each partition stood when its broker answered last; without those of which nothing is known."""
+        consumer, now = self._ensure_consumer(), time.time()
+        assignment, waiting = consumer._subscription.subscription.assignment, consumer._fetcher._records
         states = {tp: assignment.state_value(tp) for tp in assignment.tps} if assignment else {}
         return {
-            tp: Standing(state.position, state.lso, state.highwater)
+            tp: Standing(state.position, state.lso, state.highwater, now - state.timestamp / 1000, tp in waiting)
             for tp, state in states.items()
             if state and state.has_valid_position and state.highwater is not None
         }
@@ -326,9 +348,13 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
             self.waiting.pop(tp, None)
         await super().on_partitions_revoked(revoked)
 
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        self.owner.assigned(assigned)
+        await super().on_partitions_assigned(assigned, generation_id)
+
     async def perform_seek(self) -> None:
-        """Called after an assignment, under a time-out: it only starts the location and waits for nothing."""
-        self.owner.assigned(self.assignment())
+        """Nothing: each partition is sought once it is located. Faust asks for it also while partitions are taken away,
+        which stand as assigned then."""
 
 
 class ChunkTransport(driver.Transport):  # type: ignore[misc]

@@ -130,6 +130,8 @@ class Worker:
     def assigned(self, tps: set[TP]) -> None:
         mine = sorted(tp.partition for tp in tps if tp.topic == self.deployment.topic)
         say(f"holds partitions {', '.join(map(str, mine)) or 'none'}")
+        for number in self.partitions.keys() - mine:
+            self._drop(number, Life.REVOKED)
         for number in mine:
             self._locate(number)
 
@@ -234,13 +236,12 @@ class Worker:
 
     async def freshen(self) -> None:
         """Says of each partition that is ready how far behind its log it is; of one that is not nothing is known."""
-        found, now, heard = [], time.time(), self.app.consumer.reader.heard() or 0.0
-        standings = self.app.consumer.reader.standings()
+        found, now, standings = [], time.time(), self.app.consumer.reader.standings()
         for part in [p for p in self.partitions.values() if p.life is Life.READY]:
             standing = standings.get(self.tp(part.number))
             if standing is not None:
                 behind = max(0, standing.end - part.committed)
-                part.fresh = Freshness.of(part.number, self.owner, now, heard, behind, part.waits_since)
+                part.fresh = Freshness.of(part.number, self.owner, now, standing.heard, behind, part.waits_since)
                 found.append(part.fresh)
         if found:
             await self.store.freshen(self.owner, found)

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import inspect
+import time
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.consumer import fetcher, subscription_state
+from aiokafka.consumer import fetcher, group_coordinator, subscription_state
 from aiokafka.consumer.consumer import AIOKafkaConsumer
 from aiokafka.record import default_records, legacy_records, memory_records
 from aiokafka.structs import ConsumerRecord
@@ -19,6 +20,8 @@ from faust.types import TP
 from logs import Record
 from mode.threads import ServiceThread
 
+from streams.freshness import Freshness
+from streams.partition import Life
 from streams.transport import (
     ENOUGH,
     FETCH_WAIT,
@@ -29,9 +32,11 @@ from streams.transport import (
     Forgetful,
     Patience,
     Round,
+    Standing,
     in_turn,
     sized,
 )
+from streams.worker import Worker
 
 MOVED = "{} is not what streams/transport.py overrides any more: read Faust's change log before this upgrade"
 HOOKS = {
@@ -51,6 +56,7 @@ HOOKS = {
         "_filter_tps_with_pending_acks": ["self", "topics"],
         "_new_offset": ["self", "tp"],
         "on_partitions_revoked": ["self", "revoked"],
+        "on_partitions_assigned": ["self", "assigned", "generation_id"],
         "perform_seek": ["self"],
     },
     fetcher.FetchResult: {"has_more": ["self"]},
@@ -60,6 +66,8 @@ HOOKS = {
         "fetched_records": ["self", "partitions", "timeout", "max_records"],
     },
     subscription_state.Assignment: {"state_value": ["self", "tp"]},
+    subscription_state.SubscriptionState: {"fetch_context": ["self"]},
+    group_coordinator.GroupCoordinator: {"check_errors": ["self"]},
     AIOKafkaConsumer: {"seek": ["self", "partition", "offset"], "commit": ["self", "offsets"]},
 }
 
@@ -76,6 +84,8 @@ def test_hook_is_where_it_was(owner: type, name: str) -> None:
         (fetcher.Fetcher, "self._fetch_max_wait_ms"),
         (fetcher.Fetcher, "self._fetch_min_bytes"),
         (fetcher.Fetcher, "in self._records"),
+        (fetcher.Fetcher, "tp_state.timestamp = now_ms"),
+        (subscription_state.SubscriptionState, "self._fetch_count += 1"),
         (fetcher.FetchResult, "self._partition_records"),
         (fetcher.PartitionRecords, "self._consumer_record(tp, record)"),
         (consumer.Consumer, "self._read_offset"),
@@ -211,6 +221,51 @@ def test_partitions_of_which_nothing_has_come_cost_nothing() -> None:
     reader.epochs, reader.patience, reader._some = {HELD: 3}, SimpleNamespace(brought=False), some
     (chunk,) = asyncio.run(reader._fetched(consumer, {HELD, OTHER})).values()
     assert (asked, chunk.tp, chunk.size, chunk.start, chunk.end, chunk.epoch) == ([HELD], HELD, 6, 7, 8, 3)
+
+
+def test_each_partition_was_heard_of_when_its_own_broker_answered() -> None:
+    """Of several brokers one may be silent. The worst of those that are asked tells whether Kafka answers; while its
+    records wait here a partition's broker is not asked. Mutations caught: the last answer of any broker for all; a
+    partition whose records wait taken for one of a silent broker."""
+    places, now = [TP("t", p) for p in range(4)], time.time()
+    states = {
+        tp: SimpleNamespace(position=5, lso=7, highwater=9, timestamp=(now - ago) * 1000, has_valid_position=True)
+        for tp, ago in zip(places, (1, 60, 90), strict=False)
+    }
+    states[places[3]] = SimpleNamespace(has_valid_position=True, highwater=None, timestamp=None)
+    assignment = SimpleNamespace(tps={*places}, state_value=states.get)
+    subscription = SimpleNamespace(subscription=SimpleNamespace(assignment=assignment))
+    waiting = {places[2]: "records"}
+    consumer = SimpleNamespace(_subscription=subscription, _fetcher=SimpleNamespace(_records=waiting))
+    reader: Any = ChunkReader.__new__(ChunkReader)
+    reader._ensure_consumer = lambda: consumer
+    found = reader.standings()
+    assert {tp.partition: (each[:3], round(each.heard), each.waits) for tp, each in found.items()} == {
+        0: ((5, 7, 9), 1, False), 1: ((5, 7, 9), 60, False), 2: ((5, 7, 9), 90, True),
+    }  # fmt: skip
+    assert round(reader.heard()) == 60
+    waiting |= dict.fromkeys(places, "records")
+    assert round(reader.heard()) == 1
+    assignment.tps = set()
+    assert reader.heard() is None
+
+
+def test_a_worker_says_of_each_partition_when_its_own_broker_answered() -> None:
+    told: list[Freshness] = []
+
+    async def freshen(_: str, found: list[Freshness]) -> None:
+        told.extend(found)
+
+    worker: Any = Worker.__new__(Worker)
+    worker.owner, worker.deployment, worker.store = "w:1", SimpleNamespace(topic="t"), SimpleNamespace(freshen=freshen)
+    part = partial(SimpleNamespace, life=Life.READY, committed=9, waits_since=None)
+    worker.partitions = {number: part(number=number) for number in (0, 1)}
+    standings = {TP("t", p): Standing(9, 9, 9, heard, waits=False) for p, heard in ((0, 0.25), (1, 60.0))}
+    worker.app = SimpleNamespace(consumer=SimpleNamespace(reader=SimpleNamespace(standings=lambda: standings)))
+    begun = time.time()
+    asyncio.run(worker.freshen())
+    assert [(each.partition, each.lag_seconds) for each in told] == [(0, 0.0), (1, 60.0)]
+    assert [round(each.as_of - begun, 1) for each in told] == [-0.2, -60.0]
 
 
 def test_a_records_bytes_are_those_of_key_and_value() -> None:
