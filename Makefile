@@ -6,6 +6,7 @@ BIN := .venv/bin
 RUN := PYTHONWARNINGS=error $(BIN)/python
 PEERS := feast quix pathway flink
 
+# Tests wait for servers now and then: three at once keep two cores busy.
 # Hundreds of processes start: each would compile every library anew where the shell forbids to keep what was compiled.
 test soak: export PYTHONDONTWRITEBYTECODE :=
 
@@ -26,7 +27,7 @@ demo: .venv/ready ## real purchases through a real Kafka into Valkey, in 2 minut
 
 test: .venv/ready ## every test, on Kafkas and Valkeys that it starts itself; then what they ran of each room
 	$(BIN)/coverage erase
-	$(RUN) -m coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(RUN) -m coverage run -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 	$(BIN)/coverage combine -q
 	$(BIN)/python tests/covered.py
 

@@ -1,20 +1,24 @@
 """docs/mining.md, from file to report: its commands are run as they stand there, and print what it shows."""
 
+import hashlib
 import os
+import pickle
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from offline.__main__ import main
 from offline.segments import standing
-from offline.segments.kmeans import Choice, Floats, choose_k
+from offline.stock import stock
+from offline.value import value
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = (ROOT / "docs" / "mining.md").read_text()
@@ -61,17 +65,26 @@ def follows(lines: list[str], shown: list[str]) -> str | None:
 
 
 @pytest.fixture(autouse=True)
-def _chosen_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A report chooses k for the rows for which the job before it did: for the same bytes it is chosen once."""
-    found: dict[tuple[bytes, object], Choice] = {}
+def _computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report computes of the same rows what the jobs before it did: of the same bytes each is computed once."""
+    found: dict[bytes, Any] = {}
 
-    def once(z: Floats, seed: int, k: int | None, progress: Callable[[str], object]) -> Choice:
-        asked = z.tobytes(), (z.shape, seed, k)
-        if asked not in found:
-            found[asked] = choose_k(z, seed, k, progress)
-        return found[asked]
+    def once(module: ModuleType, name: str) -> None:
+        computed = getattr(module, name)
 
-    monkeypatch.setattr(standing, "choose_k", once)
+        def of(*given: Any) -> Any:
+            asked = pickle.dumps([name, *(each for each in given if not callable(each))])  # but for who is told of it
+            key = hashlib.sha256(asked).digest()
+            if key not in found:
+                found[key] = computed(*given)
+            return found[key]
+
+        monkeypatch.setattr(module, name, of)
+
+    once(standing, "choose_k")
+    once(stock, "forecast")
+    once(value, "fit")
+    once(value, "judge")
 
 
 @pytest.mark.timeout(1800)

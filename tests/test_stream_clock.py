@@ -57,14 +57,14 @@ def test_publish_worker_and_replay_tell_how_old_the_history_is(
     aged = f"the history ended 5 days ago, on {cut_off}"
     with running(kafka, valkey.url, None, tmp_path) as run:
         for _ in range(2):
-            said = run.command("publish", future, code=2)
+            said = run.call("publish", future, code=2)
             assert said.startswith("streams: the history's cut-off, ")
             assert said.endswith(
                 "is still to come, and events before it would be passed over: fit with --until and a midnight"
                 " that has passed\n"
             )
             if not run.redis.exists(f"{run.name}:meta"):
-                said = run.command("publish", past)
+                said = run.call("publish", past)
                 assert f"{aged}\n" in said
                 assert f"from {cut_off} on the topic must hold all events\n" in said
                 assert "more than a year" not in said

@@ -35,19 +35,19 @@ def test_a_stopped_worker_shows_within_30_s(kafka: str, valkey: services.Valkey,
         assert (seen.lag_seconds, seen.lag_records) == (0, 0)
         assert abs(seen.as_of - time.time()) < LATE
         assert seen.owner.endswith(f":{worker.process.pid}")
-        assert run.command("status").splitlines()[5].endswith(f"  {seen.owner}")
+        assert run.call("status").splitlines()[5].endswith(f"  {seen.owner}")
         run.bought("ann")
         until(lambda: found(run).as_of > seen.as_of, lambda: run.said)  # type: ignore[union-attr]  # was there
-        *_, shown = run.command("show", "ann").splitlines()
+        *_, shown = run.call("show", "ann").splitlines()
         assert re.fullmatch(r"as of {20}20\S+Z, \d+\.\d s behind", shown)
         os.kill(worker.process.pid, signal.SIGKILL)
         killed = time.monotonic()
         until(lambda: why(run) is not None, lambda: run.said)
         assert time.monotonic() - killed < 30
         assert str(why(run)).startswith("partition 0: no worker holds it since 20")
-        *_, shown = run.command("show", "ann").splitlines()
+        *_, shown = run.call("show", "ann").splitlines()
         assert shown.split(", ", 2)[1:] == ["- s behind", why(run, run.home("ann"))]
-        told = run.command("status", code=1)
+        told = run.call("status", code=1)
         assert told.count("not well: partition ") == 2
         assert f"{seen.owner}\n" not in told
         run.worker()

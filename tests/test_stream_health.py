@@ -18,7 +18,7 @@ from streams import answers, status
 
 
 def health(run: Running, code: int) -> str:
-    return run.command("health", code=code)
+    return run.call("health", code=code)
 
 
 def well(run: Running) -> bool:
@@ -31,10 +31,10 @@ def test_a_worker_that_is_well_and_one_that_is_not(
 ) -> None:
     """Mutations caught: the file's age, or lives that are not ready, passed over; a worker without partitions well."""
     with running(kafka, valkey.url, shop, tmp_path, partitions=2, status=str(tmp_path / "status")) as run:
-        assert health(run, 1).startswith("not well: no worker has written here")
+        assert run.command("health", code=1).startswith("not well: no worker has written here")
         worker = run.worker()
         until(lambda: well(run), lambda: run.said)
-        assert health(run, 0).endswith("well: holds partitions 0, 1, all ready; Kafka and Redis answer\n")
+        assert run.command("health").endswith("well: holds partitions 0, 1, all ready; Kafka and Redis answer\n")
         run.redis.hset(f"{run.name}:guard:1", "token", "of somebody else")
         run.redis.hset(f"{run.name}:guard:1", "state", "rebuilding")
         until(lambda: not well(run), lambda: run.said)

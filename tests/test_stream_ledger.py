@@ -385,9 +385,9 @@ def test_what_is_printed_is_what_the_events_say(kafka: str, valkey: Any, shop: P
     write_parquet(events.assign(product_id=None, quantity=np.int64(10_000)), tmp_path / "live.parquet")
     with running(kafka, valkey.url, shop, tmp_path, models_kept=1000, training_days=400) as run:
         run.worker()
-        run.command("replay", str(tmp_path / "live.parquet"))
-        told = Truth.read(run.command("model", "--days", "20", "--days", str(LIVE), "--json").encode())
-        screen = run.command("model")
+        run.call("replay", str(tmp_path / "live.parquet"))
+        told = Truth.read(run.call("model", "--days", "20", "--days", str(LIVE), "--json").encode())
+        screen = run.call("model")
         rows = examples(events)
         served = rows[rows["opened"] >= T0]
         served = served.join(promised(run, events, served))

@@ -147,7 +147,7 @@ def test_a_retrain_is_published_unless_it_is_worse(deployment: Running, shop: Pa
     assert len(fitted.clusters.numbers) == 4
     more = tmp_path / "more.csv"
     more.write_text(f"customer_id,occurred_at,amount\n{''.join(OTHERS)}")
-    assert "name another one" in deployment.command("retrain", *given[:2], "--out", str(shop), code=2)
+    assert "name another one" in deployment.call("retrain", *given[:2], "--out", str(shop), code=2)
     said = deployment.command("retrain", *given, "--files", str(more), "--force")
     fresh = read_parquet(tmp_path / "new" / "history.parquet")
     customers = set(fresh["customer_id"])
@@ -158,15 +158,15 @@ def test_a_retrain_is_published_unless_it_is_worse(deployment: Running, shop: Pa
     assert "--files: 2 events of 2 erased customers are left out" in said
     assert "published: model 2-" in said
     assert deployment.redis.hget(f"{deployment.name}:model", "version").startswith("2-")
-    again = deployment.command("retrain", *given[:2], "--out", str(tmp_path / "again"), code=1)
+    again = deployment.call("retrain", *given[:2], "--out", str(tmp_path / "again"), code=1)
     assert "the serving publish, 2 of 2024-01-18, has promised only 0 examples that closed" in again
     assert "those of all customers by 2024-03-18\nnot fitted, not published" in again
     assert not (tmp_path / "again").exists()
     until(lambda: deployment.redis.hget(f"{deployment.name}:customer:h1", "model_version").startswith("2-"))
-    assert deployment.command("keep", version)
-    kept = [line for line in deployment.command("models").splitlines() if line.endswith("kept")]
+    assert deployment.call("keep", version)
+    kept = [line for line in deployment.call("models").splitlines() if line.endswith("kept")]
     assert [line.split()[0] for line in kept] == [version]
-    assert "3-" in deployment.command("rollback", version)
+    assert "3-" in deployment.call("rollback", version)
     assert deployment.redis.hget(f"{deployment.name}:model", "version").startswith("3-")
 
 

@@ -95,7 +95,7 @@ def test_users_go_the_whole_way(secured: Secured, valkey: services.Valkey, shop:
     """init, publish, worker (consumer, rejects, ticks) and verify, by `librdkafka` and by Faust."""
     scram = secured.user("SCRAM-SHA-512")
     with running(redis_url=valkey.url, directory=shop, scratch=tmp_path, partitions=2, **scram) as run:
-        assert "created: nothing" in run.command("init")
+        assert "created: nothing" in run.call("init")
         whole_way(run)
 
 

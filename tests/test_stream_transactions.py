@@ -52,7 +52,7 @@ def test_aborted_records_are_nobody_and_open_ones_wait(
         until(lambda: deployment.orders("behind") == deployment.orders("open") == "1")
         worker.says("goes on behind offset 54")
         assert "customers: 4; wrong: 0" in deployment.verify()
-        deployment.command("rebuild", "--history", str(nobody))
+        deployment.call("rebuild", "--history", str(nobody))
         deployment.reaches(57)
         assert deployment.orders("nobody7") is None
         assert "customers: 4; wrong: 0" in deployment.verify()

@@ -133,16 +133,16 @@ def test_the_whole_way(kafka: str, guarded: Guarded, shop: Path, tmp_path: Path)
                 assert refused(client, "SCAN", 0)
                 assert refused(client, "HGETALL", f"{run.name}:rejected:0")
         assert "wrong: 0" in run.verify()
-        assert "orders" in run.command("show", customer)
-        assert "adds" in run.command("show", customer, "--why")
-        assert "kept: " in run.command("model")
-        run.command("rebuild", "--history", str(shop))
+        assert "orders" in run.call("show", customer)
+        assert "adds" in run.call("show", customer, "--why")
+        assert "kept: " in run.call("model")
+        run.call("rebuild", "--history", str(shop))
         until(lambda: run.offset(0) == 3, lambda: run.said)
         assert '"orders": "2"' in run.call("export", customer)
         assert '"passed": true' in run.call("erase", customer)
         assert run.orders(customer) is None
         assert "wrong: 0" in run.verify()
-        run.command("publish", str(shop), code=2)  # too old by now: it is refused by the job, not by Redis
+        run.call("publish", str(shop), code=2)  # too old by now: it is refused by the job, not by Redis
         assert worker.stop() == 0
         assert not {guarded.url("worker"), (guarded.secrets / "worker").read_text()} & set(run.said.split())
 
@@ -163,7 +163,7 @@ def test_an_older_server_takes_the_file_too(guarded: Guarded, tmp_path: Path) ->
 def test_a_wrong_password_is_one_line(guarded: Guarded, kafka: str, tmp_path: Path) -> None:
     with running(kafka, guarded.url("publisher"), None, tmp_path) as run:
         run.env["CRM_REDIS_URL"] = f"redis://worker:wrong-horse@127.0.0.1:{guarded.port}/0"
-        line = run.command("model", code=2)
+        line = run.call("model", code=2)
         assert line.startswith("streams: CRM_REDIS_URL: ")
         assert "invalid username-password pair" in line
         assert len(line.splitlines()) == 1
@@ -200,6 +200,6 @@ def test_a_redis_that_speaks_tls(kafka: str, encrypted: tuple[str, Authority], s
         assert worker.stop() == 0
         for ca in (str(authority(tmp_path / "theirs", "theirs").ca), ""):
             run.env["CRM_REDIS_CA"] = ca
-            (line,) = run.command("model", code=2).splitlines()
+            (line,) = run.call("model", code=2).splitlines()
             assert line.startswith("streams: CRM_REDIS_URL: ")
             assert "certificate verify failed" in line

@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from offline.errors import OfflineError
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
 
 # What a maximum-likelihood fit of this package may find: a wider range gives no other expectation, only worse numerics.
 LOWEST, HIGHEST = 1e-4, 1e4
@@ -54,7 +55,10 @@ class BuyTillDie:
     def log_likelihood(self, x: ArrayLike, t_x: ArrayLike, T: ArrayLike) -> Floats:  # noqa: N803
         """(n,) of each customer: FHL eq. 3 integrated over rate and dropout (their eq. 6); BDF's for `chances` = 1."""
         n, last, seen = _arrays(x, t_x, T)
-        counts, which = np.unique(n, return_inverse=True)  # a few dozen: the gammas would take most of the time
+        return self._likelihood(n, last, seen, *np.unique(n, return_inverse=True))
+
+    def _likelihood(self, n: Floats, last: Floats, seen: Floats, counts: Floats, which: Ints) -> Floats:
+        """counts: the different n, a few dozen: the gammas of all would take most of the time; which: of each n."""
         bought = (gammaln(self.r + counts) - gammaln(self.r) + self.r * np.log(self.alpha))[which]
         bought -= (self.r + n) * np.log(self.alpha + seen)
         stayed = (betaln(self.a, self.b + (counts + self.chances)) - betaln(self.a, self.b))[which]
@@ -120,11 +124,13 @@ def fit(x: ArrayLike, t_x: ArrayLike, T: ArrayLike, chances: int = 0) -> BuyTill
         )
     span = seen.max()
     different, times = np.unique(np.column_stack([n, last / span, seen / span]), axis=0, return_counts=True)
-    rows = np.ascontiguousarray(different.T)
+    repeats, latest, tenure = np.ascontiguousarray(different.T)
+    counts, which = np.unique(repeats, return_inverse=True)
 
     def loss(parameters: Floats) -> float:
         r, alpha, a, b = parameters
-        return float(-(times * BuyTillDie(r, alpha, a, b, chances).log_likelihood(*rows)).sum() / len(n))
+        told = BuyTillDie(r, alpha, a, b, chances)._likelihood(repeats, latest, tenure, counts, which)
+        return float(-(times * told).sum() / len(n))
 
     r, alpha, a, b = least(loss, STARTS)
     return BuyTillDie(r, alpha * float(span), a, b, chances)
