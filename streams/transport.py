@@ -179,7 +179,10 @@ class ChunkReader(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return consumer
 
     async def on_start(self) -> None:
-        await super().on_start()
+        try:
+            await super().on_start()
+        except errors.KafkaError as error:  # it went away since the worker's own checks
+            stop(ends(error))
         consumer = self._ensure_consumer()
         self.patience = Patience(consumer._fetcher, self.located)
         # aiokafka would leave the group for good once nobody fetched for long: whoever has nothing to fetch is well.

@@ -404,7 +404,7 @@ def build(settings: Settings, deployment: Deployment, room: int) -> faust.App:
 
 def application(settings: Settings, partitions: int) -> faust.App:
     """One that waits for what it is to consume."""
-    return faust.App(
+    app = faust.App(
         settings.group,
         broker=[f"kafka://{address}" for address in settings.kafka.split(",")],
         broker_credentials=security.faust(settings),
@@ -424,6 +424,8 @@ def application(settings: Settings, partitions: int) -> faust.App:
         web_tables_enabled=False,
         web_bind="127.0.0.1",
     )
+    app.boot_strategy.enable_kafka_producer = False  # what a worker sends goes by its own
+    return app
 
 
 def serve(app: faust.App) -> None:

@@ -1,5 +1,6 @@
 """Workers in their group: who is idle stays in it, who joins or leaves takes nothing along, who cannot join says so."""
 
+import os
 import re
 import signal
 import threading
@@ -129,3 +130,14 @@ def test_who_cannot_join_says_why_and_ends(kafka: str, valkey: services.Valkey, 
         run.bought("ann")
         run.worker()
         until(lambda: run.orders("ann") == "1", lambda: run.said)
+
+
+def test_kafka_that_goes_away_as_a_worker_starts_ends_it(valkey: services.Valkey, nobody: Path, tmp_path: Path) -> None:
+    """Between its own checks and the start of its consumer. Mutation caught: Faust's trace and exit code 1, of its
+    consumer or of a producer that nobody uses."""
+    with services.kafka() as kafka, running(kafka.address, valkey.url, nobody, tmp_path) as run:
+        worker = run.worker()
+        worker.says("the model that serves")
+        os.kill(kafka.pid, signal.SIGKILL)
+        assert worker.ends() == 2
+        assert "Kafka says: KafkaConnectionError: Unable to bootstrap" in worker.said.splitlines()[-1]
