@@ -424,7 +424,7 @@ def application(settings: Settings, partitions: int) -> faust.App:
         web_tables_enabled=False,
         web_bind="127.0.0.1",
     )
-    app.boot_strategy.enable_kafka_producer = False  # what a worker sends goes by its own
+    app.boot_strategy.enable_kafka_producer = False  # a worker sends by one of its own
     return app
 
 
