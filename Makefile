@@ -6,7 +6,6 @@ BIN := .venv/bin
 RUN := PYTHONWARNINGS=error $(BIN)/python
 PEERS := feast quix pathway flink
 
-# Tests wait for servers now and then: three at once keep two cores busy.
 # Hundreds of processes start: each would compile every library anew where the shell forbids to keep what was compiled.
 test soak: export PYTHONDONTWRITEBYTECODE :=
 
@@ -25,6 +24,7 @@ help: ## print this list
 demo: .venv/ready ## real purchases through a real Kafka into Valkey, in 2 minutes (KEEP=1: stays up until Ctrl-C)
 	$(BIN)/python -m demo $(if $(KEEP),--keep)
 
+# Tests wait for servers now and then: three at once keep two cores busy.
 test: .venv/ready ## every test, on Kafkas and Valkeys that it starts itself; then what they ran of each room
 	$(BIN)/coverage erase
 	$(RUN) -m coverage run -m pytest -n 3 --dist loadfile --no-loadscope-reorder
