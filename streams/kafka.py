@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, NewTopic, ResourceType
@@ -16,11 +16,18 @@ from streams.refusal import Refusal
 from streams.rejects import OVERHEAD, SMALLEST, Outgoing
 from streams.settings import Settings
 
+Answer = TypeVar("Answer")
+
 WAIT = 15.0  # seconds
 ASKED: dict[str, Any] = {"include_authorized_operations": True, "request_timeout": WAIT}
 PARTITIONERS = {"murmur2": "murmur2_random", "crc32": "consistent_random"}  # as librdkafka calls them
 # Retention goes by record timestamp: with a finite one, a topic of old events is emptied soon after the broker starts.
 SETTLING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
+COORDINATING = (  # while a group's coordinator moves, or is made: for the first group of a cluster too
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+)
 CONFIG = {"retention.ms": "-1", "message.timestamp.after.max.ms": "3600000"}
 AHEAD = 86_400_000  # ms that a record's timestamp may at most be ahead of the broker's clock
 LARGEST = 4 << 20  # bytes of a record in the topic of rejects: of the events topic it is 1 MB, and headers are more
@@ -40,6 +47,7 @@ FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PROD
 # What passes by itself, and is tried again. Whatever else Kafka says ends the worker or command with one line.
 PASSING = frozenset(
     {
+        *COORDINATING,
         KafkaError._ALL_BROKERS_DOWN,
         KafkaError._MSG_TIMED_OUT,
         KafkaError._QUEUE_FULL,
@@ -49,15 +57,20 @@ PASSING = frozenset(
         KafkaError._TRANSPORT,
         KafkaError._UNKNOWN_PARTITION,  # of a broker that comes or goes; a topic that is gone has another error
         KafkaError.BROKER_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
         KafkaError.KAFKA_STORAGE_ERROR,
         KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.LISTENER_NOT_FOUND,
         KafkaError.NETWORK_EXCEPTION,
+        KafkaError.NOT_CONTROLLER,
         KafkaError.NOT_ENOUGH_REPLICAS,
         KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
         KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.OFFSET_NOT_AVAILABLE,
         KafkaError.REPLICA_NOT_AVAILABLE,
         KafkaError.REQUEST_TIMED_OUT,
         KafkaError.THROTTLING_QUOTA_EXCEEDED,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
     }
 )
 
@@ -126,6 +139,16 @@ def _away(settings: Settings, said: str) -> KafkaProblem:
     return KafkaAway(f"CRM_KAFKA={settings.kafka}: {said}: {asked}")
 
 
+def worded(error: KafkaError) -> str:
+    """What Kafka says of an error, or where it says no more than a code, what this means.
+
+    >>> worded(KafkaError(KafkaError.NOT_COORDINATOR, "ConsumerGroupDescribe: "))
+    'ConsumerGroupDescribe: Not coordinator'
+    """
+    said: str = error.str()
+    return said + KafkaError(error.code()).str().removeprefix("Broker: ") if said.endswith(": ") else said
+
+
 def create(settings: Settings) -> list[str]:
     """Creates the topics that are missing; returns their names."""
     rejected = REJECTED | {"retention.ms": str(settings.rejected_days * DAY)}
@@ -181,10 +204,10 @@ def _asked(settings: Settings, name: str, *operations: str) -> Iterator[None]:
         if found.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise KafkaProblem(f"{settings.kafka} has no topic {name}: run `python -m streams init`") from None
         if found.code() in PASSING:
-            raise _away(settings, found.str()) from None
+            raise _away(settings, worded(found)) from None
         if found.code() in DENIED:
             raise denied(found.code(), name, *operations) from None
-        raise KafkaProblem(f"CRM_KAFKA={settings.kafka}: {found.str()}") from None
+        raise KafkaProblem(f"CRM_KAFKA={settings.kafka}: {worded(found)}") from None
 
 
 def bounds(settings: Settings, topic: str) -> list[tuple[int, int]]:
@@ -197,14 +220,19 @@ def bounds(settings: Settings, topic: str) -> list[tuple[int, int]]:
 
 
 def _bounds(consumer: Consumer, tp: TopicPartition) -> tuple[int, int]:
-    """First and next offset; a topic just made has no leader for a moment, which librdkafka does not wait for."""
+    """First and next offset; a topic just made has no leader for a moment."""
+    low, high = _settled(lambda: consumer.get_watermark_offsets(tp, WAIT), SETTLING)
+    return low, high
+
+
+def _settled(ask: Callable[[], Answer], settling: Collection[int]) -> Answer:
+    """The answer; asks again while the error is one of `settling`, at most WAIT, for librdkafka does not."""
     until = time.monotonic() + WAIT
     while True:
         try:
-            low, high = consumer.get_watermark_offsets(tp, WAIT)
-            return low, high
+            return ask()
         except KafkaException as error:
-            if time.monotonic() > until or error.args[0].code() not in SETTLING:
+            if time.monotonic() > until or error.args[0].code() not in settling:
                 raise
             time.sleep(0.1)
 
@@ -215,7 +243,9 @@ def check_worker(settings: Settings) -> None:
     group, wanted, admin = settings.group, "Read", AdminClient(_config(settings))
     with _asked(settings, group, wanted):
         try:
-            found = admin.describe_consumer_groups([group], **ASKED)[group].result(WAIT + 1)
+            found = _settled(
+                lambda: admin.describe_consumer_groups([group], **ASKED)[group].result(WAIT + 1), COORDINATING
+            )
         except KafkaException as error:
             if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:  # so newer brokers, before anybody has joined
                 raise
