@@ -61,6 +61,9 @@ class NoLog:
     def __init__(self, end: int) -> None:
         self.end = end
 
+    async def check(self) -> None:
+        pass
+
     async def bounds(self, partition: int) -> tuple[int, int]:
         return 0, self.end
 

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
@@ -18,16 +19,11 @@ from streams.settings import Settings
 
 Answer = TypeVar("Answer")
 
-WAIT = 15.0  # seconds
-ASKED: dict[str, Any] = {"include_authorized_operations": True, "request_timeout": WAIT}
+# Seconds: for an answer; for one try at it, since a leader that is gone answers nobody; until a topic is none for good.
+WAIT, TRY, MISSING = 15.0, 5.0, 3.0
+ASKED: dict[str, Any] = {"include_authorized_operations": True, "request_timeout": TRY}
 PARTITIONERS = {"murmur2": "murmur2_random", "crc32": "consistent_random"}  # as librdkafka calls them
 # Retention goes by record timestamp: with a finite one, a topic of old events is emptied soon after the broker starts.
-SETTLING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
-COORDINATING = (  # while a group's coordinator moves, or is made: for the first group of a cluster too
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.NOT_COORDINATOR,
-)
 CONFIG = {"retention.ms": "-1", "message.timestamp.after.max.ms": "3600000"}
 AHEAD = 86_400_000  # ms that a record's timestamp may at most be ahead of the broker's clock
 LARGEST = 4 << 20  # bytes of a record in the topic of rejects: of the events topic it is 1 MB, and headers are more
@@ -44,11 +40,13 @@ MUTED = logging.getLogger("librdkafka")  # its fatal errors come as exceptions t
 MUTED.addHandler(logging.NullHandler())
 MUTED.propagate = False
 FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)
-# What passes by itself, and is tried again. Whatever else Kafka says ends the worker or command with one line.
+DESTROYED = -137  # what a broker was asked that left: librdkafka's _DESTROY_BROKER, for which its client has no name
+# What passes by itself, and is tried again: brokers come and go, and leaders, coordinators and controllers move. What
+# else Kafka says ends the worker or command with one line.
 PASSING = frozenset(
     {
-        *COORDINATING,
         KafkaError._ALL_BROKERS_DOWN,
+        DESTROYED,
         KafkaError._MSG_TIMED_OUT,
         KafkaError._QUEUE_FULL,
         KafkaError._RESOLVE,
@@ -57,12 +55,15 @@ PASSING = frozenset(
         KafkaError._TRANSPORT,
         KafkaError._UNKNOWN_PARTITION,  # of a broker that comes or goes; a topic that is gone has another error
         KafkaError.BROKER_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,  # of the first group of a cluster, too
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.FENCED_LEADER_EPOCH,
         KafkaError.KAFKA_STORAGE_ERROR,
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.LISTENER_NOT_FOUND,
         KafkaError.NETWORK_EXCEPTION,
         KafkaError.NOT_CONTROLLER,
+        KafkaError.NOT_COORDINATOR,
         KafkaError.NOT_ENOUGH_REPLICAS,
         KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
         KafkaError.NOT_LEADER_FOR_PARTITION,
@@ -81,6 +82,10 @@ class KafkaProblem(Refusal):
 
 class KafkaAway(KafkaProblem):
     """Kafka does not answer, or not yet: it passes by itself."""
+
+
+class NoTopic(KafkaProblem):
+    """There is none of that name; of one just made, or by a broker just started, it is said for a moment."""
 
 
 @dataclass(frozen=True)
@@ -175,11 +180,15 @@ def create(settings: Settings) -> list[str]:
 def describe(settings: Settings) -> Topic:
     """The events topic; KafkaProblem if it or Kafka is not there."""
     name, admin = settings.events_topic, AdminClient(_config(settings))
-    with _asked(settings, name, "Describe"):
-        found = admin.describe_topics(TopicCollection([name]), request_timeout=WAIT)[name].result(WAIT + 1)
-        with _reader(settings) as consumer:
-            bounds = [_bounds(consumer, TopicPartition(name, p)) for p in range(len(found.partitions))]
+    found = _asked(settings, lambda: _described(admin, name), name, "Describe")
+    with _reader(settings) as consumer:
+        places = [TopicPartition(name, p) for p in range(len(found.partitions))]
+        bounds = [_bounds(settings, consumer, place) for place in places]
     return Topic(name, str(found.topic_id), bounds, config(settings, name, admin))
+
+
+def _described(admin: AdminClient, name: str) -> Any:
+    return admin.describe_topics(TopicCollection([name]), **ASKED)[name].result(TRY + 1)
 
 
 @contextlib.contextmanager
@@ -192,73 +201,80 @@ def _reader(settings: Settings, **more: str | bool) -> Iterator[Consumer]:
         consumer.close()
 
 
-@contextlib.contextmanager
-def _asked(settings: Settings, name: str, *operations: str) -> Iterator[None]:
-    """What Kafka answers in place of what it was asked is a KafkaProblem. operations: on `name`, that this takes."""
-    try:
-        yield
-    except TimeoutError:
-        raise _away(settings, f"no answer in {WAIT:.0f} s") from None
-    except KafkaException as error:
-        found = error.args[0]
-        if found.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise KafkaProblem(f"{settings.kafka} has no topic {name}: run `python -m streams init`") from None
-        if found.code() in PASSING:
-            raise _away(settings, worded(found)) from None
-        if found.code() in DENIED:
-            raise denied(found.code(), name, *operations) from None
-        raise KafkaProblem(f"CRM_KAFKA={settings.kafka}: {worded(found)}") from None
+def _asked(settings: Settings, ask: Callable[[], Answer], name: str, *operations: str) -> Answer:
+    """Kafka's answer: a try that fails of what passes is made again, for WAIT in all. What else comes in place of it is
+    a KafkaProblem.
+
+    operations: on `name`, that this takes.
+    """
+    begun, patience = time.monotonic(), {KafkaAway: WAIT, NoTopic: MISSING}
+    while True:
+        try:
+            return ask()
+        except TimeoutError:
+            problem = _away(settings, f"no answer in {WAIT:.0f} s")
+        except KafkaException as error:
+            problem = _problem(settings, error.args[0], name, *operations)
+        if time.monotonic() > begun + patience.get(type(problem), 0.0):
+            raise problem
+        time.sleep(0.1)
+
+
+def _problem(settings: Settings, error: KafkaError, name: str, *operations: str) -> KafkaProblem:
+    if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+        return NoTopic(f"{settings.kafka} has no topic {name}: run `python -m streams init`")
+    if error.code() in PASSING:
+        return _away(settings, worded(error))
+    if error.code() in DENIED:
+        return denied(error.code(), name, *operations)
+    return KafkaProblem(f"CRM_KAFKA={settings.kafka}: {worded(error)}")
 
 
 def bounds(settings: Settings, topic: str) -> list[tuple[int, int]]:
     """Of each partition of a topic (first offset held, the one after the last that is committed)."""
-    with _asked(settings, topic, "Describe"), _reader(settings) as consumer:
-        found = consumer.list_topics(topic, WAIT).topics[topic]
-        if found.error is not None:
-            raise KafkaException(found.error)
-        return [_bounds(consumer, TopicPartition(topic, p)) for p in sorted(found.partitions)]
+    with _reader(settings) as consumer:
+        found = _asked(settings, lambda: _partitions(consumer, topic), topic, "Describe")
+        return [_bounds(settings, consumer, TopicPartition(topic, p)) for p in found]
 
 
-def _bounds(consumer: Consumer, tp: TopicPartition) -> tuple[int, int]:
-    """First and next offset; a topic just made has no leader for a moment."""
-    low, high = _settled(lambda: consumer.get_watermark_offsets(tp, WAIT), SETTLING)
+def _partitions(consumer: Consumer, topic: str) -> list[int]:
+    found = consumer.list_topics(topic, TRY).topics[topic]
+    if found.error is not None:
+        raise KafkaException(found.error)
+    return sorted(found.partitions)
+
+
+def _bounds(settings: Settings, consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+    """First and next offset."""
+    low, high = _asked(settings, lambda: consumer.get_watermark_offsets(place, TRY), place.topic, "Describe")
     return low, high
-
-
-def _settled(ask: Callable[[], Answer], settling: Collection[int]) -> Answer:
-    """The answer; asks again while the error is one of `settling`, at most WAIT, for librdkafka does not."""
-    until = time.monotonic() + WAIT
-    while True:
-        try:
-            return ask()
-        except KafkaException as error:
-            if time.monotonic() > until or error.args[0].code() not in settling:
-                raise
-            time.sleep(0.1)
 
 
 def check_worker(settings: Settings) -> None:
     """Raises KafkaProblem where a worker may not join its group, not read events, or not write ticks and rejects."""
     check_topics(settings, {settings.events_topic: ("Read", "Write"), settings.rejected_topic: ("Write",)})
-    group, wanted, admin = settings.group, "Read", AdminClient(_config(settings))
-    with _asked(settings, group, wanted):
-        try:
-            found = _settled(
-                lambda: admin.describe_consumer_groups([group], **ASKED)[group].result(WAIT + 1), COORDINATING
-            )
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:  # so newer brokers, before anybody has joined
-                raise
-        else:
-            _require(KafkaError.GROUP_AUTHORIZATION_FAILED, group, (wanted,), found.authorized_operations)
+    group, admin = settings.group, AdminClient(_config(settings))
+    granted = _asked(settings, lambda: _operations(admin, group), group, "Read")
+    _require(KafkaError.GROUP_AUTHORIZATION_FAILED, group, ("Read",), granted)
+
+
+def _operations(admin: AdminClient, group: str) -> Sequence[AclOperation] | None:
+    """What may be done with the group; None where nothing says so: newer brokers know none that nobody has joined."""
+    try:
+        found = admin.describe_consumer_groups([group], **ASKED)[group].result(TRY + 1)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
+            raise
+        return None
+    granted: Sequence[AclOperation] | None = found.authorized_operations
+    return granted
 
 
 def check_topics(settings: Settings, wanted: Mapping[str, Sequence[str]]) -> None:
     """Raises KafkaProblem where a right is missing; wanted: operations by topic. For what cannot be undone."""
     admin = AdminClient(_config(settings))
     for name, operations in wanted.items():
-        with _asked(settings, name, *operations):
-            found = admin.describe_topics(TopicCollection([name]), **ASKED)[name].result(WAIT + 1)
+        found = _asked(settings, partial(_described, admin, name), name, *operations)
         _require(KafkaError.TOPIC_AUTHORIZATION_FAILED, name, operations, found.authorized_operations)
 
 
@@ -293,8 +309,12 @@ def room_of_rejects(settings: Settings) -> int:
 def config(settings: Settings, topic: str, admin: AdminClient | None = None) -> dict[str, str]:
     """The topic's settings as they stand."""
     asked, resource = admin or AdminClient(_config(settings)), ConfigResource(ResourceType.TOPIC, topic)
-    with _asked(settings, topic, "DescribeConfigs"):
-        found = asked.describe_configs([resource], request_timeout=WAIT)[resource].result(WAIT + 1)
+    found = _asked(
+        settings,
+        lambda: asked.describe_configs([resource], request_timeout=TRY)[resource].result(TRY + 1),
+        topic,
+        "DescribeConfigs",
+    )
     return {name: entry.value for name, entry in found.items()}
 
 
@@ -367,8 +387,7 @@ def producer(settings: Settings, partitioner: str, more: Config | None = None) -
 def transactional(settings: Settings, partitioner: str, name: str) -> Producer:
     """A producer for `transaction`: from here on nobody else sends under this name, and what was left open is gone."""
     sender = producer(settings, partitioner, {"transactional.id": name, "transaction.timeout.ms": TRANSACTION})
-    with _asked(settings, name, "Write"):
-        sender.init_transactions(WAIT)
+    _asked(settings, lambda: sender.init_transactions(WAIT), name, "Write")
     return sender
 
 
@@ -445,7 +464,8 @@ def _reached(message: Message, topic: str, start: int, end: int) -> int:
         return int(message.offset() or 0) + 1
     if error.code() == KafkaError._PARTITION_EOF:
         return end
-    if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:  # librdkafka asks for a coordinator that nobody needs
+    # librdkafka asks for a coordinator that nobody needs; and it goes on by itself where brokers come and go.
+    if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED or error.code() in PASSING:
         return start
     if error.code() == KafkaError._AUTO_OFFSET_RESET:
         raise KafkaProblem(f"{message.topic()}:{message.partition()}: records were deleted meanwhile: run it again")

@@ -45,4 +45,5 @@ class Outage(logging.Handler):
             if self._left_out < 0 or not answered or self._now() < self._last + QUIET:
                 return
             lasted, left_out, self._left_out = self._last - self._begun, self._left_out, -1
-        self._say(f"Kafka answers again, after {lasted:.0f} s; {left_out:,} lines of its client were left out")
+        more = f"; {left_out:,} lines of its client were left out" if left_out else ""
+        self._say(f"Kafka answers again, after {lasted:.0f} s{more}")

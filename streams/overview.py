@@ -11,7 +11,7 @@ from models.truth import Window
 from streams import truth
 from streams.deployment import Deployment, Guard, GuardState, date_of
 from streams.freshness import Freshness, iso, lag, stale
-from streams.kafka import Topic
+from streams.kafka import KafkaAway, Topic
 from streams.store import Store
 
 WINDOW = 30  # days of the served model's figures
@@ -37,7 +37,8 @@ class Standing(msgspec.Struct, frozen=True):
 
 class Overview(msgspec.Struct, frozen=True):
     """at: ISO, by the clock of Redis. rejected, passed_over: records by reason (docs/events.md). model: the version
-    that serves; learned_through: a date; truth: of the last WINDOW days, None before an example of it closed."""
+    that serves; learned_through: a date; truth: of the last WINDOW days, None before an example of it closed; away: why
+    Kafka did not say where the log ends, None where it did."""
 
     at: str
     topic: str
@@ -47,20 +48,21 @@ class Overview(msgspec.Struct, frozen=True):
     model: str
     learned_through: str
     truth: Window | None
+    away: str | None = None
 
     @property
     def wrong(self) -> list[str]:
         """What somebody should look at, a line each; empty where all is well."""
-        return [each.wrong for each in self.partitions if each.wrong]
+        return [*filter(None, [self.away, *(each.wrong for each in self.partitions)])]
 
 
-async def overview(store: Store, deployment: Deployment, topic: Topic) -> Overview:
+async def overview(store: Store, deployment: Deployment, topic: Topic | KafkaAway) -> Overview:
     """How the deployment stands now. Raises DeploymentError for what is damaged."""
-    now, found = await store.looked_over(topic.partitions)
+    now, found = await store.looked_over(deployment.partitions)
     counted = sum((Counter(reasons) for *_, reasons in found), Counter[str]())
     told = await truth.found(store, deployment, [WINDOW])
     (window,) = told.windows
-    ends = [end for _, end in topic.bounds]
+    ends = [None] * deployment.partitions if isinstance(topic, KafkaAway) else [end for _, end in topic.bounds]
     return Overview(
         at=iso(now),
         topic=deployment.topic,
@@ -70,11 +72,12 @@ async def overview(store: Store, deployment: Deployment, topic: Topic) -> Overvi
         model=told.serving,
         learned_through=told.learned_through,
         truth=window if window.n else None,
+        away=str(topic) if isinstance(topic, KafkaAway) else None,
     )
 
 
 def _standing(
-    number: int, end: int, found: tuple[Guard | None, int, Freshness | None, dict[str, int]], now: int
+    number: int, end: int | None, found: tuple[Guard | None, int, Freshness | None, dict[str, int]], now: int
 ) -> Standing:
     guard, customers, fresh, _ = found
     state = str(guard.state) if guard else "missing"
@@ -85,7 +88,7 @@ def _standing(
         fresh.owner if fresh else None,
         fresh.fields[0] if fresh else None,
         lag(fresh, now),
-        max(0, end - guard.offset) if guard else None,
+        max(0, end - guard.offset) if guard and end is not None else None,
         date_of(guard.swept_to) if guard else None,
         customers,
         wrong,

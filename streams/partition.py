@@ -43,6 +43,7 @@ Array = npt.NDArray[Any]
 T = TypeVar("T")
 CHECKED, TOLERATED = 1_000, 200  # of a partition's first customers, so many may belong to another partition
 LOOKED = 1 << 12  # rows that a sweep looks at at once, some milliseconds
+SLOW = 5.0  # seconds after which it is said what is waited for
 FRESH = 1.0  # seconds for which the token and the serving model that were heard last are believed
 MOVED = 0.1  # of the published demand or value: a sweep publishes what moved so far; a learned day alone moves some 1 %
 ELSEWHERE = "the key's partition by the deployment's partitioner is another"
@@ -119,6 +120,9 @@ class Log(Protocol):
     async def bounds(self, partition: int) -> tuple[int, int]:
         """The first offset that the log holds and the one after its last."""
 
+    async def check(self) -> None:
+        """Raises DeploymentError where the topic is not the deployment's."""
+
     async def seek(self, partition: int, offset: int, epoch: int) -> None:
         """The next chunk starts at `offset` and carries `epoch`, unless a newer epoch was sought."""
 
@@ -191,6 +195,11 @@ class Partition:
         at = self.mark.split(":")[1] if self.mark else ""
         return int(at) / 1000 if at.isdecimal() else None
 
+    @property
+    def _last(self) -> int:
+        """The offset of the last record that was counted; -1 where none was."""
+        return int(self.mark.partition(":")[0] or -1)
+
     # ---- where the partition stands ----------------------------------------------------------------------------------
 
     async def locate(self) -> None:
@@ -205,6 +214,7 @@ class Partition:
         key = self.store.keys.guard(self.number)
         guard = await self.insist(lambda: self.store.guard(self.number))
         if guard is None:
+            await self.insist(self.log.check)
             self.stop(f"no guard {key}: restore Redis, or run `streams rebuild`")
         if guard.state is GuardState.DAMAGED:
             self.stop(BROKE.format(key))
@@ -221,6 +231,7 @@ class Partition:
         # 2. The log must hold the offset (rule 8).
         low, high = await self.insist(lambda: self.log.bounds(self.number))
         if not low <= guard.offset <= high:
+            await self.insist(self.log.check)
             self.stop(
                 f"{key} stands at offset {guard.offset}, but partition {self.number} of {self.deployment.topic} holds"
                 f" {low} to {high}: events are missing or the topic is another; restore it, or run `streams rebuild`"
@@ -237,9 +248,8 @@ class Partition:
         self.token, self.quiet_until, self.hashes = guard.token, guard.quiet_until, guard.hashes
         self.offset = self.committed = self.reached = guard.offset
         self.swept_to, self.mark, self.model = guard.swept_to, guard.mark, guard.model
-        last = int(guard.mark.partition(":")[0] or -1)
-        if low <= last < guard.offset:  # read the last record that was counted once more: is it still that one?
-            self.proved, self.reached = False, last
+        if low <= self._last < guard.offset:  # read it once more: is it still that one?
+            self.proved, self.reached = False, self._last
         # Customers whom producers brought here were judged by; a rebuild folds a log that was.
         self.judged = guard.quiet_until > guard.offset or bool((self.table.rows["seen"] > 0).any())
         await self._take_model((await self.insist(lambda: self.store.standing(self.number)))[1])
@@ -250,6 +260,15 @@ class Partition:
             self.become(Life.READY)
         await self.insist(lambda: self.log.seek(self.number, self.reached, self.epoch))
         return True
+
+    async def doubt(self, epoch: int) -> None:
+        """Reads the last record that was counted once more, and goes on if it is still that one: brokers were away, or
+        their leader changed, and either may have cut the log, which grew again (rule 8)."""
+        async with self.locked():
+            self.epoch = epoch
+            if 0 <= self._last < self.offset:
+                self.proved, self.reached = False, self._last
+            await self.insist(lambda: self.log.seek(self.number, self.reached, epoch))
 
     async def _load(self, expected: bytes) -> bool:
         await self.insist(lambda: self.store.standing(self.number))  # ends where states are missing
@@ -278,7 +297,7 @@ class Partition:
     async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeats a call to Redis or Kafka until it answers; gives up only when the partition is not ours any more."""
         known: tuple[type[Exception], ...] = (exceptions.RedisError, OSError, *self.log.TRANSIENT)
-        tries = pauses()
+        tries, begun = pauses(), time.monotonic()
         while self.ours:
             try:
                 return await call()
@@ -288,7 +307,7 @@ class Partition:
                 waits = answers.waits(error) or self._unless_of_redis(error)
                 self.meter.repeated(answers.word(error))
                 pause = next(tries)
-                if pause == SLOWEST:
+                if pause == SLOWEST or time.monotonic() > begun + SLOW:
                     say(f"partition {self.number} waits: {waits}", level="warning", partition=self.number)
                 if waits.startswith("READONLY"):  # by its word: in 6.2 a script's error has no class
                     await self.store.connect_anew()

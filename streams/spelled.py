@@ -165,8 +165,9 @@ def lay_out(
 def mark(r: Any, i: int, said: Any, picks: Any, swept_to: int, horizon: int, out: Array) -> bool:
     """Fills the marks of a customer but for the version's; False for an amount that is not exact in steps."""
     segment, cluster, rfm, demand, high, orders, p_buy, value = said
-    if not max(demand[i], high[i], orders[i], p_buy[i], value[i]) < EXACT:
-        return False
+    for amount in (demand[i], high[i], orders[i], p_buy[i], value[i]):
+        if not amount < EXACT:  # NaN, too
+            return False
     out[WHO] = (segment[i] + 1) | (np.int64(r.segment_before) + 1) << 8 | np.int64(r.segment_since) << 16
     out[CLUSTER], out[RFM] = cluster[i], rfm[i]
     out[DEMAND], out[HIGH], out[VALUE] = steps(demand[i], 100.0), steps(high[i], 100.0), steps(value[i], 100.0)

@@ -8,14 +8,16 @@ Faust and aiokafka that is used here.
 """
 
 import asyncio
+import contextlib
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
 import faust
 from aiokafka import errors
+from aiokafka.client import ConnectionGroup
 from aiokafka.consumer.fetcher import FetchResult
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -33,6 +35,9 @@ REST, ENOUGH = 8, 256 << 10
 # Bytes of keys and values: of all chunks that wait, and of one. A partition may have one that waits, and one in work.
 BUFFER, CHUNK = 128 << 20, 16 << 20
 TASTE = 16  # records that are taken before it is known how large they are
+DOUBTED = object()
+REFRESH = 5.0  # seconds after which it is asked anew who leads: an earlier leader goes on answering, .5 s late
+GONE = 2.5 * REFRESH  # seconds without an answer to that, after which all brokers known are taken to be gone
 ATTEND = 1.0  # seconds between two looks at how the group's coordination is
 
 
@@ -75,14 +80,6 @@ class Round:
         self.tp = chunks[0].tp
         self.topic, self.partition, self.offset = self.tp.topic, self.tp.partition, chunks[0].end - 1
         self.value = chunks  # what Faust hands to the agent
-
-
-def in_turn(chunks: Iterable[Chunk], heard: Mapping[TP, float]) -> list[Chunk]:
-    """First the one of whose partition Faust heard longest ago: it calls one that it does not hear of for minutes slow.
-
-    heard: when it did, by any clock.
-    """
-    return sorted(chunks, key=lambda chunk: heard.get(chunk.tp, 0.0))
 
 
 def sized(records: Sequence[Any]) -> int:
@@ -158,6 +155,7 @@ class ChunkReader(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         super().__init__(consumer, loop=consumer.loop, thread_loop=consumer.loop, beacon=consumer.beacon)
         self.full: int = self.transport.full
         self.epochs: dict[TP, int] = {}
+        self.connections: dict[TP, Any] = {}  # over which each came first since it was sought, or DOUBTED
 
     async def start(self) -> None:
         self._thread_started.set()
@@ -188,6 +186,7 @@ class ChunkReader(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         # aiokafka would leave the group for good once nobody fetched for long: whoever has nothing to fetch is well.
         self.add_context(consumer._subscription.fetch_context())
         self.add_future(self._attend(consumer._coordinator))
+        self.add_future(self._find_again(consumer._client))
 
     async def _attend(self, coordinator: Any) -> None:
         """Ends the worker with what keeps it out of its group: aiokafka holds that back until somebody asks."""
@@ -198,6 +197,15 @@ class ChunkReader(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 stop(ends(error))
             await asyncio.sleep(ATTEND)
 
+    async def _find_again(self, client: Any) -> None:
+        """Asks those named in CRM_KAFKA once all brokers known are gone, whom alone aiokafka would ask for ever."""
+        while not self.should_stop:
+            before = client.cluster._last_successful_refresh_ms
+            await self.sleep(GONE)
+            if client.cluster._last_successful_refresh_ms == before and not self.should_stop:
+                with contextlib.suppress(errors.KafkaError):
+                    await client.bootstrap()
+
     def located(self, tp: TP) -> bool:
         """Whether it is known where the partition stands."""
         return self.transport.owner.committed(tp) is not None
@@ -207,6 +215,7 @@ class ChunkReader(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         if epoch > self.epochs.get(tp, 0):
             self._ensure_consumer().seek(tp, offset)
             self.epochs[tp] = epoch
+            self.connections.pop(tp, None)
 
     def heard(self) -> float | None:
         """Seconds since the brokers answered, by the one that did longest ago; None while no partition is held."""
@@ -250,7 +259,7 @@ class ChunkReader(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         assignment = consumer._subscription.subscription.assignment
         for tp in sorted(active_partitions.intersection(consumer._fetcher._records)):
             state = assignment.state_value(tp) if assignment and tp in assignment.tps else None
-            if state is None or not state.has_valid_position:
+            if state is None or not state.has_valid_position or self._in_doubt(consumer, tp):
                 continue
             start = state.position
             some = await self._some(consumer, tp, min(CHUNK, BUFFER // len(assignment.tps)))
@@ -260,6 +269,23 @@ class ChunkReader(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 chunks[tp] = Chunk(tp, *some, start, state.position, self.epochs.get(tp, 0))
                 self.patience.brought = True
         return chunks
+
+    def _in_doubt(self, consumer: Any, tp: TP) -> bool:
+        """Whether records come over another connection than the ones before: a broker that was away, or another one,
+        may have lost what was read. The owner is told once, and seeks."""
+        client, before = consumer._client, self.connections.get(tp)
+        connection = client._conns.get((client.cluster.leader_for_partition(tp), ConnectionGroup.DEFAULT))
+        if before is None and connection is not None:
+            self.connections[tp] = connection
+        elif before is not None and before is not connection:
+            if before is not DOUBTED:
+                self.connections[tp] = DOUBTED
+                self.transport.owner.doubted(tp)
+            return True
+        return False
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Nothing: what stands still shows in freshness. Faust's own look fails of a partition that has no position."""
 
     async def _some(self, consumer: Any, tp: TP, room: int) -> tuple[list[Any], int]:
         """Up to `full` records and their bytes, no more than `room` by the mean of those taken before."""
@@ -290,6 +316,9 @@ class Owner(Protocol):
 
     def committed(self, tp: TP) -> int | None:
         """The offset after what is done; None while unknown."""
+
+    def doubted(self, tp: TP) -> None:
+        """The log may have lost what was read: it is to be proved and sought anew."""
 
 
 class Forgetful(dict[Any, Any]):
@@ -339,7 +368,7 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
         self.waiting.update(fresh)
         if not fresh:
             return {}
-        one = Round(in_turn(fresh.values(), self.app.monitor.stream_inbound_time))
+        one = Round([*fresh.values()])
         return {one.tp: [one]}
 
     def _is_full(self, chunk: Chunk) -> bool:

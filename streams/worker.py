@@ -44,7 +44,7 @@ from streams.serving import Serving
 from streams.settings import Settings
 from streams.status import Status
 from streams.store import Store, connect
-from streams.transport import Chunk, ChunkTransport, Owner, ends
+from streams.transport import REFRESH, Chunk, ChunkTransport, Owner, ends
 
 HEARTBEAT, TRAIN, TICK, REPEAT, WATCH, SILENT, LEAVE = 1.0, 0.05, 0.5, 5.0, 15.0, 3.0, 2.0  # seconds
 OPEN = 10.0  # seconds that a last stable offset may stand still unsaid; then it is said at twice the age, and so on
@@ -175,6 +175,10 @@ class Worker:
 
     # ---- Kafka -------------------------------------------------------------------------------------------------------
 
+    async def check(self) -> None:
+        topic = await asyncio.to_thread(kafka.describe, self.settings)
+        self.deployment.check(self.settings, topic.id, topic.partitions)
+
     async def bounds(self, partition: int) -> tuple[int, int]:
         tp = self.tp(partition)
         low, high = await self.app.consumer.earliest_offsets(tp), await self.app.consumer.highwaters(tp)
@@ -210,6 +214,19 @@ class Worker:
         if part is not None and chunk.epoch == part.epoch:
             with contextlib.suppress(Lost):
                 await part.process(chunk)
+
+    def doubted(self, tp: TP) -> None:
+        """Queues the proof that the log still holds what was counted, behind the chunks that came before."""
+        before = self.busy.get(tp.partition)
+        self.busy[tp.partition] = self.app.add_future(self._watched(self._doubt(tp.partition, before)))
+
+    async def _doubt(self, number: int, before: asyncio.Future[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        part = self.partitions.get(number)
+        if part is not None and part.life is Life.READY:  # else it is sought once it is located
+            with contextlib.suppress(Lost):
+                await part.doubt(next(self.epochs))
 
     async def heartbeat(self) -> None:
         """Partitions on which nothing arrives notice another Redis, a new model, or a chunk that went astray."""
@@ -420,6 +437,7 @@ def application(settings: Settings, partitions: int) -> faust.App:
         broker_session_timeout=6.0,
         broker_heartbeat_interval=1.0,
         broker_request_timeout=10.0,
+        consumer_metadata_max_age_ms=int(1_000 * REFRESH),
         web_enabled=False,
         web_tables_enabled=False,
         web_bind="127.0.0.1",

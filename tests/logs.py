@@ -57,6 +57,9 @@ class MemoryLog:
         self._reach()
         return self.low, len(self.records[partition])
 
+    async def check(self) -> None:
+        pass
+
     async def seek(self, partition: int, offset: int, epoch: int) -> None:
         self._reach()
         self.sought.append((offset, epoch))

@@ -5,21 +5,16 @@ import re
 import signal
 import threading
 import time
-from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, ConsumerGroupState
 from running import Running, Worker, purchase, running, until
 from shops import T0
 
 from demo import services
-from streams import kafka as topics
 from streams import status
-from streams.settings import Settings
 
 PARTITIONS = 6
 
@@ -41,45 +36,6 @@ def test_who_is_idle_stays_in_the_group(kafka: str, valkey: services.Valkey, nob
         run.bought("bob")
         until(lambda: run.orders("bob") == "1", lambda: run.said)
         assert other.said.splitlines()[-1].endswith("holds partitions 0")
-
-
-class Moving:
-    """An AdminClient whose group has no coordinator yet, or another one: `left` times more."""
-
-    left, code = 0, 0
-
-    def __init__(self, config: dict[str, Any]) -> None:
-        self.admin = AdminClient(config)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.admin, name)
-
-    def describe_consumer_groups(self, groups: list[str], **more: Any) -> Any:
-        if not Moving.left:
-            return self.admin.describe_consumer_groups(groups, **more)
-        Moving.left -= 1
-        answer: Future[Any] = Future()
-        answer.set_exception(KafkaException(KafkaError(Moving.code, "ConsumerGroupDescribe: ")))
-        return dict.fromkeys(groups, answer)
-
-
-@pytest.mark.parametrize(
-    "code", [KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE]
-)
-def test_a_coordinator_that_moves_is_waited_for(kafka: str, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    """So the first worker of a new cluster starts, and no running one ends while brokers restart one by one. Mutation
-    caught: its code taken for what does not pass."""
-    settings = Settings(kafka=kafka, events_topic=f"moving-{code}", group=f"moving-{code}", partitions=1)
-    topics.create(settings)
-    monkeypatch.setattr(topics, "AdminClient", Moving)
-    monkeypatch.setattr(Moving, "code", code)
-    monkeypatch.setattr(Moving, "left", 3)
-    topics.check_worker(settings)
-    assert Moving.left == 0
-    monkeypatch.setattr(topics, "WAIT", 0.5)
-    monkeypatch.setattr(Moving, "left", 1_000)
-    with pytest.raises(topics.KafkaAway, match=r"ConsumerGroupDescribe: .*oordinator.*: is Kafka up"):
-        topics.check_worker(settings)
 
 
 class Feed(threading.Thread):

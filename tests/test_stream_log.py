@@ -1,6 +1,8 @@
 """The log is what it was at the first publish: when somebody changes the topic, workers end with a line about it."""
 
 import contextlib
+import shutil
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -151,6 +153,58 @@ def test_a_log_that_was_cut_and_grew_again_is_noticed(play: Play, kind: str) -> 
             await world.catch_up(other)
 
     play(scenario)
+
+
+def test_a_log_that_may_have_been_cut_meanwhile_is_proved(play: Play) -> None:
+    """Of a partition that is held, too. Mutations caught: it goes on without a seek, or under the epoch before; what
+    was counted counts again; nothing is proved."""
+
+    async def scenario(world: World) -> None:
+        part = await world.located()
+        await part.doubt(7)  # nothing was counted yet
+        for n in range(5):
+            world.log.buy("ann", T0)
+            await world.catch_up(part)
+            await part.doubt(8 + n)
+        assert world.log.sought[-6:] == [(0, 7), (0, 8), (1, 9), (2, 10), (3, 11), (4, 12)]
+        assert (part.epoch, part.reached, world.customer("ann")["orders"]) == (12, 4, "5")
+        await world.catch_up(part)
+        assert world.customer("ann")["orders"] == "5"
+        world.log.records[0].pop()
+        for n in range(3):
+            world.log.buy(f"d{n}", T0)
+        await part.doubt(13)
+        with pytest.raises(Stopped, match=r"holds another record before it .* the log was cut and grew again"):
+            await world.catch_up(part)
+
+    play(scenario)
+
+
+@pytest.mark.timeout(300)
+def test_a_broker_that_lost_what_a_running_worker_counted_ends_it(
+    valkey: services.Valkey, nobody: Path, tmp_path: Path
+) -> None:
+    """Other records stand under the offsets that it passed. Mutation caught: who reads on believes what comes."""
+    with services.kafka() as broker, running(broker.address, valkey.url, nobody, tmp_path) as run:
+        worker = run.worker()
+        for n in range(3):
+            run.bought(f"ann{n}")
+        run.reaches(3)
+        broker.broker.stop()
+        shutil.copytree(broker.data, tmp_path / "older")
+        broker.broker.start()
+        run.bought("bob", "cid")
+        run.reaches(5)  # through a restart that loses nothing
+        worker.process.send_signal(signal.SIGSTOP)  # it sees no log that is too short
+        broker.broker.stop(signal.SIGKILL)
+        shutil.rmtree(broker.data)
+        shutil.copytree(tmp_path / "older", broker.data)
+        broker.broker.start()
+        run.bought("dan", "eve", "fay", "gus")
+        worker.process.send_signal(signal.SIGCONT)
+        assert worker.ends() == 2, worker.said
+        assert "holds another record before it than the one that was counted: the log was cut" in worker.said
+        assert run.orders("gus") is None
 
 
 def test_the_same_log_is_gone_on_with(play: Play) -> None:

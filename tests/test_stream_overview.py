@@ -1,5 +1,6 @@
 """`streams status`: a deployment on one screen is what stands in Redis and Kafka."""
 
+import re
 from collections.abc import Callable
 
 import msgspec
@@ -10,6 +11,7 @@ from models.rows import DAY
 from models.truth import Figures, Window
 from streams.commands.status import shown
 from streams.freshness import Freshness
+from streams.kafka import KafkaAway
 from streams.overview import Overview, Standing, overview
 
 SCREEN = """
@@ -81,6 +83,11 @@ def test_what_is_told_is_what_stands_there(play: Play, shop: Callable[[], object
         world.redis.hset(world.store.keys.freshness(1), "at", now - 99)
         _, gone = (await overview(world.store, world.deployment, world.topic)).partitions
         assert (gone.as_of, gone.lag_seconds) == (one.as_of, None)
+        away = await overview(world.store, world.deployment, KafkaAway("is Kafka up?"))
+        assert away.wrong == ["is Kafka up?", *(each.wrong for each in away.partitions if each.wrong)]
+        assert [each.behind for each in away.partitions] == [None, None]
+        assert away.partitions[0].as_of == zero.as_of
+        assert re.search(r"^ +all +- +\d+$", shown(away), re.MULTILINE)
         world.redis.delete(world.store.keys.guard(1))
         (wrong,) = (await overview(world.store, world.deployment, world.topic)).wrong
         assert wrong == "partition 1: missing"

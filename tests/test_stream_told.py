@@ -142,14 +142,16 @@ def test_many_hashes_are_spelled_letter_by_letter() -> None:
             assert sent(found, names[part]) == expected(serves, state[part], some, place)
 
 
-def test_what_cannot_be_compared_is_written_whole_each_time() -> None:
-    """Amounts beyond what a double holds in steps of their texts.
+@pytest.mark.parametrize("amount", [2.0**60, np.nan])
+@pytest.mark.parametrize("odd", ["demand", "high", "orders", "p_buy"])
+def test_what_cannot_be_compared_is_written_whole_each_time(odd: str, amount: float) -> None:
+    """Amounts beyond what a double holds in steps of their texts, in any column.
 
-    Mutation caught: what was noted of them believed.
+    Mutations caught: what was noted of them believed; a number that is none compared as if it were small.
     """
     written, state = Told(Keys("shop")), np.zeros(2, ROW)
-    column = np.array([1.0, 2.0**60])
-    said = Predictions(*(np.zeros(2, np.int64),) * 2, np.array([111, 111]), *(column,) * 5)
+    numbers = (np.zeros(2, np.int64), np.zeros(2, np.int64), np.array([111, 111]))
+    said = Predictions(*numbers, *(np.ones(2),) * 5)._replace(**{odd: np.array([1.0, amount])})
     for _ in range(2):
         found = written.hashes(serving(), np.array([4, 9]), texts(["ann", "bob"]), state, said, DAY_NOW, "t:0")
         assert sent(found, ["ann", "bob"]) == expected(serving(), state, said)

@@ -9,11 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
+from aiokafka.cluster import ClusterMetadata
 from aiokafka.consumer import fetcher, group_coordinator, subscription_state
 from aiokafka.consumer.consumer import AIOKafkaConsumer
 from aiokafka.record import default_records, legacy_records, memory_records
 from aiokafka.structs import ConsumerRecord
-from faust.sensors.monitor import Monitor
 from faust.transport import consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -33,7 +34,6 @@ from streams.transport import (
     Patience,
     Round,
     Standing,
-    in_turn,
     sized,
 )
 from streams.worker import Worker
@@ -49,6 +49,7 @@ HOOKS = {
         "stop": ["self"],
         "_default_start": ["self"],
         "_shutdown_thread": ["self"],
+        "verify_event_path": ["self", "now", "tp"],
     },
     driver.Consumer: {
         "_new_consumer_thread": ["self"],
@@ -68,6 +69,7 @@ HOOKS = {
     subscription_state.Assignment: {"state_value": ["self", "tp"]},
     subscription_state.SubscriptionState: {"fetch_context": ["self"]},
     group_coordinator.GroupCoordinator: {"check_errors": ["self"]},
+    AIOKafkaClient: {"bootstrap": ["self"]},
     AIOKafkaConsumer: {"seek": ["self", "partition", "offset"], "commit": ["self", "offsets"]},
 }
 
@@ -93,8 +95,9 @@ def test_hook_is_where_it_was(owner: type, name: str) -> None:
         (driver.AIOKafkaConsumerThread, "self._consumer"),
         (ServiceThread, "self._thread_started.is_set()"),
         (ServiceThread, "self._stopped.set"),
-        (driver.AIOKafkaConsumerThread, "monitor.stream_inbound_time.get(tp)"),
-        (Monitor, "self.stream_inbound_time[tp] = "),
+        (AIOKafkaClient, "self._conns[(node_id, group)]"),
+        (ClusterMetadata, "self._last_successful_refresh_ms = now"),
+        (consumer.Consumer, "self.verify_event_path(now, tp)"),
     ],
 )
 def test_attribute_is_still_used(owner: type, text: str) -> None:
@@ -217,8 +220,10 @@ def test_partitions_of_which_nothing_has_come_cost_nothing() -> None:
     assignment = SimpleNamespace(tps={HELD, OTHER}, state_value=lambda _: state)
     subscription = SimpleNamespace(subscription=SimpleNamespace(assignment=assignment))
     consumer = SimpleNamespace(_subscription=subscription, _fetcher=SimpleNamespace(_records={HELD: "records"}))
+    consumer._client = SimpleNamespace(_conns={}, cluster=SimpleNamespace(leader_for_partition=lambda _: 1))
     reader: Any = ChunkReader.__new__(ChunkReader)
     reader.epochs, reader.patience, reader._some = {HELD: 3}, SimpleNamespace(brought=False), some
+    reader.connections = {}
     (chunk,) = asyncio.run(reader._fetched(consumer, {HELD, OTHER})).values()
     assert (asked, chunk.tp, chunk.size, chunk.start, chunk.end, chunk.epoch) == ([HELD], HELD, 6, 7, 8, 3)
 
@@ -299,16 +304,33 @@ def test_chunks_join_only_without_a_gap_and_before_they_are_taken() -> None:
     assert not first.joined(Chunk(tp, [c], 6, 9, 10, 1))
 
 
-def test_every_partition_is_named_to_faust_in_its_turn() -> None:
-    """Else it would say of those that are never first in a round that they stand still."""
-    monitor, now = Monitor(), 0.0
-    chunks = [Chunk(TP("t", p), [], 0, 0, 1, 1) for p in range(3)]
-    named = []
-    for _ in range(6):
-        now += 1
-        named.append(Round(in_turn(chunks, monitor.stream_inbound_time)).tp.partition)
-        monitor.stream_inbound_time[TP("t", named[-1])] = now
-    assert named == [0, 1, 2, 0, 1, 2]
+def test_what_comes_over_another_connection_is_in_doubt_until_it_is_sought() -> None:
+    """A broker that was away, or another leader, may have lost what was read. Mutations caught: the owner told with
+    each look, or never; records handed on meanwhile; a first connection in doubt; a closed one in doubt for ever."""
+    first, other = object(), object()
+    doubted, leaders, connections = list[TP](), {HELD: 1, OTHER: 2}, dict[tuple[int, int], object]()
+    client = SimpleNamespace(_conns=connections, cluster=SimpleNamespace(leader_for_partition=leaders.get))
+    consumer: Any = SimpleNamespace(_client=client, seek=lambda *_: None)
+    reader: Any = ChunkReader.__new__(ChunkReader)
+    reader.connections, reader.epochs, reader._consumer = {}, {}, consumer
+    reader.transport = SimpleNamespace(owner=SimpleNamespace(doubted=doubted.append))
+
+    def looks() -> list[bool]:
+        return [reader._in_doubt(consumer, tp) for tp in (HELD, HELD, OTHER)]
+
+    assert looks() == [False, False, False]  # what was fetched before a connection closed
+    connections |= {(1, ConnectionGroup.DEFAULT): first, (2, ConnectionGroup.DEFAULT): other}
+    assert looks() == [False, False, False]
+    del connections[1, ConnectionGroup.DEFAULT]
+    assert (looks(), doubted) == ([True, True, False], [HELD])
+    reader.seek_in_epoch(HELD, 7, 1)
+    assert looks() == [False, False, False]
+    connections[1, ConnectionGroup.DEFAULT] = first
+    assert looks() == [False, False, False]
+    leaders[HELD] = 2
+    assert (looks(), doubted) == ([True, True, False], [HELD, HELD])
+    reader.seek_in_epoch(HELD, 7, 2)
+    assert (looks(), doubted) == ([False, False, False], [HELD, HELD])
 
 
 def test_positions_are_forgotten() -> None:

@@ -291,6 +291,7 @@ def test_the_command_says_what_is_wrong_and_ends_with_1(
 
     world = World(redis_url, store_prefix, **sent)
     run(folded, world, kept)
+    world.redis.hset(world.store.keys.meta, "topic_id", topics.describe(world.settings).id)
     done = command()
     assert (done.exit_code, done.output) == (0, "customers: 62; wrong: 0\n")
     true = world.customer("h20")["orders"]

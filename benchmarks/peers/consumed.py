@@ -42,6 +42,9 @@ class Counted:
     def committed(self, tp: TP) -> int | None:
         return self.offsets.get(tp)
 
+    def doubted(self, tp: TP) -> None:
+        self.app.consumer.reader.seek_in_epoch(tp, self.offsets[tp], next(self.epochs))
+
     async def passed(self, chunks: Sequence[Chunk]) -> None:
         for chunk in chunks:
             chunk.taken, self.offsets[chunk.tp] = True, chunk.end

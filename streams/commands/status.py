@@ -22,7 +22,7 @@ COLUMNS = (("partition", 9), ("as of", 22), ("s behind", 11), ("records", 11), (
 def status(watch: bool, data: bool) -> None:
     """Print where every partition stands: who holds it, as of when its scores are, how far behind its log it is.
 
-    Also what was rejected, the serving model and how true it was lately. Exit code 1 if a partition is not well.
+    Also what was rejected, the serving model and how true it was lately. Exit code 1 if something is not well.
 
     \b
     Example:
@@ -34,11 +34,15 @@ def status(watch: bool, data: bool) -> None:
 
         import msgspec
 
+        from streams.kafka import KafkaAway
         from streams.overview import overview
 
         while True:
-            deployment, topic = await deployed(store, settings)
-            found = await overview(store, deployment, topic)
+            try:
+                deployment, topic = await deployed(store, settings)
+                found = await overview(store, deployment, topic)
+            except KafkaAway as away:
+                found = await overview(store, await store.deployment(), away)
             if watch and not data and sys.stdout.isatty():
                 click.clear()
             click.echo(msgspec.json.encode(found).decode() if data else shown(found))
@@ -60,8 +64,9 @@ def shown(found: "Overview") -> str:
         _live(found),
     ]
     table = [_line([name for name, _ in COLUMNS], "held by"), *map(_row, found.partitions)]
-    behind = sum(each.behind or 0 for each in found.partitions)
-    total = ["all", "", "", f"{behind:,}", "", f"{sum(each.customers for each in found.partitions):,}"]
+    behind = [each.behind for each in found.partitions if each.behind is not None]
+    customers = sum(each.customers for each in found.partitions)
+    total = ["all", "", "", f"{sum(behind):,}" if behind else "-", "", f"{customers:,}"]
     counts = [
         f"{what}: {', '.join(f'{n:,} {reason}' for reason, n in counted.items()) or 'none'}"
         for what, counted in (("rejected", found.rejected), ("passed over", found.passed_over))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from models import handover
-from streams.commands.common import DIRECTORY, bar, run, topic
+from streams.commands.common import DIRECTORY, bar, begun, run
 from streams.commands.common import history as cleaned
 
 if TYPE_CHECKING:
@@ -32,10 +32,8 @@ def verify(history: Path, most: int) -> None:
 
     async def work(store: "Store", settings: "Settings") -> int:
         from streams import verify as job
-        from streams.kept import artefact_in
 
-        (await store.deployment()).check_history(artefact_in(history).trained_through)
-        where = await topic(settings)
+        _, where = await begun(store, settings, history)
         progress, task = bar("recounting", None)
         with progress:
             verdict = await job.verify(

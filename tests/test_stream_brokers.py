@@ -1,0 +1,147 @@
+"""Brokers come and go, leaders and coordinators move: nobody ends for it, and who is gone is asked for no longer."""
+
+import time
+from concurrent.futures import Future
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+from proxy import Fault, Proxy
+from running import running
+
+from demo import services
+from streams import kafka as topics
+from streams.kafka import DESTROYED, KafkaAway, KafkaProblem, NoTopic
+from streams.settings import Settings
+
+
+class Moves:
+    """A client of which one call is answered by an error, `left` times more; the rest is a real one's."""
+
+    left, code = 0, 0
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.client, name)
+
+    @classmethod
+    def fails(cls) -> bool:
+        cls.left -= cls.left > 0
+        return cls.left > 0
+
+    def describe_consumer_groups(self, groups: list[str], **more: Any) -> Any:
+        if not self.fails():
+            return self.client.describe_consumer_groups(groups, **more)
+        answer: Future[Any] = Future()
+        answer.set_exception(KafkaException(KafkaError(self.code, "ConsumerGroupDescribe: ")))
+        return dict.fromkeys(groups, answer)
+
+    def get_watermark_offsets(self, place: TopicPartition, timeout: float) -> Any:
+        if self.fails():
+            raise KafkaException(KafkaError(self.code, "Failed to get watermark offsets: "))
+        return self.client.get_watermark_offsets(place, timeout)
+
+
+@pytest.fixture
+def moves(monkeypatch: pytest.MonkeyPatch) -> type[Moves]:
+    for client in (AdminClient, Consumer):
+        monkeypatch.setattr(topics, client.__name__, lambda config, client=client: Moves(client(config)))
+    for name in ("left", "code"):
+        monkeypatch.setattr(Moves, name, 0)
+    return Moves
+
+
+@pytest.mark.parametrize(
+    "code", [KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE]
+)
+def test_a_coordinator_that_moves_is_waited_for(
+    kafka: str, moves: type[Moves], monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """So the first worker of a new cluster starts, and no running one ends while brokers restart one by one. Mutation
+    caught: its code taken for what does not pass."""
+    settings = Settings(kafka=kafka, events_topic=f"moving-{code}", group=f"moving-{code}", partitions=1)
+    topics.create(settings)
+    moves.code, moves.left = code, 3
+    topics.check_worker(settings)
+    assert moves.left == 0
+    monkeypatch.setattr(topics, "WAIT", 0.5)
+    moves.left = 1_000
+    with pytest.raises(KafkaAway, match=r"ConsumerGroupDescribe: .*oordinator.*: is Kafka up"):
+        topics.check_worker(settings)
+
+
+@pytest.mark.parametrize(
+    "code", [DESTROYED, KafkaError.OFFSET_NOT_AVAILABLE, KafkaError.LEADER_NOT_AVAILABLE, KafkaError._TIMED_OUT]
+)
+def test_a_leader_that_moves_is_waited_for(kafka: str, moves: type[Moves], code: int) -> None:
+    """Mutations caught: its code taken for what does not pass; one try alone, that of a leader that is gone."""
+    settings = Settings(kafka=kafka, events_topic=f"led-{-code}", group="led", partitions=2)
+    topics.create(settings)
+    moves.code, moves.left = code, 3
+    assert topics.describe(settings).bounds == [(0, 0), (0, 0)]
+    assert moves.left == 0
+    moves.left = 2
+    assert topics.bounds(settings, settings.events_topic) == [(0, 0), (0, 0)]
+
+
+def test_a_topic_is_missing_once_that_was_said_for_a_while(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a broker just started it is said of one that is there. Mutation caught: believed at once, or never."""
+    settings, begins = Settings(kafka=kafka, events_topic="late", partitions=1), time.monotonic()
+    real, left = topics._described, [2]
+
+    def described(admin: Any, name: str) -> Any:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+        return real(admin, name)
+
+    monkeypatch.setattr(topics, "_described", described)
+    topics.create(settings)
+    assert topics.describe(settings).partitions == 1
+    left[0] = 1_000
+    with pytest.raises(NoTopic, match="has no topic late: run `python -m streams init`"):
+        topics.describe(settings)
+    assert time.monotonic() > begins + topics.MISSING
+
+
+def test_what_a_reader_is_told_on_the_way_ends_nothing() -> None:
+    """librdkafka tells a reader that a broker went, and reads on from the next. Mutation caught: taken for the end."""
+
+    def told(code: int) -> Any:
+        error = KafkaError(code)
+        return SimpleNamespace(error=lambda: error, topic=lambda: "t", partition=lambda: 0)
+
+    for code in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError.NOT_LEADER_FOR_PARTITION):
+        assert topics._reached(told(code), "t", 7, 9) == 7
+    with pytest.raises(KafkaProblem, match="may not Read topic t"):
+        topics._reached(told(KafkaError.TOPIC_AUTHORIZATION_FAILED), "t", 7, 9)
+
+
+@pytest.mark.timeout(300)
+def test_brokers_that_all_moved_are_found_again(valkey: services.Valkey, nobody: Path, tmp_path: Path) -> None:
+    """By those named in CRM_KAFKA: a cluster whose known brokers are gone has others. Mutation caught: aiokafka asks
+    those for ever."""
+    with services.kafka() as broker, Proxy(broker.broker.port) as first, Proxy(broker.broker.port) as other:
+        properties = broker.data.parent / "server.properties"
+        own = properties.read_text()
+
+        def advertised(port: int) -> None:
+            broker.broker.stop()
+            properties.write_text(f"{own}\nadvertised.listeners=PLAINTEXT://127.0.0.1:{port}\n")
+            broker.broker.start()
+
+        advertised(first.port)
+        with running(broker.address, valkey.url, nobody, tmp_path) as run:
+            worker = run.worker()
+            run.bought("ann")
+            run.reaches(1)
+            first.strike(Fault.REFUSE)
+            advertised(other.port)
+            run.bought("bob")
+            run.reaches(2)
+            assert worker.stop() == 0
