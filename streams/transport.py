@@ -185,26 +185,25 @@ class ChunkReader(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         self.patience = Patience(consumer._fetcher, self.located)
         # aiokafka would leave the group for good once nobody fetched for long: whoever has nothing to fetch is well.
         self.add_context(consumer._subscription.fetch_context())
-        self.add_future(self._attend(consumer._coordinator))
-        self.add_future(self._find_again(consumer._client))
+        self.add_future(self._attend(consumer))
 
-    async def _attend(self, coordinator: Any) -> None:
-        """Ends the worker with what keeps it out of its group: aiokafka holds that back until somebody asks."""
+    async def _attend(self, consumer: Any) -> None:
+        """Ends the worker with what keeps it out of its group: aiokafka holds that back until somebody asks. And asks
+        those named in CRM_KAFKA once all brokers known are gone, whom alone aiokafka would ask for ever."""
+        client, refreshed, since = consumer._client, 0.0, 0.0
         while not self.should_stop:
             try:
-                coordinator.check_errors()
+                consumer._coordinator.check_errors()
             except errors.KafkaError as error:
                 stop(ends(error))
-            await asyncio.sleep(ATTEND)
-
-    async def _find_again(self, client: Any) -> None:
-        """Asks those named in CRM_KAFKA once all brokers known are gone, whom alone aiokafka would ask for ever."""
-        while not self.should_stop:
-            before = client.cluster._last_successful_refresh_ms
-            await self.sleep(GONE)
-            if client.cluster._last_successful_refresh_ms == before and not self.should_stop:
+            now = time.monotonic()
+            if refreshed != client.cluster._last_successful_refresh_ms:
+                refreshed, since = client.cluster._last_successful_refresh_ms, now
+            elif now > since + GONE:
                 with contextlib.suppress(errors.KafkaError):
                     await client.bootstrap()
+                since = now
+            await asyncio.sleep(ATTEND)
 
     def located(self, tp: TP) -> bool:
         """Whether it is known where the partition stands."""

@@ -283,7 +283,7 @@ class Bare(ChunkReader):
     """A reader without a consumer."""
 
     def __init__(self, positions: Positions) -> None:
-        self.positions, self.epochs = positions, {}
+        self.positions, self.epochs, self.connections = positions, {}, {}
 
     def _ensure_consumer(self) -> Positions:
         return self.positions
