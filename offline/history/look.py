@@ -144,7 +144,8 @@ def _asked(file: File, block: list[pa.Array], types: dict[str, str]) -> list[str
         found.append(
             f"what do the event types {', '.join(map(repr, open_[:5]))} mean? (a line that stays {OPEN} is dropped)"
         )
-    events = [column.filter(pa.array(~wanted.noise(block))) for column in block]
+    real = pa.array(~wanted.noise(block))
+    events = [column.filter(real) for column in block]
     who = file.at.get("customer_id")
     if who is not None and (guests := ids.present(events[who])[0].null_count):
         found.append(
