@@ -341,6 +341,70 @@ def test_headers_again_blank_rows_and_totals_are_counted_and_are_no_customers(fi
     assert "- the header again                                             1" in counts.table()
 
 
+NAMES = "customer_id,order_id,occurred_at,net,amount"
+
+
+def dated(names: str, month: int) -> list[str]:
+    """30 sales, each cell where its name stands; what was paid is 2.50 more than what is net of it."""
+    cells = [
+        {"customer_id": f"c{n % 7}", "order_id": f"{month}-{n}", "occurred_at": f"2024-{month:02d}-{n % 28 + 1:02d}"}
+        | {"net": f"{n}.00", "amount": f"{n + 2}.50"}
+        for n in range(30)
+    ]
+    return [",".join(row.get(name, "x") for name in names.split(",")) for row in cells]
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        NAMES.upper(),
+        f"\ufeff{NAMES}",
+        '"Customer_ID"," Order_ID ","Occurred_At","Net","Amount"',
+        "customer_id,order_id,occurred_at,,amount",
+        "customer_id,order_id,occurred_at,tax,amount",
+    ],
+)
+def test_the_header_of_a_second_file_below_the_first_is_no_event(file: Path, again: str) -> None:
+    """Two exports in one file, as `cat` makes it. Mutation caught: a header that is known to the letter alone."""
+    file.write_text("\n".join([NAMES, *dated(NAMES, 1), again, *dated(NAMES, 2)]) + "\n")
+    read = history.read([file], {})
+    assert (read.counts.headers, read.counts.bad_times, read.counts.kept) == (1, 0, 60)
+    assert read.frame["amount"].sum() == 2 * sum(n + 2.5 for n in range(30)) * 10_000
+
+
+@pytest.mark.parametrize(
+    ("names", "how"),
+    [
+        ("customer_id,order_id,occurred_at,amount,net", " anew, in another order"),
+        ("order_id,customer_id,occurred_at,net,amount", " anew, in another order"),
+        ("Occurred_at,Amount,Net,Order_id,Customer_id", " anew, in another order"),
+        ("customer_id,order_id,occurred_at,net,tax", " anew"),
+    ],
+)
+@pytest.mark.parametrize("remark", ["", ',"two\nlines"'])
+def test_a_header_with_the_columns_elsewhere_is_refused_with_its_line(
+    file: Path, names: str, how: str, remark: str
+) -> None:
+    """Mutation caught: what stands below it is read as if nothing were said."""
+    more = ",remark" * bool(remark)
+    above = [row + remark for row in dated(NAMES, 1)]
+    below = [row + remark for row in dated(names.lower(), 2)]
+    file.write_text("\n".join([NAMES + more, *above, names + more, *below]) + "\n")
+    line = 32 + 30 * bool(remark)
+    with pytest.raises(HistoryError, match=rf"line {line} names the columns{how} \('.*\): split the file there"):
+        history.read([file], {})
+
+
+def test_only_columns_that_are_used_are_looked_for_where_a_header_comes_again(file: Path) -> None:
+    """Also those of which a row's being wanted depends. Mutations caught: every column; those of ours alone."""
+    names = "customer_id,occurred_at,amount,status,note"
+    above, below = "a,2024-01-05,5,paid,open", "a,2024-01-06,5,open,paid"
+    file.write_text("\n".join([names, above, names.replace("status,note", "note,status"), below]) + "\n")
+    assert history.read([file], {}).counts.headers == 1
+    with pytest.raises(HistoryError, match="line 3 names the columns anew, in another order"):
+        history.read([file], {}, policy=Policy(only=(("status", "paid"),)))
+
+
 def test_rows_that_end_in_a_delimiter_where_the_header_does_not(file: Path) -> None:
     assert load(file, "c1,2024-01-01,5,", "c2,2024-01-01,6,").counts.kept == 2
     assert load(file, "c1,2024-01-01,5", "c2,2024-01-01,6", head=f"{HEAD},").counts.kept == 2

@@ -227,6 +227,16 @@ def no_header(file: File) -> HistoryError | None:
     return HistoryError(f"{file.path}: there seems to be no header: {holds}; write a line of names above it")
 
 
+def named_anew(file: File, cells: Sequence[str]) -> HistoryError:
+    """What to say of a row of names below which the columns are others. cells: its texts."""
+    line = csvs.line_of(file.layout, cells) if file.layout else 0
+    where = f"line {line:,}" if line else "a row"
+    at = [name.lower() for name in file.header]
+    order = ", in another order" if sorted(at) == sorted(bare(cell).lower() for cell in cells) else ""
+    names = ", ".join(map(repr, map(bare, cells[:5]))) + ", ..." * (len(cells) > 5)
+    return HistoryError(f"{file.path}: {where} names the columns anew{order} ({names}): split the file there")
+
+
 @contextlib.contextmanager
 def readable(path: Path) -> Iterator[None]:
     """Whatever opening or parsing `path` raises becomes one line."""

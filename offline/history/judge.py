@@ -27,7 +27,7 @@ from offline.history.policy import IDS, NUMBERS, OURS, Policy
 from offline.history.quality import Note
 from offline.history.times import times
 from offline.history.values import Bools, Ints, matches, money
-from offline.history.wanted import unwanted
+from offline.history.wanted import columns_used, unwanted
 from offline.history.words import TOTAL
 
 ROWS = pa.schema([*SCHEMA, ("content", pa.uint64()), ("place", pa.int64()), ("stands", pa.int8())])
@@ -105,7 +105,7 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
     kind, amount, quantity, sound = _worth(file, plan, columns, of, notes)
     nobody = ID_BYTES + 1 if "customer_id" in plan.policy.needs else 0
     named = pc.binary_length(found["customer_id"][0]).fill_null(nobody).to_numpy() <= ID_BYTES
-    aside = [*_noise(file, block, occurred_at), unwanted(file, plan.policy, block)]
+    aside = [*_noise(file, plan.policy, block, occurred_at), unwanted(file, plan.policy, block)]
     if "occurred_at" not in file.at:  # of a job that asks for no times, and all at once is as good as any
         occurred_at = np.zeros(n, np.int64)
     why = [*aside, ~named, kind < 0, *missing, *_times_off(plan, occurred_at), ~sound]
@@ -197,22 +197,38 @@ def _counted(texts: pa.Array) -> Counter[str]:
     return Counter(dict(zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True)))
 
 
-def _noise(file: File, block: list[pa.Array], occurred_at: Ints) -> list[Bools]:
+def _noise(file: File, policy: Policy, block: list[pa.Array], occurred_at: Ints) -> list[Bools]:
     """Which rows are no events: blank ones, the header again, and totals. None of them has a time that can be read, so
-    only such rows are looked at."""
+    only such rows are looked at. Raises HistoryError where the header comes again with other columns."""
     found = [np.zeros(len(occurred_at), np.bool_) for _ in NOISE]
     if not len(rows := np.flatnonzero(occurred_at < 0)):
         return found
     cells = [column.take(pa.array(rows)) for column in block]
     gone = [steps.absent(column) for column in cells]
-    names = {ours: pc.utf8_trim_whitespace(cells[at]) for ours, at in file.at.items()}
-    again = [pc.equal(names[ours], file.header[at]).fill_null(False) for ours, at in file.at.items()]
+    again, anew = _headers(file, columns_used(file, policy), cells, gone)
+    if anew.any():
+        raise files.named_anew(file, [cells[at][int(anew.argmax())].as_py() or "" for at in range(len(cells))])
     ended = [matches(column, TOTAL) for column in cells]
     bare = [gone[at] | ended[at] for ours in ("occurred_at", "customer_id") if (at := file.at.get(ours)) is not None]
     found[0][rows] = np.all(gone, axis=0)
-    found[1][rows] = np.all(again, axis=0)
+    found[1][rows] = again
     found[2][rows] = np.any(ended, axis=0) & np.all(bare, axis=0)
     return found
+
+
+def _headers(file: File, used: Sequence[int], cells: list[pa.Array], gone: list[Bools]) -> tuple[Bools, Bools]:
+    """(rows that are the header again, rows that name the columns anew, so that what is used stands elsewhere below).
+    At least two cells of such a row are names, and more than half of them. gone: cells in which nothing stands."""
+    names = ids.folded(pa.array(file.header, pa.large_string()))
+    texts = [ids.folded(column) for column in cells]
+    named = [
+        pc.is_in(text, names).to_numpy(zero_copy_only=False) & ~none for text, none in zip(texts, gone, strict=True)
+    ]
+    same = {at: pc.equal(texts[at], names[at]).fill_null(False).to_numpy(zero_copy_only=False) for at in used}
+    hits, filled = np.sum(named, axis=0), np.sum(~np.array(gone), axis=0)
+    header = np.all([same[at] for at in file.at.values()], axis=0) | ((hits >= 2) & (2 * hits > filled))
+    anew = header & np.any([~same[at] & ~gone[at] for at in used], axis=0)
+    return header & ~anew, anew
 
 
 def _money(
