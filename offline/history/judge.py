@@ -60,7 +60,8 @@ class Rows(NamedTuple):
     what: rows by the reason for which they leave, "" where they are usable; money: |amounts| of these, as far as they
     can be read. timed: is any time not a midnight? stamped: more than dates? notes: rows that were changed or that one
     should know of, by step, column and words. words: of no known event type. currencies: usable rows of money by
-    currency, where one is told. examples: of what was not read, by reason.
+    currency, where one is told. examples: of what was not read, by reason. products: usable rows whose amount is what
+    their quantity and price make.
     """
 
     usable: pa.Table
@@ -73,6 +74,7 @@ class Rows(NamedTuple):
     words: Counter[str]
     currencies: Counter[str]
     examples: dict[str, str]
+    products: int
 
 
 def reasons(policy: Policy) -> tuple[str, ...]:
@@ -113,7 +115,7 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
     if (what == len(why)).any():
         files.need_money(file)
     numbers = {"kind": kind, "occurred_at": occurred_at, "amount": amount, "quantity": quantity}
-    numbers |= {"content": _hashes(block), "place": file.number * FILE + np.arange(before + 1, before + n + 1)}
+    numbers |= {"content": hashes(block), "place": file.number * FILE + np.arange(before + 1, before + n + 1)}
     numbers |= {"stands": np.full(n, EVERYWHERE, np.int8)}
     values = {name: of for name, (of, _) in found.items()}
     values |= {name: pa.array(column) for name, column in numbers.items()}
@@ -139,7 +141,20 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
         words(raw["event_type"], what == names.index("other_types")),
         _counted(of.filter(pa.array((what == 0) & (amount != 0)))),
         _examples(raw, columns, what, names),
+        int((_products(file, columns) & (what == 0)).sum()),
     )
+
+
+def _products(file: File, columns: Mapping[str, pa.Array]) -> Bools:
+    """Which rows have an amount that is quantity x price, as far as the file has all three."""
+    n = len(columns["amount"])
+    if not {"amount", "quantity", "unit_price"} <= file.at.keys():
+        return np.zeros(n, np.bool_)
+    (_, amount, *_), (_, product, _, sound) = (
+        amounts(columns, whole, np.full(n, PURCHASE, np.int8)) for whole in (True, False)
+    )
+    same: Bools = sound & (np.abs(amount) == np.abs(product))
+    return same
 
 
 def _worth(
@@ -286,7 +301,7 @@ def _missing(file: File, plan: Plan, columns: dict[str, pa.Array]) -> tuple[list
     return [drops[name] for name in plan.policy.dropped], filled
 
 
-def _hashes(block: list[pa.Array]) -> NDArray[np.uint64]:
+def hashes(block: list[pa.Array]) -> NDArray[np.uint64]:
     """64 bits of each row's whole text: columns that are not read also tell two rows apart."""
     between = pa.scalar("\x1f", pa.large_string())
     rows = pc.binary_join_element_wise(*block, between, null_handling="replace", null_replacement="\x00")

@@ -40,6 +40,7 @@ from offline.history import (
     past,
     spill,
     steps,
+    totals,
     wanted,
 )
 from offline.history.csvs import Uneven
@@ -54,10 +55,12 @@ from offline.history.past import Cleaning
 from offline.history.policy import ANY_CASE, IDS, NUMBERS, Policy, known
 from offline.history.quality import LABELS, Counts, Line, Note
 from offline.history.spill import Each, Spill
+from offline.history.totals import Totals
 from offline.writing import replacing
 
 SPAN = 1 << 18  # events
 SAID = 0.01  # of the money: from there on it is said what goes with duplicates
+PRICED = 0.9  # of a file's rows: from there on its amounts are those of lines, for quantity x price makes them
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +69,8 @@ class History:
     counts: what became of the rows; last: occurred_at of the last event; cut_off: the day number of the midnight (UTC)
     at which it ends; timezone: of the shop's clock; lacking: what no file has, by `lacking.lacking`; stood: `parts`
     without the cleaning that looks at what came later, None where it found nothing; overlap: of several files, what of
-    the later ones stands in an earlier one under another id, None where nothing does.
+    the later ones stands in an earlier one under another id, None where nothing does; totals: of orders whose lines
+    have one amount, None where amounts are those of lines.
     """
 
     parts: pd.DataFrame | list[Path]
@@ -77,6 +81,7 @@ class History:
     lacking: Mapping[str, str] = field(default_factory=dict)
     stood: pd.DataFrame | list[Path] | None = None
     overlap: Overlap | None = None
+    totals: Totals | None = None
 
     @property
     def streamed(self) -> Self:
@@ -261,7 +266,7 @@ def _file(
     progress: Callable[[int], object],
 ) -> _Met:
     """Reads a file; `usable` gets the usable events, `days` when they were. What is after now is no last event."""
-    before, timed, stamped, last, there = 0, False, False, -1, Counter[str]()
+    before, timed, stamped, last, there, products = 0, False, False, -1, Counter[str](), 0
     what, money, strange, of = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     examples, notes = dict[str, str](), Counter[Note]()
     whole, uneven, down = set(IDS) & file.at.keys(), Uneven(), wanted.FillDown(file, plan.policy)
@@ -278,7 +283,7 @@ def _file(
         for counter, more in ((what, found.what), (money, found.money), (strange, found.words), (of, found.currencies)):
             counter.update(more)
         notes.update(found.notes)
-        timed, stamped = timed or found.timed, stamped or found.stamped
+        timed, stamped, products = timed or found.timed, stamped or found.stamped, products + found.products
         times = found.usable["occurred_at"].to_numpy()
         last = max(last, int(times[times <= plan.now].max(initial=-1)))
         if "occurred_at" in file.at:
@@ -301,7 +306,8 @@ def _file(
         for word, n in strange.most_common(kinds.WORDS)
     ]
     lines += [Line(*note, n) for note, n in (+notes).items()]
-    end = Told(file.cleaned, timed, stamped, last, frozenset(whole))
+    ordered = not file.cleaned and {"order_id", "amount"} <= file.at.keys() and products < PRICED * what[""]
+    end = Told(file.cleaned, timed, stamped, last, frozenset(whole), ordered)
     return _Met(what, money, examples, strange, of, lines, absent, end)
 
 
@@ -360,6 +366,8 @@ def _history(
         n = sum(part.duplicates for part in done)
         what = f"told: {lost / 10_000:,.2f} of {money[''] / 10_000:,.2f} go with them; --keep-duplicates keeps them"
         notes += (Line("duplicates", "amount", what, n),)
+    if once := sum(part.once for part in done):
+        notes += (Line("numbers", "amount", "changed: counts on another line of its order", once),)
     if filled := sum(part.filled for part in done):
         notes += (Line("missing", "", "told: filled in from other rows, which no stream does", filled),)
     dropped = ("duplicates", "duplicates_kept", "keys", "cancelled", "outliers", "kept")
@@ -376,7 +384,9 @@ def _history(
     last = max(part.last for part in done)
     cut_off = last // DAY + 1 if until is None else -(-until // DAY)
     twice = overlap.found(part.overlap for part in done if part.overlap is not None)
-    return History(parts, counts, last, cut_off, plan.timezone, lacking(opened), stood, twice)
+    amounts = [part.amounts for part in done if part.amounts is not None]
+    of_orders = totals.found(amounts) if amounts else None
+    return History(parts, counts, last, cut_off, plan.timezone, lacking(opened), stood, twice, of_orders)
 
 
 # ---- the cleaned history on disk -------------------------------------------------------------------------------------
