@@ -119,8 +119,9 @@ def look_into(
         raise HistoryError(f"{path}: the file is empty; the first line must name the columns")
     at = {ours: header.index(theirs) for ours in OURS if (theirs := columns.get(ours, ours)) in header}
     file = File(number=number, path=path, size=size, at=at, **found)
-    if "currency" not in at and (place := guess.currency(header, lambda: _first(file))) is not None:
-        at["currency"] = place
+    if "currency" not in at and {"amount", "unit_price"} & at.keys():
+        place = guess.currency(header, at.values(), lambda: _first(file))
+        at |= {} if place is None else {"currency": place}
     for position in at.values():
         if header.count(header[position]) > 1:
             raise HistoryError(f"{path}: column {header[position]!r} stands there more than once; rename one")

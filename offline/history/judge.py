@@ -60,8 +60,8 @@ class Rows(NamedTuple):
     what: rows by the reason for which they leave, "" where they are usable; money: |amounts| of these, as far as they
     can be read. timed: is any time not a midnight? stamped: more than dates? notes: rows that were changed or that one
     should know of, by step, column and words. words: of no known event type. currencies: usable rows of money by
-    currency, where one is told. examples: of what was not read, by reason. products: usable rows whose amount is what
-    their quantity and price make.
+    currency, "" where none is told. examples: of what was not read, by reason. products: usable rows whose amount is
+    their quantity x price.
     """
 
     usable: pa.Table
@@ -139,7 +139,7 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
         stamped,
         notes,  # those of no row too, so that they stand in one order wherever a block begins
         words(raw["event_type"], what == names.index("other_types")),
-        _counted(of.filter(pa.array((what == 0) & (amount != 0)))),
+        _counted(of.filter(pa.array((what == 0) & (amount != 0))).fill_null("")),
         _examples(raw, columns, what, names),
         int((_products(file, columns) & (what == 0)).sum()),
     )

@@ -357,6 +357,7 @@ def _history(
     known = [part.ids for part in done]
     notes = (
         *(line for of in met for line in of.notes),
+        *(currencies.untold(opened, [of.currencies for of in met], policy) if "amount" in policy.needs else ()),
         *wanted.nowhere(policy, [of.absent for of in met]),
         *steps.lost_zeros(known),
         *ids.told(known, _names(opened), policy.ids),
