@@ -622,3 +622,22 @@ def test_without_the_extra_an_excel_file_is_told_what_to_install(file: Path, mon
     zipped(file, **{"xl/workbook_xml": b""})
     with pytest.raises(HistoryError, match=r"openpyxl is not installed; pip install '\.\[excel\]', or save it as CSV"):
         history.read([file], {})
+
+
+@pytest.mark.parametrize(
+    ("sale", "discount", "lost"),
+    [("1,1.50", "1,-5.00", 5), ('1,"10,00"', '1,"-20,50"', 20.5), ("2,1.00 €", "2,-3.00 €", 6)],
+)
+def test_a_price_below_0_is_money_that_is_lost_and_its_reason_is_said(
+    file: Path, sale: str, discount: str, lost: float
+) -> None:
+    """A discount as a line of its own. Mutations caught: worth nothing, so that nothing is lost; a reason without
+    what to do."""
+    lines = [f"c{n},2024-01-05,{sale}" for n in range(20)]
+    file.write_text("\n".join(["customer_id,occurred_at,quantity,unit_price", *lines, f"d,2024-01-07,{discount}"]))
+    read = history.read([file], {})
+    kept = read.frame["amount"].sum() / 10_000
+    assert losses.shares(read.counts) == pytest.approx((1 / 21, lost / (lost + kept)))
+    why = "price below 0: a discount? give the line's amount, which may be below 0 (--columns amount=...)"
+    assert f"numbers    unit_price   told: {why} (1 rows)" in [*map(str, read.counts.notes)]
+    assert str(losses.line(read.counts)).endswith(f"most for: bad number (1 rows; {why})")

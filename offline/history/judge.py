@@ -35,6 +35,7 @@ EVERYWHERE, FILLED, CAME = range(3)  # does a row stand in the cleaned history a
 NOISE = ("blank", "headers", "totals")
 ASIDE = (*NOISE, "unwanted")  # no events, or none that are asked for
 MANY = 100  # rows that are looked at for an example
+BELOW = "price below 0: a discount? give the line's amount, which may be below 0 (--columns amount=...)"
 LOOKED_AT = {"bad_times": ("occurred_at",), "bad_numbers": NUMBERS}
 FILE = 1 << 40  # rows that a file may have: a row's `place` is its file's number times this, plus its own from 1
 
@@ -130,6 +131,8 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
     for name, rows in filled.items():
         notes["missing", name, f"changed: filled with {plan.fills[name]}"] += int((rows & (what == 0)).sum())
     notes.update({("ids", name, "changed: blanks around them left"): changed for name, (_, changed) in found.items()})
+    below = _below(file, columns) & (what == names.index("bad_numbers"))
+    notes["numbers", "unit_price", f"told: {BELOW}"] = int(below.sum())
     return Rows(
         usable,
         came,
@@ -140,7 +143,7 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
         notes,  # those of no row too, so that they stand in one order wherever a block begins
         words(raw["event_type"], what == names.index("other_types")),
         _counted(of.filter(pa.array((what == 0) & (amount != 0))).fill_null("")),
-        _examples(raw, columns, what, names),
+        ({"bad_numbers": BELOW} if below.any() else {}) | _examples(raw, columns, what, names),
         int((_products(file, columns) & (what == 0)).sum()),
     )
 
@@ -253,10 +256,17 @@ def _money(
     money = Counter({"": float(np.abs(amount[what == 0]).sum(dtype=np.float64))})
     if len(rows := np.flatnonzero(what > len(ASIDE))):
         lost = {ours: columns[ours].take(pa.array(rows)) for ours in NUMBERS}
+        lost["unit_price"] = pc.replace_substring_regex(lost["unit_price"], r"^\s*-", "")  # no amount is one below 0
         _, worth, _, _ = amounts(lost, whole_amounts, np.full(len(rows), PURCHASE, np.int8))
         sums = np.bincount(what[rows], np.abs(worth), minlength=len(names))
         money.update({name: each for name, each in zip(names, sums.tolist(), strict=True) if each})
     return money
+
+
+def _below(file: File, columns: Mapping[str, pa.Array]) -> Bools:
+    """Which rows have a price below 0, where the price is what counts."""
+    price, sound = money(columns["unit_price"])
+    return sound & (price < 0) & ("amount" not in file.at)
 
 
 def _examples(
@@ -271,7 +281,9 @@ def _examples(
             at = ((ours, row) for ours, row in at if not money(plain[ours].slice(row, 1))[1][0])
         if first := next(at, None):
             text = raw[first[0]][first[1]].as_py()
-            found[reason] = repr((_form(text) if reason == "bad_numbers" else text)[:40])
+            number = reason == "bad_numbers"
+            example = repr((_form(text) if number else text)[:40])
+            found[reason] = f"{'numbers' if number else 'times'} like {example} are not read"
     return found
 
 

@@ -49,7 +49,7 @@ from offline.history.finish import Told, events, finish, finish_file, streamed
 from offline.history.formats import Formats
 from offline.history.judge import Plan
 from offline.history.lacking import lacking
-from offline.history.losses import EXAMPLES
+from offline.history.losses import LOST
 from offline.history.overlap import Overlap
 from offline.history.past import Cleaning
 from offline.history.policy import ANY_CASE, IDS, NUMBERS, Policy, known
@@ -319,7 +319,7 @@ def _nothing(opened: Sequence[File], tally: Counter[str], examples: Mapping[str,
     reasons = ("uneven", *judge.reasons(policy))
     labels = {reason: LABELS.get(reason, f"without {reason}").strip("- ") for reason in reasons}
     what = ", ".join(f"{tally[reason]:,} {label}" for reason, label in labels.items() if tally[reason]) or "no rows"
-    why = "".join(f"; {form.format(examples[reason])}" for reason, form in EXAMPLES.items() if reason in examples)
+    why = "".join(f"; {examples[reason]}" for reason in LOST if reason in examples)
     return HistoryError(f"{_names(opened)}: no row can be used ({what}){why}")
 
 
