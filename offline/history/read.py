@@ -56,6 +56,7 @@ from offline.history.policy import ANY_CASE, IDS, NUMBERS, Policy, known
 from offline.history.quality import LABELS, Counts, Line, Note
 from offline.history.spill import Each, Spill
 from offline.history.totals import Totals
+from offline.history.values import matches
 from offline.writing import replacing
 
 SPAN = 1 << 18  # events
@@ -269,7 +270,8 @@ def _file(
     before, timed, stamped, last, there, products = 0, False, False, -1, Counter[str](), 0
     what, money, strange, of = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     examples, notes = dict[str, str](), Counter[Note]()
-    whole, uneven, down = set(IDS) & file.at.keys(), Uneven(), wanted.FillDown(file, plan.policy)
+    whole = set[str]() if file.cleaned else set(IDS) & file.at.keys()
+    uneven, down = Uneven(), wanted.FillDown(file, plan.policy)
     absent = {*wanted.named(plan.policy)}
     for block, position in files.blocks(file, uneven):
         block = down(block)
@@ -278,7 +280,7 @@ def _file(
         for rows, counted in ((found.usable, notes), (found.came, Counter[Note]())):
             usable(one(rows, counted) if ANY_CASE in plan.policy.ids else rows)
         whole = {name for name in whole if steps.floats(ids.present(block[file.at[name]])[0])}
-        there.update({name: len(found.usable) - found.usable[name].null_count for name in whole})
+        there.update({name: int(matches(found.usable[name].combine_chunks(), steps.FLOAT).sum()) for name in whole})
         before, examples = before + len(block[0]), found.examples | examples
         for counter, more in ((what, found.what), (money, found.money), (strange, found.words), (of, found.currencies)):
             counter.update(more)
@@ -289,6 +291,7 @@ def _file(
         if "occurred_at" in file.at:
             days.add(times, found.usable["place"].to_numpy())
         progress(position)
+    whole = {name for name in whole if there[name]}
     rates = plan.policy.rates.items()
     absent -= {
         wanted.Named("--rate", "", n) for n, rate in rates if notes["numbers", "amount", currencies.converted(n, rate)]
