@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from jobs import run
 from refusal import one_line
 
 from offline.__main__ import main
@@ -641,3 +642,83 @@ def test_a_price_below_0_is_money_that_is_lost_and_its_reason_is_said(
     why = "price below 0: a discount? give the line's amount, which may be below 0 (--columns amount=...)"
     assert f"numbers    unit_price   told: {why} (1 rows)" in [*map(str, read.counts.notes)]
     assert str(losses.line(read.counts)).endswith(f"most for: bad number (1 rows; {why})")
+
+
+# ---- lines that say what to do ---------------------------------------------------------------------------------------
+
+
+def first_lines(path: Path, orders: int, several: int) -> Path:
+    """Orders of which the first `several` have two lines more, on which customer, time and total are empty."""
+    rows = ["order_id,customer_id,occurred_at,amount,sku"]
+    for n in range(orders):
+        below = [f"#{n},,,,{product}" for product in "bc"] if n < several else []
+        rows += [f"#{n},c{n % 9},2024-01-{n % 28 + 1:02d},{n + 5}.50,a", *below]
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(("orders", "several", "rows"), [(40, 17, 34), (10, 1, 2), (60, 2, 4)])
+def test_a_total_on_an_orders_first_line_says_what_the_others_lack(
+    file: Path, orders: int, several: int, rows: int
+) -> None:
+    """Nothing is no number that cannot be read. Mutation caught: bad numbers without a reason."""
+    options, out = ["clean", str(first_lines(file, orders, several)), "--fill-down", "order"], file.with_name("out")
+    said = run(*options, "--out", out)
+    why = "no amount: --missing amount=drop, if they are no sales"
+    assert f"missing    amount       told: {why} ({rows} rows)" in said
+    assert (
+        (f"most for: bad number ({rows} rows; {why})" in said) == ("lost: " in said) == (rows / (orders + rows) > 0.05)
+    )
+    said = run(*options, "--missing", "amount=drop", "--out", out)
+    assert f"- without amount{rows:>48}" in said
+    assert "lost: " not in said
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "why"),
+    [
+        ("customer_id,occurred_at,quantity,unit_price", "d,2024-01-09,2,", "no unit_price"),
+        ("customer_id,occurred_at,unit_price,quantity", "d,2024-01-09,2,", "no quantity"),
+        ("customer_id,occurred_at,quantity,unit_price", "d,2024-01-09,2,NULL", "no unit_price"),
+    ],
+)
+def test_a_row_without_a_price_or_quantity_says_so(file: Path, head: str, row: str, why: str) -> None:
+    file.write_text("\n".join([head, "c,2024-01-05,1,5", row, row.replace("d", "e"), "f,2024-01-08,1,soon"]) + "\n")
+    read = history.read([file], {}, policy=Policy(allow_loss=True))
+    column = why.removeprefix("no ")
+    assert f"{why}: --missing {column}=drop, if they are no sales (2 rows)" in str(read.counts.notes[-1])
+    assert f"bad number (3 rows; {why}: " in str(losses.line(read.counts))
+
+
+@pytest.mark.parametrize(("orders", "several"), [(40, 17), (10, 1), (200, 2)])
+def test_customers_on_first_lines_alone_name_the_option(file: Path, orders: int, several: int) -> None:
+    """Where much is lost, and where little is. Mutations caught: named where an order is a guest's."""
+    said = run("clean", first_lines(file, orders, several), "--out", file.with_name("out"))
+    assert said.count("does it stand on an order's first line only? Say --fill-down order") == 1
+    guests = ["7,,2024-01-05,5,a", "7,,2024-01-05,6,b", "8,c1,2024-01-05,5,a", "9,,2024-01-05,7,b"]
+    file.write_text("\n".join(["order_id,customer_id,occurred_at,amount,sku", *guests]) + "\n")
+    assert "--fill-down" not in run("clean", file, "--allow-loss", "--out", file.with_name("out"))
+
+
+@pytest.mark.parametrize("command", [["clean"], ["look"], ["fit", "--history"], ["rules", "--history"]])
+def test_a_directory_is_told_how_to_name_its_files(tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "exports").mkdir()
+    said = run(*command, tmp_path / "exports", "--out", tmp_path / "out", code=2)
+    assert (
+        f"exports: Is a directory: name its files, as {tmp_path}/exports/*.csv (with --history, once for each)" in said
+    )
+
+
+@pytest.mark.parametrize(
+    "start", ['[\n {"customer_id": 1}', '[ { "a": 1 }', "[\r\n\t[1, 2]", '\ufeff[\n\n{"a":', "[[1"]
+)
+def test_json_is_known_with_blanks_between(file: Path, start: str) -> None:
+    """Mutation caught: taken for a table of one column."""
+    file.write_text(start + ",\n" + ' {"customer_id": 2}\n]', encoding="utf-8", newline="")
+    with pytest.raises(HistoryError, match=f"{file}: JSON: open it in the program that it is for and save it as CSV"):
+        history.read([file], {})
+
+
+def test_a_name_in_brackets_is_no_json(file: Path) -> None:
+    file.write_text("[customer_id],occurred_at,amount\nc,2024-01-01,5\n")
+    assert history.read([file], {"customer_id": "[customer_id]"}).counts.kept == 1

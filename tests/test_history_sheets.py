@@ -163,3 +163,32 @@ def test_a_chart_on_a_sheet_of_its_own_is_passed_over(file: Path, drawn: bool, f
     read = history.read([file], {})
     assert read.frame["amount"].tolist() == [50_000, 70_000]
     assert read.counts.notes[0].what == "told: orders.xlsx: Excel, sheet 'Sheet'"
+
+
+@pytest.mark.parametrize(
+    ("columns", "formula"),
+    [(["amount"], "=C{0}*D{0}"), (["occurred_at", "amount"], "=TODAY()-{0}"), (["customer_id"], "array")],
+)
+@pytest.mark.parametrize("command", ["look", "clean"])
+def test_formulas_whose_values_were_not_saved_are_named(
+    file: Path, columns: list[str], formula: str, command: str
+) -> None:
+    """As programs that do not reckon write them. Mutation caught: rows without a number, or without a customer."""
+    rows: list[list[Any]] = []
+    for n in range(2, 14):
+        array = openpyxl.worksheet.formula.ArrayFormula(f"A{n}", f'="c"&C{n}')
+        text = array if formula == "array" else formula.format(n)
+        row = {"customer_id": f"c{n}", "occurred_at": date(2024, 1, n), "amount": 5} | dict.fromkeys(columns, text)
+        rows.append([row[name] for name in HEAD] + [2])
+    said = run(command, written(file, Orders=[[*HEAD, "pieces"], *rows]), "--out", f"{file}.out", code=2)
+    names = ", ".join(map(repr, columns))
+    assert (
+        f"{file}: {names}: formulas without their values, which the program that wrote them did not save: open" in said
+    )
+
+
+def test_an_empty_column_is_no_formula(file: Path) -> None:
+    read = load(
+        file, Orders=[[*HEAD, "product_id"], ["c1", date(2024, 1, 1), 5, None], ["c2", date(2024, 1, 2), 6, None]]
+    )
+    assert read.counts.kept == 2

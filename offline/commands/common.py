@@ -159,6 +159,9 @@ def readable(*paths: Path, option: str = "") -> None:
     for path in paths:
         try:
             path.open("rb").close()
+        except IsADirectoryError as error:
+            way_out = "" if option else f": name its files, as {path}/*.csv (with --history, once for each)"
+            raise OfflineError(f"{option} {path}: {error.strerror}{way_out}".lstrip()) from None
         except OSError as error:
             raise OfflineError(f"{option} {path}: cannot be read: {error.strerror or error}".lstrip()) from None
 

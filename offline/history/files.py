@@ -238,6 +238,19 @@ def named_anew(file: File, cells: Sequence[str]) -> HistoryError:
     return HistoryError(f"{file.path}: {where} names the columns anew{order} ({names}): split the file there")
 
 
+def check_saved(file: File, empty: Collection[int]) -> None:
+    """Raises HistoryError where columns of an Excel file are empty because what its formulas come to was not saved."""
+    if not file.sheet or not empty:
+        return
+    held = sheets.formulas(file.path, file.sheet, file.line, len(file.header))
+    if unsaved := [file.header[at] for at in sorted(held & {*empty})]:
+        names = ", ".join(map(repr, unsaved))
+        raise HistoryError(
+            f"{file.path}: {names}: formulas without their values, which the program that wrote them did not save: open"
+            " it in Excel or LibreOffice and save it there"
+        )
+
+
 @contextlib.contextmanager
 def readable(path: Path) -> Iterator[None]:
     """Whatever opening or parsing `path` raises becomes one line."""

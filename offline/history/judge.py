@@ -36,6 +36,7 @@ NOISE = ("blank", "headers", "totals")
 ASIDE = (*NOISE, "unwanted")  # no events, or none that are asked for
 MANY = 100  # rows that are looked at for an example
 BELOW = "price below 0: a discount? give the line's amount, which may be below 0 (--columns amount=...)"
+FIRST = "does it stand on an order's first line only? Say --fill-down order"
 LOOKED_AT = {"bad_times": ("occurred_at",), "bad_numbers": NUMBERS}
 FILE = 1 << 40  # rows that a file may have: a row's `place` is its file's number times this, plus its own from 1
 
@@ -131,8 +132,8 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
     for name, rows in filled.items():
         notes["missing", name, f"changed: filled with {plan.fills[name]}"] += int((rows & (what == 0)).sum())
     notes.update({("ids", name, "changed: blanks around them left"): changed for name, (_, changed) in found.items()})
-    below = _below(file, columns) & (what == names.index("bad_numbers"))
-    notes["numbers", "unit_price", f"told: {BELOW}"] = int(below.sum())
+    bad = _bad_numbers(file, columns, what == names.index("bad_numbers"), notes)
+    below_first = {"without_customer": FIRST} if _first_lines(file, plan.policy, block) else {}
     return Rows(
         usable,
         came,
@@ -143,7 +144,7 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
         notes,  # those of no row too, so that they stand in one order wherever a block begins
         words(raw["event_type"], what == names.index("other_types")),
         _counted(of.filter(pa.array((what == 0) & (amount != 0))).fill_null("")),
-        ({"bad_numbers": BELOW} if below.any() else {}) | _examples(raw, columns, what, names),
+        below_first | _examples(raw, columns, what, names) | bad,
         int((_products(file, columns) & (what == 0)).sum()),
     )
 
@@ -263,10 +264,30 @@ def _money(
     return money
 
 
-def _below(file: File, columns: Mapping[str, pa.Array]) -> Bools:
-    """Which rows have a price below 0, where the price is what counts."""
+def _bad_numbers(file: File, columns: Mapping[str, pa.Array], bad: Bools, notes: Counter[Note]) -> dict[str, str]:
+    """Why most of the rows with a bad number have one, where it is no number that cannot be read; `notes` gets it."""
     price, sound = money(columns["unit_price"])
-    return sound & (price < 0) & ("amount" not in file.at)
+    counting = ("amount",) if "amount" in file.at else ("quantity", "unit_price")
+    why = [("missing", ours, f"no {ours}: --missing {ours}=drop, if they are no sales") for ours in counting]
+    rows = [steps.absent(columns[ours]) & bad & (ours in file.at) for ours in counting]
+    why, rows = [*why, ("numbers", "unit_price", BELOW)], [*rows, sound & (price < 0) & bad & ("amount" not in file.at)]
+    notes.update(
+        {(step, ours, f"told: {what}"): int(of.sum()) for (step, ours, what), of in zip(why, rows, strict=True)}
+    )
+    most = max(range(len(rows)), key=lambda n: rows[n].sum())
+    return {"bad_numbers": why[most][2]} if rows[most].sum() * 2 > bad.sum() else {}
+
+
+def _first_lines(file: File, policy: Policy, block: list[pa.Array]) -> bool:
+    """Does a customer stand on the first line of an order only, and nobody said so?"""
+    if policy.fill_down or not {"customer_id", "order_id"} <= file.at.keys():
+        return False
+    who, order = (ids.present(block[file.at[name]])[0] for name in ("customer_id", "order_id"))
+    if not who.null_count:
+        return False
+    who, order = who.to_pandas(), order.to_pandas()
+    below = who.isna() & order.notna() & (order == order.shift()) & who.groupby(order).transform("first").notna()
+    return bool(below.any())
 
 
 def _examples(

@@ -50,6 +50,7 @@ def look(path: Path, policy: Policy) -> Looked:
     if unnamed := files.no_header(file):
         raise unnamed
     block = _first(file)
+    files.check_saved(file, [at for at, column in enumerate(block) if column.null_count == len(column)])
     columns = guess.columns(file.header, block)
     file = replace(file, at={ours: file.header.index(theirs) for ours, theirs in columns.items()})
     options, questions = _formats(file, block, policy)

@@ -58,9 +58,13 @@ def guests(counts: Counts) -> str | None:
         return None
     rows, money = _events(counts), sum(counts.money.values())
     worth = counts.money.get("without_customer", 0) / money if money else 0.0
+    why = (
+        f"; {counts.examples['without_customer']}" if "without_customer" in counts.examples and not line(counts) else ""
+    )
     return (
         f"without customer: {counts.without_customer:,} of {rows:,} rows ({counts.without_customer / rows:.1%}) and"
         f" {worth:.1%} of the money, left out; rules, stock and report count sales to guests, given the file itself"
+        f"{why}"
     )
 
 

@@ -272,9 +272,10 @@ def _file(
     examples, notes = dict[str, str](), Counter[Note]()
     whole = set[str]() if file.cleaned else set(IDS) & file.at.keys()
     uneven, down = Uneven(), wanted.FillDown(file, plan.policy)
-    absent = {*wanted.named(plan.policy)}
+    absent, empty = {*wanted.named(plan.policy)}, {*file.at.values()}
     for block, position in files.blocks(file, uneven):
         block = down(block)
+        empty = {at for at in empty if block[at].null_count == len(block[at])}
         absent -= {each for each in absent if each.stands(file, block)}
         found = judge.judge(file, written, plan, before, block)
         for rows, counted in ((found.usable, notes), (found.came, Counter[Note]())):
@@ -291,6 +292,7 @@ def _file(
         if "occurred_at" in file.at:
             days.add(times, found.usable["place"].to_numpy())
         progress(position)
+    files.check_saved(file, empty)
     whole = {name for name in whole if there[name]}
     rates = plan.policy.rates.items()
     absent -= {

@@ -40,7 +40,8 @@ def _undamaged(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _workbook(path: Path) -> Iterator[Any]:
+def _workbook(path: Path, values: bool = True) -> Iterator[Any]:
+    """values: of formulas what came of them, as far as it was saved."""
     try:
         import openpyxl  # noqa: F401
     except ImportError:
@@ -50,14 +51,14 @@ def _workbook(path: Path) -> Iterator[Any]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="openpyxl")  # of styles and extensions, which are no cells
         with _undamaged(path):
-            book = _load(path)
+            book = _load(path, values)
         try:
             yield book
         finally:
             book.close()
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, values: bool) -> Any:
     """openpyxl's workbook, read as it is needed. A chart on a sheet of its own has no cells, and one without a drawing
     is none that openpyxl reads."""
     from openpyxl.chartsheet import Chartsheet
@@ -67,7 +68,7 @@ def _load(path: Path) -> Any:
         def read_chartsheet(self, sheet: Any, rel: Any) -> None:
             self.wb._sheets.append(Chartsheet(parent=self.wb))  # type: ignore[attr-defined]
 
-    reader = Reader(path, read_only=True, data_only=True)
+    reader = Reader(path, read_only=True, data_only=values)
     reader.read()
     return reader.wb
 
@@ -142,6 +143,18 @@ def _cell(cell: Any, unmarked: bool) -> str | None:
         return text
     whole, _, part = text.partition(".")
     return f"{whole}{part}e-{len(part)}"
+
+
+def formulas(path: Path, sheet: str, line: int, width: int) -> set[int]:
+    """The columns that hold formulas below row `line`, in its first rows."""
+    with _workbook(path, values=False) as book:
+        rows = itertools.islice(_cells(path, book[sheet], min_row=line + 1, max_col=width), LINES)
+        return {at for row in rows for at, cell in enumerate(row) if _formula(cell)}
+
+
+def _formula(cell: Any) -> bool:
+    """Is it one, also of several cells?"""
+    return cell.startswith("=") if isinstance(cell, str) else type(cell).__name__.endswith("Formula")
 
 
 def blocks(
