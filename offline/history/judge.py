@@ -238,16 +238,22 @@ def _noise(file: File, policy: Policy, block: list[pa.Array], occurred_at: Ints)
 def _headers(file: File, used: Sequence[int], cells: list[pa.Array], gone: list[Bools]) -> tuple[Bools, Bools]:
     """(rows that are the header again, rows that name the columns anew, so that what is used stands elsewhere below).
     At least two cells of such a row are names, and more than half of them. gone: cells in which nothing stands."""
-    names = ids.folded(pa.array(file.header, pa.large_string()))
-    texts = [ids.folded(column) for column in cells]
-    named = [
-        pc.is_in(text, names).to_numpy(zero_copy_only=False) & ~none for text, none in zip(texts, gone, strict=True)
-    ]
-    same = {at: pc.equal(texts[at], names[at]).fill_null(False).to_numpy(zero_copy_only=False) for at in used}
-    hits, filled = np.sum(named, axis=0), np.sum(~np.array(gone), axis=0)
-    header = np.all([same[at] for at in file.at.values()], axis=0) | ((hits >= 2) & (2 * hits > filled))
-    anew = header & np.any([~same[at] & ~gone[at] for at in used], axis=0)
-    return header & ~anew, anew
+    names, ours = ids.folded(pa.array(file.header, pa.large_string())), [*file.at.values()]
+    some = np.any([_among(ids.folded(cells[at]), names) for at in ours], axis=0)  # of most rows no cell is a name
+    texts = [ids.folded(column.filter(pa.array(some))) for column in cells]
+    filled = [~none[some] for none in gone]
+    same = {at: _among(texts[at], names.slice(at, 1)) for at in used}
+    hits = np.sum([_among(text, names) & there for text, there in zip(texts, filled, strict=True)], axis=0)
+    header = np.all([same[at] for at in ours], axis=0) | ((hits >= 2) & (2 * hits > np.sum(filled, axis=0)))
+    other = header & np.any([~same[at] & filled[at] for at in used], axis=0)
+    again, anew = np.zeros_like(some), np.zeros_like(some)
+    again[some], anew[some] = header & ~other, other
+    return again, anew
+
+
+def _among(texts: pa.Array, names: pa.Array) -> Bools:
+    found: Bools = pc.is_in(texts, names).to_numpy(zero_copy_only=False)
+    return found
 
 
 def _money(

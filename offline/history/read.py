@@ -311,7 +311,8 @@ def _file(
         for word, n in strange.most_common(kinds.WORDS)
     ]
     lines += [Line(*note, n) for note, n in (+notes).items()]
-    ordered = not file.cleaned and {"order_id", "amount"} <= file.at.keys() and products < PRICED * what[""]
+    asked = not file.cleaned and "amount" in plan.policy.needs
+    ordered = asked and {"order_id", "amount"} <= file.at.keys() and products < PRICED * what[""]
     end = Told(file.cleaned, timed, stamped, last, frozenset(whole), ordered)
     return _Met(what, money, examples, strange, of, lines, absent, end)
 
