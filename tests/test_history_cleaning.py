@@ -263,6 +263,60 @@ def test_lost_zeros_are_told_and_nothing_is_changed(file: Path, ids: list[str], 
     assert [line[1:] for line in notes(read.counts, "ids")] == told
 
 
+@pytest.mark.parametrize("column", ["customer_id", "product_id"])
+@pytest.mark.parametrize(
+    ("ids", "read"),
+    [
+        (["17850.0", "17851", "17850"], ["17850", "17851", "17850"]),
+        (["7", "7.0", "08"], ["7", "7", "08"]),
+        (["1", "2", "3"], ["1", "2", "3"]),
+    ],
+)
+def test_ids_that_became_floats_in_a_part_of_the_file_are_made_whole(
+    file: Path, column: str, ids: list[str], read: list[str]
+) -> None:
+    """Of two exports in one file. Mutation caught: only where all of them are floats."""
+    other = {"customer_id": "product_id", "product_id": "customer_id"}[column]
+    found = load(file, "\n".join([f"{column},{other},occurred_at,amount", *(f"{name},x,2024-01-01,1" for name in ids)]))
+    assert found.frame[column].tolist() == read
+    changed = sum(name.endswith(".0") for name in ids)
+    told = [("changed: 17850.0 to 17850 and the like", changed)] * bool(changed)
+    assert [line[1:] for line in notes(found.counts, "ids") if line[0] == column] == told
+
+
+@pytest.mark.parametrize(
+    ("ids", "told"),
+    [
+        (['"17,850"', "17850", "A1"], [("'17,850' and '17850'", 2)]),
+        (["17850.0", "17850", "A1", "17850"], [("'17850.0' and '17850'", 3)]),
+        (["1'234'567", "1 234 567", "B-2", "7"], [("\"1'234'567\" and '1 234 567'", 2)]),
+        (["17.850", '"17,850.0"', "A"], [("'17.850' and '17,850.0'", 2)]),
+        (["17850.0", "17851", "A1"], []),
+        (["1.5", "15", "A"], []),
+        (["12,34", "1234", "A"], []),
+    ],
+)
+@pytest.mark.parametrize("files", [1, 2])
+def test_one_number_written_in_two_ways_is_told_and_nothing_is_changed(
+    tmp_path: Path, files: int, ids: list[str], told: list[tuple[str, int]]
+) -> None:
+    """In one file and between two. Mutations caught: each spelling a customer of its own, untold."""
+    rows = [f"{name},2024-01-01,1" for name in ids]
+    paths = [tmp_path / f"{n}.csv" for n in range(files)]
+    for n, path in enumerate(paths):
+        path.write_text(
+            "\n".join([HEAD, *(rows if files == 1 else [rows[n], "A1,2024-01-02,1", *rows[2:][n:]])]) + "\n"
+        )
+    found = history.read(paths, {})
+    lines = [line[1:] for line in notes(found.counts, "ids") if "one number" in line[1]]
+    assert [what.partition(" are one number")[0].removeprefix("told: ") for what, _ in lines] == [
+        what for what, _ in told
+    ]
+    if files == 1:
+        assert [n for _, n in lines] == [n for _, n in told]
+    assert not any("changed" in line[1] for line in notes(found.counts, "ids"))
+
+
 # ---- missing values --------------------------------------------------------------------------------------------------
 
 GAPS = (

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from jobs import run
 from refusal import one_line
 
 from offline.__main__ import main
@@ -341,6 +342,70 @@ def test_headers_again_blank_rows_and_totals_are_counted_and_are_no_customers(fi
     assert "- the header again                                             1" in counts.table()
 
 
+NAMES = "customer_id,order_id,occurred_at,net,amount"
+
+
+def dated(names: str, month: int) -> list[str]:
+    """30 sales, each cell where its name stands; what was paid is 2.50 more than what is net of it."""
+    cells = [
+        {"customer_id": f"c{n % 7}", "order_id": f"{month}-{n}", "occurred_at": f"2024-{month:02d}-{n % 28 + 1:02d}"}
+        | {"net": f"{n}.00", "amount": f"{n + 2}.50"}
+        for n in range(30)
+    ]
+    return [",".join(row.get(name, "x") for name in names.split(",")) for row in cells]
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        NAMES.upper(),
+        f"\ufeff{NAMES}",
+        '"Customer_ID"," Order_ID ","Occurred_At","Net","Amount"',
+        "customer_id,order_id,occurred_at,,amount",
+        "customer_id,order_id,occurred_at,tax,amount",
+    ],
+)
+def test_the_header_of_a_second_file_below_the_first_is_no_event(file: Path, again: str) -> None:
+    """Two exports in one file, as `cat` makes it. Mutation caught: a header that is known to the letter alone."""
+    file.write_text("\n".join([NAMES, *dated(NAMES, 1), again, *dated(NAMES, 2)]) + "\n")
+    read = history.read([file], {})
+    assert (read.counts.headers, read.counts.bad_times, read.counts.kept) == (1, 0, 60)
+    assert read.frame["amount"].sum() == 2 * sum(n + 2.5 for n in range(30)) * 10_000
+
+
+@pytest.mark.parametrize(
+    ("names", "how"),
+    [
+        ("customer_id,order_id,occurred_at,amount,net", " anew, in another order"),
+        ("order_id,customer_id,occurred_at,net,amount", " anew, in another order"),
+        ("Occurred_at,Amount,Net,Order_id,Customer_id", " anew, in another order"),
+        ("customer_id,order_id,occurred_at,net,tax", " anew"),
+    ],
+)
+@pytest.mark.parametrize("remark", ["", ',"two\nlines"'])
+def test_a_header_with_the_columns_elsewhere_is_refused_with_its_line(
+    file: Path, names: str, how: str, remark: str
+) -> None:
+    """Mutation caught: what stands below it is read as if nothing were said."""
+    more = ",remark" * bool(remark)
+    above = [row + remark for row in dated(NAMES, 1)]
+    below = [row + remark for row in dated(names.lower(), 2)]
+    file.write_text("\n".join([NAMES + more, *above, names + more, *below]) + "\n")
+    line = 32 + 30 * bool(remark)
+    with pytest.raises(HistoryError, match=rf"line {line} names the columns{how} \('.*\): split the file there"):
+        history.read([file], {})
+
+
+def test_only_columns_that_are_used_are_looked_for_where_a_header_comes_again(file: Path) -> None:
+    """Also those of which a row's being wanted depends. Mutations caught: every column; those of ours alone."""
+    names = "customer_id,occurred_at,amount,status,note"
+    above, below = "a,2024-01-05,5,paid,open", "a,2024-01-06,5,open,paid"
+    file.write_text("\n".join([names, above, names.replace("status,note", "note,status"), below]) + "\n")
+    assert history.read([file], {}).counts.headers == 1
+    with pytest.raises(HistoryError, match="line 3 names the columns anew, in another order"):
+        history.read([file], {}, policy=Policy(only=(("status", "paid"),)))
+
+
 def test_rows_that_end_in_a_delimiter_where_the_header_does_not(file: Path) -> None:
     assert load(file, "c1,2024-01-01,5,", "c2,2024-01-01,6,").counts.kept == 2
     assert load(file, "c1,2024-01-01,5", "c2,2024-01-01,6", head=f"{HEAD},").counts.kept == 2
@@ -558,3 +623,102 @@ def test_without_the_extra_an_excel_file_is_told_what_to_install(file: Path, mon
     zipped(file, **{"xl/workbook_xml": b""})
     with pytest.raises(HistoryError, match=r"openpyxl is not installed; pip install '\.\[excel\]', or save it as CSV"):
         history.read([file], {})
+
+
+@pytest.mark.parametrize(
+    ("sale", "discount", "lost"),
+    [("1,1.50", "1,-5.00", 5), ('1,"10,00"', '1,"-20,50"', 20.5), ("2,1.00 €", "2,-3.00 €", 6)],
+)
+def test_a_price_below_0_is_money_that_is_lost_and_its_reason_is_said(
+    file: Path, sale: str, discount: str, lost: float
+) -> None:
+    """A discount as a line of its own. Mutations caught: worth nothing, so that nothing is lost; a reason without
+    what to do."""
+    lines = [f"c{n},2024-01-05,{sale}" for n in range(20)]
+    file.write_text("\n".join(["customer_id,occurred_at,quantity,unit_price", *lines, f"d,2024-01-07,{discount}"]))
+    read = history.read([file], {})
+    kept = read.frame["amount"].sum() / 10_000
+    assert losses.shares(read.counts) == pytest.approx((1 / 21, lost / (lost + kept)))
+    why = "price below 0: a discount? give the line's amount, which may be below 0 (--columns amount=...)"
+    assert f"numbers    unit_price   told: {why} (1 rows)" in [*map(str, read.counts.notes)]
+    assert str(losses.line(read.counts)).endswith(f"most for: bad number (1 rows; {why})")
+
+
+# ---- lines that say what to do ---------------------------------------------------------------------------------------
+
+
+def first_lines(path: Path, orders: int, several: int) -> Path:
+    """Orders of which the first `several` have two lines more, on which customer, time and total are empty."""
+    rows = ["order_id,customer_id,occurred_at,amount,sku"]
+    for n in range(orders):
+        below = [f"#{n},,,,{product}" for product in "bc"] if n < several else []
+        rows += [f"#{n},c{n % 9},2024-01-{n % 28 + 1:02d},{n + 5}.50,a", *below]
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(("orders", "several", "rows"), [(40, 17, 34), (10, 1, 2), (60, 2, 4)])
+def test_a_total_on_an_orders_first_line_says_what_the_others_lack(
+    file: Path, orders: int, several: int, rows: int
+) -> None:
+    """Nothing is no number that cannot be read. Mutation caught: bad numbers without a reason."""
+    options, out = ["clean", str(first_lines(file, orders, several)), "--fill-down", "order"], file.with_name("out")
+    said = run(*options, "--out", out)
+    why = "no amount: --missing amount=drop, if they are no sales"
+    assert f"missing    amount       told: {why} ({rows} rows)" in said
+    assert (
+        (f"most for: bad number ({rows} rows; {why})" in said) == ("lost: " in said) == (rows / (orders + rows) > 0.05)
+    )
+    said = run(*options, "--missing", "amount=drop", "--out", out)
+    assert f"- without amount{rows:>48}" in said
+    assert "lost: " not in said
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "why"),
+    [
+        ("customer_id,occurred_at,quantity,unit_price", "d,2024-01-09,2,", "no unit_price"),
+        ("customer_id,occurred_at,unit_price,quantity", "d,2024-01-09,2,", "no quantity"),
+        ("customer_id,occurred_at,quantity,unit_price", "d,2024-01-09,2,NULL", "no unit_price"),
+    ],
+)
+def test_a_row_without_a_price_or_quantity_says_so(file: Path, head: str, row: str, why: str) -> None:
+    file.write_text("\n".join([head, "c,2024-01-05,1,5", row, row.replace("d", "e"), "f,2024-01-08,1,soon"]) + "\n")
+    read = history.read([file], {}, policy=Policy(allow_loss=True))
+    column = why.removeprefix("no ")
+    assert f"{why}: --missing {column}=drop, if they are no sales (2 rows)" in str(read.counts.notes[-1])
+    assert f"bad number (3 rows; {why}: " in str(losses.line(read.counts))
+
+
+@pytest.mark.parametrize(("orders", "several"), [(40, 17), (10, 1), (200, 2)])
+def test_customers_on_first_lines_alone_name_the_option(file: Path, orders: int, several: int) -> None:
+    """Where much is lost, and where little is. Mutations caught: named where an order is a guest's."""
+    said = run("clean", first_lines(file, orders, several), "--out", file.with_name("out"))
+    assert said.count("does it stand on an order's first line only? Say --fill-down order") == 1
+    guests = ["7,,2024-01-05,5,a", "7,,2024-01-05,6,b", "8,c1,2024-01-05,5,a", "9,,2024-01-05,7,b"]
+    file.write_text("\n".join(["order_id,customer_id,occurred_at,amount,sku", *guests]) + "\n")
+    assert "--fill-down" not in run("clean", file, "--allow-loss", "--out", file.with_name("out"))
+
+
+@pytest.mark.parametrize("command", [["clean"], ["look"], ["fit", "--history"], ["rules", "--history"]])
+def test_a_directory_is_told_how_to_name_its_files(tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "exports").mkdir()
+    said = run(*command, tmp_path / "exports", "--out", tmp_path / "out", code=2)
+    assert (
+        f"exports: Is a directory: name its files, as {tmp_path}/exports/*.csv (with --history, once for each)" in said
+    )
+
+
+@pytest.mark.parametrize(
+    "start", ['[\n {"customer_id": 1}', '[ { "a": 1 }', "[\r\n\t[1, 2]", '\ufeff[\n\n{"a":', "[[1"]
+)
+def test_json_is_known_with_blanks_between(file: Path, start: str) -> None:
+    """Mutation caught: taken for a table of one column."""
+    file.write_text(start + ",\n" + ' {"customer_id": 2}\n]', encoding="utf-8", newline="")
+    with pytest.raises(HistoryError, match=f"{file}: JSON: open it in the program that it is for and save it as CSV"):
+        history.read([file], {})
+
+
+def test_a_name_in_brackets_is_no_json(file: Path) -> None:
+    file.write_text("[customer_id],occurred_at,amount\nc,2024-01-01,5\n")
+    assert history.read([file], {"customer_id": "[customer_id]"}).counts.kept == 1

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -11,9 +12,10 @@ from jobs import run
 from offline.__main__ import main
 from offline.commands import shop
 from offline.errors import OfflineError
-from offline.history import guess, look
+from offline.history import guess, look, wanted
 from offline.history import read as history
 from offline.history.policy import NAMED, Policy
+from offline.history.values import Bools
 
 WEB = """Name,Email,Financial Status,Created at,Lineitem quantity,Lineitem name,Lineitem price,Lineitem sku
 #1001,ann@x.org,paid,2023-05-01 12:00:00 -0400,1,Green tea,4.50,T-1
@@ -225,3 +227,23 @@ def test_words_of_a_shop_are_texts(tmp_path: Path) -> None:
     yml.write_text("types: {1: purchase, on: return}\nonly: {mail: no}\n")
     run("clean", tmp_path / "a.csv", "--shop", yml, "--out", out)
     assert history.read_parquet(out)["customer_id"].tolist() == ["x"]
+
+
+@pytest.mark.parametrize("columns", [3, 40, 400])
+def test_a_wide_file_takes_no_longer_for_each_of_its_columns(
+    columns: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which rows are events is asked of all columns together. Mutation caught: it is asked again for each of them."""
+    asked: list[int] = []
+    noise = wanted.noise
+
+    def counted(block: list[pa.Array]) -> Bools:
+        asked.append(len(block))
+        return noise(block)
+
+    monkeypatch.setattr(wanted, "noise", counted)
+    head = ",".join(["customer_id,occurred_at,amount", *(f"x{n}" for n in range(3, columns))])
+    row = ",".join(["a,2024-01-05,5", *("1" for _ in range(3, columns))])
+    (tmp_path / "a.csv").write_text(f"{head}\n{row}\n{row}\n")
+    assert look.look(tmp_path / "a.csv", Policy()).missing == []
+    assert asked == [columns]

@@ -241,3 +241,61 @@ def test_parts_of_a_long_history_differ_like_the_whole(tmp_path: Path) -> None:
     whole = history.read([file], {}, "Asia/Tokyo")
     with_parts = history.read([file], {}, "Asia/Tokyo", scratch=tmp_path)
     assert clock.differ(whole) == clock.differ(with_parts)
+
+
+@pytest.mark.parametrize("name", ["WAERS", "Whg", "BillingCurr", "x"])
+@pytest.mark.parametrize(("one", "other"), [("EUR", "USD"), ("CLP", "ARS"), ("TRY", "GEL"), ("SEK", "sek")])
+def test_a_column_of_codes_is_one_of_currencies_whatever_its_name(
+    name: str, one: str, other: str, tmp_path: Path
+) -> None:
+    """Not mapped, and nothing beside the numbers. What is written otherwise than a code is no code."""
+    rows = (f"a,2024-01-01,10,{one}", f"a,2024-01-02,10,{other}", f"b,2024-01-03,10, {one}", "b,2024-01-04,10,")
+    file, out = store(tmp_path / "x.csv", *rows, head=f"{HEAD},{name}"), tmp_path / "out.parquet"
+    if other == "sek":
+        assert cleaned(tmp_path, file)[0] == [10, 10, 10, 10]
+        return
+    said = run("clean", file, "--out", out, code=2)
+    assert f"2 rows in {one}, 1 rows in {other}: the sum of several currencies means nothing; say --rate" in said
+    amounts, said = cleaned(tmp_path, file, "--rate", f"{other}=0.5")
+    assert amounts == [10, 5, 10, 10]
+    assert f"told: x.csv: no currency, read as {one} (1 rows)" in said
+    assert f"rate: {{{other}: '?'}}" in run("look", file, "--out", tmp_path / "shop.yml")
+
+
+@pytest.mark.parametrize("words", [("TOP", "CUP"), ("DEU", "FRA"), ("EUR", "DEU"), ("XXL", "EUR")])
+def test_a_column_of_other_words_is_none_of_currencies(words: tuple[str, str], tmp_path: Path) -> None:
+    """Mutations caught: any three letters; codes that are words too."""
+    rows = [f"a,2024-01-0{n},10,{word}" for n, word in enumerate(words, 1)]
+    amounts, said = cleaned(tmp_path, store(tmp_path / "x.csv", *rows, head=f"{HEAD},x"))
+    assert amounts == [10, 10]
+    assert "currency" not in said
+
+
+def test_a_second_currency_far_below_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutation caught: a column that is looked at for two codes in its first block."""
+    monkeypatch.setattr("offline.history.csvs.BLOCK", 256)
+    rows = [f"a,2024-01-{n % 28 + 1:02d},{n},EUR" for n in range(100)]
+    file = store(tmp_path / "x.csv", *rows, "b,2024-01-04,10,USD", head=f"{HEAD},WAERS")
+    said = run("clean", file, "--out", tmp_path / "out.parquet", code=2)
+    assert "100 rows in EUR" in said or "99 rows in EUR" in said
+    assert "1 rows in USD" in said
+
+
+@pytest.mark.parametrize(
+    ("head", "currency", "other"),
+    [(f"{HEAD},currency", ",EUR", ","), (HEAD, " €", ""), (f"{HEAD},Whg", ",EUR", ",n/a")],
+)
+def test_amounts_in_no_currency_beside_others_in_one_are_told(
+    head: str, currency: str, other: str, tmp_path: Path
+) -> None:
+    """In one file, and in another. Mutations caught: each; told where nothing is in any."""
+    with_one = store(tmp_path / "one.csv", *(f"a,2024-01-0{n},1.50{currency}" for n in range(1, 6)), head=head)
+    without = store(tmp_path / "two.csv", "b,2024-02-01,1.50", "b,2024-02-02,2.50")
+    amounts, said = cleaned(tmp_path, with_one, without)
+    assert amounts == [1.5, 1.5, 1.5, 1.5, 1.5, 1.5, 2.5]
+    assert "numbers    amount       told: two.csv: no currency, read as EUR (2 rows)" in said
+    assert "no currency" not in cleaned(tmp_path, without)[1]
+    if "," in currency:
+        rows = (f"a,2024-01-0{n},1.50{currency if n % 2 else other}" for n in range(1, 7))
+        said = cleaned(tmp_path, store(tmp_path / "one.csv", *rows, head=head))[1]
+        assert "told: one.csv: no currency, read as EUR (3 rows)" in said

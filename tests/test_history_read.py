@@ -412,7 +412,7 @@ def test_overlapping_files_are_one_history(tmp_path: Path) -> None:
 
 
 def test_rows_that_differ_only_where_hashes_agree_are_kept(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judge, "_hashes", lambda block: np.zeros(len(block[0]), np.uint64))
+    monkeypatch.setattr(judge, "hashes", lambda block: np.zeros(len(block[0]), np.uint64))
     read = load(file, "c,t,a\nx,2020-01-01 10:00,5\ny,2020-01-01 10:00,5\nx,2020-01-01 10:00,6\nx,2020-01-01 10:00,5\n")
     assert (read.counts.kept, read.counts.duplicates) == (3, 1)
 

@@ -1,10 +1,13 @@
 """Excel files, read by the optional openpyxl: cells are the values they hold, sheets are told or asked about."""
 
+import zipfile
+from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jobs import run
 
 from offline.errors import HistoryError
 from offline.history import read as history
@@ -107,3 +110,85 @@ def test_a_number_among_texts_is_the_number_it_is(file: Path, texts: list[str], 
     rows: list[list[Any]] = [[f"c{n}", date(2024, 2, 1), each] for n, each in enumerate([*texts, cell])]
     read = load(file, Orders=[["customer_id", "occurred_at", "amount"], *rows])
     assert (read.frame["amount"].abs() / 10_000).tolist() == [*meant, abs(cell)]
+
+
+def rewritten(path: Path, member: str, change: Callable[[bytes], bytes]) -> Path:
+    """The workbook with what is in one of its files changed."""
+    with zipfile.ZipFile(path) as book:
+        held = {name: book.read(name) for name in book.namelist()}
+    with zipfile.ZipFile(path, "w") as book:
+        for name, data in held.items():
+            book.writestr(name, change(data) if name == member else data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("member", "change"),
+    [
+        ("xl/worksheets/sheet1.xml", lambda data: data[: len(data) // 2]),
+        ("xl/worksheets/sheet1.xml", lambda data: data[:0]),
+        ("xl/worksheets/sheet1.xml", lambda data: data.replace(b"<v>5</v>", b"<v>abc</v>")),
+        ("xl/worksheets/sheet1.xml", lambda data: data.replace(b'<row r="200"', b'<row r="two"')),
+        ("xl/workbook.xml", lambda data: data[:-30]),
+        ("xl/styles.xml", lambda data: data[:100]),
+        ("xl/_rels/workbook.xml.rels", lambda data: data[:60]),
+        ("[Content_Types].xml", lambda data: data[:0] + b"<Types/>"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["look", "clean"])
+def test_damage_anywhere_in_a_workbook_is_one_line(
+    file: Path, member: str, change: Callable[[bytes], bytes], command: str
+) -> None:
+    """Also below its first rows. Mutation caught: errors that are awaited where the workbook is opened alone."""
+    rows: list[list[Any]] = [["c1", date(2024, 1, 1), 5], *(["c1", date(2024, 1, 2), n] for n in range(300))]
+    said = run(command, rewritten(written(file, Orders=[HEAD, *rows]), member, change), "--out", f"{file}.out", code=2)
+    assert said.count("\n") == 1
+    assert f"{file}: an Excel file that cannot be read (" in said
+    assert "save it anew in the program that it is for, or as CSV" in said
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+@pytest.mark.parametrize("first", [False, True])
+def test_a_chart_on_a_sheet_of_its_own_is_passed_over(file: Path, drawn: bool, first: bool) -> None:
+    """Empty, as a program leaves it, or with a drawing; before the table or behind it."""
+    book = openpyxl.Workbook()
+    for row in (HEAD, ["c1", date(2024, 1, 1), 5], ["c2", date(2024, 1, 2), 7]):
+        book.active.append(row)
+    sheet = book.create_chartsheet("Sales", 0 if first else 1)
+    if drawn:
+        chart = openpyxl.chart.BarChart()
+        chart.add_data(openpyxl.chart.Reference(book.worksheets[0], min_col=3, min_row=2, max_row=3))
+        sheet.add_chart(chart)
+    book.save(file)
+    read = history.read([file], {})
+    assert read.frame["amount"].tolist() == [50_000, 70_000]
+    assert read.counts.notes[0].what == "told: orders.xlsx: Excel, sheet 'Sheet'"
+
+
+@pytest.mark.parametrize(
+    ("columns", "formula"),
+    [(["amount"], "=C{0}*D{0}"), (["occurred_at", "amount"], "=TODAY()-{0}"), (["customer_id"], "array")],
+)
+@pytest.mark.parametrize("command", ["look", "clean"])
+def test_formulas_whose_values_were_not_saved_are_named(
+    file: Path, columns: list[str], formula: str, command: str
+) -> None:
+    """As programs that do not reckon write them. Mutation caught: rows without a number, or without a customer."""
+    rows: list[list[Any]] = []
+    for n in range(2, 14):
+        array = openpyxl.worksheet.formula.ArrayFormula(f"A{n}", f'="c"&C{n}')
+        text = array if formula == "array" else formula.format(n)
+        row = {"customer_id": f"c{n}", "occurred_at": date(2024, 1, n), "amount": 5} | dict.fromkeys(columns, text)
+        rows.append([row[name] for name in HEAD] + [2])
+    said = run(command, written(file, Orders=[[*HEAD, "pieces"], *rows]), "--out", f"{file}.out", code=2)
+    names = ", ".join(map(repr, columns))
+    assert (
+        f"{file}: {names}: formulas without their values, which the program that wrote them did not save: open" in said
+    )
+
+
+def test_an_empty_column_is_no_formula(file: Path) -> None:
+    read = load(
+        file, Orders=[[*HEAD, "product_id"], ["c1", date(2024, 1, 1), 5, None], ["c2", date(2024, 1, 2), 6, None]]
+    )
+    assert read.counts.kept == 2

@@ -25,7 +25,7 @@ from models.handover import HORIZON
 from offline import writing
 from offline.commands import shop
 from offline.errors import OfflineError
-from offline.history.policy import ACTIONS, ANY_CASE, METHODS, NAMED, ROUNDED, Policy, known
+from offline.history.policy import ACTIONS, ANY_CASE, LINE, METHODS, NAMED, ORDER, ROUNDED, Policy, known
 from offline.history.units import code
 
 if TYPE_CHECKING:
@@ -159,6 +159,9 @@ def readable(*paths: Path, option: str = "") -> None:
     for path in paths:
         try:
             path.open("rb").close()
+        except IsADirectoryError as error:
+            way_out = "" if option else f": name its files, as {path}/*.csv (with --history, once for each)"
+            raise OfflineError(f"{option} {path}: {error.strerror}{way_out}".lstrip()) from None
         except OSError as error:
             raise OfflineError(f"{option} {path}: cannot be read: {error.strerror or error}".lstrip()) from None
 
@@ -267,6 +270,11 @@ class Source:
             at_end(f"lost: {lost}")
         if "customer_id" in self.policy.needs and (guests := losses.guests(read.counts)):
             at_end(guests)
+        if "amount" in self.policy.needs and read.totals:
+            at_end(
+                f"orders: {read.totals}: if it is what the order came to, it counts once for each line; say"
+                f" --amount-of {ORDER}, or {LINE}"
+            )
         if twice := read.overlap:
             agree = (
                 f"overlap: {twice} agree in customer, type, amount and day with one of an earlier file, not in their id"
@@ -371,6 +379,10 @@ def cleaning(command: Command, until: str = "none, all is kept") -> Command:
         click.option("--dayfirst/--monthfirst", default=None, help="Of dates like 01/02/2020; default: found out."),
         click.option("--missing", default="", help="Missing values: column=drop|mean|median|mode|constant:VALUE,..."),
         click.option("--key", default="", help="Of rows equal in these columns the first is kept: order_id,product_id"),
+        click.option(
+            "--amount-of", type=click.Choice([ORDER, LINE]),
+            help="order: what an order came to stands on each of its lines, and counts once; line: the line's own.",
+        ),
         click.option("--keep-duplicates", is_flag=True, help="Equal rows are real: a till that writes each scan."),
         click.option(
             "--cancelled", type=click.Choice(["drop", "keep"]), default="drop", show_default=True,

@@ -85,6 +85,7 @@ KEYS: dict[str, tuple[str, Callable[[Value], Value]]] = {
     "missing": ("missing", lambda value: ",".join(map("=".join, _pairs(value).items()))),
     "key": ("key", _listed),
     "keep_duplicates": ("keep_duplicates", _flag),
+    "amount_of": ("amount_of", _text),
     "cancelled": ("cancelled", _text),
     "outliers": ("outliers", _text),
     "outlier_action": ("outlier_action", _text),

@@ -47,6 +47,7 @@ PAGES = {
     b"<?xml": "XML",
     b"{": "JSON",
     b"[{": "JSON",
+    b"[[": "JSON",
 }
 
 OPENED: dict[str, Callable[[Path], IO[bytes]]] = {
@@ -106,6 +107,8 @@ def _refuse(path: Path, start: bytes) -> None:
         if start.startswith(mark):
             raise HistoryError(f"{path}: {what}: {do}")
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith(b"["):
+        text = b"".join(text.split())
     for mark, what in PAGES.items():
         if text.startswith(mark):
             raise HistoryError(f"{path}: {what}: open it in the program that it is for and {SAVE}")

@@ -4,6 +4,8 @@ Rule: a row of another length than the header is counted, never read by halves; 
 is refused with the line, for nobody knows how many rows the text has swallowed.
 """
 
+import contextlib
+import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
@@ -84,6 +86,17 @@ def where(layout: Layout) -> str:
             found = f"line {row.line:,} has {row.fields} fields, the header {layout.width}"
             return f"{found} (separated by {layout.delimiter!r})"
     return ""
+
+
+def line_of(layout: Layout, cells: Sequence[str]) -> int:
+    """The line of the first row below the header that holds these texts; 0 where none does."""
+    with layout.lines() as text:
+        for _ in range(layout.line):
+            next(text, "")
+        lines = csv.reader(text, delimiter=layout.delimiter)
+        with contextlib.suppress(csv.Error):  # a cell above is too large for it
+            return next((layout.line + lines.line_num for row in lines if row == [*cells]), 0)
+    return 0
 
 
 def blocks(layout: Layout, uneven: Uneven, missing: Sequence[str]) -> Iterator[tuple[list[pa.Array], int]]:

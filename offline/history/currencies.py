@@ -19,7 +19,7 @@ from offline.history import units
 from offline.history.files import File
 from offline.history.numerals import Numbers, Parts, known
 from offline.history.policy import Policy
-from offline.history.quality import Note
+from offline.history.quality import Line, Note
 from offline.history.units import PIECES, bare, code
 from offline.history.values import Bools, Ints, matches
 from offline.history.words import nothing
@@ -108,7 +108,7 @@ def converted(name: str, rate: Decimal) -> str:
 
 def check(files: Sequence[File], met: Iterable[Mapping[str, int]], policy: Policy) -> None:
     """met: of each file, rows by currency. Raises HistoryError where amounts of several would be added up."""
-    others = [{name: n for name, n in found.items() if name not in policy.rates} for found in met]
+    others = [{name: n for name, n in found.items() if name and name not in policy.rates} for found in met]
     names = sum(map(Counter, others), Counter[str]())
     if len(names) > 1:
         (most, _), *rest = names.most_common()
@@ -122,6 +122,20 @@ def check(files: Sequence[File], met: Iterable[Mapping[str, int]], policy: Polic
             f"{where}: the sum of several currencies means nothing; say --rate {rates} (how much {most} one is), or"
             f" leave one out with --only or --except"
         )
+
+
+def untold(files: Sequence[File], met: Sequence[Mapping[str, int]], policy: Policy) -> list[Line]:
+    """Told of files in which amounts are in no currency, where others are in one. met: of each file, rows by currency
+    ("": none)."""
+    named = sum((Counter(found) for found in met), Counter[str]())
+    del named[""]
+    known = [name for name, _ in named.most_common() if name not in policy.rates]
+    what = f"read as {known[0]}" if known else "read as they are"
+    return [
+        Line("numbers", "amount", f"told: {file.path.name}: no currency, {what}", found[""])
+        for file, found in zip(files, met, strict=True)
+        if named and found.get("")
+    ]
 
 
 def check_units(files: Sequence[File], written: Mapping[int, Mapping[str, Numbers]]) -> None:

@@ -119,8 +119,9 @@ def look_into(
         raise HistoryError(f"{path}: the file is empty; the first line must name the columns")
     at = {ours: header.index(theirs) for ours in OURS if (theirs := columns.get(ours, ours)) in header}
     file = File(number=number, path=path, size=size, at=at, **found)
-    if "currency" not in at and (place := guess.currency(header, lambda: _first(file))) is not None:
-        at["currency"] = place
+    if "currency" not in at and {"amount", "unit_price"} & at.keys():
+        place = guess.currency(header, at.values(), lambda: _first(file))
+        at |= {} if place is None else {"currency": place}
     for position in at.values():
         if header.count(header[position]) > 1:
             raise HistoryError(f"{path}: column {header[position]!r} stands there more than once; rename one")
@@ -225,6 +226,29 @@ def no_header(file: File) -> HistoryError | None:
         return None
     holds = f"line {file.line} holds values ({', '.join(map(repr, found[:3]))}) where names should be"
     return HistoryError(f"{file.path}: there seems to be no header: {holds}; write a line of names above it")
+
+
+def named_anew(file: File, cells: Sequence[str]) -> HistoryError:
+    """What to say of a row of names below which the columns are others. cells: its texts."""
+    line = csvs.line_of(file.layout, cells) if file.layout else 0
+    where = f"line {line:,}" if line else "a row"
+    at = [name.lower() for name in file.header]
+    order = ", in another order" if sorted(at) == sorted(bare(cell).lower() for cell in cells) else ""
+    names = ", ".join(map(repr, map(bare, cells[:5]))) + ", ..." * (len(cells) > 5)
+    return HistoryError(f"{file.path}: {where} names the columns anew{order} ({names}): split the file there")
+
+
+def check_saved(file: File, empty: Collection[int]) -> None:
+    """Raises HistoryError where columns of an Excel file are empty because what its formulas come to was not saved."""
+    if not file.sheet or not empty:
+        return
+    held = sheets.formulas(file.path, file.sheet, file.line, len(file.header))
+    if unsaved := [file.header[at] for at in sorted(held & {*empty})]:
+        names = ", ".join(map(repr, unsaved))
+        raise HistoryError(
+            f"{file.path}: {names}: formulas without their values, which the program that wrote them did not save: open"
+            " it in Excel or LibreOffice and save it there"
+        )
 
 
 @contextlib.contextmanager

@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.kinds import PURCHASE
-from offline.history import overlap, spill, steps
+from offline.history import overlap, spill, steps, totals
 from offline.history.files import SCHEMA
 from offline.history.judge import CAME, FILE, FILLED
-from offline.history.policy import IDS, Policy
+from offline.history.policy import IDS, ORDER, Policy
 from offline.history.quality import Line
 from offline.history.values import Bools
 
@@ -31,7 +31,7 @@ PART = SCHEMA.append(pa.field("place", pa.int64()))
 class Told:
     """Of a file, known when all of it was read. cleaned: was it written here? timed: is any time not a midnight?
     stamped: holds it more than dates? last: occurred_at of its last usable event, -1 without one. whole: the columns
-    whose ids are all floats.
+    whose ids are all floats. ordered: may its amounts be those of its orders?
     """
 
     cleaned: bool
@@ -39,13 +39,15 @@ class Told:
     stamped: bool
     last: int
     whole: frozenset[str]
+    ordered: bool = False
 
 
 @dataclass(frozen=True)
 class Finished:
     """What the steps over a part's rows did to them. ids: how often each stands there, by column; differs: whether a
     stream counts other events; filled: rows that it counts without what was filled in, or not at all; overlap:
-    `overlap.by_day` of the files, None of one alone."""
+    `overlap.by_day` of the files, None of one alone; once: rows whose amount counts on another line of their order;
+    amounts: `totals.by_amount`, None where amounts are those of lines."""
 
     future: int
     duplicates: int
@@ -61,6 +63,8 @@ class Finished:
     filled: int = 0
     lost: int = 0  # |amounts| of the duplicates that left
     overlap: pd.DataFrame | None = None
+    once: int = 0
+    amounts: pd.DataFrame | None = None
 
 
 def finish_file(path: Path, told: Sequence[Told], policy: Policy, until: int) -> Finished:
@@ -89,6 +93,7 @@ def finish(
     future, stands = table["occurred_at"].to_numpy() >= until, table["stands"].to_numpy()
     guessed = int((~future & (stands == FILLED)).sum())
     once, again, duplicate, lost = _once(table.filter(pa.array(~future & (stands != CAME))), told, policy)
+    once, on_others = _of_orders(once, policy)
     ids, repeated = steps.counted(once), _repeated(once, policy)
     once = _by_time(once.filter(pa.array(~repeated)))
     frame = once.select([*PART.names, "named"]).to_pandas()
@@ -112,6 +117,8 @@ def finish(
         filled=guessed,
         lost=lost,
         overlap=overlap.by_day(before, before["place"].to_numpy() // FILE) if len(told) > 1 else None,
+        once=on_others,
+        amounts=_amounts(once, told) if policy.amount_of is None else None,
     )
     return frame, stood, done
 
@@ -126,6 +133,24 @@ def _once(table: pa.Table, told: Sequence[Told], policy: Policy) -> tuple[pa.Tab
     return table.filter(pa.array(~duplicate)), again, duplicate, lost
 
 
+def _of_orders(table: pa.Table, policy: Policy) -> tuple[pa.Table, int]:
+    """(rows in file order with the amount of an order on its first line alone, where amounts are those of orders; how
+    many others had it)."""
+    if policy.amount_of != ORDER:
+        return table, 0
+    again = totals.again(table.select([*totals.KEY, "kind", "amount"]).to_pandas())
+    return _with(table, "amount", pa.array(np.where(again, 0, table["amount"].to_numpy()))), int(again.sum())
+
+
+def _amounts(table: pa.Table, told: Sequence[Told]) -> pd.DataFrame | None:
+    """Of the purchases in files whose amounts may be those of orders."""
+    if not any(file.ordered for file in told):
+        return None
+    bought = _of_file(table, [file.ordered for file in told]) & (table["kind"].to_numpy() == PURCHASE)
+    lines = table.select([*totals.KEY, "product_id", "content", "amount"]).filter(pa.array(bought))
+    return totals.by_amount(lines.to_pandas())
+
+
 def _repeated(table: pa.Table, policy: Policy) -> Bools:
     return steps.repeated(table, policy.key) if policy.key else np.zeros(len(table), np.bool_)
 
@@ -137,7 +162,7 @@ def _by_time(table: pa.Table) -> pa.Table:
 def _stood(table: pa.Table, told: Sequence[Told], policy: Policy) -> pd.DataFrame:
     """Rows as they came, in any order, as a stream counts them; of equal keys the first in time."""
     in_order = table.take(pa.array(np.argsort(table["place"].to_numpy(), kind="stable")))
-    table = _by_time(_once(in_order, told, policy)[0])
+    table = _by_time(_of_orders(_once(in_order, told, policy)[0], policy)[0])
     stood: pd.DataFrame = table.filter(pa.array(~_repeated(table, policy))).select(PART.names).to_pandas()
     return stood
 

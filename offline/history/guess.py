@@ -6,12 +6,12 @@ Names are looked at before any file is read: what reads values is imported where
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline.history.units import is_currency
+from offline.history.units import are_codes, is_currency
 
 # Whole names that exports have, without case, accents and what stands between the words; the likeliest first.
 NAMES = {
@@ -45,6 +45,7 @@ STATUS = ("status", "state", "stato", "estado", "statut", "etat")  # ends of nam
 PART = re.compile("tax|discount|shipping|freight|cost|refund|rabatt|steuer|mwst|versand")  # of an amount
 LONG = 5  # letters of a word with which a longer name may begin
 MOSTLY = 0.8
+FEW, CODE = 100, 8  # values that are looked at first, and characters that a code with blanks around it is shorter than
 
 
 def bare(name: str) -> str:
@@ -62,19 +63,29 @@ def is_one(name: str) -> bool:
     return any(bare(name) in words.split() for words in NAMES.values())
 
 
-def currency(header: Sequence[str], first: Callable[[], Sequence[pa.Array]]) -> int | None:
+def currency(header: Sequence[str], taken: Collection[int], first: Callable[[], Sequence[pa.Array]]) -> int | None:
     """The place of the column that names currencies: two of them must not be added up, whether mapped or not.
 
-    first: the first block; it is asked for where a name alone does not tell (Price Currency, Currency Rate).
+    taken: columns that mean something else. first: the first block; it is asked for where a name alone does not tell
+    (Price Currency, Currency Rate).
     """
     words = NAMES["currency"].split()
     same = [place for place, name in enumerate(header) if bare(name) in words]
     longer = [place for place, name in enumerate(header) if place not in same and _of_currency(name, words)]
-    if not longer:
-        return next(iter(same), None)
+    if same and not longer:
+        return same[0]
     block = first()
     found = [place for place in (*same, *longer) if not block or _currencies(block[place])]
-    return next(iter((*found, *same)), None)
+    others = (place for place, column in enumerate(block) if place not in taken and holds_codes(column))
+    return next(iter((*found, *same, *others)), None)
+
+
+def holds_codes(column: pa.Array) -> bool:
+    """Are its values codes of currencies, whatever its name?"""
+    if not pc.all(pc.less(pc.utf8_length(column.slice(0, FEW)), CODE)).as_py():
+        return False  # at once, for most columns are none
+    texts = pc.utf8_trim_whitespace(column.cast(pa.large_string()).drop_null()).unique()
+    return are_codes([*filter(None, texts.to_pylist())])
 
 
 def _of_currency(name: str, words: Sequence[str]) -> bool:
@@ -101,6 +112,8 @@ def columns(header: Sequence[str], block: Sequence[pa.Array]) -> dict[str, str]:
             del left[theirs]
     if "occurred_at" not in found and (dated := next((n for n in left if written(left[n])), None)):
         found["occurred_at"] = dated
+    if "currency" not in found and (coded := next((n for n in left if holds_codes(left[n])), None)):
+        found["currency"] = coded
     if "unit_price" in found and not {"quantity", "amount"} & found.keys():  # a price of no quantity is what was paid
         found["amount"] = found.pop("unit_price")
     return {ours: found[ours] for ours in NAMES if ours in found}

@@ -41,6 +41,15 @@ def present(text: pa.Array) -> tuple[pa.Array, int]:
     return found, pc.sum(pc.and_(trimmed, found.is_valid())).as_py() or 0
 
 
+def folded(names: pa.Array) -> pa.Array:
+    """Names of columns as they compare: without blanks, marks and quotes around them, in small letters.
+
+    >>> folded(pa.array(["\\ufeffOrder ID", '"amount" '])).to_pylist()
+    ['order id', 'amount']
+    """
+    return pc.utf8_lower(pc.utf8_trim(names, BLANK + '"'))
+
+
 def _unquoted(text: pa.Array) -> pa.Array:
     """Without what keeps a spreadsheet from making a number of an id: ="00123" and '00123."""
     if not pc.any(pc.or_(pc.starts_with(text, "="), pc.starts_with(text, "'"))).as_py():

@@ -27,7 +27,7 @@ from offline.history.policy import IDS, NUMBERS, OURS, Policy
 from offline.history.quality import Note
 from offline.history.times import times
 from offline.history.values import Bools, Ints, matches, money
-from offline.history.wanted import unwanted
+from offline.history.wanted import columns_used, unwanted
 from offline.history.words import TOTAL
 
 ROWS = pa.schema([*SCHEMA, ("content", pa.uint64()), ("place", pa.int64()), ("stands", pa.int8())])
@@ -35,6 +35,8 @@ EVERYWHERE, FILLED, CAME = range(3)  # does a row stand in the cleaned history a
 NOISE = ("blank", "headers", "totals")
 ASIDE = (*NOISE, "unwanted")  # no events, or none that are asked for
 MANY = 100  # rows that are looked at for an example
+BELOW = "price below 0: a discount? give the line's amount, which may be below 0 (--columns amount=...)"
+FIRST = "does it stand on an order's first line only? Say --fill-down order"
 LOOKED_AT = {"bad_times": ("occurred_at",), "bad_numbers": NUMBERS}
 FILE = 1 << 40  # rows that a file may have: a row's `place` is its file's number times this, plus its own from 1
 
@@ -60,7 +62,8 @@ class Rows(NamedTuple):
     what: rows by the reason for which they leave, "" where they are usable; money: |amounts| of these, as far as they
     can be read. timed: is any time not a midnight? stamped: more than dates? notes: rows that were changed or that one
     should know of, by step, column and words. words: of no known event type. currencies: usable rows of money by
-    currency, where one is told. examples: of what was not read, by reason.
+    currency, "" where none is told. examples: of what was not read, by reason. products: usable rows whose amount is
+    their quantity x price.
     """
 
     usable: pa.Table
@@ -73,6 +76,7 @@ class Rows(NamedTuple):
     words: Counter[str]
     currencies: Counter[str]
     examples: dict[str, str]
+    products: int
 
 
 def reasons(policy: Policy) -> tuple[str, ...]:
@@ -105,7 +109,7 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
     kind, amount, quantity, sound = _worth(file, plan, columns, of, notes)
     nobody = ID_BYTES + 1 if "customer_id" in plan.policy.needs else 0
     named = pc.binary_length(found["customer_id"][0]).fill_null(nobody).to_numpy() <= ID_BYTES
-    aside = [*_noise(file, block, occurred_at), unwanted(file, plan.policy, block)]
+    aside = [*_noise(file, plan.policy, block, occurred_at), unwanted(file, plan.policy, block)]
     if "occurred_at" not in file.at:  # of a job that asks for no times, and all at once is as good as any
         occurred_at = np.zeros(n, np.int64)
     why = [*aside, ~named, kind < 0, *missing, *_times_off(plan, occurred_at), ~sound]
@@ -113,7 +117,7 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
     if (what == len(why)).any():
         files.need_money(file)
     numbers = {"kind": kind, "occurred_at": occurred_at, "amount": amount, "quantity": quantity}
-    numbers |= {"content": _hashes(block), "place": file.number * FILE + np.arange(before + 1, before + n + 1)}
+    numbers |= {"content": hashes(block), "place": file.number * FILE + np.arange(before + 1, before + n + 1)}
     numbers |= {"stands": np.full(n, EVERYWHERE, np.int8)}
     values = {name: of for name, (of, _) in found.items()}
     values |= {name: pa.array(column) for name, column in numbers.items()}
@@ -128,6 +132,8 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
     for name, rows in filled.items():
         notes["missing", name, f"changed: filled with {plan.fills[name]}"] += int((rows & (what == 0)).sum())
     notes.update({("ids", name, "changed: blanks around them left"): changed for name, (_, changed) in found.items()})
+    bad = _bad_numbers(file, columns, what == names.index("bad_numbers"), notes)
+    below_first = {"without_customer": FIRST} if _first_lines(file, plan.policy, block) else {}
     return Rows(
         usable,
         came,
@@ -137,9 +143,22 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
         stamped,
         notes,  # those of no row too, so that they stand in one order wherever a block begins
         words(raw["event_type"], what == names.index("other_types")),
-        _counted(of.filter(pa.array((what == 0) & (amount != 0)))),
-        _examples(raw, columns, what, names),
+        _counted(of.filter(pa.array((what == 0) & (amount != 0))).fill_null("")),
+        below_first | _examples(raw, columns, what, names) | bad,
+        int((_products(file, columns) & (what == 0)).sum()),
     )
+
+
+def _products(file: File, columns: Mapping[str, pa.Array]) -> Bools:
+    """Which rows have an amount that is quantity x price, as far as the file has all three."""
+    n = len(columns["amount"])
+    if not {"amount", "quantity", "unit_price"} <= file.at.keys():
+        return np.zeros(n, np.bool_)
+    (_, amount, *_), (_, product, _, sound) = (
+        amounts(columns, whole, np.full(n, PURCHASE, np.int8)) for whole in (True, False)
+    )
+    same: Bools = sound & (np.abs(amount) == np.abs(product))
+    return same
 
 
 def _worth(
@@ -197,21 +216,43 @@ def _counted(texts: pa.Array) -> Counter[str]:
     return Counter(dict(zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True)))
 
 
-def _noise(file: File, block: list[pa.Array], occurred_at: Ints) -> list[Bools]:
+def _noise(file: File, policy: Policy, block: list[pa.Array], occurred_at: Ints) -> list[Bools]:
     """Which rows are no events: blank ones, the header again, and totals. None of them has a time that can be read, so
-    only such rows are looked at."""
+    only such rows are looked at. Raises HistoryError where the header comes again with other columns."""
     found = [np.zeros(len(occurred_at), np.bool_) for _ in NOISE]
     if not len(rows := np.flatnonzero(occurred_at < 0)):
         return found
     cells = [column.take(pa.array(rows)) for column in block]
     gone = [steps.absent(column) for column in cells]
-    names = {ours: pc.utf8_trim_whitespace(cells[at]) for ours, at in file.at.items()}
-    again = [pc.equal(names[ours], file.header[at]).fill_null(False) for ours, at in file.at.items()]
+    again, anew = _headers(file, columns_used(file, policy), cells, gone)
+    if anew.any():
+        raise files.named_anew(file, [cells[at][int(anew.argmax())].as_py() or "" for at in range(len(cells))])
     ended = [matches(column, TOTAL) for column in cells]
     bare = [gone[at] | ended[at] for ours in ("occurred_at", "customer_id") if (at := file.at.get(ours)) is not None]
     found[0][rows] = np.all(gone, axis=0)
-    found[1][rows] = np.all(again, axis=0)
+    found[1][rows] = again
     found[2][rows] = np.any(ended, axis=0) & np.all(bare, axis=0)
+    return found
+
+
+def _headers(file: File, used: Sequence[int], cells: list[pa.Array], gone: list[Bools]) -> tuple[Bools, Bools]:
+    """(rows that are the header again, rows that name the columns anew, so that what is used stands elsewhere below).
+    At least two cells of such a row are names, and more than half of them. gone: cells in which nothing stands."""
+    names, ours = ids.folded(pa.array(file.header, pa.large_string())), [*file.at.values()]
+    some = np.any([_among(ids.folded(cells[at]), names) for at in ours], axis=0)  # of most rows no cell is a name
+    texts = [ids.folded(column.filter(pa.array(some))) for column in cells]
+    filled = [~none[some] for none in gone]
+    same = {at: _among(texts[at], names.slice(at, 1)) for at in used}
+    hits = np.sum([_among(text, names) & there for text, there in zip(texts, filled, strict=True)], axis=0)
+    header = np.all([same[at] for at in ours], axis=0) | ((hits >= 2) & (2 * hits > np.sum(filled, axis=0)))
+    other = header & np.any([~same[at] & filled[at] for at in used], axis=0)
+    again, anew = np.zeros_like(some), np.zeros_like(some)
+    again[some], anew[some] = header & ~other, other
+    return again, anew
+
+
+def _among(texts: pa.Array, names: pa.Array) -> Bools:
+    found: Bools = pc.is_in(texts, names).to_numpy(zero_copy_only=False)
     return found
 
 
@@ -222,10 +263,37 @@ def _money(
     money = Counter({"": float(np.abs(amount[what == 0]).sum(dtype=np.float64))})
     if len(rows := np.flatnonzero(what > len(ASIDE))):
         lost = {ours: columns[ours].take(pa.array(rows)) for ours in NUMBERS}
+        lost["unit_price"] = pc.replace_substring_regex(lost["unit_price"], r"^\s*-", "")  # no amount is one below 0
         _, worth, _, _ = amounts(lost, whole_amounts, np.full(len(rows), PURCHASE, np.int8))
         sums = np.bincount(what[rows], np.abs(worth), minlength=len(names))
         money.update({name: each for name, each in zip(names, sums.tolist(), strict=True) if each})
     return money
+
+
+def _bad_numbers(file: File, columns: Mapping[str, pa.Array], bad: Bools, notes: Counter[Note]) -> dict[str, str]:
+    """Why most of the rows with a bad number have one, where it is no number that cannot be read; `notes` gets it."""
+    price, sound = money(columns["unit_price"])
+    counting = ("amount",) if "amount" in file.at else ("quantity", "unit_price")
+    why = [("missing", ours, f"no {ours}: --missing {ours}=drop, if they are no sales") for ours in counting]
+    rows = [steps.absent(columns[ours]) & bad & (ours in file.at) for ours in counting]
+    why, rows = [*why, ("numbers", "unit_price", BELOW)], [*rows, sound & (price < 0) & bad & ("amount" not in file.at)]
+    notes.update(
+        {(step, ours, f"told: {what}"): int(of.sum()) for (step, ours, what), of in zip(why, rows, strict=True)}
+    )
+    most = max(range(len(rows)), key=lambda n: rows[n].sum())
+    return {"bad_numbers": why[most][2]} if rows[most].sum() * 2 > bad.sum() else {}
+
+
+def _first_lines(file: File, policy: Policy, block: list[pa.Array]) -> bool:
+    """Does a customer stand on the first line of an order only, and nobody said so?"""
+    if policy.fill_down or not {"customer_id", "order_id"} <= file.at.keys():
+        return False
+    who, order = (ids.present(block[file.at[name]])[0] for name in ("customer_id", "order_id"))
+    if not who.null_count:
+        return False
+    who, order = who.to_pandas(), order.to_pandas()
+    below = who.isna() & order.notna() & (order == order.shift()) & who.groupby(order).transform("first").notna()
+    return bool(below.any())
 
 
 def _examples(
@@ -240,7 +308,9 @@ def _examples(
             at = ((ours, row) for ours, row in at if not money(plain[ours].slice(row, 1))[1][0])
         if first := next(at, None):
             text = raw[first[0]][first[1]].as_py()
-            found[reason] = repr((_form(text) if reason == "bad_numbers" else text)[:40])
+            number = reason == "bad_numbers"
+            example = repr((_form(text) if number else text)[:40])
+            found[reason] = f"{'numbers' if number else 'times'} like {example} are not read"
     return found
 
 
@@ -270,7 +340,7 @@ def _missing(file: File, plan: Plan, columns: dict[str, pa.Array]) -> tuple[list
     return [drops[name] for name in plan.policy.dropped], filled
 
 
-def _hashes(block: list[pa.Array]) -> NDArray[np.uint64]:
+def hashes(block: list[pa.Array]) -> NDArray[np.uint64]:
     """64 bits of each row's whole text: columns that are not read also tell two rows apart."""
     between = pa.scalar("\x1f", pa.large_string())
     rows = pc.binary_join_element_wise(*block, between, null_handling="replace", null_replacement="\x00")

@@ -8,17 +8,18 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
 from models.kinds import NUMBER_OF
 from offline.errors import HistoryError
-from offline.history import currencies, files, formats, guess, ids, kinds, wanted
+from offline.history import currencies, files, formats, guess, ids, judge, kinds, totals, wanted
 from offline.history.files import File
 from offline.history.header import DELIMITERS, bare, lines_of
 from offline.history.numerals import Parts
-from offline.history.policy import NAMED, NUMBERS, OPEN, Policy
+from offline.history.policy import LINE, NAMED, NUMBERS, OPEN, ORDER, Policy
 
 ROWS = 100_000  # that are looked at
 STATUSES = 12  # different words that a status has at most
@@ -49,9 +50,17 @@ def look(path: Path, policy: Policy) -> Looked:
     if unnamed := files.no_header(file):
         raise unnamed
     block = _first(file)
+    files.check_saved(file, [at for at, column in enumerate(block) if column.null_count == len(column)])
     columns = guess.columns(file.header, block)
     file = replace(file, at={ours: file.header.index(theirs) for ours, theirs in columns.items()})
     options, questions = _formats(file, block, policy)
+    if of_orders := _totals(file, block):
+        options["amount_of"] = OPEN
+        name = columns["amount"]
+        questions.append(
+            f"{of_orders} in {name!r}: is it what the order came to (amount_of: {ORDER}), or the line"
+            f" (amount_of: {LINE})?"
+        )
     types = _types(file, block)
     missing = _missing(columns)
     which = [f"which column is {column.name} ({column.type})?" for column in NAMED if column.name in missing]
@@ -121,6 +130,17 @@ def _currencies(file: File, block: list[pa.Array]) -> Counter[str]:
     return found if len(found) > 1 else Counter()
 
 
+def _totals(file: File, block: list[pa.Array]) -> totals.Totals | None:
+    """Of orders whose lines have one amount, as it is written; None where it may be each line's."""
+    if not {"amount", "order_id"} <= file.at.keys() or {"quantity", "unit_price"} <= file.at.keys():
+        return None
+    amount = ids.present(block[file.at["amount"]])[0]
+    names = {name: ids.present(block[file.at[name]])[0] for name in ("order_id", "product_id") if name in file.at}
+    lines = pd.DataFrame({"customer_id": None, "product_id": None} | {k: v.to_pandas() for k, v in names.items()})
+    lines = lines.assign(content=judge.hashes(block), amount=amount.dictionary_encode().indices.to_pandas() + 1)
+    return totals.found([totals.by_amount(lines.dropna(subset=["order_id", "amount"]))])
+
+
 def _types(file: File, block: list[pa.Array]) -> dict[str, str]:
     """Each word of the file's event types -> ours, OPEN where there is no guess."""
     if "event_type" not in file.at:
@@ -144,7 +164,8 @@ def _asked(file: File, block: list[pa.Array], types: dict[str, str]) -> list[str
         found.append(
             f"what do the event types {', '.join(map(repr, open_[:5]))} mean? (a line that stays {OPEN} is dropped)"
         )
-    events = [column.filter(pa.array(~wanted.noise(block))) for column in block]
+    real = pa.array(~wanted.noise(block))
+    events = [column.filter(real) for column in block]
     who = file.at.get("customer_id")
     if who is not None and (guests := ids.present(events[who])[0].null_count):
         found.append(

@@ -10,12 +10,6 @@ from offline.history.quality import LABELS, Counts
 
 SAID, ASKED = 0.05, 0.5
 LOST = ("uneven", "without_customer", "other_types", "bad_times", "bad_numbers")
-EXAMPLES = {
-    "uneven": "{}",
-    "other_types": "{}",
-    "bad_times": "times like {} are not read",
-    "bad_numbers": "numbers like {} are not read",
-}
 
 
 def shares(counts: Counts) -> tuple[float, float]:
@@ -37,7 +31,7 @@ def _events(counts: Counts) -> int:
 def line(counts: Counts) -> str | None:
     """What is lost and the largest reason, in one line, where it is above SAID.
 
-    >>> money, examples = {"": 30.0, "bad_times": 10.0}, {"bad_times": "'soon'"}
+    >>> money, examples = {"": 30.0, "bad_times": 10.0}, {"bad_times": "times like 'soon' are not read"}
     >>> print(line(Counts(9, 1, 0, 3, 0, 0, 0, 5, 0, money=money, examples=examples)))
     44.4% of the rows (4 of 9) and 25.0% of the money, most for: bad time (3 rows; times like 'soon' are not read)
     """
@@ -49,7 +43,7 @@ def line(counts: Counts) -> str | None:
     most = max(by, key=lambda name: by[name])
     of = _events(counts)
     said = f"{rows:.1%} of the rows ({sum(counted.values()):,} of {of:,}) and {money:.1%} of the money"
-    example = f"; {EXAMPLES[most].format(counts.examples[most])}" if most in counts.examples else ""
+    example = f"; {counts.examples[most]}" if most in counts.examples else ""
     return f"{said}, most for: {LABELS[most].strip('- ')} ({counted[most]:,} rows{example})"
 
 
@@ -64,9 +58,13 @@ def guests(counts: Counts) -> str | None:
         return None
     rows, money = _events(counts), sum(counts.money.values())
     worth = counts.money.get("without_customer", 0) / money if money else 0.0
+    why = (
+        f"; {counts.examples['without_customer']}" if "without_customer" in counts.examples and not line(counts) else ""
+    )
     return (
         f"without customer: {counts.without_customer:,} of {rows:,} rows ({counts.without_customer / rows:.1%}) and"
         f" {worth:.1%} of the money, left out; rules, stock and report count sales to guests, given the file itself"
+        f"{why}"
     )
 
 

@@ -48,6 +48,7 @@ STATISTICS = ("mean", "median", "mode")
 CONSTANT = "constant:"
 METHODS = ("iqr", "zscore", "isolation-forest")
 ACTIONS = ("flag", "cap", "drop")
+ORDER, LINE = "order", "line"  # whose an amount is
 ANY_CASE, ROUNDED = "any-case", "rounded"  # what may be said of ids
 
 
@@ -61,11 +62,12 @@ class Policy:
     `METHODS`; action: one of `ACTIONS`. allow_loss: go on though over half of the rows or of the money cannot be read?
     types: event types in words of theirs (lower case) -> ours. only, without: (column of theirs, value) of the rows
     that are wanted, or not. fill_down: do fields of an order stand on its first line only? keep_duplicates: are equal
-    rows real? rates: of other currencies, by code: what one of them is in the history's, above 0. ids: ANY_CASE makes
-    those one that differ in case alone, ROUNDED goes on though a spreadsheet left only their first digits. needs: the
-    columns of NEEDS that the job needs; of the others a file may have none, and a row no customer. wants: those of them
-    that every file must have where one has them. by_content: is an id that is made up one of the row's text, so that it
-    is the same in another file? Raises HistoryError.
+    rows real? amount_of: ORDER where what an order came to stands on each of its lines, LINE where an amount is the
+    line's; None where nobody said. rates: of other currencies, by code: what one of them is in the history's, above 0.
+    ids: ANY_CASE makes those one that differ in case alone, ROUNDED goes on though a spreadsheet left only their first
+    digits. needs: the columns of NEEDS that the job needs; of the others a file may have none, and a row no customer.
+    wants: those of them that every file must have where one has them. by_content: is an id that is made up one of the
+    row's text, so that it is the same in another file? Raises HistoryError.
     """
 
     encoding: str | None = None
@@ -83,6 +85,7 @@ class Policy:
     without: tuple[tuple[str, str], ...] = ()
     fill_down: bool = False
     keep_duplicates: bool = False
+    amount_of: str | None = None
     rates: Mapping[str, Decimal] = field(default_factory=dict)
     ids: tuple[str, ...] = ()
     needs: frozenset[str] = NEEDS

@@ -57,7 +57,7 @@ class Counts:
     their returns. outliers: dropped ones. uneven: rows of another length than the header. blank, headers (again) and
     totals: rows that are no events. filled: rows that a stream counts without what was made from other rows, or not at
     all. notes: what else the table tells, in the order of the steps. money: |amounts| by the name of the field that
-    counts their rows, "" of usable ones. examples: of what was not read, by such a name.
+    counts their rows, "" of usable ones. examples: what was not read, in words, by such a name.
     """
 
     read: int

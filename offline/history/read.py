@@ -40,6 +40,7 @@ from offline.history import (
     past,
     spill,
     steps,
+    totals,
     wanted,
 )
 from offline.history.csvs import Uneven
@@ -48,16 +49,19 @@ from offline.history.finish import Told, events, finish, finish_file, streamed
 from offline.history.formats import Formats
 from offline.history.judge import Plan
 from offline.history.lacking import lacking
-from offline.history.losses import EXAMPLES
+from offline.history.losses import LOST
 from offline.history.overlap import Overlap
 from offline.history.past import Cleaning
 from offline.history.policy import ANY_CASE, IDS, NUMBERS, Policy, known
 from offline.history.quality import LABELS, Counts, Line, Note
 from offline.history.spill import Each, Spill
+from offline.history.totals import Totals
+from offline.history.values import matches
 from offline.writing import replacing
 
 SPAN = 1 << 18  # events
 SAID = 0.01  # of the money: from there on it is said what goes with duplicates
+PRICED = 0.9  # of a file's rows: from there on its amounts are those of lines, for quantity x price makes them
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +70,8 @@ class History:
     counts: what became of the rows; last: occurred_at of the last event; cut_off: the day number of the midnight (UTC)
     at which it ends; timezone: of the shop's clock; lacking: what no file has, by `lacking.lacking`; stood: `parts`
     without the cleaning that looks at what came later, None where it found nothing; overlap: of several files, what of
-    the later ones stands in an earlier one under another id, None where nothing does.
+    the later ones stands in an earlier one under another id, None where nothing does; totals: of orders whose lines
+    have one amount, None where amounts are those of lines.
     """
 
     parts: pd.DataFrame | list[Path]
@@ -77,6 +82,7 @@ class History:
     lacking: Mapping[str, str] = field(default_factory=dict)
     stood: pd.DataFrame | list[Path] | None = None
     overlap: Overlap | None = None
+    totals: Totals | None = None
 
     @property
     def streamed(self) -> Self:
@@ -261,29 +267,33 @@ def _file(
     progress: Callable[[int], object],
 ) -> _Met:
     """Reads a file; `usable` gets the usable events, `days` when they were. What is after now is no last event."""
-    before, timed, stamped, last, there = 0, False, False, -1, Counter[str]()
+    before, timed, stamped, last, there, products = 0, False, False, -1, Counter[str](), 0
     what, money, strange, of = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     examples, notes = dict[str, str](), Counter[Note]()
-    whole, uneven, down = set(IDS) & file.at.keys(), Uneven(), wanted.FillDown(file, plan.policy)
-    absent = {*wanted.named(plan.policy)}
+    whole = set[str]() if file.cleaned else set(IDS) & file.at.keys()
+    uneven, down = Uneven(), wanted.FillDown(file, plan.policy)
+    absent, empty = {*wanted.named(plan.policy)}, {*file.at.values()}
     for block, position in files.blocks(file, uneven):
         block = down(block)
+        empty = {at for at in empty if block[at].null_count == len(block[at])}
         absent -= {each for each in absent if each.stands(file, block)}
         found = judge.judge(file, written, plan, before, block)
         for rows, counted in ((found.usable, notes), (found.came, Counter[Note]())):
             usable(one(rows, counted) if ANY_CASE in plan.policy.ids else rows)
         whole = {name for name in whole if steps.floats(ids.present(block[file.at[name]])[0])}
-        there.update({name: len(found.usable) - found.usable[name].null_count for name in whole})
+        there.update({name: int(matches(found.usable[name].combine_chunks(), steps.FLOAT).sum()) for name in whole})
         before, examples = before + len(block[0]), found.examples | examples
         for counter, more in ((what, found.what), (money, found.money), (strange, found.words), (of, found.currencies)):
             counter.update(more)
         notes.update(found.notes)
-        timed, stamped = timed or found.timed, stamped or found.stamped
+        timed, stamped, products = timed or found.timed, stamped or found.stamped, products + found.products
         times = found.usable["occurred_at"].to_numpy()
         last = max(last, int(times[times <= plan.now].max(initial=-1)))
         if "occurred_at" in file.at:
             days.add(times, found.usable["place"].to_numpy())
         progress(position)
+    files.check_saved(file, empty)
+    whole = {name for name in whole if there[name]}
     rates = plan.policy.rates.items()
     absent -= {
         wanted.Named("--rate", "", n) for n, rate in rates if notes["numbers", "amount", currencies.converted(n, rate)]
@@ -301,7 +311,9 @@ def _file(
         for word, n in strange.most_common(kinds.WORDS)
     ]
     lines += [Line(*note, n) for note, n in (+notes).items()]
-    end = Told(file.cleaned, timed, stamped, last, frozenset(whole))
+    asked = not file.cleaned and "amount" in plan.policy.needs
+    ordered = asked and {"order_id", "amount"} <= file.at.keys() and products < PRICED * what[""]
+    end = Told(file.cleaned, timed, stamped, last, frozenset(whole), ordered)
     return _Met(what, money, examples, strange, of, lines, absent, end)
 
 
@@ -313,7 +325,7 @@ def _nothing(opened: Sequence[File], tally: Counter[str], examples: Mapping[str,
     reasons = ("uneven", *judge.reasons(policy))
     labels = {reason: LABELS.get(reason, f"without {reason}").strip("- ") for reason in reasons}
     what = ", ".join(f"{tally[reason]:,} {label}" for reason, label in labels.items() if tally[reason]) or "no rows"
-    why = "".join(f"; {form.format(examples[reason])}" for reason, form in EXAMPLES.items() if reason in examples)
+    why = "".join(f"; {examples[reason]}" for reason in LOST if reason in examples)
     return HistoryError(f"{_names(opened)}: no row can be used ({what}){why}")
 
 
@@ -351,6 +363,7 @@ def _history(
     known = [part.ids for part in done]
     notes = (
         *(line for of in met for line in of.notes),
+        *(currencies.untold(opened, [of.currencies for of in met], policy) if "amount" in policy.needs else ()),
         *wanted.nowhere(policy, [of.absent for of in met]),
         *steps.lost_zeros(known),
         *ids.told(known, _names(opened), policy.ids),
@@ -360,6 +373,8 @@ def _history(
         n = sum(part.duplicates for part in done)
         what = f"told: {lost / 10_000:,.2f} of {money[''] / 10_000:,.2f} go with them; --keep-duplicates keeps them"
         notes += (Line("duplicates", "amount", what, n),)
+    if once := sum(part.once for part in done):
+        notes += (Line("numbers", "amount", "changed: counts on another line of its order", once),)
     if filled := sum(part.filled for part in done):
         notes += (Line("missing", "", "told: filled in from other rows, which no stream does", filled),)
     dropped = ("duplicates", "duplicates_kept", "keys", "cancelled", "outliers", "kept")
@@ -376,7 +391,9 @@ def _history(
     last = max(part.last for part in done)
     cut_off = last // DAY + 1 if until is None else -(-until // DAY)
     twice = overlap.found(part.overlap for part in done if part.overlap is not None)
-    return History(parts, counts, last, cut_off, plan.timezone, lacking(opened), stood, twice)
+    amounts = [part.amounts for part in done if part.amounts is not None]
+    of_orders = totals.found(amounts) if amounts else None
+    return History(parts, counts, last, cut_off, plan.timezone, lacking(opened), stood, twice, of_orders)
 
 
 # ---- the cleaned history on disk -------------------------------------------------------------------------------------

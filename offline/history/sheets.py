@@ -7,6 +7,8 @@ The first sheet that names what is asked for is read; where several do, a person
 import contextlib
 import itertools
 import warnings
+import zipfile
+import zlib
 from collections.abc import Collection, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -19,34 +21,69 @@ from offline.history.header import LINES, bare, header_at
 from offline.history.words import MISSING
 
 ROWS = 1 << 14  # of a block
+DAMAGED = (  # what openpyxl raises of a file that no program wrote so; XML that breaks off is a SyntaxError
+    *(SyntaxError, KeyError, ValueError, TypeError, AttributeError, IndexError, OSError, EOFError),
+    *(zlib.error, zipfile.BadZipFile),
+)
 
 
 @contextlib.contextmanager
-def _workbook(path: Path) -> Iterator[Any]:
+def _undamaged(path: Path) -> Iterator[None]:
+    """Whatever openpyxl raises becomes one line."""
     try:
-        import openpyxl
+        yield
+    except DAMAGED as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise HistoryError(
+            f"{path}: an Excel file that cannot be read ({why}): save it anew in the program that it is for, or as CSV"
+        ) from None
+
+
+@contextlib.contextmanager
+def _workbook(path: Path, values: bool = True) -> Iterator[Any]:
+    """values: of formulas what came of them, as far as it was saved."""
+    try:
+        import openpyxl  # noqa: F401
     except ImportError:
         raise HistoryError(
             f"{path}: an Excel file, for which openpyxl is not installed; pip install '.[excel]', or save it as CSV"
         ) from None
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="openpyxl")  # of styles and extensions, which are no cells
-        try:
-            book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        except (KeyError, ValueError, TypeError, OSError, EOFError) as error:
-            what = f"an Excel file that cannot be read ({error}): save it anew, or as CSV"
-            raise HistoryError(f"{path}: {what}") from None
+        with _undamaged(path):
+            book = _load(path, values)
         try:
             yield book
         finally:
             book.close()
 
 
+def _load(path: Path, values: bool) -> Any:
+    """openpyxl's workbook, read as it is needed. A chart on a sheet of its own has no cells, and one without a drawing
+    is none that openpyxl reads."""
+    from openpyxl.chartsheet import Chartsheet
+    from openpyxl.reader.excel import ExcelReader
+
+    class Reader(ExcelReader):
+        def read_chartsheet(self, sheet: Any, rel: Any) -> None:
+            self.wb._sheets.append(Chartsheet(parent=self.wb))  # type: ignore[attr-defined]
+
+    reader = Reader(path, read_only=True, data_only=values)
+    reader.read()
+    return reader.wb
+
+
+def _cells(path: Path, sheet: Any, **bounds: int) -> Iterator[Sequence[Any]]:
+    """The rows of a sheet."""
+    with _undamaged(path):
+        yield from sheet.iter_rows(values_only=True, **bounds)
+
+
 def head(path: Path, asked: Collection[str]) -> tuple[str, list[str], int, int, frozenset[int], str]:
     """(sheet, names of its columns, row of these, rows with text above it, columns without text, what to tell)."""
     with _workbook(path) as book:
         visible = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
-        found = [(sheet.title, rows) for sheet in visible if (rows := _first(sheet))]
+        found = [(sheet.title, rows) for sheet in visible if (rows := _first(path, sheet))]
     if not found:
         return "", [], 0, 0, frozenset(), ""
     at = [header_at([_texts(row) for _, row in rows], asked, even=False) for _, rows in found]
@@ -63,9 +100,9 @@ def head(path: Path, asked: Collection[str]) -> tuple[str, list[str], int, int, 
     return title, names, rows[row][0], row, typed, told
 
 
-def _first(sheet: Any) -> list[tuple[int, Sequence[Any]]]:
+def _first(path: Path, sheet: Any) -> list[tuple[int, Sequence[Any]]]:
     """(number, cells) of the first rows that are not blank."""
-    rows = ((n, row) for n, row in enumerate(sheet.iter_rows(values_only=True), 1) if any(map(_text, row)))
+    rows = ((n, row) for n, row in enumerate(_cells(path, sheet), 1) if any(map(_text, row)))
     return list(itertools.islice(rows, LINES))
 
 
@@ -108,6 +145,18 @@ def _cell(cell: Any, unmarked: bool) -> str | None:
     return f"{whole}{part}e-{len(part)}"
 
 
+def formulas(path: Path, sheet: str, line: int, width: int) -> set[int]:
+    """The columns that hold formulas below row `line`, in its first rows."""
+    with _workbook(path, values=False) as book:
+        rows = itertools.islice(_cells(path, book[sheet], min_row=line + 1, max_col=width), LINES)
+        return {at for row in rows for at, cell in enumerate(row) if _formula(cell)}
+
+
+def _formula(cell: Any) -> bool:
+    """Is it one, also of several cells?"""
+    return cell.startswith("=") if isinstance(cell, str) else type(cell).__name__.endswith("Formula")
+
+
 def blocks(
     path: Path, sheet: str, line: int, width: int, words: Sequence[str] = MISSING, mixed: Collection[int] = ()
 ) -> Iterator[tuple[list[pa.Array], int]]:
@@ -115,7 +164,7 @@ def blocks(
     mixed: columns of numbers in which texts stand too, with a decimal mark of theirs."""
     nothing = frozenset(words)
     with _workbook(path) as book:
-        rows = book[sheet].iter_rows(min_row=line + 1, max_col=width, values_only=True)
+        rows = _cells(path, book[sheet], min_row=line + 1, max_col=width)
         texts = (found for row in rows if any(found := [_cell(cell, at in mixed) for at, cell in enumerate(row)]))
         done = 0
         while block := list(itertools.islice(texts, ROWS)):

@@ -23,6 +23,10 @@ from offline.history.quality import Line
 from offline.history.values import Bools, Ints, matches, money
 from offline.history.words import nothing
 
+FLOAT = r"^\d+\.0$"
+MARKED = r"^(?:\d+\.0|\d{1,3}(?:[,.' \x{a0}\x{202f}]\d{3})+(?:\.0)?)$"  # a number as a program writes it, and no id
+
+
 # ---- missing values --------------------------------------------------------------------------------------------------
 
 
@@ -91,12 +95,13 @@ def absent(text: pa.Array) -> Bools:
 
 
 def floats(column: pa.Array) -> bool:
-    """Do all ids that are there end in .0? So a spreadsheet or data frame writes whole numbers beside missing ones.
+    """Are all ids that are there whole numbers, with .0 or without? So a spreadsheet or data frame writes them beside
+    missing ones, and a file that was made of several both ways.
 
-    >>> floats(pa.array(["17850.0", None])), floats(pa.array(["17850.0", "A1"]))
+    >>> floats(pa.array(["17850.0", None, "17851"])), floats(pa.array(["17850.0", "A1"]))
     (True, False)
     """
-    return bool(matches(column.drop_null(), r"^\d+\.0$").all())
+    return bool(matches(column.drop_null(), r"^\d+(?:\.0)?$").all())
 
 
 def counted(table: pa.Table) -> dict[str, pa.Table]:
@@ -106,7 +111,8 @@ def counted(table: pa.Table) -> dict[str, pa.Table]:
 
 
 def lost_zeros(parts: Sequence[Mapping[str, pa.Table]]) -> list[Line]:
-    """Told of columns whose ids are numbers of one length but for a few, or written with and without zeros.
+    """Told of columns whose ids are numbers of one length but for a few, or written in two ways: with and without
+    leading zeros, .0 or marks of thousands.
 
     parts: of each part of the rows what `counted` says. At most a fifth shorter and no leading zero anywhere: of random
     ids of one length every tenth begins with a zero. A plain counter may look the same; hence nothing is changed.
@@ -121,11 +127,31 @@ def lost_zeros(parts: Sequence[Mapping[str, pa.Table]]) -> list[Line]:
         if numeric.any() and len(bare.unique()) < len(bare):
             twice = bare.to_pandas().duplicated(keep=False).to_numpy() & numeric
             notes.append(Line("ids", column, "told: written with and without leading zeros", int(rows[twice].sum())))
+        if (numbers := _numbers(texts)) is not None:
+            twice = numbers.duplicated(keep=False).to_numpy() & numbers.isin(numbers[matches(texts, MARKED)]).to_numpy()
+            if twice.any():
+                one, other = texts.filter(pa.array((numbers == numbers[twice].iloc[0]).to_numpy())).to_pylist()[:2]
+                what = f"told: {one!r} and {other!r} are one number; are they one id? Export it again as text"
+                notes.append(Line("ids", column, what, int(rows[twice].sum())))
         shorter = length < longest
         if longest >= 4 and numeric.all() and not zero.any() and 0 < shorter.sum() <= len(texts) / 5:
             what = f"told: shorter than {longest} digits; leading zeros may be lost"
             notes.append(Line("ids", column, what, int(rows[shorter].sum())))
     return notes
+
+
+def _numbers(texts: pa.Array) -> "pd.Series[str] | None":
+    """The number that each id is, however a program wrote it; an id that is none is its own. None where no program did.
+
+    >>> _numbers(pa.array(["17850.0", "17,850", "17850", "A1"])).tolist(), _numbers(pa.array(["17850", "A1"]))
+    (['17850', '17850', '17850', 'A1'], None)
+    """
+    marked = matches(texts, MARKED)
+    if not marked.any():
+        return None
+    digits = pc.replace_substring_regex(pc.replace_substring_regex(texts, r"\.0$", ""), r"\D", "")
+    numbers: pd.Series[str] = pc.if_else(pa.array(marked), digits, texts).to_pandas()
+    return numbers
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------

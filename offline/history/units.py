@@ -1,6 +1,7 @@
 """Currencies as people write them: signs, codes and words, and which of them are the same."""
 
 import re
+from collections.abc import Collection
 
 CURRENCIES = {
     *("kr", "zł", "zl", "kč", "fr", "sfr", "rs", "lei", "leu", "ft", "din", "rm", "rp", "s/", "b/", "bs", "tl", "ksh"),
@@ -44,6 +45,18 @@ CODES = {  # ISO 4217, of signs and words that mean one; a bare "$" is taken for
     "kč": "CZK", "ft": "HUF", "r$": "BRL", "a$": "AUD", "c$": "CAD", "₪": "ILS", "лв": "BGN", "₫": "VND", "฿": "THB",
 }  # fmt: skip
 
+_CODES = (
+    "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD"
+    " CDF CHF CLF CLP CNY COP COU CRC CUC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD"
+    " GNF GTQ GYD HKD HNL HRK HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK"
+    " LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB"
+    " PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SLL SOS SRD SSP STN SVC SYP SZL"
+    " THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW"
+    " ZWG ZWL"
+)
+_WORDS = "ALL AMD COP CUP MAD MOP PEN SOS TOP"
+ISO_4217 = frozenset(_CODES.split())  # of money that is in use, or was lately
+WORDS = frozenset(_WORDS.split())  # codes that are words, too
 ISO = {name.lower() for name in CODES.values()}
 SEVERAL = {"$", "dollar", "dollars", "kr", "rs", "¥", "fr", "£", "pound", "pounds", "元"}  # countries' of one name
 # 2.5k and 3 Mio. are other numbers than 2.5 and 3, and 5 CR is one of which the sign is not known.
@@ -91,6 +104,18 @@ def is_currency(word: str) -> bool:
     """
     known = named(word).lower() in ISO or bare(word) in CURRENCIES
     return known or re.fullmatch(r"[A-Z]{3,5}", word) is not None
+
+
+def are_codes(words: Collection[str]) -> bool:
+    """Are they ISO 4217 codes, and hardly anything else? One alone is one that is frequent.
+
+    >>> are_codes({"EUR", "USD"}), are_codes({"EUR"}), are_codes({"CLP", "TRY"})
+    (True, True, True)
+    >>> are_codes({"CUP", "PEN"}), are_codes({"CLP"}), are_codes({"EUR", "DEU"}), are_codes({"usd", "cup"})
+    (False, False, False, False)
+    """
+    sure = [word for word in words if word not in WORDS and (len(words) > 1 or word.lower() in ISO)]
+    return bool(sure) and ISO_4217.issuperset(words)
 
 
 def one_currency(one: str, other: str) -> str | None:

@@ -42,8 +42,7 @@ class FillDown:
 
     def __init__(self, file: File, policy: Policy) -> None:
         ours = [file.at[name] for name in OF_ORDER if name in file.at]
-        theirs = [file.header.index(bare(column)) for column, _ in (*policy.only, *policy.without)]
-        self.columns = [*dict.fromkeys([*ours, *theirs])] if policy.fill_down else []
+        self.columns = [*dict.fromkeys([*ours, *_theirs(file, policy)])] if policy.fill_down else []
         self.ours = ours
         self.order = file.at.get("order_id", -1)
         self.last: dict[int, str | None] = {}  # of the row above the block
@@ -68,6 +67,15 @@ class FillDown:
             self.last[at] = _text(down.iloc[-1])
         self.filled += int(changed.sum())
         return filled
+
+
+def columns_used(file: File, policy: Policy) -> list[int]:
+    """The places of the columns that say what an event is, or whether it is wanted."""
+    return [*dict.fromkeys([*file.at.values(), *_theirs(file, policy)])]
+
+
+def _theirs(file: File, policy: Policy) -> list[int]:
+    return [file.header.index(bare(column)) for column, _ in (*policy.only, *policy.without)]
 
 
 def noise(block: list[pa.Array]) -> Bools:

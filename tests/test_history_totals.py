@@ -1,0 +1,131 @@
+"""What an order came to, on each of its lines: told and asked about, and counted once an order where that is said."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from jobs import run
+
+from offline.history import look
+from offline.history import read as history
+from offline.history.policy import Policy
+
+HEAD = "order_id,customer_id,occurred_at,amount,sku"
+SMALL = ["1,a,2024-01-01,60.00,x", "1,a,2024-01-01,60.00,y", "1,a,2024-01-01,60.00,z", "2,b,2024-01-02,25.50,x",
+         "2,b,2024-01-02,25.50,y", "3,a,2024-01-05,10.00,x"]  # fmt: skip
+TOLD = "have one amount on all their lines"
+
+
+def shop(
+    path: Path, prices: list[float], totals: bool, names: str = "order_id,customer_id,occurred_at,amount,sku"
+) -> Path:
+    """200 orders of one to four lines; totals: each line has the sum of all."""
+    rng, rows = np.random.default_rng(7), []
+    for order in range(200):
+        paid = rng.choice(prices, rng.integers(1, 5))
+        for line, price in enumerate(paid.tolist()):
+            amount = paid.sum() if totals else price
+            rows.append((order, f"c{order % 30}", f"2024-{order % 12 + 1:02d}-05", f"{amount:.2f}", f"p{line}"))
+    pd.DataFrame(rows, columns=names.split(",")).to_csv(path, index=False)
+    return path
+
+
+def spent(path: Path, *options: object) -> tuple[dict[str, float], str]:
+    """What each customer spent, and what was said."""
+    said = run("clean", path, *options, "--out", path.with_suffix(".parquet"))
+    frame = history.read_parquet(path.with_suffix(".parquet"))
+    spent = frame.groupby("customer_id")["amount"].sum() / 10_000
+    return {str(name): float(amount) for name, amount in spent.items()}, said
+
+
+def test_a_total_on_each_line_is_told_and_counts_once_where_it_is_said(tmp_path: Path) -> None:
+    """The lines stay, with what was bought. Mutations caught: nothing told; lines that leave; told after the answer."""
+    (file := tmp_path / "x.csv").write_text("\n".join([HEAD, *SMALL]) + "\n")
+    whole, said = spent(file)
+    assert whole == {"a": 190, "b": 51}
+    assert f"orders: 2 of 2 orders of several lines {TOLD}: if it is what the order came to, it counts" in said
+    assert "say --amount-of order, or line" in said
+    whole, said = spent(file, "--amount-of", "order")
+    assert whole == {"a": 70, "b": 25.5}
+    assert "changed: counts on another line of its order (3 rows)" in said
+    assert "= kept                                                         6" in said
+    assert TOLD not in said
+    assert TOLD not in spent(file, "--amount-of", "line")[1]
+
+
+def test_orders_of_a_shop_with_totals_come_to_what_they_do(tmp_path: Path) -> None:
+    """Whatever the file is cut into. Mutation caught: what is found of one part of the customers alone."""
+    prices = [4.5, 7.9, 12.0, 24.0, 31.25, 60.0]
+    lines, totals = (shop(tmp_path / f"{each}.csv", prices, each) for each in (False, True))
+    true, said = spent(lines)
+    assert TOLD not in said
+    doubled, said = spent(totals)
+    assert TOLD in said
+    assert sum(doubled.values()) > 1.5 * sum(true.values())
+    assert spent(totals, "--amount-of", "order")[0] == pytest.approx(true)
+    found = history.read([totals], {}, scratch=tmp_path)
+    assert found.totals == history.read([totals], {}).totals is not None
+
+
+def test_parts_of_a_long_history_say_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = shop(tmp_path / "x.csv", [4.5, 7.9, 12.0, 24.0, 31.25, 60.0], totals=True)
+    for amount_of in (None, "order"):
+        policy = Policy(amount_of=amount_of)
+        whole = history.read([file], {}, policy=policy)
+        monkeypatch.setattr("offline.history.spill.HELD", 50)
+        parts = history.read([file], {}, policy=policy, scratch=tmp_path)
+        assert isinstance(parts.parts, list)
+        assert (parts.totals, parts.counts.notes) == (whole.totals, whole.counts.notes)
+        assert parts.frame["amount"].tolist() == whole.frame["amount"].tolist()
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize(
+    "prices",
+    [[1.0], [10.0, 12.0], [9.9] * 30 + [5.0, 7.0]],
+    ids=["one price", "two prices", "mostly one"],
+)
+def test_a_shop_of_one_price_is_no_fault(prices: list[float], tmp_path: Path) -> None:
+    """Mutation caught: one amount on all lines is enough."""
+    file = shop(tmp_path / "x.csv", prices, totals=False)
+    assert TOLD not in spent(file)[1]
+    assert "amount_of" not in run("look", file, "--out", tmp_path / "shop.yml")
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ["1,a,2024-01-01,60.00,x,6,10.00", "1,a,2024-01-01,60.00,y,3,20.00", "2,b,2024-01-02,25.50,x,1,25.50",
+         "2,b,2024-01-02,25.50,y,1,25.50", "3,a,2024-01-05,10.00,x,1,10.00", "4,b,2024-01-06,8.00,x,2,4.00"],
+        ["1,a,2024-01-01,2.50,bread,1,", "1,a,2024-01-01,2.50,bread,2,", "1,a,2024-01-01,2.50,bread,3,",
+         "2,b,2024-01-02,7.00,jam,1,", "2,b,2024-01-02,7.00,jam,2,", "3,a,2024-01-05,9.00,tea,1,"],
+    ],
+    ids=["quantity x price", "scans of one product"],
+)  # fmt: skip
+def test_what_makes_the_amount_of_a_line_is_no_total(rows: list[str], tmp_path: Path) -> None:
+    (file := tmp_path / "x.csv").write_text("\n".join([f"{HEAD},quantity,unit_price", *rows]) + "\n")
+    assert TOLD not in spent(file, "--columns", "product_id=sku")[1]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "Order ID,Customer,Order Date,Order Total,SKU",
+        "Bestellnummer,Kundennummer,Datum,Gesamtbetrag,Artikelnummer",
+        "increment,Email,created_at,grand_total,item",
+    ],
+)
+def test_look_asks_whose_an_amount_is(names: str, tmp_path: Path) -> None:
+    """And waits for the answer. Mutation caught: proposed without a question."""
+    names = names.replace("increment", "order_increment")
+    file, yml = shop(tmp_path / "x.csv", [4.5, 7.9, 12.0, 24.0, 31.25, 60.0], True, names), tmp_path / "shop.yml"
+    looked = look.look(file, Policy())
+    (asked,) = [question for question in looked.questions if TOLD in question]
+    assert f"in {names.split(',')[3]!r}: is it what the order came to (amount_of: order)" in asked
+    run("look", file, "--out", yml)
+    assert "amount_of is still ?" in run("clean", file, "--shop", yml, "--out", tmp_path / "out", code=2)
+    yml.write_text(yaml.safe_dump(yaml.safe_load(yml.read_text()) | {"amount_of": "order"}))
+    run("clean", file, "--shop", yml, "--out", tmp_path / "out")
+    assert history.read_parquet(tmp_path / "out")["amount"].gt(0).sum() == 200
