@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from offline.errors import HistoryError
 from offline.history import currencies, files, ids, spelled
+from offline.history.dates import Dates
 from offline.history.files import File
 from offline.history.numerals import Numbers, Votes, known, most
 from offline.history.policy import IDS, NUMBERS, ROUNDED, Policy
@@ -21,8 +22,6 @@ from offline.history.times import looks_serial
 from offline.history.values import matches
 
 CONVERT = "convert them into one currency"
-_DATE = r"^(?P<a>\d{1,2})[/.-](?P<b>\d{1,2})[/.-](?P<year>\d{4}|\d\d)(?P<end>[ ,Tt]|$)"
-_SHORT = r"^\d\d?-\d\d?-\d\d([ ,Tt]|$)"  # may begin with the year: not read
 
 
 @dataclass(frozen=True)
@@ -64,34 +63,37 @@ def decide(file: File, policy: Policy) -> Formats:
     """The formats of a file's columns. Raises HistoryError where its values leave them open, and for ids and times that
     cannot be meant as they stand."""
     written = {ours: at for ours, at in file.at.items() if at not in file.typed}
-    votes = {ours: Votes() for ours in (*NUMBERS, "occurred_at") if ours in written}
+    votes = {ours: Votes() for ours in NUMBERS if ours in written}
+    when = file.at["occurred_at"] if "occurred_at" in written or ("occurred_at" in file.at and file.sheet) else None
+    dates = Dates()
     serial: bool | None = None
     for block, _ in files.blocks(file):
         if serial is None:
             serial = "occurred_at" in file.at and looks_serial(block[file.at["occurred_at"]])
             _refuse(file, written, block, policy)
         for ours, found in votes.items():
-            if ours == "occurred_at":
-                _dates(block[written[ours]], found)
-            else:
-                found.count(currencies.apart(block[written[ours]], policy)[0])
-        if not _open(votes, policy):
+            found.count(currencies.apart(block[written[ours]], policy)[0])
+        if when is not None:
+            dates.count(block[when])
+        if not _open(votes, None if when is None else dates, policy):
             break
-    of_numbers = {ours: votes[ours] for ours in NUMBERS if ours in votes}
     rate = f"{CONVERT}, or say --rate EUR=1.08 (how much of the others one euro is)"
-    numbers = settled(of_numbers, policy.decimal, lambda ours: _where(file, ours), rate)
+    numbers = settled(votes, policy.decimal, lambda ours: _where(file, ours), rate)
+    if dates.swapped.found:
+        raise HistoryError(f"{_where(file, 'occurred_at')}: {dates.swapped.refusal()}")
     dayfirst = policy.dayfirst
-    if dayfirst is None and "occurred_at" in votes:
-        order = votes["occurred_at"].winner(_where(file, "occurred_at"), "say --dayfirst or --monthfirst")
+    if dayfirst is None and when is not None:
+        order = dates.order.winner(_where(file, "occurred_at"), "say --dayfirst or --monthfirst")
         dayfirst = {"day/month": True, "month/day": False}.get(order)
     return Formats(numbers, dayfirst, bool(serial))
 
 
-def _open(votes: Mapping[str, Votes], policy: Policy) -> bool:
-    """Is there a question that more rows may answer?"""
-    numbers = [found for ours, found in votes.items() if ours != "occurred_at"]
+def _open(votes: Mapping[str, Votes], dates: Dates | None, policy: Policy) -> bool:
+    """Is there a question that more rows may answer? dates: None where none is text."""
+    numbers = votes.values()
     marks = policy.decimal is None and any(found.open for found in numbers) and not any(found.of for found in numbers)
-    return marks or (policy.dayfirst is None and "occurred_at" in votes and votes["occurred_at"].open)
+    order = policy.dayfirst is None and dates is not None and dates.order.open
+    return marks or order or (dates is not None and dates.swapped.open)
 
 
 def _refuse(file: File, written: Mapping[str, int], block: list[pa.Array], policy: Policy) -> None:
@@ -127,17 +129,3 @@ def settled(
         decimal = told or elsewhere or found.winner(where(ours), "say --decimal . or --decimal ,")
         numbers[ours] = Numbers(decimal, currency)
     return numbers
-
-
-def _dates(column: pa.Array, votes: Votes) -> None:
-    """A number above 12 is a day."""
-    words = pc.utf8_trim_whitespace(column.drop_null().unique())
-    words = words.filter(pa.array(~matches(words, _SHORT)))
-    parts = pc.extract_regex(words, _DATE)
-    a, b = (pc.struct_field(parts, name).drop_null().cast(pa.int8()).to_numpy() for name in "ab")
-    for answer, decides in (("day/month", (a > 12) & (b <= 12)), ("month/day", (b > 12) & (a <= 12))):
-        if n := int(decides.sum()):
-            votes.of[answer] += n
-    unclear = (a <= 12) & (b <= 12) & (a != b)
-    if votes.unclear is None and unclear.any():
-        votes.unclear = words.filter(parts.is_valid())[int(unclear.argmax())].as_py()

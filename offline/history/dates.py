@@ -1,0 +1,95 @@
+"""What the dates of a column say of how they are written: the order of day and month, and what a spreadsheet spoiled.
+
+Rule: a number above 12 is a day. Dates whose days and months a spreadsheet has swapped read well and mean other days,
+so a file that shows it is refused, whatever order is told.
+"""
+
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from offline.history.numerals import AGREE, Votes
+from offline.history.values import matches
+
+_MARKED = r"^(?P<a>\d{1,2})[/.-](?P<b>\d{1,2})[/.-](?P<year>\d{4}|\d\d)(?P<end>[ ,Tt]|$)"
+_SHORT = r"^\d\d?-\d\d?-\d\d([ ,Tt]|$)"  # may begin with the year: not read
+_ISO = r"^(?P<year>\d{4})[/.-](?P<a>\d{1,2})[/.-](?P<b>\d{1,2})(?P<end>\D|$)"
+_LONG = 11  # characters in which a date stands, and what ends it
+_SEVERAL = 5  # different dates of a kind
+
+Date = tuple[int, int, int]  # the last two digits of its year, then its two other numbers as they stand
+
+
+@dataclass
+class Swapped:
+    """Of a spreadsheet that took day and month for each other, and left as text what this made no date of.
+
+    iso, marked: the different dates that begin with the year, and the others, as they stand. The first have no day
+    above 12, the second always have one: by chance four dates in ten are so. Read the other way round, the first are of
+    the months of the second.
+
+    >>> swapped = Swapped()
+    >>> swapped.count(pa.array([f"2024-{day:02}-0{month}" for month in (4, 5) for day in range(1, 13)]))
+    >>> swapped.count(pa.array([f"{day}/0{month}/2024" for month in (4, 5) for day in range(13, 31)]))
+    >>> swapped.found
+    True
+    """
+
+    iso: dict[Date, str] = field(default_factory=dict)
+    marked: dict[Date, str] = field(default_factory=dict)
+
+    def count(self, words: pa.Array) -> None:
+        """Adds the dates of a block's words."""
+        starts = pc.utf8_slice_codeunits(words, 0, _LONG).unique()
+        for form, dates in ((_ISO, self.iso), (_MARKED, self.marked)):
+            found = pc.extract_regex(starts, form)
+            texts, parts = starts.filter(found.is_valid()).to_pylist(), found.drop_null()
+            numbers = (pc.struct_field(parts, name).cast(pa.int32()).to_pylist() for name in ("year", "a", "b"))
+            dates.update({(y % 100, a, b): text for text, y, a, b in zip(texts, *numbers, strict=True)})
+
+    @property
+    def open(self) -> bool:
+        """May more rows show it?"""
+        low = sum(day <= 12 for _, _, day in self.iso)
+        high = sum((a > 12) != (b > 12) for _, a, b in self.marked)
+        return low >= AGREE * len(self.iso) and high >= AGREE * len(self.marked)
+
+    @property
+    def found(self) -> bool:
+        if not self.open or min(len(self.iso), len(self.marked)) < _SEVERAL:
+            return False
+        turned, stood = {(y, day) for y, _, day in self.iso}, {(y, min(a, b)) for y, a, b in self.marked}
+        return 2 * len(turned & stood) >= max(len(turned), len(stood))
+
+    def refusal(self) -> str:
+        """What to say where it is found."""
+        iso = next(text for (_, _, day), text in self.iso.items() if day <= 12)
+        marked = next(text for (_, a, b), text in self.marked.items() if max(a, b) > 12)
+        return (
+            f"no date like {iso[:10]!r} has a day above 12, and all like {marked[:10].strip()!r} have one: a "
+            f"spreadsheet has swapped day and month of the first; take the export as it was before that, or write all "
+            f"dates as 2024-12-31"
+        )
+
+
+@dataclass
+class Dates:
+    """order: votes for "day/month" or "month/day"."""
+
+    order: Votes = field(default_factory=Votes)
+    swapped: Swapped = field(default_factory=Swapped)
+
+    def count(self, column: pa.Array) -> None:
+        """Adds the different values of a block's column."""
+        words = pc.utf8_trim_whitespace(column.drop_null().unique())
+        self.swapped.count(words)
+        words = words.filter(pa.array(~matches(words, _SHORT)))
+        parts = pc.extract_regex(words, _MARKED)
+        a, b = (pc.struct_field(parts, name).drop_null().cast(pa.int8()).to_numpy() for name in "ab")
+        for answer, decides in (("day/month", (a > 12) & (b <= 12)), ("month/day", (b > 12) & (a <= 12))):
+            if n := int(decides.sum()):
+                self.order.of[answer] += n
+        unclear = (a <= 12) & (b <= 12) & (a != b)
+        if self.order.unclear is None and unclear.any():
+            self.order.unclear = words.filter(parts.is_valid())[int(unclear.argmax())].as_py()

@@ -1,0 +1,98 @@
+"""Dates that read well and mean other days: refused or asked about, and what only looks like them is read."""
+
+from collections.abc import Callable, Iterable
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from offline.errors import HistoryError
+from offline.history import csvs
+from offline.history import read as history
+from offline.history.policy import Policy
+from offline.history.read import History
+
+HEAD = "customer_id,occurred_at,amount"
+YEAR = [date(2024, 1, 1) + timedelta(int(day)) for day in np.random.default_rng(0).integers(366, size=400)]
+
+
+def load(path: Path, times: Iterable[str], **policy: Any) -> History:
+    path.write_text("\n".join([HEAD, *(f"c{n % 40},{when},{n + 1}" for n, when in enumerate(times)), ""]))
+    return history.read([path], {}, policy=Policy(**policy))
+
+
+def refused(path: Path, times: Iterable[str], **policy: Any) -> str:
+    with pytest.raises(HistoryError) as error:
+        load(path, times, **policy)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "export.csv"
+
+
+# ---- day and month that a spreadsheet has swapped --------------------------------------------------------------------
+
+
+def turned(day: date) -> date | None:
+    """What a spreadsheet of the other order makes of it; None where that is no date."""
+    return date(day.year, day.day, day.month) if day.day <= 12 else None
+
+
+def saved(form: str, iso: str) -> Callable[[date], str]:
+    return lambda day: f"{other:{iso}}" if (other := turned(day)) else f"{day:{form}}"
+
+
+SAVED = {
+    "days first": saved("%d/%m/%Y", "%Y-%m-%d 00:00:00"),
+    "months first": saved("%m/%d/%Y", "%Y-%m-%d"),
+    "short years and times": saved("%d-%m-%y 10:30", "%Y-%m-%dT10:30"),
+}
+SWAPPED = "a spreadsheet has swapped day and month of the first"
+
+
+@pytest.mark.parametrize("write", SAVED.values(), ids=SAVED)
+@pytest.mark.parametrize("days", [YEAR, sorted(YEAR), sorted(YEAR)[:60]], ids=["a year", "in order", "two months"])
+@pytest.mark.parametrize("told", [None, True, False])
+def test_days_and_months_that_a_spreadsheet_swapped_are_refused(
+    file: Path, write: Callable[[date], str], days: list[date], told: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever order is told, for none is that of all. Mutations caught: text dates looked at alone; the first block
+    alone."""
+    monkeypatch.setattr(csvs, "BLOCK", 400)
+    said = refused(file, map(write, days), dayfirst=told)
+    assert f"{file}: column 'occurred_at': no date like '2024-" in said
+    assert SWAPPED in said
+
+
+def test_cells_of_a_workbook_are_dates_of_the_first_kind(tmp_path: Path) -> None:
+    """Also where no text stands among the first rows."""
+    openpyxl = pytest.importorskip("openpyxl")
+    book, path = openpyxl.Workbook(), tmp_path / "orders.xlsx"
+    book.active.append(HEAD.split(","))
+    for day in sorted(YEAR, key=lambda day: day.day):
+        cell = datetime.combine(other, datetime.min.time()) if (other := turned(day)) else f"{day:%d/%m/%Y}"
+        book.active.append(["c1", cell, 5])
+    book.save(path)
+    with pytest.raises(HistoryError, match=SWAPPED):
+        history.read([path], {})
+
+
+MIXED = {
+    "a new program on the 13th": [f"2024-06-{day:02}" for day in range(1, 13)]
+    + [f"{day}/06/2024" for day in range(13, 31)],
+    "bills of the first, and of the 28th": [f"2024-{month:02}-01" for month in range(1, 13)]
+    + [f"28/{month:02}/2024" for month in range(1, 13)],
+    "days above 12 of both": [f"{day}" if n % 2 else f"{day:%d/%m/%Y}" for n, day in enumerate(YEAR)],
+    "few": ["2024-05-03", "2024-04-05", "13/04/2024", "14/05/2024", "15/03/2024"],
+}
+
+
+@pytest.mark.parametrize("times", MIXED.values(), ids=MIXED)
+def test_two_ways_of_writing_dates_are_read_as_they_stand(file: Path, times: list[str]) -> None:
+    read = load(file, times)
+    assert (read.counts.kept, read.counts.bad_times) == (len(times), 0)
