@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from offline.errors import HistoryError
@@ -96,3 +98,40 @@ MIXED = {
 def test_two_ways_of_writing_dates_are_read_as_they_stand(file: Path, times: list[str]) -> None:
     read = load(file, times)
     assert (read.counts.kept, read.counts.bad_times) == (len(times), 0)
+
+
+# ---- dates without marks ---------------------------------------------------------------------------------------------
+
+UNMARKED = ["%y%m%d%H%M%S", "%d%m%Y%H%M", "%d%m%y%H%M%S", "%m%d%Y%H%M", "%y%m%d%H%M", "%d%m%y%H%M", "%Y%m%d%H"]
+MINUTES = np.random.default_rng(1).integers(500_000, size=60).tolist()
+MOMENTS = [datetime(2024, 1, 1) + timedelta(minutes=minute) for minute in MINUTES]
+
+
+@pytest.mark.parametrize("form", UNMARKED)
+@pytest.mark.parametrize("typed", [False, True])
+def test_dates_without_marks_are_no_unix_time(file: Path, form: str, typed: bool) -> None:
+    """Also as numbers, which have lost their first 0. Mutation caught: what is a number by its column's type."""
+    texts = [f"{moment:{form}}" for moment in MOMENTS]
+    if typed:
+        table = pa.table({"customer_id": ["c"] * 60, "occurred_at": [*map(int, texts)], "amount": [5] * 60})
+        pq.write_table(table, file)
+        with pytest.raises(HistoryError, match="looks like a date without marks"):
+            history.read([file], {})
+        return
+    said = refused(file, texts)
+    assert f"column 'occurred_at': {texts[0]!r} looks like a date without marks, and would be read as Unix time" in said
+    assert said.endswith("write such dates as 20241231150500 or 2024-12-31 15:05:00")
+
+
+def test_two_rows_of_twelve_digits_are_enough(file: Path) -> None:
+    said = refused(file, ["241231150500", "180520230930"])
+    assert "'241231150500' looks like a date without marks, and would be read as Unix time, of 1977-08-24" in said
+
+
+@pytest.mark.parametrize(("unit", "first"), [(1, 10**9), (1, 3 * 10**8), (1_000, 10**12), (1_000, 3 * 10**11)])
+def test_unix_time_is_read_where_some_of_it_looks_like_dates(file: Path, unit: int, first: int) -> None:
+    """As some does by chance; and years of four digits are read as they stand."""
+    some = np.random.default_rng(2).integers(first, 2 * first, size=400)
+    assert load(file, map(str, some)).frame["occurred_at"].tolist() == sorted((some * (1_000_000 // unit)).tolist())
+    read = load(file, (f"{moment:%Y%m%d%H%M}" for moment in MOMENTS))
+    assert read.frame["occurred_at"].tolist() == sorted(np.array(MOMENTS, "datetime64[us]").astype(int).tolist())

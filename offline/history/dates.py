@@ -1,14 +1,16 @@
-"""What the dates of a column say of how they are written: the order of day and month, and what a spreadsheet spoiled.
+"""What the dates of a column say of how they are written: the order of day and month, and what must not be read.
 
 Rule: a number above 12 is a day. Dates whose days and months a spreadsheet has swapped read well and mean other days,
-so a file that shows it is refused, whatever order is told.
+and so does a date without marks as Unix time: a file that shows it is refused, whatever order is told.
 """
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from offline.history import times
 from offline.history.numerals import AGREE, Votes
 from offline.history.values import matches
 
@@ -17,6 +19,7 @@ _SHORT = r"^\d\d?-\d\d?-\d\d([ ,Tt]|$)"  # may begin with the year: not read
 _ISO = r"^(?P<year>\d{4})[/.-](?P<a>\d{1,2})[/.-](?P<b>\d{1,2})(?P<end>\D|$)"
 _LONG = 11  # characters in which a date stands, and what ends it
 _SEVERAL = 5  # different dates of a kind
+_RARE = 12  # digits: milliseconds of 1973 to 2001, of which 1 in 200 looks like a date; of seconds 1 in 40 does
 
 Date = tuple[int, int, int]  # the last two digits of its year, then its two other numbers as they stand
 
@@ -75,15 +78,22 @@ class Swapped:
 
 @dataclass
 class Dates:
-    """order: votes for "day/month" or "month/day"."""
+    """order: votes for "day/month" or "month/day". unix: different values that are read as Unix time; unmarked: those
+    of them that look like a date without marks, and the first."""
 
     order: Votes = field(default_factory=Votes)
     swapped: Swapped = field(default_factory=Swapped)
+    unix: int = 0
+    unmarked: int = 0
+    first: str = ""
 
     def count(self, column: pa.Array) -> None:
         """Adds the different values of a block's column."""
         words = pc.utf8_trim_whitespace(column.drop_null().unique())
         self.swapped.count(words)
+        numbers, unmarked = times.unix(words)
+        self.unix, self.unmarked = self.unix + len(numbers), self.unmarked + len(unmarked)
+        self.first = self.first or next(iter(unmarked.to_pylist()), "")
         words = words.filter(pa.array(~matches(words, _SHORT)))
         parts = pc.extract_regex(words, _MARKED)
         a, b = (pc.struct_field(parts, name).drop_null().cast(pa.int8()).to_numpy() for name in "ab")
@@ -93,3 +103,12 @@ class Dates:
         unclear = (a <= 12) & (b <= 12) & (a != b)
         if self.order.unclear is None and unclear.any():
             self.order.unclear = words.filter(parts.is_valid())[int(unclear.argmax())].as_py()
+
+    def refusal(self) -> str | None:
+        """What to say of dates that must not be read."""
+        few = len(self.first) < _RARE and self.unmarked < _SEVERAL
+        if self.unmarked >= AGREE * max(self.unix, 1) and not few:
+            read = np.datetime64(int(times.times(pa.array([self.first]), "UTC")[0][0]), "us").astype("datetime64[D]")
+            what = f"{self.first!r} looks like a date without marks, and would be read as Unix time, of {read}"
+            return f"{what}; write such dates as 20241231150500 or 2024-12-31 15:05:00"
+        return self.swapped.refusal() if self.swapped.found else None

@@ -64,8 +64,8 @@ def decide(file: File, policy: Policy) -> Formats:
     cannot be meant as they stand."""
     written = {ours: at for ours, at in file.at.items() if at not in file.typed}
     votes = {ours: Votes() for ours in NUMBERS if ours in written}
-    when = file.at["occurred_at"] if "occurred_at" in written or ("occurred_at" in file.at and file.sheet) else None
-    dates = Dates()
+    when, dates = None if file.cleaned else file.at.get("occurred_at"), Dates()
+    texts = "occurred_at" in written or bool(file.sheet)
     serial: bool | None = None
     for block, _ in files.blocks(file):
         if serial is None:
@@ -75,12 +75,12 @@ def decide(file: File, policy: Policy) -> Formats:
             found.count(currencies.apart(block[written[ours]], policy)[0])
         if when is not None:
             dates.count(block[when])
-        if not _open(votes, None if when is None else dates, policy):
+        if not _open(votes, dates if when is not None and texts else None, policy):
             break
     rate = f"{CONVERT}, or say --rate EUR=1.08 (how much of the others one euro is)"
     numbers = settled(votes, policy.decimal, lambda ours: _where(file, ours), rate)
-    if dates.swapped.found:
-        raise HistoryError(f"{_where(file, 'occurred_at')}: {dates.swapped.refusal()}")
+    if refusal := dates.refusal():
+        raise HistoryError(f"{_where(file, 'occurred_at')}: {refusal}")
     dayfirst = policy.dayfirst
     if dayfirst is None and when is not None:
         order = dates.order.winner(_where(file, "occurred_at"), "say --dayfirst or --monthfirst")
@@ -89,7 +89,7 @@ def decide(file: File, policy: Policy) -> Formats:
 
 
 def _open(votes: Mapping[str, Votes], dates: Dates | None, policy: Policy) -> bool:
-    """Is there a question that more rows may answer? dates: None where none is text."""
+    """Is there a question that more rows may answer? dates: None where none may be text."""
     numbers = votes.values()
     marks = policy.decimal is None and any(found.open for found in numbers) and not any(found.of for found in numbers)
     order = policy.dayfirst is None and dates is not None and dates.order.open
