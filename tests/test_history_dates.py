@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from jobs import run
 
 from offline.errors import HistoryError
 from offline.history import csvs
@@ -135,3 +136,57 @@ def test_unix_time_is_read_where_some_of_it_looks_like_dates(file: Path, unit: i
     assert load(file, map(str, some)).frame["occurred_at"].tolist() == sorted((some * (1_000_000 // unit)).tolist())
     read = load(file, (f"{moment:%Y%m%d%H%M}" for moment in MOMENTS))
     assert read.frame["occurred_at"].tolist() == sorted(np.array(MOMENTS, "datetime64[us]").astype(int).tolist())
+
+
+# ---- short years that may stand first --------------------------------------------------------------------------------
+
+FIRST = {
+    "a month": [f"24.01.{day:02}" for day in range(1, 27)],
+    "two years": [f"{day:%y/%m/%d}" for day in (*YEAR, *(day.replace(year=2023, day=1) for day in YEAR))],
+    "three days, with times": [f"24.01.{day} 10:05" for day in (13, 14, 15)],
+    "bills of the 25th, for all one knows": [f"25/{month:02}/{year}" for month in range(1, 13) for year in (22, 23)],
+}
+
+
+@pytest.mark.parametrize("times", FIRST.values(), ids=FIRST)
+@pytest.mark.parametrize("block", [100, 1 << 20])
+def test_a_short_year_that_may_stand_first_is_asked_about(
+    file: Path, times: list[str], block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mutations caught: asked of the first block alone, in which all may be; asked again when it was told."""
+    monkeypatch.setattr(csvs, "BLOCK", block)
+    said = refused(file, times)
+    assert f"column 'occurred_at': '{times[0][:8]}' may be 20" in said
+    assert said.endswith("the year may stand first; write years with four digits, or say --dayfirst if it stands last")
+    assert load(file, times, dayfirst=True).counts.kept == len(times)
+
+
+LAST = {
+    "a year": [f"{day:%d.%m.%y}" for day in YEAR],
+    "in order, from the 25th on": [f"{day:%d/%m/%y}" for day in sorted(YEAR) if day >= date(2024, 1, 25)],
+    "a week": [f"{day}.05.24" for day in range(22, 27)],
+    "bills of the 15th": [f"15/{month:02}/{year}" for month in range(1, 13) for year in (22, 23, 24)],
+    "one day, and no year that has come": ["31.05.24"] * 3,
+    "a long year among them": [*(f"25/{month:02}/24" for month in range(1, 13)), "25/01/2025"],
+}
+
+
+@pytest.mark.parametrize("times", LAST.values(), ids=LAST)
+def test_a_short_year_that_stands_last_is_read(file: Path, times: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csvs, "BLOCK", 100)
+    read = load(file, times)
+    assert (read.counts.bad_times, read.counts.kept + read.counts.duplicates) == (0, len(times))
+    assert {moment[:3] for moment in read.frame["occurred_at"].to_numpy().astype("datetime64[us]").astype(str)} == {
+        "202"
+    }
+
+
+def test_rows_that_are_still_to_come_are_lost(tmp_path: Path) -> None:
+    """As where the year was read from the wrong end. Mutation caught: left out as if somebody wanted it."""
+    rows = [f"c{n},{2024 if n < 90 else 2190}-03-{n % 28 + 1:02},5" for n in range(100)]
+    (tmp_path / "shop.csv").write_text("\n".join([HEAD, *rows, ""]))
+    said = run("clean", tmp_path / "shop.csv", "--out", tmp_path / "out")
+    assert "lost: 10.0% of the rows (10 of 100) and 10.0% of the money, most for: more than a day after now" in said
+    rows = [row.replace("2024", "2180") if n < 45 else row for n, row in enumerate(rows)]
+    (tmp_path / "shop.csv").write_text("\n".join([HEAD, *rows, ""]))
+    assert "more than a day after now" in run("clean", tmp_path / "shop.csv", "--out", tmp_path / "out", code=2)

@@ -1,10 +1,13 @@
 """What the dates of a column say of how they are written: the order of day and month, and what must not be read.
 
-Rule: a number above 12 is a day. Dates whose days and months a spreadsheet has swapped read well and mean other days,
-and so does a date without marks as Unix time: a file that shows it is refused, whatever order is told.
+Rule: a number above 12 is a day, or the year where it may stand first. Dates whose days and months a spreadsheet has
+swapped read well and mean other days, and so does a date without marks as Unix time: a file that shows it is refused,
+whatever order is told.
 """
 
+import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +24,7 @@ _LONG = 11  # characters in which a date stands, and what ends it
 _SEVERAL = 5  # different dates of a kind
 _RARE = 12  # digits: milliseconds of 1973 to 2001, of which 1 in 200 looks like a date; of seconds 1 in 40 does
 
-Date = tuple[int, int, int]  # the last two digits of its year, then its two other numbers as they stand
+Date = tuple[int, int, int]  # its year, of two digits or of four, then its two other numbers as they stand
 
 
 @dataclass
@@ -49,7 +52,7 @@ class Swapped:
             found = pc.extract_regex(starts, form)
             texts, parts = starts.filter(found.is_valid()).to_pylist(), found.drop_null()
             numbers = (pc.struct_field(parts, name).cast(pa.int32()).to_pylist() for name in ("year", "a", "b"))
-            dates.update({(y % 100, a, b): text for text, y, a, b in zip(texts, *numbers, strict=True)})
+            dates.update({(year, a, b): text for text, year, a, b in zip(texts, *numbers, strict=True)})
 
     @property
     def open(self) -> bool:
@@ -62,7 +65,8 @@ class Swapped:
     def found(self) -> bool:
         if not self.open or min(len(self.iso), len(self.marked)) < _SEVERAL:
             return False
-        turned, stood = {(y, day) for y, _, day in self.iso}, {(y, min(a, b)) for y, a, b in self.marked}
+        turned = {(year % 100, day) for year, _, day in self.iso}
+        stood = {(year % 100, min(a, b)) for year, a, b in self.marked}
         return 2 * len(turned & stood) >= max(len(turned), len(stood))
 
     def refusal(self) -> str:
@@ -104,8 +108,37 @@ class Dates:
         if self.order.unclear is None and unclear.any():
             self.order.unclear = words.filter(parts.is_valid())[int(unclear.argmax())].as_py()
 
-    def refusal(self) -> str | None:
-        """What to say of dates that must not be read."""
+    @property
+    def year_first(self) -> str | None:
+        """The first of dates of two digits thrice that may as well begin with their year: years that have come, no
+        earlier than the last numbers would be and as near each other. 24.01.01 to 24.01.26 are days of one month, or of
+        26 years; days of every kind beside one year are days.
+
+        >>> dates = Dates()
+        >>> dates.count(pa.array([f"24.01.{day:02}" for day in range(1, 27)]))
+        >>> dates.year_first
+        '24.01.01'
+        """
+        marked = self.swapped.marked
+        short = {(a, b, year): text for (year, a, b), text in marked.items() if "-" not in text}
+        if any(year > 99 for year, _, _ in marked):  # it stands last there
+            return None
+        fits = {date: text for date, text in short.items() if date[1] <= 12 and 1 <= date[2] <= 31}
+        if len(fits) < AGREE * len(short) or not any(first != last for first, _, last in fits):
+            return None
+        firsts, lasts = {first for first, _, _ in fits}, {last for _, _, last in fits}
+        come = max(firsts) <= datetime.now(UTC).year % 100
+        near = max(firsts) - min(firsts) <= max(lasts) - min(lasts)
+        return re.split("[ ,Tt]", next(iter(fits.values())))[0] if come and near and min(firsts) >= min(lasts) else None
+
+    def refusal(self, told: bool) -> str | None:
+        """What to say of dates that must not be read. told: is their order?"""
+        if not told and (text := self.year_first):
+            first, month, last = (f"{number:0>2}" for number in re.split("[/.]", text))
+            return (
+                f"{text!r} may be 20{first}-{month}-{last} or 20{last}-{month}-{first}, for the year may stand first; "
+                f"write years with four digits, or say --dayfirst if it stands last"
+            )
         few = len(self.first) < _RARE and self.unmarked < _SEVERAL
         if self.unmarked >= AGREE * max(self.unix, 1) and not few:
             read = np.datetime64(int(times.times(pa.array([self.first]), "UTC")[0][0]), "us").astype("datetime64[D]")

@@ -79,7 +79,7 @@ def decide(file: File, policy: Policy) -> Formats:
             break
     rate = f"{CONVERT}, or say --rate EUR=1.08 (how much of the others one euro is)"
     numbers = settled(votes, policy.decimal, lambda ours: _where(file, ours), rate)
-    if refusal := dates.refusal():
+    if refusal := dates.refusal(policy.dayfirst is not None):
         raise HistoryError(f"{_where(file, 'occurred_at')}: {refusal}")
     dayfirst = policy.dayfirst
     if dayfirst is None and when is not None:
@@ -92,8 +92,10 @@ def _open(votes: Mapping[str, Votes], dates: Dates | None, policy: Policy) -> bo
     """Is there a question that more rows may answer? dates: None where none may be text."""
     numbers = votes.values()
     marks = policy.decimal is None and any(found.open for found in numbers) and not any(found.of for found in numbers)
-    order = policy.dayfirst is None and dates is not None and dates.order.open
-    return marks or order or (dates is not None and dates.swapped.open)
+    if marks or dates is None:
+        return marks
+    order = policy.dayfirst is None and (dates.order.open or dates.year_first is not None)
+    return order or dates.swapped.open
 
 
 def _refuse(file: File, written: Mapping[str, int], block: list[pa.Array], policy: Policy) -> None:
