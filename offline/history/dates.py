@@ -95,6 +95,7 @@ class Dates:
         """Adds the different values of a block's column."""
         words = pc.utf8_trim_whitespace(column.drop_null().unique())
         self.swapped.count(words)
+        words = words.filter(pa.array(~matches(words, _ISO)))
         numbers, unmarked = times.unix(words)
         self.unix, self.unmarked = self.unix + len(numbers), self.unmarked + len(unmarked)
         self.first = self.first or next(iter(unmarked.to_pylist()), "")
@@ -107,6 +108,11 @@ class Dates:
         unclear = (a <= 12) & (b <= 12) & (a != b)
         if self.order.unclear is None and unclear.any():
             self.order.unclear = words.filter(parts.is_valid())[int(unclear.argmax())].as_py()
+
+    def open(self, told: bool) -> bool:
+        """May more rows answer a question, or ask the first? told: is their order?"""
+        order = not self.order.of or self.year_first is not None
+        return (order and not told) or self.swapped.open
 
     @property
     def year_first(self) -> str | None:

@@ -1,8 +1,9 @@
 """How a file writes its numbers and dates: decided per column from its values together, or asked of the person.
 
-The first block decides; while it is undecided, later ones are looked at too. Rule: 9 of 10 different values that can
-decide must agree (those that do not are bad ones, counted); where none can, and the file's other columns have that mark
-as their decimal mark and no other, it is one here too; else one line asks, and nothing is guessed.
+The first block decides; while it is undecided, or nothing in a column has told anything yet, later ones are looked at
+too: whole numbers and ISO 8601 say nothing of what stands below them. Rule: 9 of 10 different values that can decide
+must agree (those that do not are bad ones, counted); where none can, and the file's other columns have that mark as
+their decimal mark and no other, it is one here too; else one line asks, and nothing is guessed.
 """
 
 from collections.abc import Callable, Mapping
@@ -65,37 +66,36 @@ def decide(file: File, policy: Policy) -> Formats:
     written = {ours: at for ours, at in file.at.items() if at not in file.typed}
     votes = {ours: Votes() for ours in NUMBERS if ours in written}
     when, dates = None if file.cleaned else file.at.get("occurred_at"), Dates()
-    texts = "occurred_at" in written or bool(file.sheet)
     serial: bool | None = None
+    waiting = list(votes)
     for block, _ in files.blocks(file):
         if serial is None:
             serial = "occurred_at" in file.at and looks_serial(block[file.at["occurred_at"]])
             _refuse(file, written, block, policy)
-        for ours, found in votes.items():
-            found.count(currencies.apart(block[written[ours]], policy)[0])
+        for ours in waiting:
+            votes[ours].count(currencies.apart(block[written[ours]], policy)[0])
+        waiting = _waiting(votes, policy)
         if when is not None:
             dates.count(block[when])
-        if not _open(votes, dates if when is not None and texts else None, policy):
+            texts = "occurred_at" in written or file.sheet
+            when = when if texts and dates.open(policy.dayfirst is not None) else None
+        if when is None and not waiting:
             break
     rate = f"{CONVERT}, or say --rate EUR=1.08 (how much of the others one euro is)"
     numbers = settled(votes, policy.decimal, lambda ours: _where(file, ours), rate)
     if refusal := dates.refusal(policy.dayfirst is not None):
         raise HistoryError(f"{_where(file, 'occurred_at')}: {refusal}")
     dayfirst = policy.dayfirst
-    if dayfirst is None and when is not None:
+    if dayfirst is None and "occurred_at" in file.at:
         order = dates.order.winner(_where(file, "occurred_at"), "say --dayfirst or --monthfirst")
         dayfirst = {"day/month": True, "month/day": False}.get(order)
     return Formats(numbers, dayfirst, bool(serial))
 
 
-def _open(votes: Mapping[str, Votes], dates: Dates | None, policy: Policy) -> bool:
-    """Is there a question that more rows may answer? dates: None where none may be text."""
-    numbers = votes.values()
-    marks = policy.decimal is None and any(found.open for found in numbers) and not any(found.of for found in numbers)
-    if marks or dates is None:
-        return marks
-    order = policy.dayfirst is None and (dates.order.open or dates.year_first is not None)
-    return order or dates.swapped.open
+def _waiting(votes: Mapping[str, Votes], policy: Policy) -> list[str]:
+    """The columns of numbers of which more rows may answer a question, or ask the first."""
+    told = policy.decimal is not None or any(found.of for found in votes.values())
+    return [ours for ours, found in votes.items() if not found.of and not (found.open and told)]
 
 
 def _refuse(file: File, written: Mapping[str, int], block: list[pa.Array], policy: Policy) -> None:
