@@ -175,6 +175,38 @@ def test_a_mark_that_is_the_decimal_mark_elsewhere_is_one_here(file: Path) -> No
     assert "column 'quantity': '1.000' can be read in two ways, and no value decides; say --decimal" in said
 
 
+QUIET = [f"c{n},2024-01-{n % 28 + 1:02},{n % 900 + 1}" for n in range(200)]
+LATE = {
+    "a point before three digits": ["c,2024-02-01,4.766", "c,2024-02-02,2.500"],
+    "a comma before three digits": ['c,2024-02-01,"1,234"'],
+    "a comma before two": ['c,2024-02-01,"12,50"', "c,2024-02-02,4.766"],
+    "a currency": ['c,2024-02-01,"12,50 €"', "c,2024-02-02,1.000 €"],
+    "a currency and no mark": ["c,2024-02-01,12 €"],
+    "a day above 12": ["c,1/31/2024,5", "c,2/3/2024,5"],
+    "no day above 12": ["c,1/3/2024,5", "c,2/3/2024,5"],
+}
+
+
+@pytest.mark.parametrize("rows", LATE.values(), ids=LATE)
+@pytest.mark.parametrize("told", [{}, {"decimal": ",", "dayfirst": False}])
+def test_a_format_that_shows_late_is_found_or_asked_for_as_if_it_showed_at_once(
+    file: Path, rows: list[str], told: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mutations caught: a first block that tells nothing taken for decided; a told mark for a currency."""
+    found: list[str] = []
+    for block in (1 << 20, 500):
+        monkeypatch.setattr(csvs, "BLOCK", block)
+        try:
+            read = load(file, *QUIET, *rows, **told)
+        except HistoryError as error:
+            found.append(str(error))
+        else:
+            found.append(f"{read.frame.to_csv()}{read.counts.bad_numbers} {read.counts.bad_times}")
+    asked = "can be read in two ways, and no value decides; say --d" in found[0]
+    assert asked or told or found[0].endswith("\n0 0")
+    assert found[0] == found[1]
+
+
 # ---- ids and words for nothing ---------------------------------------------------------------------------------------
 
 

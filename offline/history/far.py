@@ -1,7 +1,9 @@
 """Dates that stand alone at either end of a history: a typing error there moves its end, or its begin, by years.
 
-Rule: at most 1 row in 1,000 (at least one) that stands farther from all others than 180 days and than half of their
-span is asked about, never dropped: only its owner knows. A closure of a year is no such thing.
+Rule: what stands farther from all others than 180 days and than half of their span is asked about, never dropped: only
+its owner knows. It is at most 1 row in 1,000 (at least one), for a closure of a year is no such thing. What programs
+write where they know no date is more: one moment beside more than 10 other days, the first of 1970, or less than half
+of the rows, 3 years and 5 times their span away from the others.
 """
 
 from collections.abc import Mapping
@@ -16,6 +18,8 @@ from models.rows import DAY
 from offline.history.judge import FILE
 
 RARE, GAP = 1_000, 180  # rows among which one may stand alone; days
+OTHERS = 10  # days beside which one moment is none of a shop that opens one day a year
+LONG, TIMES = 1_095, 5  # days, and spans of all others, beyond which few rows are none of a shop that was closed
 LAST = END * SECOND // DAY  # exclusive
 
 Ints = NDArray[np.int64]
@@ -57,15 +61,20 @@ def date_of(day: int) -> str:
 
 
 class Days:
-    """How many rows each day has, and the place of one of them."""
+    """How many rows each day has, the place and the moment of one of them, and whether others have another moment."""
 
     def __init__(self) -> None:
         self.rows: Ints = np.zeros(LAST, np.int64)
         self.places: Ints = np.zeros(LAST, np.int64)
+        self.moments: Ints = np.zeros(LAST, np.int64)
+        self.several = np.zeros(LAST, np.bool_)
 
     def add(self, occurred_at: Ints, places: Ints) -> None:
         """occurred_at: us, from 1970 to 2199, any order; places alike (n,)."""
         days = occurred_at // DAY
+        fresh = self.rows[days] == 0
+        self.moments[days[fresh]] = occurred_at[fresh]
+        self.several[days[occurred_at != self.moments[days]]] = True
         self.rows += np.bincount(days, minlength=LAST)
         self.places[days] = places
 
@@ -79,8 +88,9 @@ class Days:
         """
         days = np.flatnonzero(self.rows)
         most = max(1, int(self.rows.sum()) // RARE)
-        high = _ends(days[::-1], self.rows, most)
-        low = _ends(days[: len(days) - high], self.rows, most)
+        epoch = self._epoch(days)
+        high = self._ends(days[epoch:][::-1], most)
+        low = epoch + self._ends(days[epoch : len(days) - high], most)
         return self._told(days[:low], days[low:][:1]), self._told(
             days[len(days) - high :], days[: len(days) - high][-1:]
         )
@@ -91,11 +101,18 @@ class Days:
         rows, place = int(self.rows[days].sum()), int(self.places[days[-1]])
         return Alone(rows, int(days[0]), int(days[-1]), int(nearest[0]), place)
 
+    def _epoch(self, days: Ints) -> int:
+        """Of the days, in order, how many are the first of 1970 as a time that was 0."""
+        zero = len(days) > 1 and days[0] == 0 and not self.several[0] and int(self.rows[days[1:]].sum()) > 1
+        return int(zero and days[1] > GAP)
 
-def _ends(days: Ints, rows: Ints, most: int) -> int:
-    """How many of the days, from the far end on, stand alone: few rows, and a gap to the others."""
-    counted = np.cumsum(rows[days])
-    gaps, spans = np.abs(np.diff(days)), np.abs(days[1:] - days[-1:])
-    few = (counted[:-1] <= most) & (counted[-1:] - counted[:-1] > 1)
-    found = np.flatnonzero(few & (gaps > np.maximum(GAP, spans / 2)))
-    return int(found[0]) + 1 if len(found) else 0
+    def _ends(self, days: Ints, most: int) -> int:
+        """How many of the days, from the far end on, stand alone: few rows, and a gap to the others."""
+        counted = np.cumsum(self.rows[days])
+        far, others = counted[:-1], counted[-1:] - counted[:-1]
+        gaps, spans = np.abs(np.diff(days)), np.abs(days[1:] - days[-1:])
+        once = np.arange(len(far)) < int(len(days) > 0 and not self.several[days[0]])
+        fewer = far < others
+        made_up = (fewer & once & (len(days) - 1 > OTHERS)) | (fewer & (gaps > np.maximum(LONG, TIMES * spans)))
+        found = np.flatnonzero(((far <= most) | made_up) & (others > 1) & (gaps > np.maximum(GAP, spans / 2)))
+        return int(found[0]) + 1 if len(found) else 0

@@ -1,8 +1,9 @@
 """How a file writes its numbers and dates: decided per column from its values together, or asked of the person.
 
-The first block decides; while it is undecided, later ones are looked at too. Rule: 9 of 10 different values that can
-decide must agree (those that do not are bad ones, counted); where none can, and the file's other columns have that mark
-as their decimal mark and no other, it is one here too; else one line asks, and nothing is guessed.
+The first block decides; while it is undecided, or nothing in a column has told anything yet, later ones are looked at
+too: whole numbers and ISO 8601 say nothing of what stands below them. Rule: 9 of 10 different values that can decide
+must agree (those that do not are bad ones, counted); where none can, and the file's other columns have that mark as
+their decimal mark and no other, it is one here too; else one line asks, and nothing is guessed.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ import pyarrow.compute as pc
 
 from offline.errors import HistoryError
 from offline.history import currencies, files, ids, spelled
+from offline.history.dates import Dates
 from offline.history.files import File
 from offline.history.numerals import Numbers, Votes, known, most
 from offline.history.policy import IDS, NUMBERS, ROUNDED, Policy
@@ -21,8 +23,6 @@ from offline.history.times import looks_serial
 from offline.history.values import matches
 
 CONVERT = "convert them into one currency"
-_DATE = r"^(?P<a>\d{1,2})[/.-](?P<b>\d{1,2})[/.-](?P<year>\d{4}|\d\d)(?P<end>[ ,Tt]|$)"
-_SHORT = r"^\d\d?-\d\d?-\d\d([ ,Tt]|$)"  # may begin with the year: not read
 
 
 @dataclass(frozen=True)
@@ -64,34 +64,38 @@ def decide(file: File, policy: Policy) -> Formats:
     """The formats of a file's columns. Raises HistoryError where its values leave them open, and for ids and times that
     cannot be meant as they stand."""
     written = {ours: at for ours, at in file.at.items() if at not in file.typed}
-    votes = {ours: Votes() for ours in (*NUMBERS, "occurred_at") if ours in written}
+    votes = {ours: Votes() for ours in NUMBERS if ours in written}
+    when, dates = None if file.cleaned else file.at.get("occurred_at"), Dates()
     serial: bool | None = None
+    waiting = list(votes)
     for block, _ in files.blocks(file):
         if serial is None:
             serial = "occurred_at" in file.at and looks_serial(block[file.at["occurred_at"]])
             _refuse(file, written, block, policy)
-        for ours, found in votes.items():
-            if ours == "occurred_at":
-                _dates(block[written[ours]], found)
-            else:
-                found.count(currencies.apart(block[written[ours]], policy)[0])
-        if not _open(votes, policy):
+        for ours in waiting:
+            votes[ours].count(currencies.apart(block[written[ours]], policy)[0])
+        waiting = _waiting(votes, policy)
+        if when is not None:
+            dates.count(block[when])
+            texts = "occurred_at" in written or file.sheet
+            when = when if texts and dates.open(policy.dayfirst is not None) else None
+        if when is None and not waiting:
             break
-    of_numbers = {ours: votes[ours] for ours in NUMBERS if ours in votes}
     rate = f"{CONVERT}, or say --rate EUR=1.08 (how much of the others one euro is)"
-    numbers = settled(of_numbers, policy.decimal, lambda ours: _where(file, ours), rate)
+    numbers = settled(votes, policy.decimal, lambda ours: _where(file, ours), rate)
+    if refusal := dates.refusal(policy.dayfirst is not None):
+        raise HistoryError(f"{_where(file, 'occurred_at')}: {refusal}")
     dayfirst = policy.dayfirst
-    if dayfirst is None and "occurred_at" in votes:
-        order = votes["occurred_at"].winner(_where(file, "occurred_at"), "say --dayfirst or --monthfirst")
+    if dayfirst is None and "occurred_at" in file.at:
+        order = dates.order.winner(_where(file, "occurred_at"), "say --dayfirst or --monthfirst")
         dayfirst = {"day/month": True, "month/day": False}.get(order)
     return Formats(numbers, dayfirst, bool(serial))
 
 
-def _open(votes: Mapping[str, Votes], policy: Policy) -> bool:
-    """Is there a question that more rows may answer?"""
-    numbers = [found for ours, found in votes.items() if ours != "occurred_at"]
-    marks = policy.decimal is None and any(found.open for found in numbers) and not any(found.of for found in numbers)
-    return marks or (policy.dayfirst is None and "occurred_at" in votes and votes["occurred_at"].open)
+def _waiting(votes: Mapping[str, Votes], policy: Policy) -> list[str]:
+    """The columns of numbers of which more rows may answer a question, or ask the first."""
+    told = policy.decimal is not None or any(found.of for found in votes.values())
+    return [ours for ours, found in votes.items() if not found.of and not (found.open and told)]
 
 
 def _refuse(file: File, written: Mapping[str, int], block: list[pa.Array], policy: Policy) -> None:
@@ -127,17 +131,3 @@ def settled(
         decimal = told or elsewhere or found.winner(where(ours), "say --decimal . or --decimal ,")
         numbers[ours] = Numbers(decimal, currency)
     return numbers
-
-
-def _dates(column: pa.Array, votes: Votes) -> None:
-    """A number above 12 is a day."""
-    words = pc.utf8_trim_whitespace(column.drop_null().unique())
-    words = words.filter(pa.array(~matches(words, _SHORT)))
-    parts = pc.extract_regex(words, _DATE)
-    a, b = (pc.struct_field(parts, name).drop_null().cast(pa.int8()).to_numpy() for name in "ab")
-    for answer, decides in (("day/month", (a > 12) & (b <= 12)), ("month/day", (b > 12) & (a <= 12))):
-        if n := int(decides.sum()):
-            votes.of[answer] += n
-    unclear = (a <= 12) & (b <= 12) & (a != b)
-    if votes.unclear is None and unclear.any():
-        votes.unclear = words.filter(parts.is_valid())[int(unclear.argmax())].as_py()

@@ -174,7 +174,8 @@ def _worth(
 
 def _times_off(plan: Plan, occurred_at: Ints) -> list[Bools]:
     """Which rows leave for their time: that cannot be read, is still to come, before the first day, behind the last."""
-    return [occurred_at < 0, occurred_at > plan.now + DAY, occurred_at < plan.since, occurred_at >= plan.until]
+    until = occurred_at >= plan.until  # somebody wants these to leave, even of those to come
+    return [occurred_at < 0, (occurred_at > plan.now + DAY) & ~until, occurred_at < plan.since, until]
 
 
 def counting(file: File, written: Formats, plan: Plan, block: list[pa.Array]) -> list[pa.Array]:

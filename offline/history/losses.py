@@ -1,15 +1,16 @@
 """What of a history could not be read, when that is too much to go unsaid.
 
-Lost are rows of another length, without customer, of no known event type, with a bad time or number: what an owner
-would want mended. Blank rows, headers again and totals are no events; duplicates, keys, cancelled sales, outliers, rows
-behind the cut-off and what `--missing column=drop` drops left because somebody wanted it. Rule: above 5 % of the rows
-that are events, or of the money of all rows that can be read, it is said; above half, asked for.
+Lost are rows of another length, without customer, of no known event type, with a bad time or number, or more than a day
+after now, where dates were read wrong: what an owner would want mended. Blank rows, headers again and totals are no
+events; duplicates, keys, cancelled sales, outliers, rows behind the cut-off and what `--missing column=drop` drops left
+because somebody wanted it. Rule: above 5 % of the rows that are events, or of the money of all rows that can be read,
+it is said; above half, asked for.
 """
 
 from offline.history.quality import LABELS, Counts
 
 SAID, ASKED = 0.05, 0.5
-LOST = ("uneven", "without_customer", "other_types", "bad_times", "bad_numbers")
+LOST = ("uneven", "without_customer", "other_types", "bad_times", "ahead", "bad_numbers")
 
 
 def shares(counts: Counts) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from offline.history.values import DAY, Bools, Ints, matches
 _CLOCK = r"\d\d:\d\d(:\d\d(\.\d+)?)?"
 _ISO = rf"^\d{{4}}-\d\d-\d\d([T ]{_CLOCK}(Z|[+-]\d\d(:?\d\d)?)?)?$"
 _NAMED = r"(?P<day>\d\d?)[-/ .](?P<month>[A-Z]{3,9})[-/ .]"
+_COMPACT = r"^((?:19|2[01])\d\d)(\d\d)(\d\d)[T ]?([012]\d)([0-5]\d)([0-5]\d)?(Z?)$"
 _OFFSET = r"[T ].*(Z|[+-]\d\d(:?\d\d)?)$"
 # Unix time by its size: seconds from 1973 to 2199, and the same moments in units a thousand times smaller.
 UNIX = {
@@ -25,6 +26,17 @@ UNIX = {
     r"^\d{15,16}(\.0*)?$": 1,
     r"^\d{18,19}(\.0*)?$": 0,
 }
+# A date without marks that has as many digits as Unix time: of two digits of its year, of its day first, of no minutes.
+_YEAR, _MONTH, _DAY = r"(?:19|20)\d\d", r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
+_HOUR, _SIXTY = r"(?:[01]\d|2[0-3])", r"[0-5]\d"
+_CALENDAR = "|".join(
+    (
+        rf"(?:\d\d{_MONTH}{_DAY}|{_DAY}{_MONTH}\d\d|{_MONTH}{_DAY}\d\d){_HOUR}{_SIXTY}(?:{_SIXTY})?",
+        rf"(?:{_DAY}{_MONTH}|{_MONTH}{_DAY}){_YEAR}{_HOUR}{_SIXTY}",
+        rf"{_YEAR}{_MONTH}{_DAY}{_HOUR}",
+        rf"[1-9](?:{_MONTH}|{_DAY})(?:\d\d{_HOUR}|{_YEAR}{_HOUR}{_SIXTY}){_SIXTY}",  # without the 0 of its day or month
+    )
+)
 # A spreadsheet's days since 1899-12-30, from 1970 to 2199: a number of this form alone might be anything.
 SERIAL, FIRST = r"^(2[5-9]|[3-9]\d|10)\d{3}(\.\d+)?$", 25_569
 
@@ -76,7 +88,7 @@ def _iso_words(words: pa.Array, dayfirst: bool | None, serial: bool) -> pa.Array
     words = _pointed(words)
     for form, iso in (
         (r"^(\d{4})(\d\d)(\d\d)(\.0)?$", r"\1-\2-\3"),
-        (r"^((?:19|2[01])\d\d)(\d\d)(\d\d)[T ]?([012]\d)([0-5]\d)([0-5]\d)?(Z?)$", None),
+        (_COMPACT, None),
         (r"^(\d{4})[/.](\d\d)[/.](\d\d)", r"\1-\2-\3"),
         (rf"^(\d{{4}}-\d\d-\d\d[T ]{_CLOCK}) ([+-]\d\d(:?\d\d)?)$", r"\1\4"),
         (rf"^(\d{{4}}-\d\d-\d\d[T ]{_CLOCK}) ?(UTC|GMT|Z)$", r"\1Z"),
@@ -160,3 +172,15 @@ def looks_serial(text: pa.Array) -> bool:
     words = pc.utf8_trim_whitespace(text.drop_null().unique())
     words = _pointed(words.filter(pa.array(matches(words, r"\d"))))
     return len(words) > 0 and float(matches(words, SERIAL).mean()) >= 0.9
+
+
+def unix(text: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """The different texts that are read as Unix time, and those of them that look like a date without marks.
+
+    >>> some = pa.array(["1704067200", "241231150500", "311220241505", "202412311505", "2024-12-31"])
+    >>> [texts.to_pylist() for texts in unix(some)]
+    [['1704067200', '241231150500', '311220241505'], ['241231150500', '311220241505']]
+    """
+    words = pc.utf8_trim_whitespace(text.drop_null().unique())
+    words = words.filter(pa.array(matches(words, "|".join(UNIX)) & ~matches(words, _COMPACT)))
+    return words, words.filter(pa.array(matches(words, rf"^(?:{_CALENDAR})(\.0*)?$")))
