@@ -161,7 +161,7 @@ def readable(*paths: Path, option: str = "") -> None:
             path.open("rb").close()
         except IsADirectoryError as error:
             way_out = "" if option else f": name its files, as {path}/*.csv (with --history, once for each)"
-            raise OfflineError(f"{option} {path}: {error.strerror}{way_out}".lstrip()) from None
+            raise OfflineError(f"{option} {path}: cannot be read: {error.strerror}{way_out}".lstrip()) from None
         except OSError as error:
             raise OfflineError(f"{option} {path}: cannot be read: {error.strerror or error}".lstrip()) from None
 
