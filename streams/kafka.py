@@ -251,23 +251,12 @@ def _bounds(settings: Settings, consumer: Consumer, place: TopicPartition) -> tu
 
 
 def check_worker(settings: Settings) -> None:
-    """Raises KafkaProblem where a worker may not join its group, not read events, or not write ticks and rejects."""
+    """Raises KafkaProblem where a worker may not read events, or not write ticks and rejects.
+
+    Whether it may join its group is told as it does: librdkafka that asks for a group aborts the process where a broker
+    goes meanwhile ("eonce->refcnt > 0").
+    """
     check_topics(settings, {settings.events_topic: ("Read", "Write"), settings.rejected_topic: ("Write",)})
-    group, admin = settings.group, AdminClient(_config(settings))
-    granted = _asked(settings, lambda: _operations(admin, group), group, "Read")
-    _require(KafkaError.GROUP_AUTHORIZATION_FAILED, group, ("Read",), granted)
-
-
-def _operations(admin: AdminClient, group: str) -> Sequence[AclOperation] | None:
-    """What may be done with the group; None where nothing says so: newer brokers know none that nobody has joined."""
-    try:
-        found = admin.describe_consumer_groups([group], **ASKED)[group].result(TRY + 1)
-    except KafkaException as error:
-        if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
-            raise
-        return None
-    granted: Sequence[AclOperation] | None = found.authorized_operations
-    return granted
 
 
 def check_topics(settings: Settings, wanted: Mapping[str, Sequence[str]]) -> None:

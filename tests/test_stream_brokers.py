@@ -1,25 +1,23 @@
-"""Brokers come and go, leaders and coordinators move: nobody ends for it, and who is gone is asked for no longer."""
+"""Brokers come and go, and leaders move: nobody ends for it, and who is gone is asked for no longer."""
 
 import time
-from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
 from proxy import Fault, Proxy
 from running import running
 
 from demo import services
 from streams import kafka as topics
-from streams.kafka import DESTROYED, KafkaAway, KafkaProblem, NoTopic
+from streams.kafka import DESTROYED, KafkaProblem, NoTopic
 from streams.settings import Settings
 
 
 class Moves:
-    """A client of which one call is answered by an error, `left` times more; the rest is a real one's."""
+    """A client that is told an error in place of offsets, `left` times more; the rest is a real one's."""
 
     left, code = 0, 0
 
@@ -34,13 +32,6 @@ class Moves:
         cls.left -= cls.left > 0
         return cls.left > 0
 
-    def describe_consumer_groups(self, groups: list[str], **more: Any) -> Any:
-        if not self.fails():
-            return self.client.describe_consumer_groups(groups, **more)
-        answer: Future[Any] = Future()
-        answer.set_exception(KafkaException(KafkaError(self.code, "ConsumerGroupDescribe: ")))
-        return dict.fromkeys(groups, answer)
-
     def get_watermark_offsets(self, place: TopicPartition, timeout: float) -> Any:
         if self.fails():
             raise KafkaException(KafkaError(self.code, "Failed to get watermark offsets: "))
@@ -49,30 +40,10 @@ class Moves:
 
 @pytest.fixture
 def moves(monkeypatch: pytest.MonkeyPatch) -> type[Moves]:
-    for client in (AdminClient, Consumer):
-        monkeypatch.setattr(topics, client.__name__, lambda config, client=client: Moves(client(config)))
+    monkeypatch.setattr(topics, "Consumer", lambda config: Moves(Consumer(config)))
     for name in ("left", "code"):
         monkeypatch.setattr(Moves, name, 0)
     return Moves
-
-
-@pytest.mark.parametrize(
-    "code", [KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE]
-)
-def test_a_coordinator_that_moves_is_waited_for(
-    kafka: str, moves: type[Moves], monkeypatch: pytest.MonkeyPatch, code: int
-) -> None:
-    """So the first worker of a new cluster starts, and no running one ends while brokers restart one by one. Mutation
-    caught: its code taken for what does not pass."""
-    settings = Settings(kafka=kafka, events_topic=f"moving-{code}", group=f"moving-{code}", partitions=1)
-    topics.create(settings)
-    moves.code, moves.left = code, 3
-    topics.check_worker(settings)
-    assert moves.left == 0
-    monkeypatch.setattr(topics, "WAIT", 0.5)
-    moves.left = 1_000
-    with pytest.raises(KafkaAway, match=r"ConsumerGroupDescribe: .*oordinator.*: is Kafka up"):
-        topics.check_worker(settings)
 
 
 @pytest.mark.parametrize(
