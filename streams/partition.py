@@ -120,7 +120,7 @@ class Log(Protocol):
     async def bounds(self, partition: int) -> tuple[int, int]:
         """The first offset that the log holds and the one after its last."""
 
-    async def check(self) -> None:
+    async def check(self) -> object:
         """Raises DeploymentError where the topic is not the deployment's."""
 
     async def seek(self, partition: int, offset: int, epoch: int) -> None:

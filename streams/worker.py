@@ -175,9 +175,10 @@ class Worker:
 
     # ---- Kafka -------------------------------------------------------------------------------------------------------
 
-    async def check(self) -> None:
+    async def check(self) -> kafka.Topic:
         topic = await asyncio.to_thread(kafka.describe, self.settings)
         self.deployment.check(self.settings, topic.id, topic.partitions)
+        return topic
 
     async def bounds(self, partition: int) -> tuple[int, int]:
         tp = self.tp(partition)
@@ -296,8 +297,7 @@ class Worker:
 
     async def watch(self) -> None:
         """Whether the log is still what it was at the first publish, and rejects still fit: anybody may change both."""
-        topic = await asyncio.to_thread(kafka.describe, self.settings)
-        self.deployment.check(self.settings, topic.id, topic.partitions)
+        topic = await self.check()
         topic.check()
         for line in set(topic.warnings()) - self.warned:
             self.warned.add(line)
