@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from deployment import Play, Stopped, World, assert_same, disturb, held, run, undisturbed
+from redis import exceptions
 from redis._parsers import _AsyncRESP2Parser
 from redis.asyncio import Redis
-from running import running, until
+from running import Running, running, until
 from shops import T0
 
 from demo import services
@@ -310,6 +311,13 @@ def test_what_passes_is_known_by_its_word_also_inside_of_a_script_and_of_a_pipel
             assert answers.word(error) == word
 
 
+def responds(deployment: Running) -> bool:
+    """Whether Redis is not busy."""
+    with contextlib.suppress(exceptions.ResponseError):
+        return bool(deployment.redis.ping())
+    return False
+
+
 def test_a_script_that_runs_too_long_is_waited_for_where_nothing_is_to_be_done(
     kafka: str, nobody: Path, tmp_path: Path
 ) -> None:
@@ -322,6 +330,7 @@ def test_a_script_that_runs_too_long_is_waited_for_where_nothing_is_to_be_done(
         with asked(server, 'EVAL "while true do end" 0'):
             worker.says("partition 0 waits: BUSY: a script runs too long")
             deployment.redis.script_kill()
+        until(lambda: responds(deployment), lambda: deployment.said)  # it is killed a moment later
         deployment.bought("bob")
         until(lambda: deployment.orders("bob"), lambda: deployment.said)
         assert worker.process.poll() is None
