@@ -111,7 +111,7 @@ class Worker:
         self.ticked: dict[tuple[int, int], float] = {}
         self.stalled: dict[int, tuple[int, int]] = {}
         self.open = OpenTransactions()
-        self.busy: dict[int, asyncio.Future[None]] = {}  # the chunk that each partition is at
+        self.busy: dict[int, asyncio.Future[None]] = {}  # the work that each partition is at
         self.sender = kafka.Sender(settings, room)
         self.outage, self.owner = (
             Outage.of("aiokafka", partial(say, level="warning", logger="aiokafka")),
@@ -204,30 +204,32 @@ class Worker:
         The queue stays short, for the transport lets what comes meanwhile join the chunk that waits.
         """
         for chunk in chunks:
-            before = self.busy.get(chunk.tp.partition)
-            self.busy[chunk.tp.partition] = self.app.add_future(self._watched(self._score(chunk, before)))
+            self._queue(chunk.tp.partition, partial(self._score, chunk))
 
-    async def _score(self, chunk: Chunk, before: asyncio.Future[None] | None) -> None:
-        if before is not None:
-            await asyncio.wait([before])
+    async def _score(self, chunk: Chunk) -> None:
         part = self.partitions.get(chunk.tp.partition)
         chunk.taken = True
         if part is not None and chunk.epoch == part.epoch:
-            with contextlib.suppress(Lost):
-                await part.process(chunk)
+            await part.process(chunk)
 
     def doubted(self, tp: TP) -> None:
         """Queues the proof that the log still holds what was counted, behind the chunks that came before."""
-        before = self.busy.get(tp.partition)
-        self.busy[tp.partition] = self.app.add_future(self._watched(self._doubt(tp.partition, before)))
+        self._queue(tp.partition, partial(self._doubt, tp.partition))
 
-    async def _doubt(self, number: int, before: asyncio.Future[None] | None) -> None:
-        if before is not None:
-            await asyncio.wait([before])
+    async def _doubt(self, number: int) -> None:
         part = self.partitions.get(number)
         if part is not None and part.life is Life.READY:  # else it is sought once it is located
-            with contextlib.suppress(Lost):
-                await part.doubt(next(self.epochs))
+            await part.doubt(next(self.epochs))
+
+    def _queue(self, number: int, work: Callable[[], Awaitable[None]]) -> None:
+        """Behind what the partition is at, and what waits there already."""
+        self.busy[number] = self.app.add_future(self._watched(self._behind(self.busy.get(number), work)))
+
+    async def _behind(self, before: asyncio.Future[None] | None, work: Callable[[], Awaitable[None]]) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        with contextlib.suppress(Lost):
+            await work()
 
     async def heartbeat(self) -> None:
         """Partitions on which nothing arrives notice another Redis, a new model, or a chunk that went astray."""
