@@ -144,16 +144,6 @@ def _away(settings: Settings, said: str) -> KafkaProblem:
     return KafkaAway(f"CRM_KAFKA={settings.kafka}: {said}: {asked}")
 
 
-def worded(error: KafkaError) -> str:
-    """What Kafka says of an error, or where it says no more than a code, what this means.
-
-    >>> worded(KafkaError(KafkaError.NOT_COORDINATOR, "ConsumerGroupDescribe: "))
-    'ConsumerGroupDescribe: Not coordinator'
-    """
-    said: str = error.str()
-    return said + KafkaError(error.code()).str().removeprefix("Broker: ") if said.endswith(": ") else said
-
-
 def create(settings: Settings) -> list[str]:
     """Creates the topics that are missing; returns their names."""
     rejected = REJECTED | {"retention.ms": str(settings.rejected_days * DAY)}
@@ -224,10 +214,10 @@ def _problem(settings: Settings, error: KafkaError, name: str, *operations: str)
     if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
         return NoTopic(f"{settings.kafka} has no topic {name}: run `python -m streams init`")
     if error.code() in PASSING:
-        return _away(settings, worded(error))
+        return _away(settings, error.str())
     if error.code() in DENIED:
         return denied(error.code(), name, *operations)
-    return KafkaProblem(f"CRM_KAFKA={settings.kafka}: {worded(error)}")
+    return KafkaProblem(f"CRM_KAFKA={settings.kafka}: {error.str()}")
 
 
 def bounds(settings: Settings, topic: str) -> list[tuple[int, int]]:
