@@ -425,6 +425,7 @@ def application(settings: Settings, partitions: int) -> faust.App:
     """One that waits for what it is to consume."""
     app = faust.App(
         settings.group,
+        env={},  # what is set for other programs, as BROKER_URL for Celery, is not meant for this one
         broker=[f"kafka://{address}" for address in settings.kafka.split(",")],
         broker_credentials=security.faust(settings),
         autodiscover=False,

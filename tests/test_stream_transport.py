@@ -18,11 +18,13 @@ from aiokafka.structs import ConsumerRecord
 from faust.transport import consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from faust.types.settings import Settings as FaustSettings
 from logs import Record
 from mode.threads import ServiceThread
 
 from streams.freshness import Freshness
 from streams.partition import Life
+from streams.settings import Settings
 from streams.transport import (
     ENOUGH,
     FETCH_WAIT,
@@ -36,7 +38,7 @@ from streams.transport import (
     Standing,
     sized,
 )
-from streams.worker import Worker
+from streams.worker import Worker, application
 
 MOVED = "{} is not what streams/transport.py overrides any more: read Faust's change log before this upgrade"
 HOOKS = {
@@ -102,6 +104,27 @@ def test_hook_is_where_it_was(owner: type, name: str) -> None:
 )
 def test_attribute_is_still_used(owner: type, text: str) -> None:
     assert text in inspect.getsource(owner), MOVED.format(f"{owner.__name__}: {text}")
+
+
+def test_no_variable_of_another_program_moves_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faust would take BROKER_URL, Celery's as often as not, before the broker that it is told, and so each of its
+    settings. Mutation caught: Faust reads the environment."""
+    names = {param.env_name for param in FaustSettings.SETTINGS.values() if param.env_name}
+    assert {"BROKER_URL", "TOPIC_PARTITIONS", "TIMEZONE"} <= names
+    plain = application(Settings(kafka="kafka-1:9092"), 4).conf
+    for name in names - {"APP_ENV_PREFIX"}:  # with which the others had other names
+        monkeypatch.setenv(name, "7")
+    moved = application(Settings(kafka="kafka-1:9092"), 4).conf
+    for name in (
+        "broker",
+        "topic_partitions",
+        "timezone",
+        "broker_session_timeout",
+        "processing_guarantee",
+        "web_port",
+    ):
+        assert getattr(moved, name) == getattr(plain, name), name
+    assert [str(url) for url in moved.broker] == ["kafka://kafka-1:9092"]
 
 
 HELD, OTHER = TP("t", 0), TP("t", 1)
