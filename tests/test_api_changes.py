@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import csv
+import gc
 import http.client
 import io
 import json
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ import pytest
 import redis
 from deployment import Play, World
 from running import until
-from serving import Answer, Served, furnish, serving
+from serving import Answer, Served, customer, furnish, serving
 from shops import T0
 from test_stream_feed import stands
 
@@ -255,3 +257,51 @@ def test_those_who_wait_are_few_and_keep_no_probe_away(
     until(lambda: not served.requests())
     with stream(served) as answer:
         event(answer)
+
+
+@pytest.mark.parametrize("path", ["/v1/export", "/v1/export?format=csv", "/v1/changes?after=3f2a91bc.0-0:0,0-0:0"])
+def test_who_takes_nothing_any_more_keeps_no_place(
+    at: tuple[Served, Any, Keys], monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Though the connection stands, and no garbage is collected. Mutation caught: what makes the answer is left where
+    it stood."""
+    served, store, keys = at
+    with store.pipeline(transaction=False) as pipe:
+        for n in range(1_200):
+            customer(pipe, keys, f"c-{n:0100}")
+            pipe.xadd(keys.changes(0), {"n": n + 1, "type": "new", "customer": f"c-{n:0100}", "from": ""} | NEW)
+        *_, last = pipe.execute()
+    store.hset(keys.freshness(0), mapping={"feed": 1_200, "feed_id": last})
+    monkeypatch.setattr(changes, "FOLLOWERS", 2)
+    monkeypatch.setattr(shell, "PATIENCE", 0.3)
+    served.server.servers[0].sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+    gc.disable()
+    try:
+        with contextlib.ExitStack() as stack:
+            for _ in range(2):
+                stack.enter_context(contextlib.closing(stuck(served, path)))
+            until(lambda: len(served.requests()) == 2)
+            assert taken(served, path) == 503
+            until(lambda: not served.requests())
+            assert taken(served, path) == 200
+    finally:
+        gc.enable()
+
+
+NEW = {"to": "2", "at": "2024-01-01T00:00:00Z", "source": "crm.events:0:4"}
+
+
+def stuck(served: Served, path: str) -> socket.socket:
+    """Asks, and takes nothing of the answer."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    connection.connect(("127.0.0.1", served.port))
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {EVENTS}\r\n\r\n".encode())
+    return connection
+
+
+def taken(served: Served, path: str) -> int:
+    """The status of one more who asks, and goes away."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)) as connection:
+        connection.request("GET", path, headers={"Accept": EVENTS})
+        return connection.getresponse().status
