@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import redis
@@ -117,6 +118,23 @@ def test_a_page_waits_until_something_comes(at: tuple[Served, Any, Keys]) -> Non
     waits.join(25)
     assert [each["customer_id"] for each in found[0].json["changes"]] == ["c-18"]
     assert served.ask(f"/v1/changes?after={found[0].json['cursor']}&wait=1").json["changes"] == []
+
+
+@pytest.mark.parametrize("partitions", [190, 400, 1_000])
+def test_a_cursor_of_many_partitions_is_taken(at: tuple[Served, Any, Keys], partitions: int) -> None:
+    """Percent-encoded, too, as a client writes it that encodes whatever it is given."""
+    served, store, keys = at
+    for key in (keys.meta, keys.partitions):
+        store.hset(key, "partitions", partitions)
+    for p in range(partitions):
+        store.hset(keys.freshness(p), mapping={"feed": 123_456, "feed_id": f"{time.time_ns() // 1_000_000}-0"})
+    cursor = served.ask("/v1/changes").json["cursor"]
+    announce(store, keys, "c-17", partition=partitions - 1)
+    for after in (cursor, quote(cursor)):
+        assert [each["customer_id"] for each in served.ask(f"/v1/changes?after={after}").json["changes"]] == ["c-17"]
+    with stream(served, Last_Event_ID=cursor) as answer:
+        assert event(answer)["id"] == cursor
+        assert event(answer)["event"] == "moved"
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ class Feeds:
     async def changes(
         self,
         request: Request,
-        after: Annotated[str | None, Query(max_length=4_096, description=CURSOR)] = None,
+        after: Annotated[str | None, Query(description=CURSOR)] = None,
         types: Annotated[str | None, Query(max_length=100, description=TYPED)] = None,
         limit: Annotated[int, Query(ge=1, le=LISTED, description="entries looked at for a page")] = LISTED,
         wait: Annotated[int, Query(ge=0, le=WAIT, description="seconds to wait where there is nothing yet")] = 0,

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streams.crm.problems import OVERLOADED, TOO_LONG, TOO_MUCH_SAID, Problem, of, response
 
-LONGEST = 8_192  # bytes of path and query
+LONGEST = 32_768  # bytes of path and query: a cursor of the feed has a place a partition
 HEADERS = 32_768  # bytes of all headers
 UNDER_WAY = 1_000  # requests at once; probes are answered all the same
 PATIENCE = 60.0  # seconds in which a client must take a part of a long answer
