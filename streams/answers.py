@@ -53,6 +53,17 @@ def waits(error: Exception) -> str | None:
     return None
 
 
+def refused(error: Exception) -> str:
+    """The same of a Redis that answers, but takes nothing for now; "" of one that does not answer.
+
+    >>> refused(exceptions.ResponseError("MISCONF Redis is configured to save RDB snapshots, but it cannot"))
+    'MISCONF: it cannot save: its disk is full or may not be written'
+    >>> refused(exceptions.ConnectionError("Connection refused"))
+    ''
+    """
+    return (waits(error) or "") if word(error) in PASSING else ""
+
+
 def word(error: Exception) -> str:
     """The same as one of few words, for counting.
 

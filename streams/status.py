@@ -19,8 +19,8 @@ UNHEARD = 5.0  # seconds without an answer of Redis: the beat that asked it ends
 
 class Status(msgspec.Struct, frozen=True):
     """at: seconds since the epoch. partitions: of each that is held, what `Life` calls it; behind: how many seconds it
-    is behind its log, where that is known. answered: when Redis did last; None: it was not asked. model: the version
-    that serves, "" for none.
+    is behind its log, where that is known. answered: when Redis took something last; None: nothing was written;
+    refused: what it says since, "" where it does not answer. model: the version that serves, "" for none.
     """
 
     at: float
@@ -28,6 +28,7 @@ class Status(msgspec.Struct, frozen=True):
     behind: dict[int, float] = {}
     answered: float | None = None
     model: str = ""
+    refused: str = ""
 
     def hangs(self, now: float) -> Iterator[str]:
         """Why the worker is not live, if it is not.
@@ -48,6 +49,8 @@ class Status(msgspec.Struct, frozen=True):
         ['the worker holds no partition']
         >>> list(Status(1000.0, {0: "ready", 3: "locating"}, {0: 61.0}, 990.0).wrong(1000.0))
         ['partition 0 is 61 s behind', 'partition 3 is locating', 'Redis did not answer for 10 s', 'no model is loaded']
+        >>> list(Status(1000.0, {0: "ready"}, {0: 0.2}, 990.0, "1-20240301-0a1b2c3d", "OOM: it is full").wrong(1000.0))
+        ['Redis took nothing for 10 s: OOM: it is full']
         """
         if hangs := list(self.hangs(now)):
             yield from hangs
@@ -69,7 +72,8 @@ class Status(msgspec.Struct, frozen=True):
 
     def _of_what_they_need(self) -> Iterator[str]:
         if self.answered is not None and self.at - self.answered > UNHEARD:
-            yield f"Redis did not answer for {self.at - self.answered:.0f} s"
+            does = "took nothing" if self.refused else "did not answer"
+            yield f"Redis {does} for {self.at - self.answered:.0f} s{': ' if self.refused else ''}{self.refused}"
         if not self.model:
             yield "no model is loaded"
 

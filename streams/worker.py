@@ -118,7 +118,8 @@ class Worker:
             f"{socket.gethostname()}:{os.getpid()}",
         )
         self.meter, self.status = Meter(self.now), Status(time.time())
-        self.answered: float | None = None  # when Redis did last, seconds since the epoch
+        self.answered: float | None = None  # when Redis took something last, seconds since the epoch
+        self.refused = ""  # what it says since, where it answers
         self.truth: Window | None = None  # of the version that is named in `judged`
         self.judged = ""
 
@@ -264,8 +265,12 @@ class Worker:
                 part.fresh = Freshness.of(part.number, self.owner, now, standing.heard, behind, part.waits_since)
                 found.append(part.fresh)
         if found:
-            await self.store.freshen(self.owner, found)
-            self.answered = time.time()
+            try:
+                await self.store.freshen(self.owner, found)
+            except RedisError as error:
+                self.refused = answers.refused(error)
+                raise
+            self.answered, self.refused = time.time(), ""
 
     def _astray(self, part: Partition, position: int) -> None:
         """Loses a partition on which the consumer was ahead in two beats running and nothing is under way."""
@@ -322,6 +327,7 @@ class Worker:
             partitions={number: part.life.name.lower() for number, part in held},
             behind={number: part.fresh.lag_seconds for number, part in held if part.fresh},
             answered=self.answered,
+            refused=self.refused,
             model=self.serving.version,
         )
         if self.settings.status:

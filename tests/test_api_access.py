@@ -159,6 +159,18 @@ def test_a_token_is_added_to_a_file_as_it_stands(tmp_path: Path) -> None:
         assert not file.read_text().startswith("\n")
 
 
+@pytest.mark.parametrize("path", ["none/tokens", "file/tokens", "link"])
+def test_a_token_for_a_file_that_cannot_be_written_is_a_line(tmp_path: Path, path: str) -> None:
+    """In a directory that is not there, or is none, and behind a link that leads to none."""
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "none" / "tokens")
+    done = CliRunner().invoke(main, ["api", "--tokens", str(tmp_path / path), "--new-token", "crm"])
+    assert done.exit_code == 2
+    said = re.fullmatch(r"streams: CRM_API_TOKENS=(\S+): cannot be written: (No such file|Not a dir).*\n", done.output)
+    assert said is not None
+    assert said[1] == str(tmp_path / path)
+
+
 @pytest.mark.parametrize("line", ["crm read", "crm all 00", "crm read zz", f"crm read {'0' * 62}", f"crm {'0' * 64}"])
 def test_a_file_that_is_none_is_refused_with_its_line(tmp_path: Path, line: str) -> None:
     file = tmp_path / "tokens"

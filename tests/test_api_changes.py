@@ -3,20 +3,23 @@
 import asyncio
 import contextlib
 import csv
+import gc
 import http.client
 import io
 import json
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import redis
 from deployment import Play, World
 from running import until
-from serving import Answer, Served, furnish, serving
+from serving import Answer, Served, customer, furnish, serving
 from shops import T0
 from test_stream_feed import stands
 
@@ -115,6 +118,23 @@ def test_a_page_waits_until_something_comes(at: tuple[Served, Any, Keys]) -> Non
     waits.join(25)
     assert [each["customer_id"] for each in found[0].json["changes"]] == ["c-18"]
     assert served.ask(f"/v1/changes?after={found[0].json['cursor']}&wait=1").json["changes"] == []
+
+
+@pytest.mark.parametrize("partitions", [190, 400, 1_000])
+def test_a_cursor_of_many_partitions_is_taken(at: tuple[Served, Any, Keys], partitions: int) -> None:
+    """Percent-encoded, too, as a client writes it that encodes whatever it is given."""
+    served, store, keys = at
+    for key in (keys.meta, keys.partitions):
+        store.hset(key, "partitions", partitions)
+    for p in range(partitions):
+        store.hset(keys.freshness(p), mapping={"feed": 123_456, "feed_id": f"{time.time_ns() // 1_000_000}-0"})
+    cursor = served.ask("/v1/changes").json["cursor"]
+    announce(store, keys, "c-17", partition=partitions - 1)
+    for after in (cursor, quote(cursor)):
+        assert [each["customer_id"] for each in served.ask(f"/v1/changes?after={after}").json["changes"]] == ["c-17"]
+    with stream(served, Last_Event_ID=cursor) as answer:
+        assert event(answer)["id"] == cursor
+        assert event(answer)["event"] == "moved"
 
 
 @pytest.mark.parametrize(
@@ -255,3 +275,51 @@ def test_those_who_wait_are_few_and_keep_no_probe_away(
     until(lambda: not served.requests())
     with stream(served) as answer:
         event(answer)
+
+
+@pytest.mark.parametrize("path", ["/v1/export", "/v1/export?format=csv", "/v1/changes?after=3f2a91bc.0-0:0,0-0:0"])
+def test_who_takes_nothing_any_more_keeps_no_place(
+    at: tuple[Served, Any, Keys], monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Though the connection stands, and no garbage is collected. Mutation caught: what makes the answer is left where
+    it stood."""
+    served, store, keys = at
+    with store.pipeline(transaction=False) as pipe:
+        for n in range(1_200):
+            customer(pipe, keys, f"c-{n:0100}")
+            pipe.xadd(keys.changes(0), {"n": n + 1, "type": "new", "customer": f"c-{n:0100}", "from": ""} | NEW)
+        *_, last = pipe.execute()
+    store.hset(keys.freshness(0), mapping={"feed": 1_200, "feed_id": last})
+    monkeypatch.setattr(changes, "FOLLOWERS", 2)
+    monkeypatch.setattr(shell, "PATIENCE", 0.3)
+    served.server.servers[0].sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+    gc.disable()
+    try:
+        with contextlib.ExitStack() as stack:
+            for _ in range(2):
+                stack.enter_context(contextlib.closing(stuck(served, path)))
+            until(lambda: len(served.requests()) == 2)
+            assert taken(served, path) == 503
+            until(lambda: not served.requests())
+            assert taken(served, path) == 200
+    finally:
+        gc.enable()
+
+
+NEW = {"to": "2", "at": "2024-01-01T00:00:00Z", "source": "crm.events:0:4"}
+
+
+def stuck(served: Served, path: str) -> socket.socket:
+    """Asks, and takes nothing of the answer."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    connection.connect(("127.0.0.1", served.port))
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {EVENTS}\r\n\r\n".encode())
+    return connection
+
+
+def taken(served: Served, path: str) -> int:
+    """The status of one more who asks, and goes away."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)) as connection:
+        connection.request("GET", path, headers={"Accept": EVENTS})
+        return connection.getresponse().status

@@ -1,5 +1,6 @@
 """The API when something is away, hangs, or asks what nobody should: an answer each time, and nothing left behind."""
 
+import contextlib
 import os
 import re
 import signal
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 import redis
 from running import until
-from serving import furnish, serving
+from serving import customer, furnish, serving
 
 from demo import services
 from streams import truth
@@ -161,18 +162,7 @@ def test_metrics_hold_no_id(own: services.Valkey) -> None:
 def test_the_command_serves_until_it_is_asked_to_end(own: services.Valkey) -> None:
     """It says where, and ends with exit code 0; nothing of the workers is loaded."""
     furnish(own.url, "crm")
-    code = (
-        "import sys; from streams.__main__ import main\n"
-        "try: main(['api', '--port', '0'])\n"
-        "finally: print(*sorted({each.partition('.')[0] for each in sys.modules}))"
-    )
-    env = os.environ | {"CRM_REDIS_URL": own.url, "PYTHONWARNINGS": "error"}
-    run: Any = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    where = re.fullmatch(r"20\S+Z info: serves at http://127\.0\.0\.1:(\d+)\n", run.stderr.readline())
-    assert where is not None
-    port = int(where[1])
+    run, port = started(own.url)
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(b"GET /v1/customers/c-17 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
@@ -180,6 +170,48 @@ def test_the_command_serves_until_it_is_asked_to_end(own: services.Valkey) -> No
         out, err = run.communicate(timeout=30)
     assert (run.returncode, err) == (0, "")
     assert not {"faust", "confluent_kafka", "numba", "pandas", "river", "scipy", "sklearn"} & set(out.split())
+
+
+def test_what_is_under_way_as_it_ends_leaves_no_trace(own: services.Valkey) -> None:
+    """A body that does not come to its end, of one length and of chunks, and an export that nobody takes. Mutation
+    caught: what uvicorn cancels is left to uvicorn."""
+    settings, keys = furnish(own.url, "crm"), Keys("crm")
+    with redis.Redis.from_url(settings.redis_url) as store, store.pipeline(transaction=False) as pipe:
+        for n in range(1_200):
+            customer(pipe, keys, f"c-{n}", next_offers=f'["{"P" * 10_000}"]')
+        pipe.execute()
+    run, port = started(own.url, warnings="ignore")  # uvloop warns of the connection that nobody reads, and waits then
+    with contextlib.ExitStack() as stack:
+        asked = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(3)]
+        post = b"POST /v1/customers:batchGet HTTP/1.1\r\nHost: localhost\r\n"
+        asked[0].sendall(post + b"Content-Length: 90\r\n\r\n{")
+        asked[1].sendall(post + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n")
+        asked[2].sendall(b"GET /v1/export HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert asked[2].recv(15) == b"HTTP/1.1 200 OK"
+        run.send_signal(signal.SIGTERM)
+        _, err = run.communicate(timeout=30)
+        for each in asked[:2]:
+            answer = each.recv(1 << 16)
+            assert answer.startswith(b"HTTP/1.1 503 ")
+            assert b"urn:problem:crm:ending" in answer
+    assert run.returncode == 0
+    assert "Traceback" not in err
+
+
+def started(url: str, warnings: str = "error") -> tuple[Any, int]:
+    """The command, which prints at its end what it has loaded, and its port."""
+    code = (
+        "import sys; from streams.__main__ import main\n"
+        "try: main(['api', '--port', '0'])\n"
+        "finally: print(*sorted({each.partition('.')[0] for each in sys.modules}))"
+    )
+    env = os.environ | {"CRM_REDIS_URL": url, "PYTHONWARNINGS": warnings}
+    run: Any = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    where = re.fullmatch(r"20\S+Z info: serves at http://127\.0\.0\.1:(\d+)\n", run.stderr.readline())
+    assert where is not None
+    return run, int(where[1])
 
 
 def test_a_port_that_is_taken_is_one_line(own: services.Valkey) -> None:

@@ -54,6 +54,26 @@ def test_the_document_is_valid_and_whole(served: Served) -> None:
     assert [name for name in document["components"]["schemas"] if f"/schemas/{name}'" not in text] == []
 
 
+NAMED = {"customer_id": "0", "number": "2"}  # what stands in a path
+
+
+def test_no_parameter_is_passed_over(served: Served) -> None:
+    """Of any route that asks for a token; probes take what watchers add. Mutations caught: a name alone is looked at,
+    and the first of two values passed over; routes that read the request by themselves."""
+    for path, operations in served.app.openapi()["paths"].items():
+        for method, said in operations.items():
+            asked = [each["name"] for each in said.get("parameters", []) if each["in"] == "query"]
+            wrong = ["unheard=1", *(f"{name}=1&{name}=1" for name in asked), *(f"{name.upper()}=1" for name in asked)]
+            for query in wrong if said["security"] else []:
+                answer = served.ask(f"{path.format(**NAMED)}?{query}", method.upper(), b"", "all")
+                assert answer.problem == (422, "wrong-request")
+                assert answer.json["detail"].endswith(", ".join(asked) or "there is none here")
+    cursor = served.ask("/v1/changes", token="all").json["cursor"]
+    for path in (f"/v1/changes?cursor={cursor}", "/v1/segments/2/customers?after=x", "/v1/customers/0?field=segment"):
+        assert served.ask(path, token="all").problem == (422, "wrong-request")
+    assert served.ask("/metrics?name=x").status == served.ask("/health/ready?at=1").status == 200
+
+
 def test_whatever_is_sent_is_answered_as_it_says(served: Served) -> None:
     """What its schema allows, and what it does not: no 500, and no answer that it does not describe."""
     schema: Any = schemathesis.openapi.from_dict(served.ask("/openapi.json").json)

@@ -69,5 +69,7 @@ def test_every_limit_is_the_programs() -> None:
         f" ({Settings().api_rate:,g}), a wrong token {access.GUESSES:g} times; path and query have"
         f" {shell.LONGEST:,} bytes, headers {shell.HEADERS:,}, a batch {schemas.MOST_IDS:,} ids and a megabyte, events"
         f" {schemas.EVENTS:,} and four, and {shell.UNDER_WAY:,} requests may be under way."
+        f" Who takes nothing of a long answer (export, CSV, feed) for {shell.PATIENCE:.0f} seconds is given up: it"
+        " breaks off, and the place is free for others."
     )
     assert (customers.BODY, events.BODY) == (1 << 20, 4 << 20)

@@ -21,15 +21,20 @@ def health(run: Running, code: int) -> str:
     return run.call("health", code=code)
 
 
+def wrong(path: Path) -> str:
+    return "; ".join(status.wrong(status.read(path)))
+
+
 def well(run: Running) -> bool:
     found = status.read(Path(run.env["CRM_STATUS"]))
     return found is not None and not list(status.wrong(found))
 
 
 def test_a_worker_that_is_well_and_one_that_is_not(
-    kafka: str, valkey: services.Valkey, shop: Path, tmp_path: Path
+    kafka: str, valkey: services.Valkey, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Mutations caught: the file's age, or lives that are not ready, passed over; a worker without partitions well."""
+    """Mutations caught: the file's age, or lives that are not ready, passed over; a worker without partitions well; a
+    Redis that answers, but takes nothing, said to be silent; what it answered kept once it takes again."""
     with running(kafka, valkey.url, shop, tmp_path, partitions=2, status=str(tmp_path / "status")) as run:
         assert run.command("health", code=1).startswith("not well: no worker has written here")
         worker = run.worker()
@@ -41,8 +46,16 @@ def test_a_worker_that_is_well_and_one_that_is_not(
         assert health(run, 1).startswith("not well: partition 1 is locating")
         run.redis.hset(f"{run.name}:guard:1", "state", "ready")
         until(lambda: well(run), lambda: run.said)
-        os.kill(worker.process.pid, signal.SIGSTOP)
         path = tmp_path / "status"
+        monkeypatch.setattr(status, "UNHEARD", 2.0)
+        for word, setting in (("OOM", "maxmemory"), ("NOREPLICAS", "min-replicas-to-write")):  # and no event comes
+            run.redis.config_set(setting, "1")
+            until(lambda: wrong(path).startswith("Redis took nothing for "), lambda: wrong(path))
+            assert f" s: {word}: {answers.PASSING[word]}" in wrong(path)
+            run.redis.config_set(setting, "0")
+            until(lambda: well(run), lambda: wrong(path))
+        monkeypatch.undo()
+        os.kill(worker.process.pid, signal.SIGSTOP)
         said = status.read(path)
         assert said is not None
         status.write(path, msgspec.structs.replace(said, at=time.time() - 60))

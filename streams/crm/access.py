@@ -86,8 +86,11 @@ def new(path: Path, name: str, scopes: str) -> str:
         raise AccessError(f"scopes are of {', '.join(SCOPES)}, with commas between, not {scopes!r}") from None
     token = secrets.token_urlsafe(32)
     ended = not path.exists() or path.read_bytes()[-1:] in (b"", b"\n")  # else two lines would be one, and no token
-    with open(path, "a", encoding="utf-8", opener=_private) as file:
-        file.write(("" if ended else "\n") + f"{name} {granted} {_digest(token).hex()}\n")
+    try:
+        with open(path, "a", encoding="utf-8", opener=_private) as file:
+            file.write(("" if ended else "\n") + f"{name} {granted} {_digest(token).hex()}\n")
+    except OSError as error:
+        raise AccessError(f"CRM_API_TOKENS={path}: cannot be written: {error.strerror}") from None
     return token
 
 

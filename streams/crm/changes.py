@@ -7,19 +7,19 @@ to copy everybody anew; nothing is passed over in silence.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Annotated, Literal
 
 import msgspec
 from fastapi import Query, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from streams.crm import problems, routing, schemas
 from streams.crm.access import LISTS
 from streams.crm.feed import TYPES, Change, Changes, CursorError, Feed, Gap
 from streams.crm.kept import Kept
 from streams.crm.problems import GONE, OVERLOADED, WRONG_REQUEST, Problem
-from streams.crm.routing import Answers, Route, route
+from streams.crm.routing import Answers, Route, Stream, route
 from streams.crm.schemas import LISTED
 from streams.crm.service import Service
 
@@ -57,7 +57,7 @@ class Feeds:
     async def changes(
         self,
         request: Request,
-        after: Annotated[str | None, Query(max_length=4_096, description=CURSOR)] = None,
+        after: Annotated[str | None, Query(description=CURSOR)] = None,
         types: Annotated[str | None, Query(max_length=100, description=TYPED)] = None,
         limit: Annotated[int, Query(ge=1, le=LISTED, description="entries looked at for a page")] = LISTED,
         wait: Annotated[int, Query(ge=0, le=WAIT, description="seconds to wait where there is nothing yet")] = 0,
@@ -77,7 +77,7 @@ class Feeds:
         if streamed:
             self._admit()
             lines = self._lines(after or page.cursor, page, limit, named)
-            return StreamingResponse(lines, media_type=EVENTS, headers={"X-Accel-Buffering": "no"})
+            return Stream(lines, EVENTS, {"X-Accel-Buffering": "no"})
         until = time.monotonic() + wait
         while not (told := _told(page, named)) and (not page.whole or await self._waits(page.cursor, until)):
             page = await self._next(page.cursor, limit)
@@ -143,7 +143,7 @@ class Feeds:
     async def _given(self) -> list[int]:
         return await self.service.read(self.feed.given())
 
-    async def _lines(self, begins: str, page: Changes, limit: int, named: set[str]) -> AsyncIterator[bytes]:
+    async def _lines(self, begins: str, page: Changes, limit: int, named: set[str]) -> AsyncGenerator[bytes, None]:
         with self._following():
             try:
                 yield b"retry: 1000\nid: %b\n\n" % begins.encode()

@@ -5,13 +5,14 @@ feed says the rest.
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Annotated, Literal, TypeGuard
 
 import msgspec
 from fastapi import Query, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from streams.crm import routing
 from streams.crm.access import LISTS
@@ -20,7 +21,7 @@ from streams.crm.feed import Feed
 from streams.crm.problems import OVERLOADED, Problem
 from streams.crm.reader import batched
 from streams.crm.records import ContractError
-from streams.crm.routing import CSV, Answers, Route, route
+from streams.crm.routing import CSV, Answers, Route, Stream, route
 from streams.crm.schemas import Customer
 from streams.crm.scores import Laid
 from streams.crm.service import Service
@@ -65,18 +66,20 @@ class Exports:
         cursor = (await self.service.read(self.feed.changes(None, 1))).cursor
         headers = {"X-Changes-Cursor": cursor}
         lines = self._csv() if format == "csv" else self._ndjson()
-        return StreamingResponse(lines, headers=headers, media_type=CSV if format == "csv" else NDJSON)
+        return Stream(lines, CSV if format == "csv" else NDJSON, headers)
 
-    async def _ndjson(self) -> AsyncIterator[bytes]:
-        async for records in self._records():
-            yield b"".join(each + b"\n" for each in records)
+    async def _ndjson(self) -> AsyncGenerator[bytes, None]:
+        async with contextlib.aclosing(self._records()) as parts:
+            async for records in parts:
+                yield b"".join(each + b"\n" for each in records)
 
-    async def _csv(self) -> AsyncIterator[str]:
+    async def _csv(self) -> AsyncGenerator[str, None]:
         yield routing.table([HEAD])
-        async for records in self._records():
-            yield routing.table([[_cell(bytes(found[name])) for name in HEAD] for found in map(_members, records)])
+        async with contextlib.aclosing(self._records()) as parts:
+            async for records in parts:
+                yield routing.table([[_cell(bytes(found[name])) for name in HEAD] for found in map(_members, records)])
 
-    async def _records(self) -> AsyncIterator[list[bytes]]:
+    async def _records(self) -> AsyncGenerator[list[bytes], None]:
         """The JSON of some customers at a time."""
         async with self._free:
             for partition in range(await self.service.read(self.service.reads.located())):

@@ -54,6 +54,7 @@ REDIS_AWAY = Kind("redis-away", 503, "Redis does not answer")
 KAFKA_AWAY = Kind("kafka-away", 503, "Kafka does not answer")
 NOT_READY = Kind("not-ready", 503, "There is nothing to serve yet")
 DAMAGED = Kind("damaged", 503, "What Redis holds is not as the contract has it")
+ENDING = Kind("ending", 503, "The API ends")
 OVERLOADED = Kind("overloaded", 503, "Too many requests are under way")
 
 

@@ -3,19 +3,20 @@
 The rule: what OpenAPI says of a route's token is what is asked for; its answers' schemas are those of schemas.py.
 """
 
+import contextlib
 import csv
 import io
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.routing import APIRoute
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from streams.crm.problems import MEDIA, TOO_LARGE, Problem
+from streams.crm.problems import MEDIA, TOO_LARGE, WRONG_REQUEST, Problem
 from streams.crm.schemas import ref
 
 Handler = Callable[..., Awaitable[Response]]
@@ -42,21 +43,57 @@ class Route(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle: Any = self.endpoint if _alone(self.dependant) else super().get_route_handler()
-        scopes = _scopes(self.openapi_extra or {})
+        scopes, asked = _scopes(self.openapi_extra or {}), _asked(self.dependant, self.openapi_extra or {})
 
         async def guarded(request: Request) -> Response:
             if scopes:
                 request.app.state.access.admit(request, scopes)
+                _check_query(request, asked)  # probes take any: watchers add some of their own
             answer: Response = await handle(request)
             return answer
 
         return guarded
 
 
+class Stream(StreamingResponse):
+    """A long answer, part by part.
+
+    What makes it is closed however it ends: left where it stands it would keep its place, which is one of few, from
+    others until garbage is collected.
+    """
+
+    def __init__(
+        self, parts: AsyncGenerator[Any, None], media_type: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(parts, headers=headers, media_type=media_type)
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with contextlib.aclosing(self._parts):
+            await super().__call__(scope, receive, send)
+
+
 def _alone(dependant: Dependant) -> bool:
     """Whether nothing is solved for it: neither parameters nor what it depends on."""
     names = ("path_params", "query_params", "header_params", "cookie_params", "body_params", "dependencies")
     return not any(getattr(dependant, name) for name in names)
+
+
+def _asked(dependant: Dependant, said: Mapping[str, Any]) -> list[str]:
+    """The parameters that a route's query may have."""
+    own = [each["name"] for each in said.get("parameters", []) if each["in"] == "query"]
+    return [*own, *(each.alias for each in dependant.query_params)]
+
+
+def _check_query(request: Request, asked: list[str]) -> None:
+    """Raises Problem for a parameter that the route does not have, or has twice: it would be passed over, and whoever
+    follows the feed by another name than `after` would never come to know."""
+    if not request.scope["query_string"]:
+        return
+    given = [name for name, _ in request.query_params.multi_items()]
+    if not {*asked}.issuperset(given) or len({*given}) < len(given):
+        said = f"each once of {', '.join(asked)}" if asked else "there is none here"
+        raise Problem(WRONG_REQUEST, f"the query: {said}")
 
 
 def _scopes(said: Mapping[str, Any]) -> list[str]:

@@ -7,14 +7,14 @@ what they are worth together, is counted for all who ask within a while.
 import asyncio
 import base64
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 from fastapi import Query, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from streams.crm import records, routing
 from streams.crm.access import LISTS
@@ -22,7 +22,7 @@ from streams.crm.kept import Kept
 from streams.crm.problems import UNKNOWN_SEGMENT, WRONG_REQUEST, Problem
 from streams.crm.reader import PAGE
 from streams.crm.records import Member, Page
-from streams.crm.routing import CSV, Answers, Route, route
+from streams.crm.routing import CSV, Answers, Route, Stream, route
 from streams.crm.schemas import LISTED, Segment
 from streams.crm.service import Service
 from streams.freshness import iso
@@ -83,7 +83,7 @@ class Segments:
             raise Problem(UNKNOWN_SEGMENT, "see /v1/segments")
         if CSV in request.headers.get("accept", ""):
             first = await self._page(number, LISTED, after)
-            return StreamingResponse(self._lines(number, first), media_type=CSV)
+            return Stream(self._lines(number, first), CSV)
         page = await self._page(number, limit, after)
         members = [{"customer_id": each.customer_id, "customer_value": each.value} for each in page.members]
         return Response(_text({"members": members, "next": _next(page.after), **whole}), media_type=routing.JSON)
@@ -91,7 +91,7 @@ class Segments:
     async def _page(self, number: int, limit: int, after: Member | None) -> Page:
         return await self.service.read(self.service.reads.members(number, limit, after))
 
-    async def _lines(self, number: int, page: Page) -> AsyncIterator[str]:
+    async def _lines(self, number: int, page: Page) -> AsyncGenerator[str, None]:
         yield routing.table([HEAD])
         while True:
             yield routing.table((each.customer_id, f"{each.value:.2f}") for each in page.members)

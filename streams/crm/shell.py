@@ -12,9 +12,9 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from streams.crm.problems import OVERLOADED, TOO_LONG, TOO_MUCH_SAID, Problem, of, response
+from streams.crm.problems import ENDING, OVERLOADED, TOO_LONG, TOO_MUCH_SAID, Problem, of, response
 
-LONGEST = 8_192  # bytes of path and query
+LONGEST = 32_768  # bytes of path and query: a cursor of the feed has a place a partition
 HEADERS = 32_768  # bytes of all headers
 UNDER_WAY = 1_000  # requests at once; probes are answered all the same
 PATIENCE = 60.0  # seconds in which a client must take a part of a long answer
@@ -61,6 +61,11 @@ class Shell:
             self._limit(scope)
             _keep_encoded(scope)
             await self.app(scope, receive, answer)
+        except (
+            asyncio.CancelledError
+        ):  # uvicorn does so with what is under way still, a while after it was asked to end
+            if not status:
+                await response(Problem(ENDING, "it was asked to end: ask again"), name)(scope, receive, answer)
         except Exception as error:
             if not (status and isinstance(error, TimeoutError)):  # else who asked takes nothing any more
                 problem = of(error, name)
