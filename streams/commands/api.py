@@ -91,7 +91,7 @@ async def _serve(store: "Store", settings: "Settings", host: str, port: int, tok
                 server_header=False,
                 proxy_headers=False,
                 timeout_keep_alive=30,
-                timeout_graceful_shutdown=5,
+                timeout_graceful_shutdown=4,  # and ended is within 5
             )
             await _run(uvicorn.Server(config), listening, app.state.service.ending)
         finally:

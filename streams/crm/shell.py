@@ -61,9 +61,7 @@ class Shell:
             self._limit(scope)
             _keep_encoded(scope)
             await self.app(scope, receive, answer)
-        except (
-            asyncio.CancelledError
-        ):  # uvicorn does so with what is under way still, a while after it was asked to end
+        except asyncio.CancelledError:  # by uvicorn, of what is under way still a while after it was asked to end
             if not status:
                 await response(Problem(ENDING, "it was asked to end: ask again"), name)(scope, receive, answer)
         except Exception as error:
