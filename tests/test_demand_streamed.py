@@ -12,12 +12,15 @@ from models.artefact import decode
 from models.handover import ARTEFACT, HORIZON
 from models.rows import DAY
 from offline.commands.fit import _differ
+from offline.demand import customer_value, fit
+from offline.demand.customer_value import Past
 from offline.history import fold
 from offline.history import read as history
 from offline.history.policy import Policy
 from offline.history.read import read_parquet
 from offline.report import mining
 from offline.report.mining import Shop
+from offline.value import value
 
 DAYS, CUT = 240, 180
 
@@ -127,3 +130,26 @@ def test_the_other_jobs_judge_so_too(shop: Path, both: Callable[..., tuple[tuple
     paged = mining.demand(Shop(("orders.csv",), read, fold.fold(read.frame, read.cut_off), HORIZON), len)
     spend = pd.read_csv(out).query("target == 'spend'").groupby("model", sort=False)["deviance"].mean()
     assert paged.judged["spend"].figures["deviance"].tolist() == pytest.approx(spend.tolist())
+
+
+@pytest.mark.parametrize("left", ["taken back", "an outlier", "made from others"])
+def test_the_value_of_everybody_is_the_one_that_a_fit_serves(
+    shop: Path, tmp_path: Path, left: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where history and stream differ. Mutation caught: experts weighed by the cleaned history."""
+    rows = pd.read_csv(shop)
+    if left != "taken back":
+        rows = rows[rows["event_type"] == "purchase"].reset_index(drop=True)
+        late = pd.to_datetime(rows["occurred_at"]) >= pd.Timestamp("2024-01-01") + pd.Timedelta(days=CUT)
+        rows.loc[late & (rows["amount"] > 47), "amount"] = 90_000.0 if left == "an outlier" else np.nan
+    rows.to_csv(tmp_path / "orders.csv", index=False)
+    policy = Policy(missing={"amount": "mean"}, outliers="zscore" if left == "an outlier" else None, action="drop")
+    read = history.read([tmp_path / "orders.csv"], {}, policy=policy)
+    assert len(read.streamed.frame) != len(read.frame)
+    folded, streamed = (fold.fold(each.frame, read.cut_off) for each in (read, read.streamed))
+    verdict = fit.Verdict({}, None, customer_value.outcomes(Past(streamed.days, HORIZON), read.cut_off))
+    fitted = fit.run(folded, k=2, verdict=verdict)
+    monkeypatch.setattr(value, "windows", lambda *_: (0, []))  # how it is judged is looked at above
+    valued = value.run(read, folded, HORIZON, 0.1)
+    served = pd.Series(fitted.predicted.value, folded.table.names)[valued.table.index]
+    assert valued.table["customer_value"].tolist() == pytest.approx(served.tolist())

@@ -122,11 +122,13 @@ def judge(past: Past, day: int) -> Judged | None:
     return Judged(last.cut, last.days, float(predicted.sum() / came.sum())) if came.any() else None
 
 
-def served(folded: Folded, horizon: int, window: float = YEAR, model: Model | None = None) -> tuple[pd.Series, Model]:
+def served(
+    folded: Folded, horizon: int, window: float = YEAR, model: Model | None = None, told: Outcomes | None = None
+) -> tuple[pd.Series, Model]:
     """(what is served of everybody for `window` days by customer_id, major units; the model of demand, which may be
-    given where it is fitted already)."""
+    given where it is fitted already). told: as `fit` takes it."""
     past = Past(folded.days, horizon, {folded.day: model} if model else {})
-    value, model = fit(past, folded.day, window), past.model(folded.day)
+    value, model = fit(past, folded.day, window, told), past.model(folded.day)
     return pd.Series(_predicted(value, folded.raw, model), folded.table.names), model
 
 

@@ -22,6 +22,7 @@ from models.model import Model
 from models.rows import DAY
 from offline.demand import buytilldie, customer_value
 from offline.demand.buytilldie import REPEATERS, BuyTillDie, Floats
+from offline.demand.customer_value import Outcomes, Past
 from offline.demand.evaluate import SERVED
 from offline.demand.metrics import compare, deciles, spearman
 from offline.history import clock
@@ -290,8 +291,18 @@ def run(
     fitted = fit(customers)
     progress("valuing")
     table = values(fitted, customers, rate)
-    served, _ = customer_value.served(folded, horizon, YEAR, model)
+    served, _ = customer_value.served(folded, horizon, YEAR, model, _told(history, horizon))
     table["customer_value"] = served[table.index].to_numpy()
     streamed, _ = clock.on(history.streamed)
     window, cuts = windows(streamed, day)
     return Valued(fitted, table, judge(streamed, cuts, window, horizon, progress) if cuts else None, rate)
+
+
+def _told(history: History, horizon: int) -> Outcomes | None:
+    """What weighs the served value, asked of the same history as in `offline fit`; None where a stream counts this one
+    as it is."""
+    streamed = history.streamed
+    if streamed is history:
+        return None
+    days = fold(streamed.frame, streamed.cut_off, horizon).days
+    return customer_value.outcomes(Past(days, horizon), streamed.cut_off)
