@@ -1,6 +1,7 @@
 """Inner cuts are judged on what stood at the cut: which sales a later return takes back nobody knew then."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import jobs
@@ -110,10 +111,29 @@ def test_fit_judges_the_sales_that_it_cleans_away(both: Callable[..., tuple[tupl
     gone = (len(full) - len(cleaned)) // 2
     assert f"\ntaken back: {gone:,} sales left the history with the returns that came later; a stream counts" in said
     assert "taken back: no sale left" in kept
+    assert "begin at what was kept, below the orders that a stream counts (--cancelled keep: with all)" in said
+    orders = {each: _begun(each) for each in (out, stood)}
+    assert orders[out] < orders[stood]
     figures, others = (decode((each / ARTEFACT).read_bytes()).figures for each in (out, stood))
     judged = [name for name in figures if name != "weights"]  # those are of the model that is served
     assert {"spend/served", "orders/served", "customer_value"} <= {*judged}
     assert [figures[name] for name in judged] == [others[name] for name in judged]
+
+
+def _begun(fitted: Path) -> float:
+    """The orders that a fit predicts of everybody, in all."""
+    artefact, events = decode((fitted / ARTEFACT).read_bytes()), read_parquet(fitted / "history.parquet")
+    raw = fold.fold(events, artefact.trained_through).raw
+    return float(artefact.restored().predict_many(raw).orders.sum())
+
+
+@pytest.mark.parametrize("gone", [0, 1, 77])
+def test_who_loses_sales_is_told_what_begins_lower(shop: Path, gone: int) -> None:
+    read = history.read([shop], {})
+    counts = replace(read.counts, cancelled=2 * gone, kept=read.counts.kept + read.counts.cancelled - 2 * gone)
+    said = _differ(replace(read, counts=counts))
+    assert (f"taken back: {gone:,} sales left" in said) == (gone > 0)
+    assert ("predicted_orders and p_buy begin at what was kept" in said) == (gone > 0)
 
 
 def test_the_other_jobs_judge_so_too(shop: Path, both: Callable[..., tuple[tuple[str, Path], ...]]) -> None:
