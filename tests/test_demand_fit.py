@@ -275,6 +275,13 @@ def test_the_served_model_stands_beside_the_best_that_needs_no_learning(decayed:
     assert line == f"served: mean Poisson deviance 9.000, {said}, the best that needs no learning"
 
 
+@pytest.mark.parametrize(("best", "served"), [(2e-6, 0.089), (1e-9, 2.0), (0.001, 0.012)])
+def test_how_many_times_next_to_nothing_is_no_figure(best: float, served: float) -> None:
+    """Where nobody came back after the cuts, and to expect nothing is right."""
+    line = verdict(pd.Series({"zero": best, "own_rate": 17.0, SERVED: served}))
+    assert line == f"served: mean Poisson deviance {served:.3f}, more than zero, the best that needs no learning"
+
+
 @pytest.mark.parametrize(("served", "said"), [(0.0, "as good as last_period"), (1e-9, "0.000, more than last_period")])
 def test_a_best_that_errs_in_nothing_is_no_division(served: float, said: str) -> None:
     """Where everybody always buys alike. Mutation caught: the share of nothing."""

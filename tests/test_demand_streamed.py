@@ -1,6 +1,7 @@
 """Inner cuts are judged on what stood at the cut: which sales a later return takes back nobody knew then."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import jobs
@@ -12,12 +13,15 @@ from models.artefact import decode
 from models.handover import ARTEFACT, HORIZON
 from models.rows import DAY
 from offline.commands.fit import _differ
+from offline.demand import customer_value, fit
+from offline.demand.customer_value import Past
 from offline.history import fold
 from offline.history import read as history
 from offline.history.policy import Policy
 from offline.history.read import read_parquet
 from offline.report import mining
 from offline.report.mining import Shop
+from offline.value import value
 
 DAYS, CUT = 240, 180
 
@@ -107,10 +111,29 @@ def test_fit_judges_the_sales_that_it_cleans_away(both: Callable[..., tuple[tupl
     gone = (len(full) - len(cleaned)) // 2
     assert f"\ntaken back: {gone:,} sales left the history with the returns that came later; a stream counts" in said
     assert "taken back: no sale left" in kept
+    assert "begin at what was kept, below the orders that a stream counts (--cancelled keep: with all)" in said
+    orders = {each: _begun(each) for each in (out, stood)}
+    assert orders[out] < orders[stood]
     figures, others = (decode((each / ARTEFACT).read_bytes()).figures for each in (out, stood))
     judged = [name for name in figures if name != "weights"]  # those are of the model that is served
     assert {"spend/served", "orders/served", "customer_value"} <= {*judged}
     assert [figures[name] for name in judged] == [others[name] for name in judged]
+
+
+def _begun(fitted: Path) -> float:
+    """The orders that a fit predicts of everybody, in all."""
+    artefact, events = decode((fitted / ARTEFACT).read_bytes()), read_parquet(fitted / "history.parquet")
+    raw = fold.fold(events, artefact.trained_through).raw
+    return float(artefact.restored().predict_many(raw).orders.sum())
+
+
+@pytest.mark.parametrize("gone", [0, 1, 77])
+def test_who_loses_sales_is_told_what_begins_lower(shop: Path, gone: int) -> None:
+    read = history.read([shop], {})
+    counts = replace(read.counts, cancelled=2 * gone, kept=read.counts.kept + read.counts.cancelled - 2 * gone)
+    said = _differ(replace(read, counts=counts))
+    assert (f"taken back: {gone:,} sales left" in said) == (gone > 0)
+    assert ("predicted_orders and p_buy begin at what was kept" in said) == (gone > 0)
 
 
 def test_the_other_jobs_judge_so_too(shop: Path, both: Callable[..., tuple[tuple[str, Path], ...]]) -> None:
@@ -127,3 +150,26 @@ def test_the_other_jobs_judge_so_too(shop: Path, both: Callable[..., tuple[tuple
     paged = mining.demand(Shop(("orders.csv",), read, fold.fold(read.frame, read.cut_off), HORIZON), len)
     spend = pd.read_csv(out).query("target == 'spend'").groupby("model", sort=False)["deviance"].mean()
     assert paged.judged["spend"].figures["deviance"].tolist() == pytest.approx(spend.tolist())
+
+
+@pytest.mark.parametrize("left", ["taken back", "an outlier", "made from others"])
+def test_the_value_of_everybody_is_the_one_that_a_fit_serves(
+    shop: Path, tmp_path: Path, left: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where history and stream differ. Mutation caught: experts weighed by the cleaned history."""
+    rows = pd.read_csv(shop)
+    if left != "taken back":
+        rows = rows[rows["event_type"] == "purchase"].reset_index(drop=True)
+        late = pd.to_datetime(rows["occurred_at"]) >= pd.Timestamp("2024-01-01") + pd.Timedelta(days=CUT)
+        rows.loc[late & (rows["amount"] > 47), "amount"] = 90_000.0 if left == "an outlier" else np.nan
+    rows.to_csv(tmp_path / "orders.csv", index=False)
+    policy = Policy(missing={"amount": "mean"}, outliers="zscore" if left == "an outlier" else None, action="drop")
+    read = history.read([tmp_path / "orders.csv"], {}, policy=policy)
+    assert len(read.streamed.frame) != len(read.frame)
+    folded, streamed = (fold.fold(each.frame, read.cut_off) for each in (read, read.streamed))
+    verdict = fit.Verdict({}, None, customer_value.outcomes(Past(streamed.days, HORIZON), read.cut_off))
+    fitted = fit.run(folded, k=2, verdict=verdict)
+    monkeypatch.setattr(value, "windows", lambda *_: (0, []))  # how it is judged is looked at above
+    valued = value.run(read, folded, HORIZON, 0.1)
+    served = pd.Series(fitted.predicted.value, folded.table.names)[valued.table.index]
+    assert valued.table["customer_value"].tolist() == pytest.approx(served.tolist())

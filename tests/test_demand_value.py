@@ -149,7 +149,7 @@ def test_a_giant_order_does_not_raise_everybody(shop: tuple[pd.DataFrame, int], 
     first = first.assign(occurred_at=(end - LONG + 5) * DAY, amount=40 * int(UNIT))
     giant = giant.assign(occurred_at=(end - ago) * DAY, amount=10**7 * int(UNIT))
     struck = pd.concat([frame, first, giant]).sort_values("occurred_at", kind="stable", ignore_index=True)
-    moved, _ = job.served(folded_of(struck, end), HORIZON)
+    moved, *_ = job.served(folded_of(struck, end), HORIZON)
     assert (
         0.8 < moved.drop("giant").reindex(calm.index).sum() / calm.sum() < 1.25
     )  # of 100 to 200 judged, one counts 20 medians
@@ -187,7 +187,7 @@ def test_a_shop_that_is_left_is_not_told_as_one_that_stays() -> None:
     log = generated(Shop(days=900, customers=1500, leaves=True), 5)
     cut = log.end - 365
     folded = folded_of(log.frame, cut)
-    value, model = job.served(folded, HORIZON)
+    value, model, _ = job.served(folded, HORIZON)
     later = log.frame[log.frame["occurred_at"] >= cut * DAY].groupby("customer_id")["amount"].sum()
     came = later.reindex(value.index, fill_value=0).sum() / UNIT
     assert 0.85 < value.sum() / came < 1.15
@@ -204,7 +204,7 @@ def test_a_history_too_short_has_the_simple_form_and_says_so() -> None:
     assert (value.weights, value.level) == (SIMPLE, 1.0)
     assert job.judge(short, 85) is None
     assert job.told(1234.5, None) == (
-        "1,234 in the next 12 months, not judged: the history holds no window to judge it on"
+        "1,234 in the next 12 months, not judged: the history is too short for a window, or nothing was spent in it"
     )
 
 
@@ -225,6 +225,15 @@ def test_a_total_stands_beside_its_error_and_a_bias_beyond_is_said_first(bias: f
     assert f"told {bias:.2f} times what came" in said
     assert said.startswith("not to be relied on: ") != usable
     assert "\n" not in said
+
+
+@pytest.mark.parametrize(("level", "far"), [(0.79, False), (1.0, False), (1.25, False), (1.26, True), (2.0, True)])
+@pytest.mark.parametrize("judged", [None, Judged(0, 180, 1.0), Judged(0, 180, 2.0)])
+def test_a_level_that_raises_a_total_far_is_said_behind_it(judged: Judged | None, level: float, far: bool) -> None:
+    said = job.told(1000.0, judged, level)
+    raised = f"; raised {level:.2f} times by the last year, which is too much where little was known a year ago"
+    assert said.endswith(raised) == far
+    assert far or said == job.told(1000.0, judged)
 
 
 def test_nothing_that_came_is_no_judgement(past: Past, shop: tuple[pd.DataFrame, int]) -> None:

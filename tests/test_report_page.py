@@ -320,6 +320,27 @@ def test_value_retention_and_rules_are_those_of_the_jobs(shop: Shop, small: Page
     assert 0 < len(ruled.findings) < len(ruled.table)  # everybody buys tea, which nothing makes likelier
 
 
+@pytest.mark.parametrize(
+    ("more", "policy", "said"),
+    [
+        (["c1,2024-01-20,-1.5,p1", "c2,2024-01-20,-2.5,p2"], {}, "; dropped: 4 cancelled sale or its return"),
+        (["c1,2024-01-02,1.5,p1,p"] * 2, {}, "; dropped: 2 of another length than the header"),
+        (["c9,2024-01-20,9000,p1"], {"outliers": "iqr", "action": "drop"}, "; dropped: 1 outlier"),
+        (["c1,soon,3,p1", ",2024-01-01,9,p"], {}, "; dropped: 1 without customer (1 to 128 bytes), 1 bad time"),
+        ([], {}, ""),
+    ],
+)
+def test_why_rows_could_not_be_used_is_told_beside_how_many(
+    tmp_path: Path, more: list[str], policy: dict[str, str], said: str
+) -> None:
+    """A sale that was taken back is no bad row."""
+    rows = [f"c{n},2024-01-{1 + n:02},{n}.5,p{n}" for n in range(1, 9)]
+    (tmp_path / "a.csv").write_text("\n".join(["customer_id,occurred_at,amount,product_id", *rows, *more]))
+    read = history.read([tmp_path / "a.csv"], {}, policy=Policy(**policy))  # type: ignore[arg-type]
+    shown = sections.quality(Shop(("a.csv",), read, fold(read.frame, 19_800), 30))
+    assert shown.says == [f"{len(read.frame)} of {8 + len(more)} rows could be used{said}."]
+
+
 def test_what_cleaning_dropped_before_is_told(tmp_path: Path) -> None:
     """Of a history that was cleaned twice, from two files that lost rows for other reasons; whatever was kept in it."""
     rows = [f"c{n % 9},2024-01-{1 + n % 28:02},{n}.5,p{n % 3}" for n in range(60)]

@@ -95,7 +95,8 @@ def _differ(read: "History") -> str:
     if read.counts.cancelled:
         taken = (
             f"taken back: {read.counts.cancelled // 2:,} sales left the history with the returns that came later; a"
-            " stream counts both, and so does what is judged on later time"
+            " stream counts both, and so does what is judged on later time; predicted_orders and p_buy begin at what"
+            " was kept, below the orders that a stream counts (--cancelled keep: with all)"
         )
     if not read.counts.filled:
         return taken

@@ -30,7 +30,7 @@ PRIOR, HALFLIFE = 3.0, 365.0  # of the chain: examples, days
 SEASON = 150  # days of history that a year-old model needs to say what a season is
 SPREAD = (0.25, 4.0)  # of what came over what was expected, before its root is taken
 STEPS = 10  # of a weight, from 0 to 1
-USABLE = (0.8, 1.25)  # of predicted over what came: a total beyond says so
+USABLE = (0.8, 1.25)  # of predicted over what came: a total beyond says so, and one raised beyond it
 LEAST = 0.01  # of the mean label: the least expectation of a deviance
 
 
@@ -122,12 +122,14 @@ def judge(past: Past, day: int) -> Judged | None:
     return Judged(last.cut, last.days, float(predicted.sum() / came.sum())) if came.any() else None
 
 
-def served(folded: Folded, horizon: int, window: float = YEAR, model: Model | None = None) -> tuple[pd.Series, Model]:
+def served(
+    folded: Folded, horizon: int, window: float = YEAR, model: Model | None = None, told: Outcomes | None = None
+) -> tuple[pd.Series, Model, float]:
     """(what is served of everybody for `window` days by customer_id, major units; the model of demand, which may be
-    given where it is fitted already)."""
+    given where it is fitted already; the level). told: as `fit` takes it."""
     past = Past(folded.days, horizon, {folded.day: model} if model else {})
-    value, model = fit(past, folded.day, window), past.model(folded.day)
-    return pd.Series(_predicted(value, folded.raw, model), folded.table.names), model
+    value, model = fit(past, folded.day, window, told), past.model(folded.day)
+    return pd.Series(_predicted(value, folded.raw, model), folded.table.names), model, value.level
 
 
 def _predicted(value: Value, raw: Raw, model: Model) -> Floats:
@@ -136,19 +138,23 @@ def _predicted(value: Value, raw: Raw, model: Model) -> Floats:
     return value.predict_many(mine, model.predict_many(raw).demand / scale) * scale
 
 
-def told(total: float, judged: Judged | None) -> str:
-    """A total of 12 months in a line, beside what comes if the model is as far off as it was in the last window.
+def told(total: float, judged: Judged | None, level: float = 1.0) -> str:
+    """A total of 12 months in a line, beside what comes if the model is as far off as it was in the last window; with
+    a level that raises it far.
 
     >>> told(99.0, Judged(0, 90, 1.1))
     '99 in the next 12 months, 90 if it is as far off again (in the last 90 held-out days it told 1.10 times what came)'
     """
+    raised = f"; raised {level:.2f} times by the last year, which is too much where little was known a year ago"
+    moved = raised if level > USABLE[1] else ""
     if judged is None:
-        return f"{total:,.0f} in the next 12 months, not judged: the history holds no window to judge it on"
+        why = "the history is too short for a window, or nothing was spent in it"
+        return f"{total:,.0f} in the next 12 months, not judged: {why}{moved}"
     said = f"{total:,.0f} in the next 12 months, {total / max(judged.bias, 1e-9):,.0f} if it is as far off again"
     off = f"in the last {judged.days} held-out days it told {judged.bias:.2f} times what came"
     if USABLE[0] <= judged.bias <= USABLE[1]:
-        return f"{said} ({off})"
-    return f"not to be relied on: {off}; {said}"
+        return f"{said} ({off}){moved}"
+    return f"not to be relied on: {off}; {said}{moved}"
 
 
 def windows(past: Past, day: int) -> list[Window]:

@@ -218,6 +218,6 @@ def _gain(figures: pd.DataFrame, batch: Sequence[str]) -> str:
     best = str(figures.deviance[list(batch)].idxmin())
     lower = less(figures.deviance[best], figures.deviance[SERVED])
     rank = figures.ngini[best] - figures.ngini[SERVED]
-    by = f" by {abs(lower):.1%}" if math.isfinite(lower) else ""
+    by = f" by {far.strip()}" if (far := share(lower)) else ""
     ranks = "" if math.isnan(rank) else f" and {'raise' if rank > 0 else 'lower'} nGini by {abs(rank):.3f}"
     return f"the best batch model, {best}, would {'lower' if lower > 0 else 'raise'} the deviance{by}{ranks}"

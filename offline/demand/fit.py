@@ -112,5 +112,5 @@ def run(
     model.value = customer_value.fit(past, folded.day, told=verdict.outcomes)
     predicted = model.predict_many(folded.raw)
     standing.describe(model.clusters, folded.raw, predicted.demand, horizon)
-    worth = customer_value.told(float(predicted.value.sum()), verdict.value)
+    worth = customer_value.told(float(predicted.value.sum()), verdict.value, model.value.level)
     return Fit(model, choice, verdict, worth, predicted)

@@ -20,6 +20,8 @@ from scipy.stats import rankdata
 
 Floats = NDArray[np.float64]
 
+FAR = 10.0  # beyond, a share says nothing but that the other deviance is next to nothing
+
 
 def _pair(y: ArrayLike, p: ArrayLike) -> tuple[Floats, Floats]:
     labels, predictions = np.asarray(y, np.float64), np.asarray(p, np.float64)
@@ -230,12 +232,12 @@ def less(one: float, other: float) -> float:
 
 
 def share(less: float) -> str:
-    """In words, with a space behind it; of what has no bound there are none.
+    """In words, with a space behind it; of what has no bound, or is beyond ten times next to nothing, there are none.
 
-    >>> share(-0.125), share(-math.inf)
-    ('12.5% ', '')
+    >>> share(-0.125), share(-44_000.0), share(-math.inf)
+    ('12.5% ', '', '')
     """
-    return f"{abs(less):.1%} " if math.isfinite(less) else ""
+    return f"{abs(less):.1%} " if abs(less) <= FAR else ""
 
 
 def _by_tenth(table: pd.DataFrame, predicted: Floats) -> pd.DataFrame:

@@ -26,14 +26,21 @@ class Cleaning(NamedTuple):
         >>> Cleaning(("a.csv",), tuple(Line(*line) for line in lines)).kept
         'Cleaning a.csv before kept 7 of 9 rows; dropped: 2 bad time.'
         """
-        dropped = [
-            f"{line.rows:,} {line.what.removeprefix('dropped: ')}"
-            for line in self.lines
-            if line.what.startswith("dropped: ") and line.rows
-        ]
-        why = f"; dropped: {', '.join(dropped)}" if dropped else ""
         shares = f"{self.lines[-1].rows:,} of {self.lines[0].rows:,} rows"
-        return f"Cleaning {', '.join(self.files)} before kept {shares}{why}."
+        return f"Cleaning {', '.join(self.files)} before kept {shares}{dropped(self.lines)}."
+
+
+def dropped(lines: Iterable[Line]) -> str:
+    """Why rows left, to go on a sentence with; empty where none did.
+
+    >>> dropped([Line("read", "", "read", 9), Line("dates", "", "dropped: bad time", 2)])
+    '; dropped: 2 bad time'
+    """
+    mark = "dropped: "
+    why = [
+        f"{each.rows:,} {each.what.removeprefix(mark)}" for each in lines if each.what.startswith(mark) and each.rows
+    ]
+    return f"; {mark}{', '.join(why)}" if why else ""
 
 
 def told(paths: Iterable[Path], counts: Counts) -> list[Cleaning]:

@@ -1,7 +1,7 @@
 """Retention: of those who first bought in one month, the share that bought in each month after it.
 
-Months are those of the calendar; one that was not over at the cut-off says nothing yet. A purchase counts whether
-or not it was returned; returns, views and carts do not.
+Months are those of the calendar; one that was not over at the cut-off says nothing yet. A purchase of the history
+counts whether or not it was returned (cleaning takes out those taken back whole); returns, views and carts do not.
 """
 
 from dataclasses import dataclass

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from offline.history.past import dropped
 from offline.report import plots
 from offline.report.cohorts import Cohorts
 from offline.report.mining import Shop
@@ -24,7 +25,8 @@ def quality(shop: Shop) -> Shown:
     for cleaning in shop.cleaned:
         caption = f"What cleaning {', '.join(cleaning.files)} did before"
         html += table(pd.DataFrame(cleaning.lines).set_index("step"), caption)
-    said = [*(cleaning.kept for cleaning in shop.cleaned), f"{counts.kept:,} of {counts.read:,} rows could be used."]
+    used = f"{counts.kept:,} of {counts.read:,} rows could be used{dropped(counts.lines())}."
+    said = [*(cleaning.kept for cleaning in shop.cleaned), used]
     if shop.has_guests:
         said.append(
             f"Guests: {shop.of_guests}; they count in the revenue, in what is bought together and in the stock, and"
@@ -37,7 +39,8 @@ def retention(found: Cohorts) -> Shown:
     shares = found.shares.iloc[-COHORTS:, : MONTHS + 1]
     html = paragraph(
         "Of the customers who first bought in a month, the share that bought in each month after it. Months that were"
-        " not over at the cut-off are left out."
+        " not over at the cut-off are left out. A sale that was taken back counts where cleaning kept it"
+        " (--cancelled keep)."
     )
     if shares.shape != found.shares.shape:
         html += paragraph(f"Shown are the last {COHORTS} months of first purchases, and {MONTHS} months of each.")

@@ -22,6 +22,7 @@ from models.model import Model
 from models.rows import DAY
 from offline.demand import buytilldie, customer_value
 from offline.demand.buytilldie import REPEATERS, BuyTillDie, Floats
+from offline.demand.customer_value import Outcomes, Past
 from offline.demand.evaluate import SERVED
 from offline.demand.metrics import compare, deciles, spearman
 from offline.history import clock
@@ -240,7 +241,7 @@ def judge(frame: pd.DataFrame, cuts: list[int], window: int, horizon: int, progr
         labels = spent(frame, customers.index, cut, window)
         fitted = fit(customers)
         predictions = {name: fitted.value(name, customers, [window], [1.0]) for name in fitted.buying}
-        served, model = customer_value.served(fold(before, cut, horizon), horizon, window)
+        served, model, _ = customer_value.served(fold(before, cut, horizon), horizon, window)
         predictions[SERVED] = served[customers.index].to_numpy()
         each.append(compare(labels, predictions, model.floor * window / horizon))
         tables.append(deciles(labels.to_numpy(), predictions))
@@ -253,13 +254,14 @@ def judge(frame: pd.DataFrame, cuts: list[int], window: int, horizon: int, progr
 @dataclass(frozen=True, eq=False)
 class Valued:
     """fitted: the models. table: a row for each customer who bought (index customer_id): the columns of `values`, then
-    the served customer_value, major units in 12 months. judged: None where no window can be. rate: of discount a year.
-    """
+    the served customer_value, major units in 12 months. judged: None where no window can be. rate: of discount a year;
+    level: of the served value."""
 
     fitted: Fitted
     table: pd.DataFrame
     judged: Judged | None
     rate: float
+    level: float
 
     @property
     def total(self) -> str:
@@ -268,7 +270,7 @@ class Valued:
         if self.judged is not None:
             bias = float(self.judged.each[0]["bias"][SERVED])
             last = customer_value.Judged(self.judged.cuts[0], self.judged.window, bias)
-        return customer_value.told(float(self.table["customer_value"].sum()), last)
+        return customer_value.told(float(self.table["customer_value"].sum()), last, self.level)
 
 
 def run(
@@ -290,8 +292,18 @@ def run(
     fitted = fit(customers)
     progress("valuing")
     table = values(fitted, customers, rate)
-    served, _ = customer_value.served(folded, horizon, YEAR, model)
+    served, _, level = customer_value.served(folded, horizon, YEAR, model, _told(history, horizon))
     table["customer_value"] = served[table.index].to_numpy()
     streamed, _ = clock.on(history.streamed)
     window, cuts = windows(streamed, day)
-    return Valued(fitted, table, judge(streamed, cuts, window, horizon, progress) if cuts else None, rate)
+    return Valued(fitted, table, judge(streamed, cuts, window, horizon, progress) if cuts else None, rate, level)
+
+
+def _told(history: History, horizon: int) -> Outcomes | None:
+    """What weighs the served value, asked of the same history as in `offline fit`; None where a stream counts this one
+    as it is."""
+    streamed = history.streamed
+    if streamed is history:
+        return None
+    days = fold(streamed.frame, streamed.cut_off, horizon).days
+    return customer_value.outcomes(Past(days, horizon), streamed.cut_off)
