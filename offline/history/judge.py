@@ -27,7 +27,7 @@ from offline.history.policy import IDS, NUMBERS, OURS, Policy
 from offline.history.quality import Note
 from offline.history.times import times
 from offline.history.values import Bools, Ints, matches, money
-from offline.history.wanted import columns_used, unwanted
+from offline.history.wanted import columns_used, untold, unwanted
 from offline.history.words import TOTAL
 
 ROWS = pa.schema([*SCHEMA, ("content", pa.uint64()), ("place", pa.int64()), ("stands", pa.int8())])
@@ -133,6 +133,10 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
     for name, rows in filled.items():
         notes["missing", name, f"changed: filled with {plan.fills[name]}"] += int((rows & (what == 0)).sum())
     notes.update({("ids", name, "changed: blanks around them left"): changed for name, (_, changed) in found.items()})
+    for name, lines in untold(file, plan.policy, block).items():
+        notes["rows", "", f"told: {name!r} stands on an order's first line only; say --fill-down order"] = int(
+            lines.sum()
+        )
     notes["numbers", "quantity", UNCOUNTED] = int((_uncounted(file, columns, kind) & (what == 0)).sum())
     bad = _bad_numbers(file, columns, what == names.index("bad_numbers"), notes)
     below_first = {"without_customer": FIRST} if _first_lines(file, plan.policy, block) else {}

@@ -175,6 +175,10 @@ def _asked(file: File, block: list[pa.Array], types: dict[str, str]) -> list[str
     for name, words in _statuses(file, events):
         values = ", ".join(f"{word!r} ({n:,} rows)" for word, n in words)
         found.append(f"are all of {name!r} wanted: {values}? (only: {{{_scalar(name)}: {_scalar(words[0][0])}}})")
+        if below := _below_first(file, events, file.header.index(name)):
+            found.append(
+                f"{below:,} rows have no {name!r}: does it stand on an order's first line only (fill_down: order)?"
+            )
     when = file.at.get("occurred_at")
     if when is not None and (when not in file.typed or file.sheet) and _naive(block[when]):
         found.append("of which zone are its times (timezone: Europe/Berlin)? UTC unless it is said")
@@ -190,6 +194,15 @@ def _statuses(file: File, block: list[pa.Array]) -> list[tuple[str, list[tuple[s
             if 1 < len(words) <= STATUSES:
                 found.append((name, words.most_common()))
     return found
+
+
+def _below_first(file: File, block: list[pa.Array], at: int) -> int:
+    """Lines that a column says nothing of, for it has a value on an order's first line alone; of those without a
+    customer it is asked anyway."""
+    if not {"order_id", "customer_id"} <= file.at.keys():
+        return 0
+    below = wanted.below_first(block[file.at["order_id"]], block[at])
+    return int((below & ids.present(block[file.at["customer_id"]])[0].is_valid().to_numpy(zero_copy_only=False)).sum())
 
 
 def _naive(column: pa.Array) -> bool:
