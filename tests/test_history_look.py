@@ -247,3 +247,34 @@ def test_a_wide_file_takes_no_longer_for_each_of_its_columns(
     (tmp_path / "a.csv").write_text(f"{head}\n{row}\n{row}\n")
     assert look.look(tmp_path / "a.csv", Policy()).missing == []
     assert asked == [columns]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "undone"),
+    [
+        ("Cancelled at", ("", "2024-02-01", "", "2024-02-03"), True),
+        ("is_test", ("false", "false", "TRUE", "false"), True),
+        ("Storniert", ("Nein", "Ja", "Nein", "Nein"), True),
+        ("Amount Refunded", ("0.00", "", "12.50", "0"), True),
+        ("Chargeback", ("", "", "x", "N/A"), True),
+        ("Cancelled at", ("", "", "", ""), False),
+        ("Refundable", ("yes", "yes", "yes", "yes"), False),
+        ("Latest visit", ("", "2024-02-01", "", ""), False),
+    ],
+)
+def test_what_was_cancelled_or_given_back_is_asked_about(
+    name: str, values: tuple[str, ...], undone: bool, tmp_path: Path
+) -> None:
+    """Such sales counted, and nobody was told. The answer that the question offers leaves them out, and them alone."""
+    rows = [f"c{n},2024-01-0{n},{n}.5,{value}" for n, value in enumerate(values, 1)]
+    file, yml, out = tmp_path / "x.csv", tmp_path / "shop.yml", tmp_path / "out.parquet"
+    file.write_text("\n".join([f"customer,date,amount,{name}", *rows]) + "\n")
+    said = run("look", file, "--out", yml)
+    asked = [line for line in said.splitlines() if "are they sales as they stand?" in line]
+    assert bool(asked) == undone
+    if undone:
+        with yml.open("a") as text:
+            text.write(asked[0][asked[0].index("(only: ") + 1 : -1] + "\n")
+        run("clean", file, "--shop", yml, "--out", out, "--allow-loss")
+        stay = [n * 10_000 + 5_000 for n, v in enumerate(values, 1) if v in ("", "N/A", "0", "0.00", "false", "Nein")]
+        assert history.read_parquet(out)["amount"].tolist() == stay

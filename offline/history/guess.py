@@ -41,7 +41,13 @@ ORDER = (  # in which they are guessed
     *("occurred_at", "customer_id", "order_id", "product_id"),
     *("quantity", "unit_price", "amount", "currency", "event_type", "event_id"),
 )
-STATUS = ("status", "state", "stato", "estado", "statut", "etat")  # ends of names of what may leave rows out
+STATUS = ("status", "state", "stage", "stato", "estado", "statut", "etat")  # ends of names of what may leave rows out
+# Parts of names of what says that a sale was none or did not stay one, and what stands there where it is one.
+UNDONE = re.compile(
+    r"(?i)cancel|annul|storn|void|delet|gelösch|refund|rembours|reembols|erstatt|chargeback|disput|return|retour"
+    r"|(?:\b|_|is)test(?:\b|_)"
+)
+NOT_SO = r"(?i)^(?:\W{0,2}0+(?:[.,]0+)?\W{0,2}|false|no|n|f|nein|nee|non|faux|falso)?$"
 PART = re.compile("tax|discount|shipping|freight|cost|refund|rabatt|steuer|mwst|versand")  # of an amount
 LONG = 5  # letters of a word with which a longer name may begin
 MOSTLY = 0.8

@@ -20,6 +20,7 @@ from offline.history.files import File
 from offline.history.header import DELIMITERS, bare, lines_of
 from offline.history.numerals import Parts
 from offline.history.policy import LINE, NAMED, NUMBERS, OPEN, ORDER, Policy
+from offline.history.values import matches
 
 ROWS = 100_000  # that are looked at
 STATUSES = 12  # different words that a status has at most
@@ -179,6 +180,7 @@ def _asked(file: File, block: list[pa.Array], types: dict[str, str]) -> list[str
             found.append(
                 f"{below:,} rows have no {name!r}: does it stand on an order's first line only (fill_down: order)?"
             )
+    found += _undone(file, events)
     when = file.at.get("occurred_at")
     if when is not None and (when not in file.typed or file.sheet) and _naive(block[when]):
         found.append("of which zone are its times (timezone: Europe/Berlin)? UTC unless it is said")
@@ -193,6 +195,25 @@ def _statuses(file: File, block: list[pa.Array]) -> list[tuple[str, list[tuple[s
             words = Counter(ids.present(block[at])[0].drop_null().to_pylist())
             if 1 < len(words) <= STATUSES:
                 found.append((name, words.most_common()))
+    return found
+
+
+def _undone(file: File, block: list[pa.Array]) -> list[str]:
+    """Of each column that says of some sales that they were cancelled, given back or tests: whether they count."""
+    found = []
+    for at, name in enumerate(file.header):
+        if at in file.at.values() or not guess.UNDONE.search(name) or guess.bare(name).endswith(guess.STATUS):
+            continue
+        texts = pc.utf8_trim_whitespace(block[at]).fill_null("")
+        stays = matches(texts, guess.NOT_SO)
+        if 0 < (n := int((~stays).sum())) < len(texts):
+            some = guess.examples(texts.filter(pa.array(~stays)), 2)
+            none = [text or "N/A" for text in texts.filter(pa.array(stays)).unique().to_pylist()]
+            wanted_ = _scalar(none if len(none) > 1 else none[0])
+            found.append(
+                f"{n:,} rows have {name!r} ({' | '.join(some)}): are they sales as they stand?"
+                f" (only: {{{_scalar(name)}: {wanted_}}})"
+            )
     return found
 
 
