@@ -278,3 +278,44 @@ def test_what_was_cancelled_or_given_back_is_asked_about(
         run("clean", file, "--shop", yml, "--out", out, "--allow-loss")
         stay = [n * 10_000 + 5_000 for n, v in enumerate(values, 1) if v in ("", "N/A", "0", "0.00", "false", "Nein")]
         assert history.read_parquet(out)["amount"].tolist() == stay
+
+
+@pytest.mark.parametrize(
+    ("head", "first", "below", "columns"),
+    [
+        (
+            '"Order Reference","Customer/ID","Order Date","Order Lines/Product","Total"',
+            '"S{n}","C{n}","2024-01-0{n}","[P1] Desk","{n}.5"',
+            '"","","","[P2] Chair",""',
+            {
+                "customer_id": "Customer/ID", "occurred_at": "Order Date", "order_id": "Order Reference",
+                "amount": "Total",
+            },
+        ),
+        (
+            "Kunde;Datum;Menge;Betrag;Devise",
+            '"K{n}";"0{n}.01.2024";"{n}";"{n},50";"EUR"',
+            '"K{n}";" ";" ";" ";" "',
+            {
+                "customer_id": "Kunde", "occurred_at": "Datum", "quantity": "Menge", "amount": "Betrag",
+                "currency": "Devise",
+            },
+        ),
+        (
+            "client,price,qty,when",
+            '"a{n}","{n}.5","1","2024-01-0{n} 10:00"',
+            '"a{n}","","",""\n"a{n}","","",""',
+            {"customer_id": "client", "occurred_at": "when", "quantity": "qty", "unit_price": "price"},
+        ),
+    ],
+)  # fmt: skip
+def test_quoted_blanks_say_nothing_of_a_column(
+    head: str, first: str, below: str, columns: dict[str, str], tmp_path: Path
+) -> None:
+    """Programs that quote every cell quote those in which nothing stands. Mutation caught: a blank is no time and no
+    number, so half of such a column spoke against it."""
+    rows = [line.format(n=n) for n in range(1, 9) for line in (first, below)]
+    (tmp_path / "x.csv").write_text("\n".join([head, *rows]) + "\n")
+    found = look.look(tmp_path / "x.csv", Policy())
+    assert found.columns == columns
+    assert not any(" |  | " in line or "#  |" in line for line in look.document(found, "shop.yml").splitlines())

@@ -108,7 +108,7 @@ def _currencies(column: pa.Array) -> bool:
 
 def columns(header: Sequence[str], block: Sequence[pa.Array]) -> dict[str, str]:
     """Ours -> theirs, of those that can be guessed; block: a column of text each."""
-    left = {name: column for name, column in zip(header, block, strict=True) if name}
+    left = {name: _said(column) for name, column in zip(header, block, strict=True) if name}
     found: dict[str, str] = {}
     for ours in ORDER:
         if ours == "amount" and {"quantity", "unit_price"} <= found.keys():
@@ -123,6 +123,11 @@ def columns(header: Sequence[str], block: Sequence[pa.Array]) -> dict[str, str]:
     if "unit_price" in found and not {"quantity", "amount"} & found.keys():  # a price of no quantity is what was paid
         found["amount"] = found.pop("unit_price")
     return {ours: found[ours] for ours in NAMES if ours in found}
+
+
+def _said(column: pa.Array) -> pa.Array:
+    """Null where nothing but blanks stands: quoted, it is a text."""
+    return pc.if_else(pc.equal(pc.utf8_trim_whitespace(column), ""), None, column)
 
 
 def named(ours: str, header: Iterable[str]) -> str | None:
@@ -200,4 +205,4 @@ def _timed(text: pa.Array) -> int:
 
 def examples(column: pa.Array, most: int = 3) -> list[str]:
     """The first different texts of a column, shortened."""
-    return [text[:30] for text in column.drop_null().unique().slice(0, most).to_pylist()]
+    return [text[:30] for text in _said(column).drop_null().unique().slice(0, most).to_pylist()]
