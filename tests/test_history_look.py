@@ -319,3 +319,23 @@ def test_quoted_blanks_say_nothing_of_a_column(
     found = look.look(tmp_path / "x.csv", Policy())
     assert found.columns == columns
     assert not any(" |  | " in line or "#  |" in line for line in look.document(found, "shop.yml").splitlines())
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "customer", "order"),
+    [
+        ("customer_id,order_date,order_tax,order_total", "C{n},2024-01-0{n},0.{n},5.5", "customer_id", None),
+        ("customer_id,Order Date,Invoice Date,amount", "C{n},2024-01-0{n},2024-02-0{n},5.5", "customer_id", None),
+        ("customer_id,created_at,order_quantity,order_value", "C{n},2024-01-0{n},{n},5.5", "customer_id", None),
+        ("Customer Since,Customer Name,Date,Total", "2020-01-0{n},Ann {n},2024-01-0{n},5.5", "Customer Name", None),
+        ("customer_country,customer_code,date,total", "DE,K{n},2024-01-0{n},5.5", "customer_code", None),
+        ("Kunde,Datum,Belegdatum,Beleg Nummer2,Betrag", "C{n},2024-01-0{n},0{n}01,R{n},5.5", "Kunde", "Beleg Nummer2"),
+    ],
+)
+def test_what_stands_beside_an_order_is_no_number_of_it(
+    head: str, row: str, customer: str, order: str | None, tmp_path: Path
+) -> None:
+    """Nor of a customer. Mutation caught: any column whose name begins with order: orders of one tax were one."""
+    (tmp_path / "x.csv").write_text("\n".join([head, *(row.format(n=n) for n in range(1, 9))]) + "\n")
+    found = look.look(tmp_path / "x.csv", Policy()).columns
+    assert (found.get("customer_id"), found.get("order_id")) == (customer, order)

@@ -49,6 +49,11 @@ UNDONE = re.compile(
 )
 NOT_SO = r"(?i)^(?:\W{0,2}0+(?:[.,]0+)?\W{0,2}|false|no|n|f|nein|nee|non|faux|falso)?$"
 PART = re.compile("tax|discount|shipping|freight|cost|refund|rabatt|steuer|mwst|versand")  # of an amount
+# Of what stands beside an order, a customer or a product and tells none from another.
+NO_ID = re.compile(
+    PART.pattern + "|qty|quantit|menge|anzahl|units|(?<!ac)count|weight|gewicht|margin|points|since"
+    "|country|land$|city|type|group|segment|gender|status|(?:age|date|datum)$"
+)
 LONG = 5  # letters of a word with which a longer name may begin
 MOSTLY = 0.8
 FEW, CODE = 100, 8  # values that are looked at first, and characters that a code with blanks around it is shorter than
@@ -153,6 +158,8 @@ def _alike(ours: str, names: Iterable[str]) -> list[str]:
     found = [*same, *(name for name in longer if ours == "unit_price" or name not in ends)]
     if ours == "order_id":  # amazon-order-id
         found += [name for word in _long(ours) for name in bares if bares[name].endswith(word)]
+    if ours in ("customer_id", "order_id", "product_id"):
+        found = [name for name in found if name in same or not NO_ID.search(bares[name])]
     return [*dict.fromkeys(found)]
 
 
@@ -167,6 +174,8 @@ def _may(ours: str, column: pa.Array) -> bool:
         return False
     if ours == "occurred_at":
         return _timed(text) >= MOSTLY * len(text)
+    if ours in ("customer_id", "order_id", "product_id") and written(text.unique().slice(0, FEW)):
+        return False
     if ours == "order_id":  # a person's name, a word for how far it came or for its kind is none
         return (pc.sum(pc.match_substring_regex(text, r"\d")).as_py() or 0) >= MOSTLY * len(text)
 
