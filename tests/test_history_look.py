@@ -339,3 +339,42 @@ def test_what_stands_beside_an_order_is_no_number_of_it(
     (tmp_path / "x.csv").write_text("\n".join([head, *(row.format(n=n) for n in range(1, 9))]) + "\n")
     found = look.look(tmp_path / "x.csv", Policy()).columns
     assert (found.get("customer_id"), found.get("order_id")) == (customer, order)
+
+
+PRICED = {"tea": 12.5, "pot": 30.0, "cup": 7.9}
+
+
+@pytest.mark.parametrize(
+    ("names", "line"),
+    [
+        ("sku,quantity,item-price", True),
+        ("Artikel,Menge,Preis", True),
+        ("StockCode,Quantity,Price", True),
+        ("sku,quantity,item-price", False),
+        ("Artikel,Menge,Einzelpreis", False),
+    ],
+)
+def test_a_price_that_grows_with_the_quantity_is_the_lines(names: str, line: bool, tmp_path: Path) -> None:
+    """Amazon's item-price is that of all units: times the quantity it counted twice and more, and nothing said.
+    Mutation caught: prices that rise with time, whatever the quantity."""
+    rows = []
+    for n in range(24):
+        product, count = [*PRICED][n % 3], 1 + n % 4
+        price = PRICED[product] + (n >= 18)
+        rows.append(f"C{n % 5},2024-01-{n + 1:02},{product},{count},{price * (count if line else 1):.2f}")
+    file, yml, out = tmp_path / "x.csv", tmp_path / "shop.yml", tmp_path / "out.parquet"
+    file.write_text("\n".join([f"customer,date,{names}", *rows]) + "\n")
+    said = run("look", file, "--out", yml)
+    name = names.split(",")[2]
+    assert (f"# Question: {name!r} grows with the quantity, of 3 products: is it what the line came to" in said) == line
+    run("clean", file, "--shop", yml, "--out", out)
+    total = sum((PRICED[[*PRICED][n % 3]] + (n >= 18)) * (1 + n % 4) for n in range(24))
+    assert history.read_parquet(out)["amount"].sum() == round(total * 10_000)
+    assert history.read_parquet(out)["quantity"].sum() == 60 * 10_000
+
+
+def test_prices_of_fewer_cents_than_tell_are_those_of_one(tmp_path: Path) -> None:
+    """Divided by hundreds they round to the same."""
+    rows = [f"C{n % 5},2024-01-{n + 1:02},{'ab'[n % 2]},{100 * (1 + n % 5)},0.0{4 + n % 3}" for n in range(24)]
+    (tmp_path / "x.csv").write_text("\n".join(["customer,date,sku,quantity,price", *rows]) + "\n")
+    assert look.look(tmp_path / "x.csv", Policy()).columns["unit_price"] == "price"

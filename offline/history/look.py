@@ -18,11 +18,12 @@ from offline.errors import HistoryError
 from offline.history import currencies, files, formats, guess, ids, judge, kinds, totals, wanted
 from offline.history.files import File
 from offline.history.header import DELIMITERS, bare, lines_of
-from offline.history.numerals import Parts
+from offline.history.numerals import Numbers, Parts
 from offline.history.policy import LINE, NAMED, NUMBERS, OPEN, ORDER, Policy
-from offline.history.values import matches
+from offline.history.values import matches, money
 
 ROWS = 100_000  # that are looked at
+SEVERAL, CENTS = 2, 100  # products that tell of a price; hundredths of a unit, in which a price is compared
 STATUSES = 12  # different words that a status has at most
 HEAD = """\
 # {path}: {told}.
@@ -54,7 +55,16 @@ def look(path: Path, policy: Policy) -> Looked:
     files.check_saved(file, [at for at, column in enumerate(block) if column.null_count == len(column)])
     columns = guess.columns(file.header, block)
     file = replace(file, at={ours: file.header.index(theirs) for ours, theirs in columns.items()})
+    products = _grows(file, block, policy)
+    if products:
+        columns = {{"unit_price": "amount"}.get(ours, ours): theirs for ours, theirs in columns.items()}
+        file = replace(file, at={ours: file.header.index(theirs) for ours, theirs in columns.items()})
     options, questions = _formats(file, block, policy)
+    if products:
+        questions.append(
+            f"{columns['amount']!r} grows with the quantity, of {products:,} products: is it what the line came to"
+            " (amount, as below), or the price of one (unit_price)?"
+        )
     if of_orders := _totals(file, block):
         options["amount_of"] = OPEN
         name = columns["amount"]
@@ -140,6 +150,30 @@ def _totals(file: File, block: list[pa.Array]) -> totals.Totals | None:
     lines = pd.DataFrame({"customer_id": None, "product_id": None} | {k: v.to_pandas() for k, v in names.items()})
     lines = lines.assign(content=judge.hashes(block), amount=amount.dictionary_encode().indices.to_pandas() + 1)
     return totals.found([totals.by_amount(lines.dropna(subset=["order_id", "amount"]))])
+
+
+def _grows(file: File, block: list[pa.Array], policy: Policy) -> int:
+    """Of how many products the price is that of all units of a line: divided by the quantity it takes fewer values.
+    0 where that is seldom so among those that were sold in several quantities."""
+    if not {"product_id", "quantity", "unit_price"} <= file.at.keys() or "amount" in file.at:
+        return 0
+    both = {ours: file.at[ours] for ours in ("quantity", "unit_price")}
+    try:
+        numbers = formats.decide(replace(file, at=both), policy).numbers
+    except HistoryError:  # it is asked how they are written
+        return 0
+    lines = pd.DataFrame({"product": ids.present(block[file.at["product_id"]])[0].to_pandas()})
+    for ours, at in both.items():
+        lines[ours], sound = money(numbers.get(ours, Numbers()).plain(block[at]))
+        lines = lines.assign(**{ours: lines[ours].where(sound & (lines[ours] > 0))})
+    lines = lines.dropna().assign(one=lambda of: (of["unit_price"] / of["quantity"] * CENTS).round())
+    lines = lines[lines["one"] >= 10]  # of fewer cents, all prices look alike
+    taken = lines.groupby("product")[["quantity", "unit_price", "one"]].nunique()
+    taken = taken[taken["quantity"] > 1]
+    fewer, more = (
+        int(which.sum()) for which in (taken["one"] < taken["unit_price"], taken["one"] > taken["unit_price"])
+    )
+    return fewer if fewer >= SEVERAL and fewer >= totals.NEARLY * (fewer + more) else 0
 
 
 def _types(file: File, block: list[pa.Array]) -> dict[str, str]:
