@@ -374,6 +374,18 @@ def test_headers_again_blank_rows_and_totals_are_counted_and_are_no_customers(fi
     assert "- the header again                                             1" in counts.table()
 
 
+@pytest.mark.parametrize("word", ["Total", "Zwischensumme", "Gesamtergebnis", "Total général", "Sub-total:"])
+def test_a_total_with_a_date_is_told_and_one_without_ends_the_list(file: Path, word: str) -> None:
+    """A total of each day looks like a customer, which it may be. Mutation caught: a name that begins so is told."""
+    rows = [f"2024-01-0{n},{who},{amount}" for n in (1, 2) for who, amount in (("a", 2), ("Total Wine", 3), (word, 5))]
+    found = load(file, *rows, f",{word},10", head="occurred_at,customer_id,amount")
+    lines = [line for line in found.counts.lines() if "totals, leave them out" in line.what]
+    assert [(line.what, line.rows) for line in lines] == [
+        (f"told: {word!r} is a customer; if its rows are totals, leave them out with --except", 2)
+    ]
+    assert (found.counts.totals, found.counts.kept) == (1, 6)
+
+
 NAMES = "customer_id,order_id,occurred_at,net,amount"
 
 
