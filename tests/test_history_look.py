@@ -378,3 +378,28 @@ def test_prices_of_fewer_cents_than_tell_are_those_of_one(tmp_path: Path) -> Non
     rows = [f"C{n % 5},2024-01-{n + 1:02},{'ab'[n % 2]},{100 * (1 + n % 5)},0.0{4 + n % 3}" for n in range(24)]
     (tmp_path / "x.csv").write_text("\n".join(["customer,date,sku,quantity,price", *rows]) + "\n")
     assert look.look(tmp_path / "x.csv", Policy()).columns["unit_price"] == "price"
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "decimal"),
+    [
+        ("Kunde;Datum;Menge;Betrag", "K{n};2024-01-0{n};{n},000;{n}0,50", ","),
+        ("Kunde;Datum;Menge;Preis", "K{n};2024-01-0{n};{n};1.{n}00", "?"),
+        ("Kunde;Datum;Menge;Betrag", "K{n};2024-01-0{n};{n},500;1.20{n},50", ","),
+        ("customer;date;qty;amount", "K{n};2024-01-0{n};{n}.000;1,20{n}.50", None),
+        ("Kunde;Datum;Menge;Betrag", "K{n};2024-01-0{n};{n}.500;20{n},50", "?"),
+    ],
+)
+def test_a_decimal_mark_is_asked_for_where_reading_the_file_would(
+    head: str, row: str, decimal: str | None, tmp_path: Path
+) -> None:
+    """One column tells another's mark (SAP writes units as 1,000). Mutation caught: each column looked at alone."""
+    file, yml = tmp_path / "x.csv", tmp_path / "shop.yml"
+    file.write_text("\n".join([head, *(row.format(n=n) for n in range(1, 9))]) + "\n")
+    found = look.look(file, Policy())
+    assert found.options.get("decimal") == decimal
+    assert bool([question for question in found.questions if "can be read in two ways" in question]) == (decimal == "?")
+    run("look", file, "--out", yml)
+    bare = yml.read_text().partition("decimal:")[0]  # as whoever answers nothing reads it
+    yml.write_text(bare)
+    run("clean", file, "--shop", yml, "--out", tmp_path / "out.parquet", code=2 if decimal == "?" else 0)

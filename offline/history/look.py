@@ -17,6 +17,7 @@ from models.kinds import NUMBER_OF
 from offline.errors import HistoryError
 from offline.history import currencies, files, formats, guess, ids, judge, kinds, totals, wanted
 from offline.history.files import File
+from offline.history.formats import Formats
 from offline.history.header import DELIMITERS, bare, lines_of
 from offline.history.numerals import Numbers, Parts
 from offline.history.policy import LINE, NAMED, NUMBERS, OPEN, ORDER, Policy
@@ -116,19 +117,26 @@ def _formats(file: File, block: list[pa.Array], policy: Policy) -> tuple[dict[st
         )
         options["rate"] = {name: OPEN for name, _ in rest}
         policy = replace(policy, rates={name: Decimal(1) for name, _ in rest})
-    for ours in (*NUMBERS, "occurred_at"):
-        if ours in file.at:
-            try:
-                found = formats.decide(replace(file, at={ours: file.at[ours]}), policy)
-            except HistoryError as error:
-                questions.append(str(error).removeprefix(f"{file.path}: "))
-                options["dayfirst" if ours == "occurred_at" else "decimal"] = OPEN
-                continue
-            if ours == "occurred_at" and found.dayfirst is not None:
+    for names in (NUMBERS, ("occurred_at",)):
+        option = "decimal" if names == NUMBERS else "dayfirst"
+        for found in _decided(file, policy, [ours for ours in names if ours in file.at]):
+            if isinstance(found, HistoryError):
+                questions.append(str(found).removeprefix(f"{file.path}: "))
+                options[option] = OPEN
+            elif found.dayfirst is not None:
                 options["dayfirst"] = found.dayfirst
-            elif ours in found.numbers and found.numbers[ours].decimal == ",":
+            elif any(numbers.decimal == "," for numbers in found.numbers.values()):
                 options["decimal"] = ","
     return options, questions
+
+
+def _decided(file: File, policy: Policy, names: list[str]) -> list[Formats | HistoryError]:
+    """How these columns are written, together, for one tells another's decimal mark to whoever reads the file; where
+    that leaves a question, what is found or asked of each."""
+    try:
+        return [formats.decide(replace(file, at={ours: file.at[ours] for ours in names}), policy)] if names else []
+    except HistoryError as error:
+        return [error] if len(names) == 1 else [found for ours in names for found in _decided(file, policy, [ours])]
 
 
 def _currencies(file: File, block: list[pa.Array]) -> Counter[str]:
