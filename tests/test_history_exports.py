@@ -607,6 +607,31 @@ def test_a_last_byte_that_a_western_program_wrote_is_a_letter(file: Path) -> Non
     assert told(history.read([file], {}), "decode")[0].startswith(": told: export: latin-1")
 
 
+@pytest.mark.parametrize(
+    ("who", "encoding"),
+    [
+        ("顧客番号の表", "shift_jis"),
+        ("鋪購", "gb18030"),
+        ("Cathérès", "mac-roman"),
+        ("Šťastný", "cp1250"),
+    ],
+)
+def test_bytes_that_are_none_of_windows_ask_for_the_encoding(file: Path, who: str, encoding: str) -> None:
+    """Mutation caught: "not charmap", a name of Python's for all that has 8 bits."""
+    file.write_bytes(f"{HEAD}\n{who},2024-01-01,5\n".encode(encoding))
+    with pytest.raises(HistoryError, match=r"neither UTF-8 nor Windows-1252; say its --encoding, as shift_jis, "):
+        history.read([file], {})
+    assert history.read([file], {}, policy=Policy(encoding=encoding)).frame["customer_id"].tolist() == [who]
+
+
+@pytest.mark.parametrize("encoding", ["cp1251", "cp1253", "cp874"])
+def test_an_encoding_of_8_bits_that_is_told_wrong_is_said_so(file: Path, encoding: str) -> None:
+    """Mutation caught: "not charmap"."""
+    file.write_bytes(f"{HEAD}\n".encode() + b"\x98\xff,2024-01-01,5\n")
+    with pytest.raises(HistoryError, match=r"export: not that encoding; say another --encoding"):
+        history.read([file], {}, policy=Policy(encoding=encoding))
+
+
 def test_other_encodings_are_read_as_they_are_told(file: Path) -> None:
     for encoding, name in (("cp1251", "Жук"), ("shift_jis", "東京"), ("utf-32", "Zoë"), ("mac_roman", "Zoë")):
         file.write_bytes(f"{HEAD}\n{name},2024-01-01,5\n".encode(encoding))
