@@ -403,3 +403,24 @@ def test_a_decimal_mark_is_asked_for_where_reading_the_file_would(
     bare = yml.read_text().partition("decimal:")[0]  # as whoever answers nothing reads it
     yml.write_text(bare)
     run("clean", file, "--shop", yml, "--out", tmp_path / "out.parquet", code=2 if decimal == "?" else 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "types"),
+    [
+        ("tipo", ("Venta", "Devolución", "Abono"), ("purchase", "return", "return")),
+        ("Typ", ("Verkauf", "Erstattung", "Auszahlung"), ("purchase", "return", "?")),
+        ("Soll/Haben-Kennzeichen", ("S", "H", "S"), ("?", "?", "?")),
+        ("Debit/Credit", ("Debit", "Credit", "Debit"), ("?", "return", "?")),
+    ],
+)
+def test_what_kind_a_line_is_of_is_asked_about_under_more_names(
+    name: str, words: tuple[str, ...], types: tuple[str, ...], tmp_path: Path
+) -> None:
+    """PayPal's Typ and a bookkeeper's Soll/Haben were no event types, so what was given back was a sale."""
+    rows = [f"K{n};2024-01-0{n};{n}.50;{words[n % 3]}" for n in range(1, 9)]
+    (tmp_path / "x.csv").write_text("\n".join([f"Kunde;Datum;Betrag;{name}", *rows]) + "\n")
+    found = look.look(tmp_path / "x.csv", Policy())
+    assert found.columns["event_type"] == name
+    assert found.types == dict(zip(words, types, strict=True))
+    assert any(question.startswith("what do the event types") for question in found.questions) == ("?" in types)

@@ -32,7 +32,8 @@ NAMES = {
     "unit_price": "unitprice itemprice lineitemprice price einzelpreis stueckpreis preis precio prixunitaire prix",
     "amount": "amount total totalprice linetotal lineamount salesvalue sales revenue value turnover betrag umsatz"
     " summe gesamtbetrag gesamt brutto bruttobetrag importe montant paid spend price",
-    "event_type": "eventtype event type transactiontype action belegart vorgang buchungsart art kind doctype",
+    "event_type": "eventtype event type transactiontype action belegart vorgang buchungsart art kind doctype typ tipo"
+    " tipomovimiento tipodocumento typedocument debitcredit creditdebit drcr crdr sollhaben sollhabenkennzeichen sh",
     "currency": "currency currencycode waehrung wahrung devise moneda valuta valuuta waluta moeda wkz ccy cur"
     " curr wahr divisa monnaie",
     "event_id": "eventid lineid rowid lineitemid transactionlineid",
