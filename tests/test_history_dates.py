@@ -190,3 +190,26 @@ def test_rows_that_are_still_to_come_are_lost(tmp_path: Path) -> None:
     rows = [row.replace("2024", "2180") if n < 45 else row for n, row in enumerate(rows)]
     (tmp_path / "shop.csv").write_text("\n".join([HEAD, *rows, ""]))
     assert "more than a day after now" in run("clean", tmp_path / "shop.csv", "--out", tmp_path / "out", code=2)
+
+
+@pytest.mark.parametrize(
+    ("dayfirst", "form", "other"),
+    [(True, "%m/%d/%Y", "%d/%m/%Y"), (False, "%d.%m.%Y", "%m.%d.%Y"), (True, "%m-%d-%Y 10:05", "%d/%m/%y")],
+)
+def test_an_order_that_is_told_and_is_another_files_is_refused(
+    file: Path, dayfirst: bool, form: str, other: str
+) -> None:
+    """What `look` found in one file was told of all: of another's dates most were bad, and the rest other days.
+    Mutation caught: one typing error refuses a file."""
+    right = [f"{day:{other}}" for day in YEAR]
+    file.with_name("right.csv").write_text("\n".join([HEAD, *(f"c{n},{when},1" for n, when in enumerate(right)), ""]))
+    wrong = [f"{day:{form}}" for day in YEAR[:90]]
+    load(file, wrong)
+    with pytest.raises(HistoryError) as error:
+        history.read([file.with_name("right.csv"), file], {}, policy=Policy(dayfirst=dayfirst))
+    days, order = len({day for day in YEAR[:90] if day.day > 12}), "month/day" if dayfirst else "day/month"
+    said = f"{days} different dates can be {order}/year alone, and --{'day' if dayfirst else 'month'}first is told"
+    assert said in str(error.value)
+    assert "leave it out (in --shop: dayfirst)" in str(error.value)
+    assert len(history.read([file.with_name("right.csv"), file], {}).frame) == len(YEAR) + 90
+    assert load(file, [*right, *wrong[:4]], dayfirst=dayfirst).counts.kept >= len(YEAR)

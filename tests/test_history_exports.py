@@ -374,6 +374,18 @@ def test_headers_again_blank_rows_and_totals_are_counted_and_are_no_customers(fi
     assert "- the header again                                             1" in counts.table()
 
 
+@pytest.mark.parametrize("word", ["Total", "Zwischensumme", "Gesamtergebnis", "Total général", "Sub-total:"])
+def test_a_total_with_a_date_is_told_and_one_without_ends_the_list(file: Path, word: str) -> None:
+    """A total of each day looks like a customer, which it may be. Mutation caught: a name that begins so is told."""
+    rows = [f"2024-01-0{n},{who},{amount}" for n in (1, 2) for who, amount in (("a", 2), ("Total Wine", 3), (word, 5))]
+    found = load(file, *rows, f",{word},10", head="occurred_at,customer_id,amount")
+    lines = [line for line in found.counts.lines() if "totals, leave them out" in line.what]
+    assert [(line.what, line.rows) for line in lines] == [
+        (f"told: {word!r} is a customer; if its rows are totals, leave them out with --except", 2)
+    ]
+    assert (found.counts.totals, found.counts.kept) == (1, 6)
+
+
 NAMES = "customer_id,order_id,occurred_at,net,amount"
 
 
@@ -593,6 +605,31 @@ def test_a_file_that_ends_within_a_character_was_cut_off(
 def test_a_last_byte_that_a_western_program_wrote_is_a_letter(file: Path) -> None:
     file.write_bytes(f"note,{HEAD}\nx,c1,2024-01-01,5\n".encode() + "x,José".encode("latin-1"))
     assert told(history.read([file], {}), "decode")[0].startswith(": told: export: latin-1")
+
+
+@pytest.mark.parametrize(
+    ("who", "encoding"),
+    [
+        ("顧客番号の表", "shift_jis"),
+        ("鋪購", "gb18030"),
+        ("Cathérès", "mac-roman"),
+        ("Šťastný", "cp1250"),
+    ],
+)
+def test_bytes_that_are_none_of_windows_ask_for_the_encoding(file: Path, who: str, encoding: str) -> None:
+    """Mutation caught: "not charmap", a name of Python's for all that has 8 bits."""
+    file.write_bytes(f"{HEAD}\n{who},2024-01-01,5\n".encode(encoding))
+    with pytest.raises(HistoryError, match=r"neither UTF-8 nor Windows-1252; say its --encoding, as shift_jis, "):
+        history.read([file], {})
+    assert history.read([file], {}, policy=Policy(encoding=encoding)).frame["customer_id"].tolist() == [who]
+
+
+@pytest.mark.parametrize("encoding", ["cp1251", "cp1253", "cp874"])
+def test_an_encoding_of_8_bits_that_is_told_wrong_is_said_so(file: Path, encoding: str) -> None:
+    """Mutation caught: "not charmap"."""
+    file.write_bytes(f"{HEAD}\n".encode() + b"\x98\xff,2024-01-01,5\n")
+    with pytest.raises(HistoryError, match=r"export: not that encoding; say another --encoding"):
+        history.read([file], {}, policy=Policy(encoding=encoding))
 
 
 def test_other_encodings_are_read_as_they_are_told(file: Path) -> None:

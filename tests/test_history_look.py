@@ -247,3 +247,180 @@ def test_a_wide_file_takes_no_longer_for_each_of_its_columns(
     (tmp_path / "a.csv").write_text(f"{head}\n{row}\n{row}\n")
     assert look.look(tmp_path / "a.csv", Policy()).missing == []
     assert asked == [columns]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "undone"),
+    [
+        ("Cancelled at", ("", "2024-02-01", "", "2024-02-03"), True),
+        ("is_test", ("false", "false", "TRUE", "false"), True),
+        ("Storniert", ("Nein", "Ja", "Nein", "Nein"), True),
+        ("Amount Refunded", ("0.00", "", "12.50", "0"), True),
+        ("Chargeback", ("", "", "x", "N/A"), True),
+        ("Cancelled at", ("", "", "", ""), False),
+        ("Refundable", ("yes", "yes", "yes", "yes"), False),
+        ("Latest visit", ("", "2024-02-01", "", ""), False),
+    ],
+)
+def test_what_was_cancelled_or_given_back_is_asked_about(
+    name: str, values: tuple[str, ...], undone: bool, tmp_path: Path
+) -> None:
+    """Such sales counted, and nobody was told. The answer that the question offers leaves them out, and them alone."""
+    rows = [f"c{n},2024-01-0{n},{n}.5,{value}" for n, value in enumerate(values, 1)]
+    file, yml, out = tmp_path / "x.csv", tmp_path / "shop.yml", tmp_path / "out.parquet"
+    file.write_text("\n".join([f"customer,date,amount,{name}", *rows]) + "\n")
+    said = run("look", file, "--out", yml)
+    asked = [line for line in said.splitlines() if "are they sales as they stand?" in line]
+    assert bool(asked) == undone
+    if undone:
+        with yml.open("a") as text:
+            text.write(asked[0][asked[0].index("(only: ") + 1 : -1] + "\n")
+        run("clean", file, "--shop", yml, "--out", out, "--allow-loss")
+        stay = [n * 10_000 + 5_000 for n, v in enumerate(values, 1) if v in ("", "N/A", "0", "0.00", "false", "Nein")]
+        assert history.read_parquet(out)["amount"].tolist() == stay
+
+
+@pytest.mark.parametrize(
+    ("head", "first", "below", "columns"),
+    [
+        (
+            '"Order Reference","Customer/ID","Order Date","Order Lines/Product","Total"',
+            '"S{n}","C{n}","2024-01-0{n}","[P1] Desk","{n}.5"',
+            '"","","","[P2] Chair",""',
+            {
+                "customer_id": "Customer/ID", "occurred_at": "Order Date", "order_id": "Order Reference",
+                "amount": "Total",
+            },
+        ),
+        (
+            "Kunde;Datum;Menge;Betrag;Devise",
+            '"K{n}";"0{n}.01.2024";"{n}";"{n},50";"EUR"',
+            '"K{n}";" ";" ";" ";" "',
+            {
+                "customer_id": "Kunde", "occurred_at": "Datum", "quantity": "Menge", "amount": "Betrag",
+                "currency": "Devise",
+            },
+        ),
+        (
+            "client,price,qty,when",
+            '"a{n}","{n}.5","1","2024-01-0{n} 10:00"',
+            '"a{n}","","",""\n"a{n}","","",""',
+            {"customer_id": "client", "occurred_at": "when", "quantity": "qty", "unit_price": "price"},
+        ),
+    ],
+)  # fmt: skip
+def test_quoted_blanks_say_nothing_of_a_column(
+    head: str, first: str, below: str, columns: dict[str, str], tmp_path: Path
+) -> None:
+    """Programs that quote every cell quote those in which nothing stands. Mutation caught: a blank is no time and no
+    number, so half of such a column spoke against it."""
+    rows = [line.format(n=n) for n in range(1, 9) for line in (first, below)]
+    (tmp_path / "x.csv").write_text("\n".join([head, *rows]) + "\n")
+    found = look.look(tmp_path / "x.csv", Policy())
+    assert found.columns == columns
+    assert not any(" |  | " in line or "#  |" in line for line in look.document(found, "shop.yml").splitlines())
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "customer", "order"),
+    [
+        ("customer_id,order_date,order_tax,order_total", "C{n},2024-01-0{n},0.{n},5.5", "customer_id", None),
+        ("customer_id,Order Date,Invoice Date,amount", "C{n},2024-01-0{n},2024-02-0{n},5.5", "customer_id", None),
+        ("customer_id,created_at,order_quantity,order_value", "C{n},2024-01-0{n},{n},5.5", "customer_id", None),
+        ("Customer Since,Customer Name,Date,Total", "2020-01-0{n},Ann {n},2024-01-0{n},5.5", "Customer Name", None),
+        ("customer_country,customer_code,date,total", "DE,K{n},2024-01-0{n},5.5", "customer_code", None),
+        ("Kunde,Datum,Belegdatum,Beleg Nummer2,Betrag", "C{n},2024-01-0{n},0{n}01,R{n},5.5", "Kunde", "Beleg Nummer2"),
+    ],
+)
+def test_what_stands_beside_an_order_is_no_number_of_it(
+    head: str, row: str, customer: str, order: str | None, tmp_path: Path
+) -> None:
+    """Nor of a customer. Mutation caught: any column whose name begins with order: orders of one tax were one."""
+    (tmp_path / "x.csv").write_text("\n".join([head, *(row.format(n=n) for n in range(1, 9))]) + "\n")
+    found = look.look(tmp_path / "x.csv", Policy()).columns
+    assert (found.get("customer_id"), found.get("order_id")) == (customer, order)
+
+
+PRICED = {"tea": 12.5, "pot": 30.0, "cup": 7.9}
+
+
+@pytest.mark.parametrize(
+    ("names", "line"),
+    [
+        ("sku,quantity,item-price", True),
+        ("Artikel,Menge,Preis", True),
+        ("StockCode,Quantity,Price", True),
+        ("sku,quantity,item-price", False),
+        ("Artikel,Menge,Einzelpreis", False),
+    ],
+)
+def test_a_price_that_grows_with_the_quantity_is_the_lines(names: str, line: bool, tmp_path: Path) -> None:
+    """Amazon's item-price is that of all units: times the quantity it counted twice and more, and nothing said.
+    Mutation caught: prices that rise with time, whatever the quantity."""
+    rows = []
+    for n in range(24):
+        product, count = [*PRICED][n % 3], 1 + n % 4
+        price = PRICED[product] + (n >= 18)
+        rows.append(f"C{n % 5},2024-01-{n + 1:02},{product},{count},{price * (count if line else 1):.2f}")
+    file, yml, out = tmp_path / "x.csv", tmp_path / "shop.yml", tmp_path / "out.parquet"
+    file.write_text("\n".join([f"customer,date,{names}", *rows]) + "\n")
+    said = run("look", file, "--out", yml)
+    name = names.split(",")[2]
+    assert (f"# Question: {name!r} grows with the quantity, of 3 products: is it what the line came to" in said) == line
+    run("clean", file, "--shop", yml, "--out", out)
+    total = sum((PRICED[[*PRICED][n % 3]] + (n >= 18)) * (1 + n % 4) for n in range(24))
+    assert history.read_parquet(out)["amount"].sum() == round(total * 10_000)
+    assert history.read_parquet(out)["quantity"].sum() == 60 * 10_000
+
+
+def test_prices_of_fewer_cents_than_tell_are_those_of_one(tmp_path: Path) -> None:
+    """Divided by hundreds they round to the same."""
+    rows = [f"C{n % 5},2024-01-{n + 1:02},{'ab'[n % 2]},{100 * (1 + n % 5)},0.0{4 + n % 3}" for n in range(24)]
+    (tmp_path / "x.csv").write_text("\n".join(["customer,date,sku,quantity,price", *rows]) + "\n")
+    assert look.look(tmp_path / "x.csv", Policy()).columns["unit_price"] == "price"
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "decimal"),
+    [
+        ("Kunde;Datum;Menge;Betrag", "K{n};2024-01-0{n};{n},000;{n}0,50", ","),
+        ("Kunde;Datum;Menge;Preis", "K{n};2024-01-0{n};{n};1.{n}00", "?"),
+        ("Kunde;Datum;Menge;Betrag", "K{n};2024-01-0{n};{n},500;1.20{n},50", ","),
+        ("customer;date;qty;amount", "K{n};2024-01-0{n};{n}.000;1,20{n}.50", None),
+        ("Kunde;Datum;Menge;Betrag", "K{n};2024-01-0{n};{n}.500;20{n},50", "?"),
+    ],
+)
+def test_a_decimal_mark_is_asked_for_where_reading_the_file_would(
+    head: str, row: str, decimal: str | None, tmp_path: Path
+) -> None:
+    """One column tells another's mark (SAP writes units as 1,000). Mutation caught: each column looked at alone."""
+    file, yml = tmp_path / "x.csv", tmp_path / "shop.yml"
+    file.write_text("\n".join([head, *(row.format(n=n) for n in range(1, 9))]) + "\n")
+    found = look.look(file, Policy())
+    assert found.options.get("decimal") == decimal
+    assert bool([question for question in found.questions if "can be read in two ways" in question]) == (decimal == "?")
+    run("look", file, "--out", yml)
+    bare = yml.read_text().partition("decimal:")[0]  # as whoever answers nothing reads it
+    yml.write_text(bare)
+    run("clean", file, "--shop", yml, "--out", tmp_path / "out.parquet", code=2 if decimal == "?" else 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "types"),
+    [
+        ("tipo", ("Venta", "Devolución", "Abono"), ("purchase", "return", "return")),
+        ("Typ", ("Verkauf", "Erstattung", "Auszahlung"), ("purchase", "return", "?")),
+        ("Soll/Haben-Kennzeichen", ("S", "H", "S"), ("?", "?", "?")),
+        ("Debit/Credit", ("Debit", "Credit", "Debit"), ("?", "return", "?")),
+    ],
+)
+def test_what_kind_a_line_is_of_is_asked_about_under_more_names(
+    name: str, words: tuple[str, ...], types: tuple[str, ...], tmp_path: Path
+) -> None:
+    """PayPal's Typ and a bookkeeper's Soll/Haben were no event types, so what was given back was a sale."""
+    rows = [f"K{n};2024-01-0{n};{n}.50;{words[n % 3]}" for n in range(1, 9)]
+    (tmp_path / "x.csv").write_text("\n".join([f"Kunde;Datum;Betrag;{name}", *rows]) + "\n")
+    found = look.look(tmp_path / "x.csv", Policy())
+    assert found.columns["event_type"] == name
+    assert found.types == dict(zip(words, types, strict=True))
+    assert any(question.startswith("what do the event types") for question in found.questions) == ("?" in types)

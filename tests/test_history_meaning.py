@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jobs import run
 
 from models.kinds import PURCHASE, RETURN, VIEW
-from offline.history import files
+from offline.history import files, look
 from offline.history import read as history
 from offline.history.policy import Policy
 from offline.history.wanted import FillDown
@@ -126,6 +126,39 @@ def test_fields_of_an_order_are_filled_down(tmp_path: Path, monkeypatch: pytest.
     said = run("clean", file, *WEB, "--allow-loss", "--out", out)
     assert "filled down" not in said
     assert len(history.read_parquet(out)) == 2
+
+
+LINES = """Order,Email,Date,State,Total
+1,a@x.org,2024-01-01,{},5
+1,a@x.org,2024-01-01,{},6
+2,b@x.org,2024-01-02,{},7
+2,b@x.org,2024-01-02,{},8
+"""
+SUMS = ["--columns", "order_id=Order,customer_id=Email,occurred_at=Date,amount=Total"]
+
+
+@pytest.mark.parametrize(
+    ("option", "states", "lines"),
+    [
+        (("--only", "State=paid"), ("paid", "", "open", ""), 2),
+        (("--except", "State=storniert"), ("bezahlt", " ", "storniert", " "), 2),
+        (("--only", "State=paid"), ("", "", "paid", "N/A"), 1),
+        (("--only", "State=paid"), ("paid", "paid", "paid", ""), 0),
+        (("--except", "State=gift"), ("", "gift", "gift", ""), 0),
+    ],
+)
+def test_a_state_on_first_lines_alone_is_told(
+    option: tuple[str, str], states: tuple[str, ...], lines: int, tmp_path: Path
+) -> None:
+    """Shops that repeat the customer on each line do not repeat the state: `only` lost lines of what was paid, `except`
+    kept those of what was not. Mutation caught: a state of each line's own is told, too."""
+    file, out = store(tmp_path / "x.csv", LINES.format(*states)), tmp_path / "out.parquet"
+    said = run("clean", file, *SUMS, *option, "--out", out)
+    told = f"told: 'State' stands on an order's first line only; say --fill-down order ({lines} rows)"
+    assert (told in said) == bool(lines)
+    asked = f"{lines} rows have no 'State': does it stand on an order's first line only (fill_down: order)?"
+    assert (asked in look.look(file, Policy()).questions) == (lines == 2)  # one word alone is no question
+    assert "first line only" not in run("clean", file, *SUMS, *option, "--fill-down", "order", "--out", out)
 
 
 def test_lines_without_an_order_belong_to_the_one_above(tmp_path: Path) -> None:

@@ -575,7 +575,11 @@ def test_a_file_of_views_needs_no_money_but_one_of_purchases_does(tmp_path: Path
         (b"c,t,a\nx,2020-01-01\n", FEW, "1 of another length than the header.; line 2 has 2 fields, the header 3"),
         ("c,t,a\nZoë,2020-01-01,ë5\n".encode() + b"Zo\xeb,,\n", FEW, "not UTF-8 in 1 bytes"),
         (b"c,t,a\nx,2020-01-01,5\0\0\n", FEW, "holds zero bytes"),
-        (b"c,t,a\nx,2020-01-01,five\ny,2020-01-01,\xa4\n\x81,,\n", FEW, "say another --encoding"),
+        (
+            b"c,t,a\nx,2020-01-01,five\ny,2020-01-01,\xa4\n\x81,,\n",
+            FEW,
+            "neither UTF-8 nor Windows-1252; say its --encoding",
+        ),
         (b"", FEW, "the file is empty"),
         (b"c,t,a\n", FEW, "no row can be used .no rows."),
         (

@@ -86,6 +86,18 @@ def test_pieces_are_no_unit(tmp_path: Path) -> None:
     assert amounts(tmp_path, *files) == [3, 6]
 
 
+@pytest.mark.parametrize("texts", [("500 g", "2 kg"), ("2 dozen", "2"), ("x2", "3 boxes"), ("1 1/2", "3")])
+def test_a_quantity_that_is_not_read_beside_an_amount_is_told(texts: tuple[str, str], tmp_path: Path) -> None:
+    """Mutation caught: one unit each, in silence. Views, and rows without a quantity, have none to be read."""
+    head = "customer_id,occurred_at,amount,quantity,event_type"
+    rows = [f"c{n},2024-01-{n:02},{n},{texts[n % 2]},purchase" for n in range(1, 9)]
+    file = store(tmp_path / "x.csv", *rows, "c1,2024-01-09,5,,purchase", "c1,2024-01-09,,many,view", head=head)
+    read = texts[1].isdigit()
+    assert f"so each is one unit ({4 if read else 8} rows)" in run("clean", file, "--out", tmp_path / "out.parquet")
+    plain = store(tmp_path / "plain.csv", "c1,2024-01-09,5,2,purchase", "c1,2024-01-10,5,,purchase", head=head)
+    assert "one unit" not in run("clean", plain, "--out", tmp_path / "out.parquet")
+
+
 MULTIPLIED = ["$1.5M", "1.5k€", "1.5 T€", "1.5 TEUR", "1.5 kUSD", "USD 1.5M", "$2bn", "1.5 Mkr", "₹2 Cr", "5万", "£3k"]
 
 

@@ -137,6 +137,17 @@ class Dates:
         near = max(firsts) - min(firsts) <= max(lasts) - min(lasts)
         return re.split("[ ,Tt]", next(iter(fits.values())))[0] if come and near and min(firsts) >= min(lasts) else None
 
+    def contrary(self, dayfirst: bool | None) -> str | None:
+        """What to say where the order that is told is not that of the dates: those that decide would be bad, and the
+        others other days in silence. It may be that of another file."""
+        if dayfirst is None:
+            return None
+        answer, option = ("month/day", "--dayfirst") if dayfirst else ("day/month", "--monthfirst")
+        if (n := self.order.of[answer]) < max(_SEVERAL, AGREE * self.order.of.total()):
+            return None
+        which = f"{n:,} different dates can be {answer}/year alone, and {option} is told"
+        return f"{which}: leave it out (in --shop: dayfirst), for each file tells its own"
+
     def refusal(self, told: bool) -> str | None:
         """What to say of dates that must not be read. told: is their order?"""
         if not told and (text := self.year_first):

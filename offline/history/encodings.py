@@ -20,6 +20,7 @@ MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
     codecs.BOM_UTF8: "utf-8-sig",
 }
+OTHERS = "shift_jis, gb18030, big5, euc-kr, cp1250, cp1251 or mac-roman"
 Open = Callable[[], IO[bytes]]
 
 
@@ -62,7 +63,8 @@ def _eight_bits(path: Path, opened: Open) -> str:
 
 def _western(path: Path, opened: Open) -> str:
     """Latin-1, or Windows' own where bytes say so; a UTF-8 file with a damaged byte would turn into wrong names."""
-    decoder, marks, wrong, windows = codecs.getincrementaldecoder("utf-8")("surrogateescape"), 0, 0, False
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    marks, wrong, windows, others = 0, 0, False, False
     with opened() as file:
         while block := file.read(BLOCK):
             text = decoder.decode(block)
@@ -70,11 +72,14 @@ def _western(path: Path, opened: Open) -> str:
             marks += len(re.findall("[^\0-\x7f]", text))
             wrong += len(re.findall("[\udc80-\udcff]", text))
             windows |= bool(re.search("[\udc80-\udc9f]", text))
+            others |= bool(re.search(b"[\x81\x8d\x8f\x90\x9d]", block))  # no letters in Windows-1252
     begun = len(decoder.getstate()[0])  # bytes of a character that the end cuts; a single one may be Latin-1's last
     if not wrong and (marks or begun > 1):
         raise cut_off(path, "UTF-8")
     if 2 * wrong < marks:
         raise HistoryError(f"{path}: not UTF-8 in {wrong:,} bytes, but in most others; repair it, or say --encoding")
+    if others:
+        raise HistoryError(f"{path}: neither UTF-8 nor Windows-1252; say its --encoding, as {OTHERS}")
     return "cp1252" if windows else "latin-1"
 
 

@@ -259,9 +259,9 @@ def readable(path: Path) -> Iterator[None]:
     except UnicodeError as error:
         if getattr(error, "reason", "") in ENDS:
             raise cut_off(path, error.encoding.upper()) from None  # type: ignore[attr-defined]
-        raise HistoryError(
-            f"{path}: not {getattr(error, 'encoding', 'that encoding')}; say another --encoding"
-        ) from None
+        name = getattr(error, "encoding", "charmap")
+        name = "that encoding" if name == "charmap" else name  # what Python calls all of 8 bits
+        raise HistoryError(f"{path}: not {name}; say another --encoding") from None
     except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError) as error:
         raise HistoryError(f"{path}: a packed file that is damaged ({error}): fetch it again, or unpack it") from None
     except (pa.ArrowException, OSError, csv.Error) as error:

@@ -83,7 +83,7 @@ def decide(file: File, policy: Policy) -> Formats:
             break
     rate = f"{CONVERT}, or say --rate EUR=1.08 (how much of the others one euro is)"
     numbers = settled(votes, policy.decimal, lambda ours: _where(file, ours), rate)
-    if refusal := dates.refusal(policy.dayfirst is not None):
+    if refusal := dates.refusal(policy.dayfirst is not None) or dates.contrary(policy.dayfirst):
         raise HistoryError(f"{_where(file, 'occurred_at')}: {refusal}")
     dayfirst = policy.dayfirst
     if dayfirst is None and "occurred_at" in file.at:

@@ -32,7 +32,8 @@ NAMES = {
     "unit_price": "unitprice itemprice lineitemprice price einzelpreis stueckpreis preis precio prixunitaire prix",
     "amount": "amount total totalprice linetotal lineamount salesvalue sales revenue value turnover betrag umsatz"
     " summe gesamtbetrag gesamt brutto bruttobetrag importe montant paid spend price",
-    "event_type": "eventtype event type transactiontype action belegart vorgang buchungsart art kind doctype",
+    "event_type": "eventtype event type transactiontype action belegart vorgang buchungsart art kind doctype typ tipo"
+    " tipomovimiento tipodocumento typedocument debitcredit creditdebit drcr crdr sollhaben sollhabenkennzeichen sh",
     "currency": "currency currencycode waehrung wahrung devise moneda valuta valuuta waluta moeda wkz ccy cur"
     " curr wahr divisa monnaie",
     "event_id": "eventid lineid rowid lineitemid transactionlineid",
@@ -41,8 +42,19 @@ ORDER = (  # in which they are guessed
     *("occurred_at", "customer_id", "order_id", "product_id"),
     *("quantity", "unit_price", "amount", "currency", "event_type", "event_id"),
 )
-STATUS = ("status", "state", "stato", "estado", "statut", "etat")  # ends of names of what may leave rows out
+STATUS = ("status", "state", "stage", "stato", "estado", "statut", "etat")  # ends of names of what may leave rows out
+# Parts of names of what says that a sale was none or did not stay one, and what stands there where it is one.
+UNDONE = re.compile(
+    r"(?i)cancel|annul|storn|void|delet|gelösch|refund|rembours|reembols|erstatt|chargeback|disput|return|retour"
+    r"|(?:\b|_|is)test(?:\b|_)"
+)
+NOT_SO = r"(?i)^(?:\W{0,2}0+(?:[.,]0+)?\W{0,2}|false|no|n|f|nein|nee|non|faux|falso)?$"
 PART = re.compile("tax|discount|shipping|freight|cost|refund|rabatt|steuer|mwst|versand")  # of an amount
+# Of what stands beside an order, a customer or a product and tells none from another.
+NO_ID = re.compile(
+    PART.pattern + "|qty|quantit|menge|anzahl|units|(?<!ac)count|weight|gewicht|margin|points|since"
+    "|country|land$|city|type|group|segment|gender|status|(?:age|date|datum)$"
+)
 LONG = 5  # letters of a word with which a longer name may begin
 MOSTLY = 0.8
 FEW, CODE = 100, 8  # values that are looked at first, and characters that a code with blanks around it is shorter than
@@ -102,7 +114,7 @@ def _currencies(column: pa.Array) -> bool:
 
 def columns(header: Sequence[str], block: Sequence[pa.Array]) -> dict[str, str]:
     """Ours -> theirs, of those that can be guessed; block: a column of text each."""
-    left = {name: column for name, column in zip(header, block, strict=True) if name}
+    left = {name: _said(column) for name, column in zip(header, block, strict=True) if name}
     found: dict[str, str] = {}
     for ours in ORDER:
         if ours == "amount" and {"quantity", "unit_price"} <= found.keys():
@@ -117,6 +129,11 @@ def columns(header: Sequence[str], block: Sequence[pa.Array]) -> dict[str, str]:
     if "unit_price" in found and not {"quantity", "amount"} & found.keys():  # a price of no quantity is what was paid
         found["amount"] = found.pop("unit_price")
     return {ours: found[ours] for ours in NAMES if ours in found}
+
+
+def _said(column: pa.Array) -> pa.Array:
+    """Null where nothing but blanks stands: quoted, it is a text."""
+    return pc.if_else(pc.equal(pc.utf8_trim_whitespace(column), ""), None, column)
 
 
 def named(ours: str, header: Iterable[str]) -> str | None:
@@ -142,6 +159,8 @@ def _alike(ours: str, names: Iterable[str]) -> list[str]:
     found = [*same, *(name for name in longer if ours == "unit_price" or name not in ends)]
     if ours == "order_id":  # amazon-order-id
         found += [name for word in _long(ours) for name in bares if bares[name].endswith(word)]
+    if ours in ("customer_id", "order_id", "product_id"):
+        found = [name for name in found if name in same or not NO_ID.search(bares[name])]
     return [*dict.fromkeys(found)]
 
 
@@ -156,6 +175,8 @@ def _may(ours: str, column: pa.Array) -> bool:
         return False
     if ours == "occurred_at":
         return _timed(text) >= MOSTLY * len(text)
+    if ours in ("customer_id", "order_id", "product_id") and written(text.unique().slice(0, FEW)):
+        return False
     if ours == "order_id":  # a person's name, a word for how far it came or for its kind is none
         return (pc.sum(pc.match_substring_regex(text, r"\d")).as_py() or 0) >= MOSTLY * len(text)
 
@@ -194,4 +215,4 @@ def _timed(text: pa.Array) -> int:
 
 def examples(column: pa.Array, most: int = 3) -> list[str]:
     """The first different texts of a column, shortened."""
-    return [text[:30] for text in column.drop_null().unique().slice(0, most).to_pylist()]
+    return [text[:30] for text in _said(column).drop_null().unique().slice(0, most).to_pylist()]

@@ -16,7 +16,7 @@ from offline.errors import HistoryError
 from offline.history.policy import ANY_CASE, ROUNDED
 from offline.history.quality import Line, Note
 from offline.history.values import Bools, matches
-from offline.history.words import nothing
+from offline.history.words import TOTAL, nothing
 
 _ROUNDED = r"^\d(?:[.,]\d+)?[eE]\+\d{2,3}$"  # 1.23457E+12, as spreadsheets and data frames write 1234567890123
 NO_WIDTH = "\u200b\u2060\ufeff"
@@ -94,6 +94,10 @@ def told(parts: Sequence[Mapping[str, pa.Table]], where: str, allowed: Collectio
             some = ", ".join(map(repr, texts.filter(pa.array(words)).to_pylist()[:3]))
             what = f"told: {some} kept as an id: it is quoted, or the file is Parquet"
             lines.append(Line("ids", column, what, int(rows[words].sum())))
+        if column == "customer_id" and (ends := matches(texts, TOTAL)).any():
+            one = texts.filter(pa.array(ends))[0].as_py()
+            what = f"told: {one!r} is a customer; if its rows are totals, leave them out with --except"
+            lines.append(Line("ids", column, what, int(rows[ends].sum())))
         if (long := _cut(texts)).any():
             what = f"told: digits beyond the {DIGITS}th are all 0; a spreadsheet may have rounded them"
             lines.append(Line("ids", column, what, int(rows[long].sum())))

@@ -27,7 +27,7 @@ from offline.history.policy import IDS, NUMBERS, OURS, Policy
 from offline.history.quality import Note
 from offline.history.times import times
 from offline.history.values import Bools, Ints, matches, money
-from offline.history.wanted import columns_used, unwanted
+from offline.history.wanted import columns_used, untold, unwanted
 from offline.history.words import TOTAL
 
 ROWS = pa.schema([*SCHEMA, ("content", pa.uint64()), ("place", pa.int64()), ("stands", pa.int8())])
@@ -36,6 +36,7 @@ NOISE = ("blank", "headers", "totals")
 ASIDE = (*NOISE, "unwanted")  # no events, or none that are asked for
 MANY = 100  # rows that are looked at for an example
 BELOW = "price below 0: a discount? give the line's amount, which may be below 0 (--columns amount=...)"
+UNCOUNTED = "told: no number that can be read, so each is one unit"
 FIRST = "does it stand on an order's first line only? Say --fill-down order"
 LOOKED_AT = {"bad_times": ("occurred_at",), "bad_numbers": NUMBERS}
 FILE = 1 << 40  # rows that a file may have: a row's `place` is its file's number times this, plus its own from 1
@@ -132,6 +133,11 @@ def judge(file: File, written: Formats, plan: Plan, before: int, block: list[pa.
     for name, rows in filled.items():
         notes["missing", name, f"changed: filled with {plan.fills[name]}"] += int((rows & (what == 0)).sum())
     notes.update({("ids", name, "changed: blanks around them left"): changed for name, (_, changed) in found.items()})
+    for name, lines in untold(file, plan.policy, block).items():
+        notes["rows", "", f"told: {name!r} stands on an order's first line only; say --fill-down order"] = int(
+            lines.sum()
+        )
+    notes["numbers", "quantity", UNCOUNTED] = int((_uncounted(file, columns, kind) & (what == 0)).sum())
     bad = _bad_numbers(file, columns, what == names.index("bad_numbers"), notes)
     below_first = {"without_customer": FIRST} if _first_lines(file, plan.policy, block) else {}
     return Rows(
@@ -159,6 +165,15 @@ def _products(file: File, columns: Mapping[str, pa.Array]) -> Bools:
     )
     same: Bools = sound & (np.abs(amount) == np.abs(product))
     return same
+
+
+def _uncounted(file: File, columns: Mapping[str, pa.Array], kind: NDArray[np.int8]) -> Bools:
+    """Which rows have an amount, and a quantity that is no number (500 g among pieces), so that nothing else tells."""
+    if not {"amount", "quantity"} <= file.at.keys():
+        return np.zeros(len(kind), np.bool_)
+    _, counted = money(columns["quantity"])
+    uncounted: Bools = np.isin(kind, TRADED) & ~counted & ~steps.absent(columns["quantity"])
+    return uncounted
 
 
 def _worth(

@@ -18,11 +18,12 @@ from offline.history.values import Bools
 WORDS = 5  # that are named
 # Parts of words that shops use, by what they mean. "credit" comes before "order": a credit order gives money back.
 MEANT = {
-    "return": "return revers refund credit gutschrift storno cancel retour rueck rück avoir rembours devol reso void",
+    "return": "return revers refund credit gutschrift storno cancel retour rueck rück avoir rembours devol reso void"
+    " abono erstatt rimbors reembols",
     "cart": "cart basket warenkorb panier carrito",
     "view": "view visit impression click browse",
     "purchase": "purchase sale sold order invoice bill receipt rechnung verkauf kauf bestellung buy paid payment charge"
-    " vente venta vendita facture factura",
+    " vente venta vendita facture factura pedido",
 }
 
 

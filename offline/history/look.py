@@ -17,11 +17,14 @@ from models.kinds import NUMBER_OF
 from offline.errors import HistoryError
 from offline.history import currencies, files, formats, guess, ids, judge, kinds, totals, wanted
 from offline.history.files import File
+from offline.history.formats import Formats
 from offline.history.header import DELIMITERS, bare, lines_of
-from offline.history.numerals import Parts
+from offline.history.numerals import Numbers, Parts
 from offline.history.policy import LINE, NAMED, NUMBERS, OPEN, ORDER, Policy
+from offline.history.values import matches, money
 
 ROWS = 100_000  # that are looked at
+SEVERAL, CENTS = 2, 100  # products that tell of a price; hundredths of a unit, in which a price is compared
 STATUSES = 12  # different words that a status has at most
 HEAD = """\
 # {path}: {told}.
@@ -53,7 +56,16 @@ def look(path: Path, policy: Policy) -> Looked:
     files.check_saved(file, [at for at, column in enumerate(block) if column.null_count == len(column)])
     columns = guess.columns(file.header, block)
     file = replace(file, at={ours: file.header.index(theirs) for ours, theirs in columns.items()})
+    products = _grows(file, block, policy)
+    if products:
+        columns = {{"unit_price": "amount"}.get(ours, ours): theirs for ours, theirs in columns.items()}
+        file = replace(file, at={ours: file.header.index(theirs) for ours, theirs in columns.items()})
     options, questions = _formats(file, block, policy)
+    if products:
+        questions.append(
+            f"{columns['amount']!r} grows with the quantity, of {products:,} products: is it what the line came to"
+            " (amount, as below), or the price of one (unit_price)?"
+        )
     if of_orders := _totals(file, block):
         options["amount_of"] = OPEN
         name = columns["amount"]
@@ -105,19 +117,26 @@ def _formats(file: File, block: list[pa.Array], policy: Policy) -> tuple[dict[st
         )
         options["rate"] = {name: OPEN for name, _ in rest}
         policy = replace(policy, rates={name: Decimal(1) for name, _ in rest})
-    for ours in (*NUMBERS, "occurred_at"):
-        if ours in file.at:
-            try:
-                found = formats.decide(replace(file, at={ours: file.at[ours]}), policy)
-            except HistoryError as error:
-                questions.append(str(error).removeprefix(f"{file.path}: "))
-                options["dayfirst" if ours == "occurred_at" else "decimal"] = OPEN
-                continue
-            if ours == "occurred_at" and found.dayfirst is not None:
+    for names in (NUMBERS, ("occurred_at",)):
+        option = "decimal" if names == NUMBERS else "dayfirst"
+        for found in _decided(file, policy, [ours for ours in names if ours in file.at]):
+            if isinstance(found, HistoryError):
+                questions.append(str(found).removeprefix(f"{file.path}: "))
+                options[option] = OPEN
+            elif found.dayfirst is not None:
                 options["dayfirst"] = found.dayfirst
-            elif ours in found.numbers and found.numbers[ours].decimal == ",":
+            elif any(numbers.decimal == "," for numbers in found.numbers.values()):
                 options["decimal"] = ","
     return options, questions
+
+
+def _decided(file: File, policy: Policy, names: list[str]) -> list[Formats | HistoryError]:
+    """How these columns are written, together, for one tells another's decimal mark to whoever reads the file; where
+    that leaves a question, what is found or asked of each."""
+    try:
+        return [formats.decide(replace(file, at={ours: file.at[ours] for ours in names}), policy)] if names else []
+    except HistoryError as error:
+        return [error] if len(names) == 1 else [found for ours in names for found in _decided(file, policy, [ours])]
 
 
 def _currencies(file: File, block: list[pa.Array]) -> Counter[str]:
@@ -139,6 +158,30 @@ def _totals(file: File, block: list[pa.Array]) -> totals.Totals | None:
     lines = pd.DataFrame({"customer_id": None, "product_id": None} | {k: v.to_pandas() for k, v in names.items()})
     lines = lines.assign(content=judge.hashes(block), amount=amount.dictionary_encode().indices.to_pandas() + 1)
     return totals.found([totals.by_amount(lines.dropna(subset=["order_id", "amount"]))])
+
+
+def _grows(file: File, block: list[pa.Array], policy: Policy) -> int:
+    """Of how many products the price is that of all units of a line: divided by the quantity it takes fewer values.
+    0 where that is seldom so among those that were sold in several quantities."""
+    if not {"product_id", "quantity", "unit_price"} <= file.at.keys() or "amount" in file.at:
+        return 0
+    both = {ours: file.at[ours] for ours in ("quantity", "unit_price")}
+    try:
+        numbers = formats.decide(replace(file, at=both), policy).numbers
+    except HistoryError:  # it is asked how they are written
+        return 0
+    lines = pd.DataFrame({"product": ids.present(block[file.at["product_id"]])[0].to_pandas()})
+    for ours, at in both.items():
+        lines[ours], sound = money(numbers.get(ours, Numbers()).plain(block[at]))
+        lines = lines.assign(**{ours: lines[ours].where(sound & (lines[ours] > 0))})
+    lines = lines.dropna().assign(one=lambda of: (of["unit_price"] / of["quantity"] * CENTS).round())
+    lines = lines[lines["one"] >= 10]  # of fewer cents, all prices look alike
+    taken = lines.groupby("product")[["quantity", "unit_price", "one"]].nunique()
+    taken = taken[taken["quantity"] > 1]
+    fewer, more = (
+        int(which.sum()) for which in (taken["one"] < taken["unit_price"], taken["one"] > taken["unit_price"])
+    )
+    return fewer if fewer >= SEVERAL and fewer >= totals.NEARLY * (fewer + more) else 0
 
 
 def _types(file: File, block: list[pa.Array]) -> dict[str, str]:
@@ -175,6 +218,11 @@ def _asked(file: File, block: list[pa.Array], types: dict[str, str]) -> list[str
     for name, words in _statuses(file, events):
         values = ", ".join(f"{word!r} ({n:,} rows)" for word, n in words)
         found.append(f"are all of {name!r} wanted: {values}? (only: {{{_scalar(name)}: {_scalar(words[0][0])}}})")
+        if below := _below_first(file, events, file.header.index(name)):
+            found.append(
+                f"{below:,} rows have no {name!r}: does it stand on an order's first line only (fill_down: order)?"
+            )
+    found += _undone(file, events)
     when = file.at.get("occurred_at")
     if when is not None and (when not in file.typed or file.sheet) and _naive(block[when]):
         found.append("of which zone are its times (timezone: Europe/Berlin)? UTC unless it is said")
@@ -190,6 +238,34 @@ def _statuses(file: File, block: list[pa.Array]) -> list[tuple[str, list[tuple[s
             if 1 < len(words) <= STATUSES:
                 found.append((name, words.most_common()))
     return found
+
+
+def _undone(file: File, block: list[pa.Array]) -> list[str]:
+    """Of each column that says of some sales that they were cancelled, given back or tests: whether they count."""
+    found = []
+    for at, name in enumerate(file.header):
+        if at in file.at.values() or not guess.UNDONE.search(name) or guess.bare(name).endswith(guess.STATUS):
+            continue
+        texts = pc.utf8_trim_whitespace(block[at]).fill_null("")
+        stays = matches(texts, guess.NOT_SO)
+        if 0 < (n := int((~stays).sum())) < len(texts):
+            some = guess.examples(texts.filter(pa.array(~stays)), 2)
+            none = [text or "N/A" for text in texts.filter(pa.array(stays)).unique().to_pylist()]
+            wanted_ = _scalar(none if len(none) > 1 else none[0])
+            found.append(
+                f"{n:,} rows have {name!r} ({' | '.join(some)}): are they sales as they stand?"
+                f" (only: {{{_scalar(name)}: {wanted_}}})"
+            )
+    return found
+
+
+def _below_first(file: File, block: list[pa.Array], at: int) -> int:
+    """Lines that a column says nothing of, for it has a value on an order's first line alone; of those without a
+    customer it is asked anyway."""
+    if not {"order_id", "customer_id"} <= file.at.keys():
+        return 0
+    below = wanted.below_first(block[file.at["order_id"]], block[at])
+    return int((below & ids.present(block[file.at["customer_id"]])[0].is_valid().to_numpy(zero_copy_only=False)).sum())
 
 
 def _naive(column: pa.Array) -> bool:

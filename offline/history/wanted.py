@@ -69,6 +69,29 @@ class FillDown:
         return filled
 
 
+def below_first(order: pa.Array, column: pa.Array) -> Bools:
+    """Which lines of an order lack what its first line has, in a column that no line below a first one has.
+
+    >>> below_first(pa.array(["1", "1", "2", "2"]), pa.array(["paid", None, "open", " "])).tolist()
+    [False, True, False, True]
+    >>> below_first(pa.array(["1", "1", "2", "2"]), pa.array(["gift", None, None, "gift"])).any()
+    np.False_
+    """
+    orders, values = (ids.present(each.cast(pa.large_string()))[0].to_pandas() for each in (order, column))
+    below = orders.notna() & (orders == orders.shift())
+    first = values.where(~below).groupby(orders).transform("first").notna()
+    found: Bools = (below & first).to_numpy()
+    return found & (not (below & values.notna()).any())
+
+
+def untold(file: File, policy: Policy, block: list[pa.Array]) -> dict[str, Bools]:
+    """By column of `only` and `without` that first lines of orders alone have, the lines that it says nothing of."""
+    if policy.fill_down or "order_id" not in file.at:
+        return {}
+    found = {at: below_first(block[file.at["order_id"]], block[at]) for at in dict.fromkeys(_theirs(file, policy))}
+    return {file.header[at]: lines for at, lines in found.items()}
+
+
 def columns_used(file: File, policy: Policy) -> list[int]:
     """The places of the columns that say what an event is, or whether it is wanted."""
     return [*dict.fromkeys([*file.at.values(), *_theirs(file, policy)])]

@@ -56,7 +56,10 @@ NOTHING = (
 CASES = (str, str.lower, str.title, str.capitalize)
 # As Arrow compares them, to the letter; what has blanks around it, `nothing` finds.
 MISSING = sorted({"NaN", "-NaN", "NaT", "k.A.", "n.V.", *(case(word) for word in NOTHING for case in CASES)})
-_TOTALS = "totals?|sum|summe|gesamt|gesamtsumme|zwischensumme|totale|suma|totaal|итого|合計|总计"
+_TOTALS = (
+    "totals?|sum|summe|gesamt|gesamtsumme|zwischensumme|totale|suma|totaal|итого|合計|总计|endsumme|insgesamt"
+    "|gesamtergebnis|total g[eé]n[eé]ral|total general|totale (?:complessivo|generale)|eindtotaal|razem|celkem|összesen"
+)  # with what spreadsheets write below a pivot table
 TOTAL = rf"(?i)^\W*(?:grand |sub[- ]?)?(?:{_TOTALS})\W*$"
 
 
