@@ -4,6 +4,7 @@ The rule: the worker alone knows what it holds, so it says so, and whoever asks 
 /health/ready or by `streams health` beside it. What was said long ago is a worker that hangs.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from streams.freshness import LATE
+from streams.refusal import Refusal
 
 OLD = 10.0  # seconds: ten beats were missed
 UNHEARD = 5.0  # seconds without an answer of Redis: the beat that asked it ends after 3
@@ -79,18 +81,31 @@ class Status(msgspec.Struct, frozen=True):
 
 
 def write(path: Path, status: Status) -> None:
-    """Replaces the file, so that no half of one is read."""
+    """Replaces the file, so that no half of one is read. Raises Refusal where it cannot be."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    fresh.write_bytes(msgspec.json.encode(status))
-    fresh.replace(path)
+    try:
+        fresh.write_bytes(msgspec.json.encode(status))
+        fresh.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        raise _refusal(path, error) from None
 
 
 def read(path: Path) -> Status | None:
-    """What the worker wrote; None where none did."""
+    """What the worker wrote; None where none did. Raises Refusal for what is no file, or not for us."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Status)
     except (FileNotFoundError, msgspec.DecodeError):
         return None
+    except OSError as error:
+        raise _refusal(path, error) from None
+
+
+def _refusal(path: Path, error: OSError) -> Refusal:
+    return Refusal(
+        f"CRM_STATUS={path}: {error.strerror}: a worker must be able to write this file and `health` to read it"
+    )
 
 
 def wrong(found: Status | None) -> Iterator[str]:

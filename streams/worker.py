@@ -120,6 +120,7 @@ class Worker:
         self.meter, self.status = Meter(self.now), Status(time.time())
         self.answered: float | None = None  # when Redis took something last, seconds since the epoch
         self.refused = ""  # what it says since, where it answers
+        self.unwritten = ""  # why CRM_STATUS could not be written the last time
         self.truth: Window | None = None  # of the version that is named in `judged`
         self.judged = ""
 
@@ -331,7 +332,18 @@ class Worker:
             model=self.serving.version,
         )
         if self.settings.status:
-            status.write(Path(self.settings.status), self.status)
+            self._show(Path(self.settings.status))
+
+    def _show(self, path: Path) -> None:
+        """Where it cannot be written `health` sees a worker that hangs: that is said as it begins."""
+        unwritten = ""
+        try:
+            status.write(path, self.status)
+        except Refusal as error:
+            unwritten = str(error)
+        if unwritten and unwritten != self.unwritten:
+            say(unwritten, level="warning")
+        self.unwritten = unwritten
 
     async def judge(self) -> None:
         """How true the model was lately, once for each version; told by the worker that trains."""

@@ -15,6 +15,7 @@ from running import HERE, Running, running, until
 
 from demo import services
 from streams import answers, status
+from streams.refusal import Refusal
 
 
 def health(run: Running, code: int) -> str:
@@ -62,12 +63,34 @@ def test_a_worker_that_is_well_and_one_that_is_not(
         assert health(run, 1).startswith("not well: the worker said nothing for 6")
         os.kill(worker.process.pid, signal.SIGCONT)
         until(lambda: well(run), lambda: run.said)
+        for times in (1, 2):  # said once while it lasts, and the next time
+            path.unlink()
+            path.mkdir()
+            line = f"warning: CRM_STATUS={path}: Is a directory"
+            until(lambda: run.said.count(line) == times, lambda: run.said)  # noqa: B023
+            assert health(run, 2).startswith(f"streams: CRM_STATUS={path}: Is a directory")
+            time.sleep(1.2)
+            assert run.said.count(line) == times, run.said
+            path.rmdir()
+            until(lambda: path.exists() and well(run), lambda: run.said)
         run.env["CRM_KAFKA"] = "127.0.0.1:1"
         assert "is Kafka up?" in health(run, 2)
         run.env |= {"CRM_KAFKA": kafka, "CRM_REDIS_URL": "redis://127.0.0.1:1/0"}
         assert health(run, 2).startswith("streams: CRM_REDIS_URL: ")
         run.env.pop("CRM_STATUS")
         assert "CRM_STATUS is not set" in health(run, 2)
+
+
+@pytest.mark.parametrize("kind", ["a directory", "in none", "below a file", "a name that is too long"])
+def test_a_file_that_cannot_be_written_is_named_and_leaves_nothing(tmp_path: Path, kind: str) -> None:
+    """Mutation caught: the bare error, which names a file of ours that nobody has set."""
+    (tmp_path / "file").touch()
+    (tmp_path / "status").mkdir()
+    name = {"a directory": "status", "in none": "none/status", "below a file": "file/status"}.get(kind, "x" * 300)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(Refusal, match=re.escape(f"CRM_STATUS={tmp_path / name}: ") + r"\w[\w ]+: a worker must"):
+        status.write(tmp_path / name, status.Status(time.time()))
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_an_idle_worker_asks_redis_little(kafka: str, valkey: services.Valkey, shop: Path, tmp_path: Path) -> None:
