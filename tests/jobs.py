@@ -5,16 +5,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from offline.__main__ import main
+from offline.segments import kmeans
 
 ROOT = Path(__file__).parent.parent
 
 
-def run(*args: object, code: int = 0) -> str:
-    """All that the command prints; it must end with this code."""
-    done = CliRunner().invoke(main, [*map(str, args)])
+def run(*args: object, code: int = 0, resamples: int = 2) -> str:
+    """All that the command prints; it must end with this code.
+
+    resamples: by which it tells how stable segments are, which is half of a fit's time and seldom looked at.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kmeans, "RESAMPLES", resamples)
+        done = CliRunner().invoke(main, [*map(str, args)])
     assert done.exit_code == code, f"{done.output}{done.exception!r}"
     return done.output
 

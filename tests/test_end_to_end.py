@@ -120,7 +120,7 @@ class Run:
             "CRM_REDIS_URL": valkey.url,
             "CRM_EVENTS_TOPIC": self.topic,
             "CRM_GROUP": self.topic,
-            "CRM_BLOCK": "7",  # so that chunks and sweeps have many blocks to be struck between
+            "CRM_BLOCK": "20",  # so that chunks and sweeps have many blocks to be struck between
             "CRM_TRAINING_DAYS": "400",
             "CRM_MODELS_KEPT": "1000",
         }
