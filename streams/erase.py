@@ -140,7 +140,7 @@ def _sent(settings: Settings, customer: Customer) -> Tombstone:
     kafka.append(
         kafka.producer(settings, customer.deployment.partitioner),
         [record],
-        lambda sent: stands.append(Tombstone(customer.partition, sent.offset() or 0, sent.timestamp()[1])),
+        lambda _, sent: stands.append(Tombstone(customer.partition, sent.offset() or 0, sent.timestamp()[1])),
     )
     return stands[0]
 

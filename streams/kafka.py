@@ -235,8 +235,13 @@ def _partitions(consumer: Consumer, topic: str) -> list[int]:
 
 
 def _bounds(settings: Settings, consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
-    """First and next offset."""
-    low, high = _asked(settings, lambda: consumer.get_watermark_offsets(place, TRY), place.topic, "Describe")
+    """First and next offset. Of all that is asked it alone has to come from the broker that leads the partition."""
+    try:
+        low, high = _asked(settings, lambda: consumer.get_watermark_offsets(place, TRY), place.topic, "Describe")
+    except KafkaAway as away:
+        raise KafkaAway(
+            f"partition {place.partition} of {place.topic}: {away} Is the broker up that leads it?"
+        ) from None
     return low, high
 
 
@@ -385,18 +390,19 @@ def transaction(sender: Producer, topic: str) -> Iterator[None]:
         raise
 
 
-def append(sender: Producer, records: Iterable[Outgoing], told: Callable[[Message], Any] | None = None) -> None:
-    """Sends records in their order; `told` of each that stands in its topic. Returns once all do, or raises."""
+def append(sender: Producer, records: Iterable[Outgoing], told: Callable[[int, Message], Any] | None = None) -> None:
+    """Sends records in their order; `told` of each that stands in its topic, and its number, from 0. Returns once all
+    do, or raises."""
     errors: list[tuple[KafkaError, str]] = []
 
-    def delivered(error: KafkaError | None, message: Message) -> None:
+    def delivered(number: int, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             errors.append((error, message.topic() or ""))
         elif told is not None:
-            told(message)
+            told(number, message)
 
-    for record in records:
-        while not _produced(sender, record, delivered):
+    for number, record in enumerate(records):
+        while not _produced(sender, record, partial(delivered, number)):
             sender.poll(0.1)
         sender.poll(0)
         if errors:

@@ -104,14 +104,16 @@ def send(
 ) -> Tally:
     """Sends the good lines in their order, once each; `told` of the bad ones. deployment: None: nothing is sent."""
     tally, first = Tally(), deployment.cut_off * DAY if deployment else 0
+    under_way: dict[int, int] = {}  # record, its line: of those that do not stand in the topic yet, in their order
 
     def records() -> Iterator[Outgoing]:
-        for line in lines:
+        for number, line in enumerate(lines, 1):
             progress()
             if isinstance(line, Bad):
                 tally.bad += 1
                 told(line)
                 continue
+            under_way[tally.good] = number
             tally.good += 1
             tally.early += line.occurred_at < first
             yield Outgoing(settings.events_topic, line.key, line.value, timestamp=line.timestamp)
@@ -119,12 +121,14 @@ def send(
     if deployment is None:
         collections.deque(records(), maxlen=0)
         return tally
-    stand = itertools.count()
     try:
-        kafka.append(kafka.producer(settings, deployment.partitioner), records(), lambda _: next(stand))
-    except KafkaProblem as error:
+        producer = kafka.producer(settings, deployment.partitioner)
+        kafka.append(producer, records(), lambda record, _: under_way.pop(record))
+    except (KafkaProblem, KeyboardInterrupt) as error:
+        line = next(iter(under_way.values()), tally.good + tally.bad + 1)
         raise KafkaProblem(
-            f"{error}; {next(stand):,} of the first {tally.good:,} good lines stand in the topic: send the file again,"
-            " copies are told by their event_id"
+            f"{str(error) or 'interrupted'}; what is good before line {line} stands in the topic: go on from there"
+            f" (tail -n +{line} FILE | python -m streams send -); copies of what stands behind it are told by their"
+            " event_id"
         ) from None
     return tally

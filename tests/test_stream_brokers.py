@@ -12,14 +12,16 @@ from running import running
 
 from demo import services
 from streams import kafka as topics
-from streams.kafka import DESTROYED, KafkaProblem, NoTopic
+from streams.kafka import DESTROYED, KafkaAway, KafkaProblem, NoTopic
 from streams.settings import Settings
 
 
 class Moves:
-    """A client that is told an error in place of offsets, `left` times more; the rest is a real one's."""
+    """A client that is told an error in place of offsets, `left` times more; of partitions `spared`, and in all else, it
+    is a real one."""
 
     left, code = 0, 0
+    spared: frozenset[int] | set[int] = frozenset()  # partitions
 
     def __init__(self, client: Any) -> None:
         self.client = client
@@ -33,7 +35,7 @@ class Moves:
         return cls.left > 0
 
     def get_watermark_offsets(self, place: TopicPartition, timeout: float) -> Any:
-        if self.fails():
+        if place.partition not in self.spared and self.fails():
             raise KafkaException(KafkaError(self.code, "Failed to get watermark offsets: "))
         return self.client.get_watermark_offsets(place, timeout)
 
@@ -58,6 +60,23 @@ def test_a_leader_that_moves_is_waited_for(kafka: str, moves: type[Moves], code:
     assert moves.left == 0
     moves.left = 2
     assert topics.bounds(settings, settings.events_topic) == [(0, 0), (0, 0)]
+
+
+@pytest.mark.parametrize("code", [KafkaError._UNKNOWN_PARTITION, KafkaError.LEADER_NOT_AVAILABLE])
+def test_a_partition_whose_leader_is_away_is_named(
+    kafka: str, moves: type[Moves], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kafka is up. Mutation caught: which one it is left out."""
+    settings = Settings(kafka=kafka, events_topic=f"left-{abs(code)}", group="left", partitions=2)
+    topics.create(settings)
+    monkeypatch.setattr(topics, "WAIT", 0.2)
+    for ask in (topics.describe, lambda settings: topics.bounds(settings, settings.events_topic)):
+        moves.code, moves.left = code, 1_000
+        monkeypatch.setattr(moves, "spared", {0})
+        with pytest.raises(
+            KafkaAway, match=f"^partition 1 of {settings.events_topic}: .*Is the broker up that leads it"
+        ):
+            ask(settings)
 
 
 def test_a_topic_is_missing_once_that_was_said_for_a_while(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:

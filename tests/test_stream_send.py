@@ -2,18 +2,25 @@
 
 import io
 import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from running import Running, running
+from running import HERE, Running, running, until
 from shops import T0
 
 from models.rows import DAY
 from streams import kafka as topics
 from streams.__main__ import main
-from streams.send import LONGEST, Bad, Good, judged
+from streams.commands import common
+from streams.deployment import Deployment
+from streams.send import LONGEST, Bad, Good, judged, send
+from streams.settings import Settings
 
 NOW = T0 * DAY // 1000
 BUYS: dict[str, Any] = {
@@ -114,3 +121,74 @@ def test_check_needs_no_servers(tmp_path: Path) -> None:
     env = {"CRM_KAFKA": "127.0.0.1:1", "CRM_REDIS_URL": "redis://127.0.0.1:1/0"}
     done = CliRunner(env=env).invoke(main, ["send", "--check", str(tmp_path / "events.jsonl")])
     assert (done.exit_code, done.output) == (0, "good: 1 events; bad lines: 0\n")
+
+
+def broke_off(monkeypatch: pytest.MonkeyPatch, lines: list[str], stand: set[int], error: BaseException) -> str:
+    """What `send` says where all but these records, numbered from 0, were under way still as it broke off."""
+
+    def append(_: Any, records: Iterable[Any], told: Callable[[int, Any], Any]) -> None:
+        for number, _record in enumerate(records):
+            if number in stand:
+                told(number, None)
+        raise error
+
+    monkeypatch.setattr(topics, "append", append)
+    monkeypatch.setattr(topics, "producer", lambda *_: None)
+    read = judged(io.BytesIO("\n".join(lines).encode()), False, lambda: NOW)
+    with pytest.raises(topics.KafkaProblem) as found:
+        send(Settings(), Deployment("t", "id", 1, "murmur2", T0, 30, "", 0), read, lambda _: None, lambda: None)
+    return str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("stand", "first"),
+    [(set(), 1), ({0, 1}, 4), ({1, 2, 3}, 1), ({0, 2, 3}, 2), ({0, 1, 2, 3}, 6)],
+)
+@pytest.mark.parametrize(
+    "error", [topics.KafkaAway("Kafka: away"), topics.KafkaProblem("too large"), KeyboardInterrupt()]
+)
+def test_whoever_breaks_off_is_told_from_which_line_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, stand: set[int], first: int, error: BaseException
+) -> None:
+    """Of a customer's last events alone a copy is told, so all of the file again would count some twice. The third line
+    is bad. Mutations caught: bad lines not counted; the first that stands named; the file from its begin."""
+    good = [line(event_id=f"e{n}") for n in range(4)]
+    said = broke_off(monkeypatch, [*good[:2], "{", *good[2:]], stand, error)
+    assert said.startswith(
+        f"{str(error) or 'interrupted'}; what is good before line {first} stands in the topic: go on"
+    )
+    assert f"tail -n +{first} FILE" in said
+
+
+async def _interrupted_at_work(_store: Any, _settings: Any) -> int:
+    signal.raise_signal(signal.SIGINT)
+    return 0
+
+
+def test_ctrl_c_ends_a_command_that_awaits_nothing(tmp_path: Path) -> None:
+    """In the midst of its work, or of a file that somebody goes on writing; and leaves Ctrl-C as it was. Mutation
+    caught: asyncio's own way, which lets work go on until it awaits something."""
+    with pytest.raises(KeyboardInterrupt):
+        common.run(_interrupted_at_work)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    command = [sys.executable, "-m", "streams", "send", "--check", "-"]
+    with (
+        (tmp_path / "said").open("wb") as said,
+        subprocess.Popen(command, cwd=HERE, stdin=subprocess.PIPE, stderr=said) as process,
+    ):
+        assert process.stdin is not None
+        process.stdin.write(b"{\n")
+        process.stdin.flush()
+        until(lambda: b"line 1" in (tmp_path / "said").read_bytes())
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 1  # as click ends
+
+
+def test_ctrl_c_that_is_ignored_stays_so() -> None:
+    """As in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert common.run(_interrupted_at_work) == 0
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,8 +1,10 @@
 """What the commands share: how one runs, and the bar on a terminal. Exit code 0 done, 1 found wrong, 2 cannot."""
 
+import contextlib
+import signal
 import sys
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -59,7 +61,7 @@ def run(work: "Callable[[Store, Settings], Awaitable[int | None]]", loop: "Calla
             await store.close()
 
     try:
-        with asyncio.Runner(loop_factory=loop) as runner:
+        with _interrupted(), asyncio.Runner(loop_factory=loop) as runner:
             return runner.run(with_store()) or 0
     except Refusal as error:
         cannot(error)
@@ -74,6 +76,21 @@ def run(work: "Callable[[Store, Settings], Awaitable[int | None]]", loop: "Calla
     except Exception as error:  # a fault of ours must not end as 1, which says that something was found wrong
         *_, last = traceback.extract_tb(error.__traceback__)
         cannot(f"unexpected: {' '.join(repr(error).split())} ({last.filename}, line {last.lineno})")
+
+
+@contextlib.contextmanager
+def _interrupted() -> Iterator[None]:
+    """Ctrl-C ends a command wherever it is: asyncio would let it go on until it awaits something, which whoever sends a
+    file does at its end."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # ignored, as in the background of a shell
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *said: signal.default_int_handler(*said))  # another than asyncio knows
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def history(path: Path) -> "pd.DataFrame":
