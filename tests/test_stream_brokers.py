@@ -17,8 +17,8 @@ from streams.settings import Settings
 
 
 class Moves:
-    """A client that is told an error in place of offsets, `left` times more; of partitions `spared`, and in all else, it
-    is a real one."""
+    """A client that is told an error in place of offsets, `left` times more, but for partitions `spared`; the rest is a
+    real one's."""
 
     left, code = 0, 0
     spared: frozenset[int] | set[int] = frozenset()  # partitions
