@@ -3,21 +3,27 @@
 A secret may stand in a file instead: CRM_REDIS_URL_FILE names a file that holds the value of CRM_REDIS_URL.
 """
 
+import inspect
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from redis.asyncio.connection import parse_url
+from redis.asyncio.connection import URL_QUERY_ARGUMENT_PARSERS, SSLConnection
 
 from streams.refusal import Refusal
 
 PREFIX = "CRM_"
 SECRETS = ("redis_url", "kafka_password")  # hold passwords: their values are never printed
 PATHS = ("kafka_ca", "kafka_certificate", "kafka_key", "redis_ca", "api_tokens")  # what they name holds secrets, or may
+OF_TLS = [name for name in inspect.signature(SSLConnection).parameters if name.startswith("ssl_")]
+SIGNS = "%23 for #, %2F for /, %3A for :, %3F for ?, %40 for @, %5B for ["
+HOST = re.compile(r"(\[[^\[\]]+\]|[^\[\]:]*)(:[0-9]*)?")
+NUMBER = re.compile("[0-9]{1,9}")  # of a database; redis-py takes what it cannot read for 0
 CLOCK, EVENT = f"{PREFIX}CLOCK", "event"  # a setting of before, and its one value that says what holds now
 
 
@@ -137,11 +143,9 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _url(cls, value: str) -> str:
-        try:
-            parse_url(value)
-        except (TypeError, ValueError):  # its text may quote a password
-            reason = "say redis://host:6379/0, rediss:// or unix://; in a password write %2F for / and %40 for @"
-            raise ValueError(reason) from None
+        value = value.strip()
+        for reason in _of_url(value):
+            raise ValueError(reason)
         return value
 
     @model_validator(mode="after")
@@ -176,6 +180,52 @@ class Settings(BaseSettings):
     @property
     def rejected_topic(self) -> str:
         return f"{self.events_topic}.rejected"
+
+
+def _of_url(url: str) -> Iterator[str]:
+    """What is wrong with Redis's URL, the first thing first; of its text an option's name alone is quoted.
+
+    redis-py passes over what it does not understand, and is then somewhere else than it was told.
+    """
+    if re.search(r"[#\t\r\n]|://.*[/?].*@", url):
+        yield f"no # belongs there, and no @ behind the host: in a user, password or path write {SIGNS}"
+    form = f"say redis://host:6379/0, rediss:// or unix:///path; IPv6 is [::1]; in a password write {SIGNS}"
+    try:
+        parts = urlsplit(url)
+        known = url[len(parts.scheme) :].startswith("://") and parts.scheme in ("redis", "rediss", "unix")
+        port = parts.port
+    except ValueError:  # its text may quote a password
+        known = False
+    if not known:
+        yield form
+        return
+    host = parts.netloc.rpartition("@")[2]
+    if parts.scheme == "unix" and (host or not parts.path):
+        yield "say unix:///path of the socket, with three /, and the number of a database as ?db=0"
+    if parts.scheme != "unix" and (port == 0 or not HOST.fullmatch(host)):
+        yield form
+    yield from _of_options(parts)
+
+
+def _of_options(parts: SplitResult) -> Iterator[str]:
+    """The same of its database and of what stands behind a ?; all else is for the program to decide."""
+    given = parse_qsl(parts.query, keep_blank_values=True)
+    if parts.scheme != "unix" and parts.path not in ("", "/"):
+        given.append(("db", parts.path[1:]))
+    names = [name for name, _ in given]
+    for name, value in given:
+        if name != "db" and name not in OF_TLS:
+            yield f"{name!r} is no option here: db is, and redis-py's of TLS ({', '.join(OF_TLS)})"
+        if name != "db" and parts.scheme != "rediss":
+            yield f"{name} says nothing unless it begins with rediss://"
+        if name == "db" and not NUMBER.fullmatch(value):
+            yield "behind the host stands the number of a database, as /0 or ?db=0, or nothing"
+        if not value or names.count(name) > 1:
+            yield f"{name}: say it once, with a value"
+        try:
+            URL_QUERY_ARGUMENT_PARSERS.get(name, str)(value)
+        except ValueError:
+            yield f"{name}: its value is none that redis-py reads"
 
 
 def notes() -> list[str]:

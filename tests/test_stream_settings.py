@@ -14,6 +14,7 @@ from kept import KEPT
 from streams import settings
 from streams.__main__ import main
 from streams.settings import PREFIX, Settings, SettingsError
+from streams.store import connect
 
 ROOT = Path(__file__).parent.parent
 
@@ -69,10 +70,118 @@ def test_a_bad_value_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, val
     assert refused().startswith(f"streams: {said}")
 
 
-@pytest.mark.parametrize("url", ["redis://:hunter/2@host:6379/0", "redis://:hunter@host:port/0", "hunter"])
-def test_a_password_is_never_printed(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+@pytest.mark.parametrize(
+    ("said", "urls"),
+    [
+        (
+            "no # belongs there, and no @ behind the host: in a user, password or path write %23 for #",
+            [
+                *(f"redis://user:12{odd}hunter@host:6379/0" for odd in ("#", "?", "/", "//", "?a=", "#/", "\t", "\n")),
+                *(
+                    "redis://:12#@hunter",
+                    "rediss://:12/@hunter:1",
+                    "redis://user?:hunter@host",
+                    "redis://host/0#hunter",
+                ),
+                *("unix://:12/hunter@/run/redis.sock", "unix:///run/redis#hunter.sock", "redis://host/0?db=1@hunter"),
+            ],
+        ),
+        (
+            "say redis://host:6379/0, rediss:// or unix:///path; IPv6 is [::1]; in a password write",
+            [
+                *("hunter", "redis:hunter:6379", "redis:/hunter", "http://:hunter@host", "redis://:hunter@host:port/0"),
+                *(
+                    "redis://:hunter@::1:6379",
+                    "redis://:hun[ter@host",
+                    "redis://:hunter@[::1",
+                    "redis://:hunter@h:65536",
+                ),
+                *("redis://:hunter@[::1]6379", "redis://:hunter@h:0", "redis://:hunter@h:1,h:2/0", "redis://"[:-3]),
+            ],
+        ),
+        (
+            "behind the host stands the number of a database, as /0 or ?db=0, or nothing",
+            [
+                *(
+                    f"redis://:hunter@host:6379/{n}"
+                    for n in ("abc", "1a", "-1", "0/1", "0/", "/0", "%30", "٣", "1" * 5000)
+                ),
+                *(f"rediss://:hunter@host?db={n}" for n in ("", "abc", "-1", "1_0", "0.5", "%201")),
+                "unix:///run/redis.sock?db=hunter",
+            ],
+        ),
+        (
+            "say unix:///path of the socket, with three /",
+            ["unix://hunter/redis.sock", "unix://", "unix://:hunter@?db=0"],
+        ),
+        (
+            "'foo' is no option here: db is, and redis-py's of TLS (ssl_",
+            ["redis://host?foo=hunter", "redis://h/0?foo"],
+        ),
+        ("'ssl_hunt' is no option here", ["rediss://host?ssl_hunt=1"]),
+        ("'a\\nb' is no option here", ["redis://host?a%0Ab=hunter"]),
+        *(
+            (f"'{name}' is no option here", [f"{kind}?{name}=3" for kind in ("redis://h/0", "rediss://h", "unix:///s")])
+            for name in (
+                "decode_responses",
+                "protocol",
+                "socket_timeout",
+                "max_connections",
+                "retry",
+                "host",
+                "password",
+            )
+        ),
+        *(
+            (f"{name} says nothing unless it begins with rediss://", [f"redis://h?{name}=1"])
+            for name in settings.OF_TLS
+        ),
+        ("db: say it once, with a value", ["redis://host/1?db=2", "redis://host?db=1&db=1"]),
+        ("ssl_ca_certs: say it once, with a value", ["rediss://h?ssl_ca_certs=", "rediss://h?ssl_ca_certs"]),
+        ("ssl_min_version: its value is none that", ["rediss://h?ssl_min_version=hunter"]),
+    ],
+)
+def test_a_url_of_redis_that_redis_py_would_read_as_another(
+    monkeypatch: pytest.MonkeyPatch, said: str, urls: list[str]
+) -> None:
+    """And no password is printed. Mutation caught: each check of `_of_url` and `_of_options`."""
+    for url in urls:
+        monkeypatch.setenv("CRM_REDIS_URL", url)
+        line = refused()
+        assert line.startswith(f"streams: CRM_REDIS_URL: {said}"), url
+        assert "hunter" not in line
+
+
+@pytest.mark.parametrize(
+    ("url", "meant"),
+    [
+        ("redis://host", {"host": "host"}),
+        (" redis://host:6379/\r\n", {"host": "host", "port": 6379}),
+        ("redis://[::1]:6379/11", {"host": "::1", "port": 6379, "db": 11}),
+        ("redis://host/?db=2", {"host": "host", "db": 2}),
+        (
+            "redis://user:a:b@c%23%2F%3F%40@host:1/0",
+            {"username": "user", "password": "a:b@c#/?@", "host": "host", "db": 0},
+        ),
+        (
+            "unix://user:pw@/run/a%40b.sock?db=3",
+            {"username": "user", "password": "pw", "path": "/run/a@b.sock", "db": 3},
+        ),
+        ("rediss://:pw@host/1?ssl_certfile=/c&ssl_keyfile=/k&ssl_password=p", {"db": 1, "ssl_keyfile": "/k"}),
+        ("rediss://host?ssl_check_hostname=no&ssl_min_version=771", {"ssl_check_hostname": False}),
+    ],
+)
+@pytest.mark.parametrize("sentinels", [{}, {"redis_sentinels": "host:26379", "redis_service": "crm"}])
+def test_a_url_of_redis(
+    monkeypatch: pytest.MonkeyPatch, url: str, meant: dict[str, object], sentinels: dict[str, str]
+) -> None:
+    """What it says is what the client does; the rest is the program's."""
     monkeypatch.setenv("CRM_REDIS_URL", url)
-    assert "hunter" not in refused()
+    given = settings.load()
+    assert given.redis_url == url.strip()
+    told = connect(given.model_copy(update=sentinels)).connection_pool.connection_kwargs
+    meant = {name: value for name, value in meant.items() if not sentinels or name not in ("host", "port", "path")}
+    assert told | {"socket_timeout": 3, "protocol": 2} | meant == told
 
 
 @pytest.mark.parametrize("kafka", ["kafka:9092", "a:1,b.example:2,10.0.0.1:3", "[::1]:9092"])
