@@ -29,6 +29,7 @@ ENDING = {
     r"unknown command": "Redis 6.2 or newer is needed, with all its commands",
 }
 ANSWER = re.compile(rf"(?:^|\s)-?({'|'.join(PASSING)})\b")  # Redis 6 quotes it inside of what it says of a script
+UNLED = re.compile(r"No master found for (.*?)(?: : <|$)")  # redis-py, which quotes its whole client behind that
 PIPED, CAUSED = "Command # ", re.compile(r"\) of pipeline caused error: (?=\()")  # redis-py, around what Redis said
 
 
@@ -43,11 +44,15 @@ def waits(error: Exception) -> str | None:
     'BUSY: a script runs too long: whoever started it may end it with SCRIPT KILL'
     >>> waits(exceptions.ConnectionError("Connection refused")), waits(exceptions.AuthenticationError("no"))
     ('Connection refused', None)
+    >>> waits(exceptions.ConnectionError("No master found for 'it' : <redis.asyncio.client.Redis(...)> - of network"))
+    "CRM_REDIS_SENTINELS: none of them answers and names a primary of CRM_REDIS_SERVICE='it'"
     """
     if isinstance(error, exceptions.AuthenticationError | exceptions.AuthorizationError):
         return None
     if found := ANSWER.search(_text(error)):
         return f"{found[1]}: {PASSING[found[1]]}"
+    if isinstance(error, exceptions.ConnectionError) and (unled := UNLED.match(str(error))):
+        return f"CRM_REDIS_SENTINELS: none of them answers and names a primary of CRM_REDIS_SERVICE={unled[1]}"
     if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | OSError):
         return str(error) or type(error).__name__
     return None

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import AF_INET, AF_INET6
 from socketserver import TCPServer
 
 import msgspec
@@ -16,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from streams.refusal import Refusal
+from streams.settings import parted
 from streams.status import Status
 
 LOOPBACK, PATIENCE = "127.0.0.1", 5.0  # seconds that a client may take to ask
@@ -69,10 +71,11 @@ class Server(ThreadingHTTPServer):
     server_bind = TCPServer.server_bind  # HTTPServer's asks a resolver for a name that nobody needs
 
     def __init__(self, address: str, registry: CollectorRegistry, status: Callable[[], Status]) -> None:
-        host, _, port = address.rpartition(":")
+        host, port = parted(address)
+        self.address_family = AF_INET6 if ":" in host else AF_INET
         self.registry, self.status = registry, status
         try:
-            super().__init__((host or LOOPBACK, int(port)), Handler)
+            super().__init__((host or LOOPBACK, port), Handler)
         except OSError as error:
             reason = f"{error.strerror}: workers of one machine need a port each, or 0 for any that is free"
             raise Refusal(f"CRM_METRICS={address}: {reason}") from None
@@ -81,4 +84,4 @@ class Server(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         host, port = self.server_address[:2]
-        return f"http://{host!s}:{port}"
+        return f"http://[{host!s}]:{port}" if self.address_family is AF_INET6 else f"http://{host!s}:{port}"

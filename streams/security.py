@@ -9,7 +9,7 @@ import socket
 import ssl
 from typing import Any
 
-from streams.settings import Settings, SettingsError
+from streams.settings import Settings, SettingsError, parted
 
 PATIENCE = 3.0  # seconds
 
@@ -79,8 +79,7 @@ def _context(name: str, authorities: str) -> ssl.SSLContext:
 def refused(settings: Settings) -> str | None:
     """Why Kafka, which does not answer, turns us away for good, or we it; None where it may be away."""
     for address in settings.kafka.split(","):
-        host, port = address.rsplit(":", 1)
-        if why := _shaken(settings, host.strip("[]"), int(port)):
+        if why := _shaken(settings, *parted(address)):
             return why
     return _named(settings) if settings.kafka_sasl != "none" else None
 

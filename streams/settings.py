@@ -23,6 +23,7 @@ PATHS = ("kafka_ca", "kafka_certificate", "kafka_key", "redis_ca", "api_tokens")
 OF_TLS = [name for name in inspect.signature(SSLConnection).parameters if name.startswith("ssl_")]
 SIGNS = "%23 for #, %2F for /, %3A for :, %3F for ?, %40 for @, %5B for ["
 HOST = re.compile(r"(\[[^\[\]]+\]|[^\[\]:]*)(:[0-9]*)?")
+LISTENS = re.compile(r"(([^\s,/:\[\]]+|\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]):)?[0-9]{1,5}")
 NUMBER = re.compile("[0-9]{1,9}")  # of a database; redis-py takes what it cannot read for 0
 CLOCK, EVENT = f"{PREFIX}CLOCK", "event"  # a setting of before, and its one value that says what holds now
 
@@ -129,8 +130,8 @@ class Settings(BaseSettings):
     @field_validator("metrics")
     @classmethod
     def _listens(cls, value: str) -> str:
-        if value and not (re.fullmatch(r"([^\s,/:]+:)?\d{1,5}", value) and int(value.rpartition(":")[2]) < 1 << 16):
-            raise ValueError("say host:port, or a port alone, of this machine")
+        if value and not (LISTENS.fullmatch(value) and parted(value)[1] < 1 << 16):
+            raise ValueError("say host:port, [IPv6]:port, or a port alone, of this machine")
         return value
 
     @field_validator(*PATHS)
@@ -226,6 +227,16 @@ def _of_options(parts: SplitResult) -> Iterator[str]:
             URL_QUERY_ARGUMENT_PARSERS.get(name, str)(value)
         except ValueError:
             yield f"{name}: its value is none that redis-py reads"
+
+
+def parted(address: str) -> tuple[str, int]:
+    """Host and port of an address; a host without the brackets that IPv6 has beside a port, for sockets want none.
+
+    >>> parted("[::1]:9464"), parted("::1:9464"), parted("host:1"), parted("9464")
+    (('::1', 9464), ('::1', 9464), ('host', 1), ('', 9464))
+    """
+    host, _, port = address.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def notes() -> list[str]:

@@ -26,7 +26,7 @@ from streams import answers, rights, security, wire
 from streams.deployment import Deployment, DeploymentError, Guard, GuardState
 from streams.freshness import Freshness
 from streams.keys import Keys
-from streams.settings import Settings
+from streams.settings import Settings, parted
 from streams.writes import Block, GuardedWrites, Position
 
 PAGE = 2_000  # rows or examples a page
@@ -52,7 +52,7 @@ def connect(settings: Settings, **more: Any) -> "redis.asyncio.Redis":
     secure = {"ssl": True} if given.pop("connection_class", None) is SSLConnection else {}
     common = patience | secure | {name: value for name, value in given.items() if name.startswith("ssl_")}
     mine |= common | {name: given[name] for name in ("db", "username", "password") if name in given}
-    addresses = [each.rpartition(":")[::2] for each in settings.redis_sentinels.split(",")]
+    addresses = [parted(each) for each in settings.redis_sentinels.split(",")]
     sentinel: Any = redis.asyncio.Sentinel(addresses, sentinel_kwargs=common, **mine)  # type: ignore[no-untyped-call]
     client: redis.asyncio.Redis = sentinel.master_for(settings.redis_service, redis_class=OfSentinels)
     return client

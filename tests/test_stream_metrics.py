@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import re
+import socket
 import threading
 import time
 import urllib.error
@@ -263,6 +264,21 @@ def test_who_is_not_ready_is_live() -> None:
         ):
             said.append(each)
             assert (asked(url, "live"), asked(url, "ready")) == ((200, []), (503, reasons))
+
+
+@pytest.mark.parametrize("host", ["[::1]", "[::]"])
+def test_it_listens_on_ipv6(host: str) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    server = Server(f"{host}:0", Meter().registry, lambda: Status(time.time(), {0: "ready"}))
+    try:
+        assert server.url.startswith(f"http://{host}:")
+        assert asked(server.url.replace("[::]", "[::1]"), "live") == (200, [])
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_a_port_that_is_taken_is_refused() -> None:

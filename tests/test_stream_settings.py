@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 from click.testing import CliRunner
@@ -188,6 +188,39 @@ def test_a_url_of_redis(
 def test_addresses(monkeypatch: pytest.MonkeyPatch, kafka: str) -> None:
     monkeypatch.setenv("CRM_KAFKA", kafka)
     assert settings.load().kafka == kafka
+
+
+@pytest.mark.parametrize("metrics", ["9464", "0.0.0.0:9464", "host:0", "[::1]:9464", "[::]:0", "[::ffff:10.0.0.1]:1"])
+def test_where_metrics_are_shown(monkeypatch: pytest.MonkeyPatch, metrics: str) -> None:
+    monkeypatch.setenv("CRM_METRICS", metrics)
+    assert settings.load().metrics == metrics
+
+
+@pytest.mark.parametrize(
+    "metrics", ["::1:9464", "[::1]", "[::1]9464", "[host]:1", "[]:1", "[::1:1", "[::1]:65536", ":1"]
+)
+def test_where_metrics_cannot_be_shown(monkeypatch: pytest.MonkeyPatch, metrics: str) -> None:
+    monkeypatch.setenv("CRM_METRICS", metrics)
+    assert (
+        refused() == f"streams: CRM_METRICS={metrics!r}: say host:port, [IPv6]:port, or a port alone, of this machine"
+    )
+
+
+def test_sentinels_are_asked_at_their_addresses() -> None:
+    """Mutation caught: the brackets of IPv6 go to the resolver, which knows no such host."""
+    given = Settings(redis_sentinels="[::1]:1,::1:2,host:3,[fe80::1%eth0]:4", redis_service="crm")
+    pool: Any = connect(given).connection_pool
+    told = [each.connection_pool.connection_kwargs for each in pool.sentinel_manager.sentinels]
+    assert [(each["host"], each["port"]) for each in told] == [("::1", 1), ("::1", 2), ("host", 3), ("fe80::1%eth0", 4)]
+
+
+@pytest.mark.parametrize("url", ["redis://user:hunter@host:6379/0", "rediss://host?ssl_password=hunter"])
+def test_sentinels_that_are_away(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Mutation caught: redis-py's own text, which quotes a client for each of them."""
+    for name, value in {"SENTINELS": "127.0.0.1:1,[::1]:1", "SERVICE": "a : b", "URL": url}.items():
+        monkeypatch.setenv(f"CRM_REDIS_{name}", value)
+    said = "none of them answers and names a primary of CRM_REDIS_SERVICE='a : b'"
+    assert refused() == f"streams: CRM_REDIS_SENTINELS: {said}"
 
 
 def test_a_secret_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

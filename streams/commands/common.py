@@ -66,7 +66,8 @@ def run(work: "Callable[[Store, Settings], Awaitable[int | None]]", loop: "Calla
     except Refusal as error:
         cannot(error)
     except exceptions.RedisError as error:
-        cannot(f"CRM_REDIS_URL: {answers.waits(error) or answers.ends(error)}")
+        said = answers.waits(error) or answers.ends(error)
+        cannot(said if said.startswith("CRM_REDIS_SENTINELS: ") else f"CRM_REDIS_URL: {said}")
     except BrokenPipeError:  # who reads has what they wanted, as `| head` does: click ends it in silence
         raise
     except OSError as error:
