@@ -1,5 +1,6 @@
 """Excel files, read by the optional openpyxl: cells are the values they hold, sheets are told or asked about."""
 
+import gc
 import zipfile
 from collections.abc import Callable
 from datetime import date, datetime
@@ -145,6 +146,19 @@ def test_damage_anywhere_in_a_workbook_is_one_line(
     assert said.count("\n") == 1
     assert f"{file}: an Excel file that cannot be read (" in said
     assert "save it anew in the program that it is for, or as CSV" in said
+
+
+@pytest.mark.parametrize("member", ["xl/worksheets/sheet1.xml", "xl/workbook.xml", "xl/styles.xml"])
+def test_a_damaged_workbook_is_closed(file: Path, member: str) -> None:
+    """At once. Mutation caught: it stays open until garbage is collected."""
+    damaged = rewritten(written(file, Orders=[HEAD, ["c1", date(2024, 1, 1), 5]]), member, lambda _: b"")
+    gc.disable()
+    try:
+        with pytest.raises(HistoryError, match="cannot be read"):
+            sheets.head(damaged, HEAD)
+        assert damaged not in [each.resolve() for each in Path("/proc/self/fd").iterdir()]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("drawn", [False, True])

@@ -69,7 +69,11 @@ def _load(path: Path, values: bool) -> Any:
             self.wb._sheets.append(Chartsheet(parent=self.wb))  # type: ignore[attr-defined]
 
     reader = Reader(path, read_only=True, data_only=values)
-    reader.read()
+    try:
+        reader.read()
+    except BaseException:  # else it stays open until garbage is collected
+        reader.archive.close()
+        raise
     return reader.wb
 
 
