@@ -145,16 +145,17 @@ def told(total: float, judged: Judged | None, level: float = 1.0) -> str:
     >>> told(99.0, Judged(0, 90, 1.1))
     '99 in the next 12 months, 90 if it is as far off again (in the last 90 held-out days it told 1.10 times what came)'
     """
-    raised = f"; raised {level:.2f} times by the last year, which is too much where little was known a year ago"
-    moved = raised if level > USABLE[1] else ""
+    raised = ""
+    if level > USABLE[1]:
+        raised = f"; raised {level:.2f} times by the last year, which is too much where little was known a year ago"
     if judged is None:
         why = "the history is too short for a window, or nothing was spent in it"
-        return f"{total:,.0f} in the next 12 months, not judged: {why}{moved}"
+        return f"{total:,.0f} in the next 12 months, not judged: {why}{raised}"
     said = f"{total:,.0f} in the next 12 months, {total / max(judged.bias, 1e-9):,.0f} if it is as far off again"
     off = f"in the last {judged.days} held-out days it told {judged.bias:.2f} times what came"
     if USABLE[0] <= judged.bias <= USABLE[1]:
-        return f"{said} ({off}){moved}"
-    return f"not to be relied on: {off}; {said}{moved}"
+        return f"{said} ({off}){raised}"
+    return f"not to be relied on: {off}; {said}{raised}"
 
 
 def windows(past: Past, day: int) -> list[Window]:

@@ -27,7 +27,7 @@ from offline.history.policy import IDS, NUMBERS, OURS, Policy
 from offline.history.quality import Note
 from offline.history.times import times
 from offline.history.values import Bools, Ints, matches, money
-from offline.history.wanted import columns_used, untold, unwanted
+from offline.history.wanted import below, columns_used, untold, unwanted
 from offline.history.words import TOTAL
 
 ROWS = pa.schema([*SCHEMA, ("content", pa.uint64()), ("place", pa.int64()), ("stands", pa.int8())])
@@ -304,12 +304,10 @@ def _first_lines(file: File, policy: Policy, block: list[pa.Array]) -> bool:
     """Does a customer stand on the first line of an order only, and nobody said so?"""
     if policy.fill_down or not {"customer_id", "order_id"} <= file.at.keys():
         return False
-    who, order = (ids.present(block[file.at[name]])[0] for name in ("customer_id", "order_id"))
-    if not who.null_count:
+    if not ids.present(block[file.at["customer_id"]])[0].null_count:
         return False
-    who, order = who.to_pandas(), order.to_pandas()
-    below = who.isna() & order.notna() & (order == order.shift()) & who.groupby(order).transform("first").notna()
-    return bool(below.any())
+    lacks, _ = below(*(block[file.at[name]] for name in ("order_id", "customer_id")))
+    return bool(lacks.any())
 
 
 def _examples(

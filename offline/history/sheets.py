@@ -71,8 +71,8 @@ def _load(path: Path, values: bool) -> Any:
     reader = Reader(path, read_only=True, data_only=values)
     try:
         reader.read()
-    except BaseException:  # else it stays open until garbage is collected
-        reader.archive.close()
+    except BaseException:  # else it stays open until garbage is collected; its archive would wait for members' ends
+        reader.archive.fp.close()  # type: ignore[union-attr]
         raise
     return reader.wb
 

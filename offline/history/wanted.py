@@ -77,11 +77,16 @@ def below_first(order: pa.Array, column: pa.Array) -> Bools:
     >>> below_first(pa.array(["1", "1", "2", "2"]), pa.array(["gift", None, None, "gift"])).any()
     np.False_
     """
+    lacks, has = below(order, column)
+    return lacks & (not has.any())
+
+
+def below(order: pa.Array, column: pa.Array) -> tuple[Bools, Bools]:
+    """Which lines below an order's first lack what another line of it has in a column, and which have something."""
     orders, values = (ids.present(each.cast(pa.large_string()))[0].to_pandas() for each in (order, column))
-    below = orders.notna() & (orders == orders.shift())
-    first = values.where(~below).groupby(orders).transform("first").notna()
-    found: Bools = (below & first).to_numpy()
-    return found & (not (below & values.notna()).any())
+    under, here = orders.notna() & (orders == orders.shift()), values.notna()
+    known = values.groupby(orders).transform("first").notna()
+    return (under & ~here & known).to_numpy(), (under & here).to_numpy()
 
 
 def untold(file: File, policy: Policy, block: list[pa.Array]) -> dict[str, Bools]:

@@ -5,10 +5,9 @@ feed says the rest.
 """
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncGenerator
-from typing import Annotated, Literal, TypeGuard
+from collections.abc import AsyncGenerator, Callable
+from typing import Annotated, Any, Literal, TypeGuard
 
 import msgspec
 from fastapi import Query, Request
@@ -65,30 +64,30 @@ class Exports:
             raise Problem(OVERLOADED, f"{AT_ONCE} exports are under way: ask again", {"Retry-After": "30"})
         cursor = (await self.service.read(self.feed.changes(None, 1))).cursor
         headers = {"X-Changes-Cursor": cursor}
-        lines = self._csv() if format == "csv" else self._ndjson()
-        return Stream(lines, CSV if format == "csv" else NDJSON, headers)
+        if format == "csv":
+            return Stream(self._parts(_csv, routing.table([HEAD])), CSV, headers)
+        return Stream(self._parts(_ndjson), NDJSON, headers)
 
-    async def _ndjson(self) -> AsyncGenerator[bytes, None]:
-        async with contextlib.aclosing(self._records()) as parts:
-            async for records in parts:
-                yield b"".join(each + b"\n" for each in records)
-
-    async def _csv(self) -> AsyncGenerator[str, None]:
-        yield routing.table([HEAD])
-        async with contextlib.aclosing(self._records()) as parts:
-            async for records in parts:
-                yield routing.table([[_cell(bytes(found[name])) for name in HEAD] for found in map(_members, records)])
-
-    async def _records(self) -> AsyncGenerator[list[bytes], None]:
-        """The JSON of some customers at a time."""
+    async def _parts(self, spelled: Callable[[list[bytes]], bytes | str], head: str = "") -> AsyncGenerator[Any, None]:
+        """What `spelled` makes of the JSON of some customers at a time, behind the head."""
+        if head:
+            yield head
         async with self._free:
             for partition in range(await self.service.read(self.service.reads.located())):
                 for ids in batched(await self.service.read(self.feed.names(partition))):
                     found = await self.service.scores.many(ids)
                     tail = self.service.looks.now.tails[partition]
-                    yield [
-                        record(_text(each), laid, tail) for each, laid in zip(ids, found, strict=True) if _whole(laid)
-                    ]
+                    yield spelled(
+                        [record(_text(each), laid, tail) for each, laid in zip(ids, found, strict=True) if _whole(laid)]
+                    )
+
+
+def _ndjson(records: list[bytes]) -> bytes:
+    return b"".join(each + b"\n" for each in records)
+
+
+def _csv(records: list[bytes]) -> str:
+    return routing.table([[_cell(bytes(found[name])) for name in HEAD] for found in map(_members, records)])
 
 
 def _whole(laid: Laid | ContractError) -> TypeGuard[bytes]:
