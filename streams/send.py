@@ -5,6 +5,7 @@ The rule: a line goes as it stands or is told by its number; nothing is mended o
 
 import collections
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, NamedTuple
@@ -20,6 +21,14 @@ from streams.rejects import OVERHEAD, Outgoing
 from streams.settings import Settings
 
 LONGEST = 1_000_000 - OVERHEAD  # bytes of a line: Kafka's clients send records of up to a million
+
+MADE_LINES = (  # how a file begins that is no UTF-8 with an object a line, and what makes it one
+    (rb"\x1f\x8b", "the file is compressed: zcat FILE"),
+    (rb"\xef\xbb\xbf", "the file begins with a byte order mark: tail -c +4 FILE"),
+    (rb"\xff\xfe|\xfe\xff", "the file is UTF-16: iconv -f UTF-16 -t UTF-8 FILE"),
+    (rb"\[", "the file is an array: jq -c '.[]' FILE"),
+    (rb"\{$", "an object takes one line: jq -c . FILE"),
+)
 
 
 class Good(NamedTuple):
@@ -70,7 +79,18 @@ def _judged(number: int, line: bytes, as_of_event: bool, now: int) -> Good | Bad
     try:
         return judge(line, as_of_event, now) or Bad(number, "is a tick, which workers send")
     except Rejected as error:
-        return Bad(number, f"would be rejected: {error}")
+        hint = _hint(line) if number == 1 and error.reason == "not_json" else ""
+        return Bad(number, f"would be rejected: {error}{hint}")
+
+
+def _hint(line: bytes) -> str:
+    """What makes lines of a file that begins so.
+
+    >>> _hint(b"[")
+    "; the file is an array: jq -c '.[]' FILE | python -m streams send -"
+    """
+    made = (how for begin, how in MADE_LINES if re.match(begin, line))
+    return "".join(f"; {how} | python -m streams send -" for how in itertools.islice(made, 1))
 
 
 def judge(line: bytes, as_of_event: bool, now: int) -> Good | None:

@@ -146,6 +146,17 @@ def test_what_a_request_may_be(own: services.Valkey) -> None:
             assert found["cache-control"] == "no-store"
 
 
+def test_head_answers_as_get_without_a_body(own: services.Valkey) -> None:
+    """Watchers and load balancers ask so (RFC 9110, 9.3.2). Mutation caught: the app's own 405."""
+    with serving(furnish(own.url, "crm")) as served:
+        for path in ("/health/live", "/v1/customers/c-17", "/v1/customers/nobody", "/v1/segments", "/v1/export"):
+            whole, head = served.ask(path), served.ask(path, "HEAD")
+            changes = {"x-request-id", "date", "content-length", "transfer-encoding"}
+            assert (head.status, head.body) == (whole.status, b"")
+            assert head.headers.keys() - changes == whole.headers.keys() - changes, path
+        assert b'crm_http_request_seconds_count{code="200",route="/health/live"} 2.0' in served.ask("/metrics").body
+
+
 def test_metrics_hold_no_id(own: services.Valkey) -> None:
     with serving(furnish(own.url, "crm")) as served:
         for path in ("/v1/customers/c-17", "/v1/customers/whoever", "/v1/whoever", "/v1/customers/whoever%2F"):

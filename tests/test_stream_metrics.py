@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import http.client
 import json
 import re
 import socket
@@ -224,6 +225,17 @@ def served(told: Callable[[], Status]) -> Iterator[str]:
     yield server.url
     server.shutdown()
     server.server_close()
+
+
+def test_head_answers_as_get_without_a_body() -> None:
+    """Mutation caught: 501, as http.server's own."""
+    with served(lambda: Status(0.0)) as url:
+        for path, code in (("/metrics", 200), ("/health/ready", 503), ("/elsewhere", 404)):
+            with contextlib.closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)) as connection:
+                connection.request("HEAD", path)
+                found = connection.getresponse()
+                assert (found.status, found.read()) == (code, b"")
+                assert int(found.headers["Content-Length"]) > 0
 
 
 def test_a_loop_that_hangs_is_found_hanging(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """`send`: good lines stand in the topic as they came, bad ones are told by number, as a worker would judge them."""
 
+import gzip
 import io
 import json
 import signal
@@ -72,6 +73,27 @@ def test_a_bad_line_is_told_by_number_and_the_next_is_read(text: str | bytes, sa
     else:
         assert alone[0].startswith(says)
         assert first == [alone[0], "line 3 is empty"]
+
+
+@pytest.mark.parametrize(
+    ("file", "how"),
+    [
+        (gzip.compress(line().encode()), "zcat FILE"),
+        (line().encode("utf-8-sig"), "tail -c +4 FILE"),
+        (line().encode("utf-16"), "iconv -f UTF-16 -t UTF-8 FILE"),
+        (b"\xfe\xff" + line().encode("utf-16-be"), "iconv -f UTF-16 -t UTF-8 FILE"),
+        (f"[{line()},\n{line()}]".encode(), "jq -c '.[]' FILE"),
+        (json.dumps(BUYS, indent=2).encode(), "jq -c . FILE"),
+        (line()[:-1].encode(), None),
+        (b"event_id,event_type\n", None),
+    ],
+)
+def test_a_file_of_another_form_is_told_what_makes_lines_of_it(file: bytes, how: str | None) -> None:
+    """Once, at its first line. Mutations caught: at each line; for an object that is merely broken."""
+    first, *others = said(file + b"\n{\n")
+    assert first.endswith(f": {how} | python -m streams send -") if how else "FILE" not in first
+    assert others
+    assert not any("FILE" in each for each in others)
 
 
 def test_a_good_line_goes_as_it_stands_under_its_customers_key() -> None:

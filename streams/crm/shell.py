@@ -40,6 +40,8 @@ class Shell:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":  # a GET of which the server sends the head alone (RFC 9110)
+            scope = {**scope, "method": "GET"}
         begun, status = time.perf_counter(), 0
         name = scope["request_id"] = _named(scope)
 
