@@ -1,5 +1,8 @@
 """`python -m streams`: what runs a deployment. Exit code 0 done, 1 found wrong, 2 cannot (one line says why)."""
 
+import signal
+from typing import Any
+
 import click
 
 from streams.commands.api import api
@@ -23,8 +26,21 @@ from streams.commands.status import status
 from streams.commands.verify import verify
 from streams.commands.worker import worker
 
+INTERRUPTED = 128 + signal.SIGINT  # as shells have it
 
-@click.group()
+
+class Commands(click.Group):
+    """Whom Ctrl-C ends found nothing wrong, which click's own exit code 1 would say."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            click.echo("streams: interrupted", err=True)
+            context.exit(INTERRUPTED)
+
+
+@click.group(cls=Commands)
 def main() -> None:
     """Kafka events in, every customer's scores in Redis. Settings: environment variables CRM_... (docs/settings.md)."""
 

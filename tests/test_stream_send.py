@@ -17,8 +17,8 @@ from shops import T0
 
 from models.rows import DAY
 from streams import kafka as topics
-from streams.__main__ import main
-from streams.commands import common
+from streams.__main__ import INTERRUPTED, main
+from streams.commands import common, status
 from streams.deployment import Deployment
 from streams.send import LONGEST, Bad, Good, judged, send
 from streams.settings import Settings
@@ -203,7 +203,15 @@ def test_ctrl_c_ends_a_command_that_awaits_nothing(tmp_path: Path) -> None:
         process.stdin.flush()
         until(lambda: b"line 1" in (tmp_path / "said").read_bytes())
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 1  # as click ends
+        assert process.wait(30) == INTERRUPTED
+    assert (tmp_path / "said").read_text().endswith("\nstreams: interrupted\n")
+
+
+@pytest.mark.parametrize(("asked", "code"), [([], INTERRUPTED), (["--json"], INTERRUPTED), (["--watch"], 0)])
+def test_ctrl_c_says_neither_well_nor_wrong(monkeypatch: pytest.MonkeyPatch, asked: list[str], code: int) -> None:
+    """Who watches ends so. Mutation caught: 0, all is well, or 1, it is not, of a look that was broken off."""
+    monkeypatch.setattr(status, "run", lambda _: common.run(_interrupted_at_work))
+    assert CliRunner().invoke(main, ["status", *asked]).exit_code == code
 
 
 def test_ctrl_c_that_is_ignored_stays_so() -> None:

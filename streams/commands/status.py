@@ -53,6 +53,8 @@ def status(watch: bool, data: bool) -> None:
     try:
         sys.exit(run(work))
     except KeyboardInterrupt:
+        if not watch:
+            raise
         sys.exit(0)
 
 
