@@ -280,9 +280,15 @@ def denied(code: int, name: str, *operations: str) -> KafkaProblem:
 
 
 def room_of_rejects(settings: Settings) -> int:
-    """Bytes that a record in the topic of rejects may have. Raises KafkaProblem where no reject could stand there."""
+    """Bytes that a record in the topic of rejects may have. Raises KafkaProblem where one could not stand there."""
     name = settings.rejected_topic
-    room = int(config(settings, name)["max.message.bytes"])
+    found = config(settings, name)
+    if "compact" in found["cleanup.policy"]:
+        raise KafkaProblem(
+            f"{name} has cleanup.policy={found['cleanup.policy']}: compaction takes no reject without a key, and"
+            " forgets all but the last of each: set it to delete"
+        )
+    room = int(found["max.message.bytes"])
     if room < SMALLEST:
         raise KafkaProblem(
             f"{name} takes records of {room:,} bytes only: set its max.message.bytes to {LARGEST}, at least {SMALLEST}"
