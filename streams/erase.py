@@ -69,7 +69,7 @@ async def erase(
     progress: Progress,
     told: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Erases the customer; the receipt. `told` of the tombstone as soon as it stands.
+    """Erases the customer; the receipt. `told` of the tombstone as soon as it stands, and of who was not found.
 
     Raises Refusal, before anything is sent where a history cannot be read or a right is missing.
     """
@@ -97,6 +97,8 @@ async def erase(
         _events(settings, topic, customer, asked.log, progress),
         *elsewhere,
     ]
+    if not asked.again and not any(each.found for each in places if each.place != store.keys.of_kind("erased")):
+        told("warning: nothing of this customer was found where it was looked for: is it the id, letter by letter?")
     return {
         "customer": customer.hashed,
         "erased_at": None if tombstone.at is None else rejected.moment(tombstone.at),

@@ -188,18 +188,23 @@ def test_a_customer_is_exported_erased_and_never_comes_back(shop_running: Shop, 
 
 # ---- refusals and reading --------------------------------------------------------------------------------------------
 def test_nothing_is_sent_where_something_is_refused(kafka: str, redis_url: str, nobody: Path, tmp_path: Path) -> None:
-    """Mutation caught: a history looked into after the tombstone."""
+    """Mutations caught: a history looked into after the tombstone; an empty receipt left."""
+    receipt = tmp_path / "receipt.json"
     with running(kafka, redis_url, nobody, tmp_path) as deployment:
         (tmp_path / "text").write_text("no parquet")
         for args, says in [
             (["c1", "--history", str(tmp_path / "text")], "text is no cleaned history"),
             (["c1", "--history", str(tmp_path)], "history.parquet is missing"),
             (["c1", "--receipt", str(tmp_path / "none" / "r.json")], "there is no directory"),
+            (["c1", "--receipt", str(receipt), "--history", str(tmp_path / "text")], "text is no cleaned history"),
+            (["x" * 129, "--receipt", str(receipt)], "CUSTOMER is no id"),
+            (["c1", "--receipt", str(receipt), "--again"], "no tombstone of this customer"),
             (["x" * 129], "CUSTOMER is no id"),
             (["c1", "--list"], "give a CUSTOMER, or --list"),
             ([], "give a CUSTOMER, or --list"),
         ]:
             assert says in deployment.call("erase", *args, code=2)
+        assert sorted(path.name for path in tmp_path.glob("receipt*")) == []
         assert topics.bounds(deployment.settings, deployment.name) == [(0, 0)]
 
 
@@ -228,6 +233,20 @@ def test_without_a_worker_it_says_what_to_do(
         assert "keeps records for ever, longer than" in deployment.call("init")
         deployment.redis.hset(f"{deployment.name}:erased:0", "of-before", "17")
         assert deployment.call("erase", "--list") == f"of-before  time not kept             {deployment.name}:0:17\n"
+
+
+def test_who_is_nowhere_is_told(kafka: str, redis_url: str, shop: Path, tmp_path: Path) -> None:
+    """An id that was mistyped is erased, too, and its receipt does not show it. Mutations caught: said of who stands in
+    Redis, in the log or in a history alone, or where what was left is cleaned."""
+    with running(kafka, redis_url, shop, tmp_path) as deployment:
+        deployment.bought("ann")  # no worker: she stands in the log alone
+
+        def warned(*args: str) -> bool:
+            return "nothing of this customer was found" in deployment.call("erase", *args, "--no-wait")
+
+        assert [name for name in ("H1", "h1 ", "anne", "h1", "ann") if warned(name)] == ["H1", "h1 ", "anne"]
+        assert warned("h999", "--history", str(shop), "--no-log")
+        assert not warned("H1", "--again")
 
 
 def test_a_rebuild_does_not_make_an_erased_customers_examples_anew(play: Play, shop: Path) -> None:

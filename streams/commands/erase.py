@@ -52,6 +52,7 @@ def erase(
         raise click.UsageError("give a CUSTOMER, or --list")
     if receipt is not None and not receipt.parent.is_dir():
         cannot(f"--receipt {receipt}: there is no directory {receipt.parent}")
+    fresh = receipt and receipt.with_name(receipt.name + ".new")
 
     async def work(store: "Store", settings: "Settings") -> None:
         import json
@@ -65,7 +66,6 @@ def erase(
                 click.echo(f"{hashed}  {when or 'time not kept':24}  {topic.name}:{partition}:{offset}")
             return
         who = Customer(store, deployment, customer)
-        fresh = receipt and receipt.with_name(receipt.name + ".new")
         if fresh:
             fresh.touch()  # what cannot be written is refused before anything is sent
         asked = job.Asked(histories, not no_wait, not no_log, again)
@@ -91,4 +91,8 @@ def erase(
             click.echo(text)  # nobody could make it again
             raise
 
-    sys.exit(run(work))
+    try:
+        sys.exit(run(work))
+    finally:
+        if fresh:
+            fresh.unlink(missing_ok=True)  # of what was refused, or could not be written to its end
