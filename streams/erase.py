@@ -5,12 +5,14 @@ partition has passed it and can be repeated; the receipt says a keyed hash in pl
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from models import handover
+from models.events import Rejected, decode_one
 from models.rows import NEVER, load_rows
 from streams import kafka, rejected
 from streams.compose import ERASED
@@ -108,6 +110,24 @@ async def erase(
     }
 
 
+async def again(
+    store: Store, settings: Settings, topic: Topic, deployment: Deployment, progress: Progress
+) -> tuple[int, int]:
+    """Cleans up behind the last tombstone of everybody that the log names and a worker has passed, as where Redis came
+    back older or was published anew; how many customers they are, and the records removed."""
+    await asyncio.to_thread(kafka.check_topics, settings, {settings.events_topic: ["Read"]})
+    customers = removed = 0
+    for p, (low, high) in enumerate(topic.bounds[: deployment.partitions]):
+        guard = await store.guard(p)
+        passed = guard.offset if guard is not None and guard.state is GuardState.READY else low
+        for customer_id, tombstone in _tombstones(settings, p, low, min(passed, high), progress).items():
+            customer = Customer(store, deployment, customer_id)
+            if customer.partition == p:
+                places = await _cleaned(store, customer, tombstone, passed=True)
+                customers, removed = customers + 1, removed + sum(place.removed for place in places)
+    return customers, removed
+
+
 async def listed(store: Store, deployment: Deployment) -> list[tuple[int, int, str | None, str]]:
     """(partition, offset, when, keyed hash) of each customer's last tombstone; when: None if it is not known."""
     found = []
@@ -145,6 +165,19 @@ def _sent(settings: Settings, customer: Customer) -> Tombstone:
         lambda _, sent: stands.append(Tombstone(customer.partition, sent.offset() or 0, sent.timestamp()[1])),
     )
     return stands[0]
+
+
+def _tombstones(settings: Settings, partition: int, low: int, high: int, progress: Progress) -> dict[str, Tombstone]:
+    """The last of each customer at these offsets."""
+    found = {}
+    for record in kafka.read(settings, partition, low, high):
+        progress()
+        key = record.key()
+        if record.value() is None and key is not None:
+            with contextlib.suppress(Rejected):
+                decode_one(key, None, None)
+                found[key.decode()] = Tombstone(partition, record.offset() or 0, record.timestamp()[1])
+    return found
 
 
 async def _passed(store: Store, place: str, tombstone: Tombstone, progress: Progress) -> None:
