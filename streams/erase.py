@@ -261,7 +261,7 @@ def _rejects(settings: Settings, customer: Customer, progress: Progress) -> Plac
     config = kafka.config(settings, settings.rejected_topic)
     kept = int(config["retention.ms"])
     if not held or kept < 0:
-        return Place(settings.rejected_topic, len(held), 0, note=kafka.kept_too_long(settings, config) or "")
+        return Place(settings.rejected_topic, len(held), 0, note=kafka.kept_otherwise(settings, config) or "")
     until = max(each.rejected_at for each in held) + kept + int(config["segment.ms"])
     return Place(settings.rejected_topic, len(held), 0, until=rejected.moment(until))
 

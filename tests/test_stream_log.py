@@ -281,3 +281,19 @@ def test_a_topic_in_which_rejects_would_be_forgotten_is_refused(monkeypatch: pyt
     refused = pytest.raises(KafkaProblem, match=f"{policy}: compaction takes no reject without a key")
     with refused if "compact" in policy else contextlib.nullcontext():
         assert topics.room_of_rejects(Settings()) == 1_048_588
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        (90, None),
+        (7, "for 7 days, shorter than CRM_REJECTED_DAYS=90"),
+        (89.5, "for 89.5 days, shorter than CRM_REJECTED_DAYS=90"),
+        (91, "for 91 days, longer than CRM_REJECTED_DAYS=90"),
+    ],
+)
+def test_a_topic_that_keeps_rejects_otherwise_than_was_said_is_told(kept: float, said: str | None) -> None:
+    """One made by hand has the broker's week, and what is to be replayed is gone. Mutation caught: only longer told."""
+    found = topics.kept_otherwise(Settings(), {"retention.ms": str(int(kept * topics.DAY))})
+    way_out = "set its retention.ms=7776000000 and segment.ms=86400000"
+    assert found == (said and f"crm.events.rejected keeps records {said}: {way_out}")
