@@ -5,12 +5,14 @@ partition has passed it and can be repeated; the receipt says a keyed hash in pl
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from models import handover
+from models.events import Rejected, decode_one
 from models.rows import NEVER, load_rows
 from streams import kafka, rejected
 from streams.compose import ERASED
@@ -69,7 +71,7 @@ async def erase(
     progress: Progress,
     told: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Erases the customer; the receipt. `told` of the tombstone as soon as it stands.
+    """Erases the customer; the receipt. `told` of the tombstone as soon as it stands, and of who was not found.
 
     Raises Refusal, before anything is sent where a history cannot be read or a right is missing.
     """
@@ -97,6 +99,8 @@ async def erase(
         _events(settings, topic, customer, asked.log, progress),
         *elsewhere,
     ]
+    if not asked.again and not any(each.found for each in places if each.place != store.keys.of_kind("erased")):
+        told("warning: nothing of this customer was found where it was looked for: is it the id, letter by letter?")
     return {
         "customer": customer.hashed,
         "erased_at": None if tombstone.at is None else rejected.moment(tombstone.at),
@@ -104,6 +108,24 @@ async def erase(
         "passed": asked.wait,
         "places": [place._asdict() for place in places],
     }
+
+
+async def again(
+    store: Store, settings: Settings, topic: Topic, deployment: Deployment, progress: Progress
+) -> tuple[int, int]:
+    """Cleans up behind the last tombstone of everybody that the log names and a worker has passed, as where Redis came
+    back older or was published anew; how many customers they are, and the records removed."""
+    await asyncio.to_thread(kafka.check_topics, settings, {settings.events_topic: ["Read"]})
+    customers = removed = 0
+    for p, (low, high) in enumerate(topic.bounds[: deployment.partitions]):
+        guard = await store.guard(p)
+        passed = guard.offset if guard is not None and guard.state is GuardState.READY else low
+        for customer_id, tombstone in _tombstones(settings, p, low, min(passed, high), progress).items():
+            customer = Customer(store, deployment, customer_id)
+            if customer.partition == p:
+                places = await _cleaned(store, customer, tombstone, passed=True)
+                customers, removed = customers + 1, removed + sum(place.removed for place in places)
+    return customers, removed
 
 
 async def listed(store: Store, deployment: Deployment) -> list[tuple[int, int, str | None, str]]:
@@ -143,6 +165,19 @@ def _sent(settings: Settings, customer: Customer) -> Tombstone:
         lambda _, sent: stands.append(Tombstone(customer.partition, sent.offset() or 0, sent.timestamp()[1])),
     )
     return stands[0]
+
+
+def _tombstones(settings: Settings, partition: int, low: int, high: int, progress: Progress) -> dict[str, Tombstone]:
+    """The last of each customer at these offsets."""
+    found = {}
+    for record in kafka.read(settings, partition, low, high):
+        progress()
+        key = record.key()
+        if record.value() is None and key is not None:
+            with contextlib.suppress(Rejected):
+                decode_one(key, None, None)
+                found[key.decode()] = Tombstone(partition, record.offset() or 0, record.timestamp()[1])
+    return found
 
 
 async def _passed(store: Store, place: str, tombstone: Tombstone, progress: Progress) -> None:
@@ -226,7 +261,7 @@ def _rejects(settings: Settings, customer: Customer, progress: Progress) -> Plac
     config = kafka.config(settings, settings.rejected_topic)
     kept = int(config["retention.ms"])
     if not held or kept < 0:
-        return Place(settings.rejected_topic, len(held), 0, note=kafka.kept_too_long(settings, config) or "")
+        return Place(settings.rejected_topic, len(held), 0, note=kafka.kept_otherwise(settings, config) or "")
     until = max(each.rejected_at for each in held) + kept + int(config["segment.ms"])
     return Place(settings.rejected_topic, len(held), 0, until=rejected.moment(until))
 

@@ -280,9 +280,15 @@ def denied(code: int, name: str, *operations: str) -> KafkaProblem:
 
 
 def room_of_rejects(settings: Settings) -> int:
-    """Bytes that a record in the topic of rejects may have. Raises KafkaProblem where no reject could stand there."""
+    """Bytes that a record in the topic of rejects may have. Raises KafkaProblem where one could not stand there."""
     name = settings.rejected_topic
-    room = int(config(settings, name)["max.message.bytes"])
+    found = config(settings, name)
+    if "compact" in found["cleanup.policy"]:
+        raise KafkaProblem(
+            f"{name} has cleanup.policy={found['cleanup.policy']}: compaction takes no reject without a key, and"
+            " forgets all but the last of each: set it to delete"
+        )
+    room = int(found["max.message.bytes"])
     if room < SMALLEST:
         raise KafkaProblem(
             f"{name} takes records of {room:,} bytes only: set its max.message.bytes to {LARGEST}, at least {SMALLEST}"
@@ -302,14 +308,21 @@ def config(settings: Settings, topic: str, admin: AdminClient | None = None) -> 
     return {name: entry.value for name, entry in found.items()}
 
 
-def kept_too_long(settings: Settings, found: Mapping[str, str]) -> str | None:
-    """What to do about a topic of rejects with these settings that keeps them longer than CRM_REJECTED_DAYS."""
+def kept_otherwise(settings: Settings, found: Mapping[str, str]) -> str | None:
+    """What to do about a topic of rejects with these settings that keeps them longer or shorter than CRM_REJECTED_DAYS.
+
+    >>> days_2 = Settings(rejected_days=2)
+    >>> kept_otherwise(days_2, {"retention.ms": "172800000"})
+    >>> str(kept_otherwise(days_2, {"retention.ms": "86400000"})).partition(":")[0]
+    'crm.events.rejected keeps records for 1 days, shorter than CRM_REJECTED_DAYS=2'
+    """
     wanted, kept = settings.rejected_days * DAY, int(found["retention.ms"])
-    if 0 <= kept <= wanted:
+    if kept == wanted:
         return None
     how = "for ever" if kept < 0 else f"for {kept / DAY:g} days"
+    than = "shorter" if 0 <= kept < wanted else "longer"
     return (
-        f"{settings.rejected_topic} keeps records {how}, longer than CRM_REJECTED_DAYS={settings.rejected_days}: set"
+        f"{settings.rejected_topic} keeps records {how}, {than} than CRM_REJECTED_DAYS={settings.rejected_days}: set"
         f" its retention.ms={wanted} and segment.ms={DAY}"
     )
 

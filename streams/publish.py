@@ -142,7 +142,10 @@ async def seed(
         block = compose(ahead, part, _NO_ENTRIES, place, offset, written)
         new = token()
         if not await _written(store, number, stands, new, position, block):
-            raise PublishError(f"{store.keys.guard(number)} was changed by somebody else meanwhile: publish again")
+            raise PublishError(
+                f"{store.keys.guard(number)} was changed by somebody else meanwhile: if that was the same command, let"
+                " it end; else run this one again"
+            )
         stands = new
         progress(len(part))
 

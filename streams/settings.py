@@ -94,7 +94,10 @@ class Settings(BaseSettings):
     )
     models_kept: int = Field(default=40, ge=2, le=100_000, description="model versions kept in Redis")
     changes_kept: int = Field(
-        default=100_000, ge=0, description="segment changes kept in each partition's stream, about"
+        default=100_000,
+        ge=0,
+        le=1_000_000_000_000,  # beyond 2**63 Redis would refuse it in the midst of a write
+        description="segment changes kept in each partition's stream, about",
     )
     block: int = Field(
         default=200, ge=1, le=500, description="customers in a write at most: Redis answers nobody else meanwhile"

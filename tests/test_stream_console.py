@@ -1,10 +1,13 @@
 """A worker's lines: time, level and partition, for a person or as JSON; a library's come the same way."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 HERE = Path(__file__).parent.parent
 SAYS = """
@@ -68,3 +71,35 @@ def test_who_does_not_listen_ends_nothing() -> None:
     program = f"import os, sys; os.close(2); sys.argv = ['', 'console']\n{SAYS}"
     done = subprocess.run([sys.executable, "-c", program, "console"], cwd=HERE, capture_output=True)
     assert done.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "wrong", "why"),
+    [
+        (["worker"], {}, "CRM_REDIS_URL: "),
+        (["worker"], {"CRM_GRACE": "1 h"}, "CRM_GRACE='1 h': "),
+        (["api", "--tokens", "nowhere"], {}, "CRM_API_TOKENS"),
+        (["api"], {"CRM_REDIS_URL": "http://h"}, "CRM_REDIS_URL: say "),
+    ],
+)
+def test_who_could_not_begin_says_so_as_an_object_too(command: list[str], wrong: dict[str, str], why: str) -> None:
+    """Else whoever collects the lines stops at the one that matters, as `jq` does. Mutation caught: settings that are
+    wrong told before the form of lines is known."""
+    env = {"CRM_REDIS_URL": "redis://127.0.0.1:1/0"} | wrong
+    told = json.loads(refused(command, env | {"CRM_LOG": "json"}))
+    assert (told["level"], told["event"][: len(why)]) == ("error", why)
+    assert re.fullmatch(TIME, told["time"])
+    assert refused(command, env) == f"streams: {told['event']}"
+
+
+def test_a_command_speaks_to_a_person_however_workers_write() -> None:
+    assert refused(["status"], {"CRM_GRACE": "1 h", "CRM_LOG": "json"}).startswith("streams: CRM_GRACE='1 h': ")
+
+
+def refused(command: list[str], env: dict[str, str]) -> str:
+    """The one line with which it ends, exit code 2."""
+    run = [sys.executable, "-m", "streams", *command]
+    done = subprocess.run(run, cwd=HERE, env=os.environ | env, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    return line

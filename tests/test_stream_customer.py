@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
@@ -188,18 +189,25 @@ def test_a_customer_is_exported_erased_and_never_comes_back(shop_running: Shop, 
 
 # ---- refusals and reading --------------------------------------------------------------------------------------------
 def test_nothing_is_sent_where_something_is_refused(kafka: str, redis_url: str, nobody: Path, tmp_path: Path) -> None:
-    """Mutation caught: a history looked into after the tombstone."""
+    """Mutations caught: a history looked into after the tombstone; an empty receipt left."""
+    receipt = tmp_path / "receipt.json"
     with running(kafka, redis_url, nobody, tmp_path) as deployment:
         (tmp_path / "text").write_text("no parquet")
         for args, says in [
             (["c1", "--history", str(tmp_path / "text")], "text is no cleaned history"),
             (["c1", "--history", str(tmp_path)], "history.parquet is missing"),
             (["c1", "--receipt", str(tmp_path / "none" / "r.json")], "there is no directory"),
+            (["c1", "--receipt", str(receipt), "--history", str(tmp_path / "text")], "text is no cleaned history"),
+            (["x" * 129, "--receipt", str(receipt)], "CUSTOMER is no id"),
+            (["c1", "--receipt", str(receipt), "--again"], "no tombstone of this customer"),
             (["x" * 129], "CUSTOMER is no id"),
             (["c1", "--list"], "give a CUSTOMER, or --list"),
             ([], "give a CUSTOMER, or --list"),
+            (["--list", "--again"], "give a CUSTOMER, or --list"),
+            (["--again", "--receipt", str(receipt)], "are about one CUSTOMER"),
         ]:
             assert says in deployment.call("erase", *args, code=2)
+        assert sorted(path.name for path in tmp_path.glob("receipt*")) == []
         assert topics.bounds(deployment.settings, deployment.name) == [(0, 0)]
 
 
@@ -228,6 +236,64 @@ def test_without_a_worker_it_says_what_to_do(
         assert "keeps records for ever, longer than" in deployment.call("init")
         deployment.redis.hset(f"{deployment.name}:erased:0", "of-before", "17")
         assert deployment.call("erase", "--list") == f"of-before  time not kept             {deployment.name}:0:17\n"
+
+
+def test_what_stands_again_of_whoever_was_erased_is_removed_at_once(
+    kafka: str, redis_url: str, nobody: Path, tmp_path: Path
+) -> None:
+    """As after a Redis that came back older, or was published anew: nobody keeps the ids that were erased, but the log.
+    Mutations caught: what a new customer of that id left since, or somebody whose tombstone no worker has passed;
+    the first of two tombstones taken; a key that can be no id ends it."""
+    with running(kafka, redis_url, nobody, tmp_path, partitions=2) as deployment:
+        producer, name, day = deployment.producer(), deployment.name, int(time.time() // 86_400)
+        told: dict[str, list[int]] = {who: [] for who in ("ann", "bob", "cyd", "dan")}
+
+        def sends(who: str, value: bytes | None) -> None:
+            home, stands = deployment.home(who), told[who]
+            producer.produce(name, value, who, home, on_delivery=lambda _, sent: stands.append(sent.offset() or 0))
+            producer.flush()
+
+        for who, value in [("ann", None), ("bob", b"{}"), ("cyd", None), ("cyd", b"{}"), ("cyd", None), ("dan", b"{}")]:
+            sends(who, value)
+        producer.produce(name, None, b"\xff", 0)
+        producer.flush()
+        ends = topics.bounds(deployment.settings, name)
+        for p, (_, end) in enumerate(ends):
+            deployment.redis.hset(f"{name}:guard:{p}", "offset", end)
+        producer.produce(name, None, "dan", deployment.home("dan"))  # not passed yet
+        producer.flush()
+        for who, offsets in told.items():
+            p = deployment.home(who)
+            for source in ("history", f"{name}:{p}:{offsets[-1] - 1}", f"{name}:{p}:{offsets[-1] + 1}"):
+                change = {"type": "moved", "customer": who, "from": "0", "to": "1", "source": source}
+                deployment.redis.xadd(f"{name}:changes:{p}", change)
+            for of in (day - 30, day + 30):
+                deployment.redis.hset(f"{name}:training:{p}:{of}", who, "an example")
+        said = deployment.call("erase", "--again")
+        assert said == "erased before: 2 customers; records that stood again, removed: 6\n"
+        left = dict.fromkeys(told, 0)
+        for p in range(2):
+            for _, change in deployment.redis.xrange(f"{name}:changes:{p}"):
+                left[change["customer"]] += 1
+            for of in (day - 30, day + 30):
+                for who in deployment.redis.hkeys(f"{name}:training:{p}:{of}"):
+                    left[who] += 1
+        assert left == {"ann": 2, "bob": 5, "cyd": 2, "dan": 5}
+        assert "removed: 0" in deployment.call("erase", "--again")
+
+
+def test_who_is_nowhere_is_told(kafka: str, redis_url: str, shop: Path, tmp_path: Path) -> None:
+    """An id that was mistyped is erased, too, and its receipt does not show it. Mutations caught: said of who stands in
+    Redis, in the log or in a history alone, or where what was left is cleaned."""
+    with running(kafka, redis_url, shop, tmp_path) as deployment:
+        deployment.bought("ann")  # no worker: she stands in the log alone
+
+        def warned(*args: str) -> bool:
+            return "nothing of this customer was found" in deployment.call("erase", *args, "--no-wait")
+
+        assert [name for name in ("H1", "h1 ", "anne", "h1", "ann") if warned(name)] == ["H1", "h1 ", "anne"]
+        assert warned("h999", "--history", str(shop), "--no-log")
+        assert not warned("H1", "--again")
 
 
 def test_a_rebuild_does_not_make_an_erased_customers_examples_anew(play: Play, shop: Path) -> None:

@@ -22,7 +22,9 @@ from running import Running, running
 from shops import T0
 
 from demo import services
+from streams import kafka as topics
 from streams.kafka import KafkaProblem, Topic
+from streams.settings import Settings
 
 YEARS = "9223372036854775807"
 
@@ -62,6 +64,10 @@ def rejects_small(deployment: Running) -> None:
     altered(deployment, deployment.settings.rejected_topic, max_message_bytes="2000")
 
 
+def rejects_compacted(deployment: Running) -> None:
+    altered(deployment, deployment.settings.rejected_topic, cleanup_policy="compact")
+
+
 CHANGES: dict[Callable[[Running], None], str] = {
     made_anew: "the topic was deleted and made anew",
     grown: "partitions is 3, but was 1 at the first publish: customers would move",
@@ -69,6 +75,7 @@ CHANGES: dict[Callable[[Running], None], str] = {
     timeless: f"message.timestamp.after.max.ms={YEARS}",
     rejects_gone: ".rejected: run `python -m streams init`",
     rejects_small: ".rejected takes records of 2,000 bytes only",
+    rejects_compacted: ".rejected has cleanup.policy=compact: compaction takes no reject without a key",
 }
 
 
@@ -94,6 +101,7 @@ def test_a_topic_that_changes_under_a_running_worker_ends_it(
         assert CHANGES[compacted] in worlds[compacted].call("publish", str(nobody), code=2)
         assert CHANGES[timeless] in worlds[timeless].call("rebuild", "--history", str(nobody), code=2)
         assert CHANGES[rejects_small] in worlds[rejects_small].call("init", code=2)
+        assert CHANGES[rejects_compacted] in worlds[rejects_compacted].call("init", code=2)
         assert CHANGES[made_anew] in worlds[made_anew].command("worker", code=2)
         world = worlds[rejects_gone]
         assert f"created: {world.settings.rejected_topic}" in world.call("init")
@@ -263,3 +271,29 @@ def test_a_topic_that_forgets_is_warned_of() -> None:
         "t keeps 5 ms only; a rebuild needs all records: set retention.ms=-1",
         "t keeps 7 bytes of records a partition only; a rebuild needs all records: set retention.bytes=-1",
     ]
+
+
+@pytest.mark.parametrize("policy", ["delete", "compact", "compact,delete", "delete,compact"])
+def test_a_topic_in_which_rejects_would_be_forgotten_is_refused(monkeypatch: pytest.MonkeyPatch, policy: str) -> None:
+    """Mutation caught: the policy compared with one word."""
+    found = {"cleanup.policy": policy, "max.message.bytes": "1048588"}
+    monkeypatch.setattr(topics, "config", lambda *_: found)
+    refused = pytest.raises(KafkaProblem, match=f"{policy}: compaction takes no reject without a key")
+    with refused if "compact" in policy else contextlib.nullcontext():
+        assert topics.room_of_rejects(Settings()) == 1_048_588
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        (90, None),
+        (7, "for 7 days, shorter than CRM_REJECTED_DAYS=90"),
+        (89.5, "for 89.5 days, shorter than CRM_REJECTED_DAYS=90"),
+        (91, "for 91 days, longer than CRM_REJECTED_DAYS=90"),
+    ],
+)
+def test_a_topic_that_keeps_rejects_otherwise_than_was_said_is_told(kept: float, said: str | None) -> None:
+    """One made by hand has the broker's week, and what is to be replayed is gone. Mutation caught: only longer told."""
+    found = topics.kept_otherwise(Settings(), {"retention.ms": str(int(kept * topics.DAY))})
+    way_out = "set its retention.ms=7776000000 and segment.ms=86400000"
+    assert found == (said and f"crm.events.rejected keeps records {said}: {way_out}")

@@ -390,6 +390,29 @@ def test_a_rebuild_that_breaks_is_run_again_and_workers_wait_for_it(
     run(scenario, World(redis_url, store_prefix, block=4), small)
 
 
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_who_comes_between_a_publish_or_rebuild_is_told_and_the_command_named_that_mends_it(
+    play: Play, small: Path, at: int
+) -> None:
+    """Another one from another machine, for example; a rebuild is not mended by a publish. Mutation caught: `publish
+    again` said by a rebuild."""
+
+    async def scenario(world: World) -> None:
+        async def another() -> None:
+            world.redis.hset(world.store.keys.guard(0), "token", b"of another")
+
+        said = "guard:0 was changed by somebody else meanwhile: if that was the same .* else run this one again"
+        with pytest.raises(Refusal, match=said):
+            await world.publish(small, world.struck({at: another}))
+        await world.publish(small)
+        with pytest.raises(Refusal, match=said):
+            await rebuilt(world, small, world.struck({at: another}))
+        await rebuilt(world, small)
+        assert (await world.located()).life.name == "READY"
+
+    play(scenario, None, block=4)
+
+
 def test_a_rebuild_that_cannot_be_complete_is_refused(play: Play, small: Path, later: Path) -> None:
     """Mutations caught: the log's start not looked at, so that older events would be missing; states dropped before."""
 

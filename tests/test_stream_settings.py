@@ -52,6 +52,8 @@ def test_defaults() -> None:
         ("CLOCK", "sun", "CRM_CLOCK=sun: midnights pass by the events alone"),
         ("PARTITIONER", "md5", "CRM_PARTITIONER='md5': Input should be 'murmur2' or 'crc32'"),
         ("BLOCK", "501", "CRM_BLOCK='501': Input should be less than or equal to 500"),
+        ("CHANGES_KEPT", str(1 << 63), f"CRM_CHANGES_KEPT='{1 << 63}': Input should be less than or equal to"),
+        ("CHANGES_KEPT", "-1", "CRM_CHANGES_KEPT='-1': Input should be greater than or equal to 0"),
         ("PREFIX", "a*b", "CRM_PREFIX='a*b': String should match pattern"),
         ("EVENTS_TOPIC", "crm events", "CRM_EVENTS_TOPIC='crm events': String should match pattern"),
         ("GROUP", "", "CRM_GROUP='': String should have at least 1 character"),
@@ -68,6 +70,17 @@ def test_defaults() -> None:
 def test_a_bad_value_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str) -> None:
     monkeypatch.setenv(PREFIX + name, value)
     assert refused().startswith(f"streams: {said}")
+
+
+@pytest.mark.parametrize("value", ["1e300", str(1 << 63), "9" * 25])
+def test_no_number_is_taken_that_redis_would_refuse(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """One refused in the midst of a write leaves a damaged guard. Mutation caught: a setting without a bound."""
+    numbers = [name for name, field in Settings.model_fields.items() if field.annotation in (int, float, int | None)]
+    assert {"changes_kept", "models_kept", "grace", "api_rate"} <= {*numbers}
+    for name in numbers:
+        monkeypatch.setenv(f"{PREFIX}{name.upper()}", value)
+        assert refused().startswith(f"streams: {PREFIX}{name.upper()}='{value}': Input should be ")
+        monkeypatch.delenv(f"{PREFIX}{name.upper()}")
 
 
 @pytest.mark.parametrize(
@@ -282,7 +295,7 @@ def allowed(name: str) -> str:
         return "true, false"
     if field.annotation is str:
         return "text"
-    return f"{low:,} or more" if high is None else f"{low:,} to {high:,}"
+    return f"{low:,} to {high:,}"
 
 
 def default(name: str) -> object:

@@ -1,6 +1,7 @@
 """What the commands share: how one runs, and the bar on a terminal. Exit code 0 done, 1 found wrong, 2 cannot."""
 
 import contextlib
+import os
 import signal
 import sys
 import traceback
@@ -20,12 +21,28 @@ if TYPE_CHECKING:
     from streams.store import Store
 
 DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
+LASTING = ("worker", "api")  # commands that go on until they are stopped
 
 
 def cannot(reason: object) -> NoReturn:
     """One line on stderr, exit code 2."""
-    click.echo(f"streams: {reason}", err=True)
+    if _collected():
+        from streams.console import say, use
+
+        use("json")
+        say(str(reason), level="error")
+    else:
+        click.echo(f"streams: {reason}", err=True)
     sys.exit(2)
+
+
+def _collected() -> bool:
+    """Whether a program reads this process's lines, which it finds in one form: a command's are for whoever called it.
+
+    Asked of the environment, for the settings may be what is wrong.
+    """
+    context = click.get_current_context(silent=True)
+    return context is not None and context.info_name in LASTING and os.environ.get("CRM_LOG") == "json"
 
 
 def version(_: object, __: object, text: str) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 )
 @click.option("--no-wait", is_flag=True, help="Only send the tombstone; clean nothing else.")
 @click.option("--no-log", is_flag=True, help="Do not read the whole topic to count the customer's events.")
-@click.option("--again", is_flag=True, help="Send no tombstone: clean up behind the last one.")
+@click.option("--again", is_flag=True, help="Send no tombstone: clean up behind the last; without CUSTOMER, of all.")
 @click.option("--list", "list_", is_flag=True, help="Print when whom was erased, by keyed hash.")
 def erase(
     customer: str | None,
@@ -41,17 +41,21 @@ def erase(
     """Erase CUSTOMER: a tombstone in the topic, then every place cleaned, or named with the time until when.
 
     Waits until a worker has passed the tombstone, at most two minutes in which it does not move. May be run again:
-    with --again after a Redis was put back, or what broke off, and whoever has come back since stays. A purchase that
-    comes later begins a new customer.
+    with --again after what broke off, and whoever has come back since stays. A purchase that comes later begins a new
+    customer. After a Redis was put back or published anew, --again without CUSTOMER cleans up behind everybody.
 
     \b
-    Example:
+    Examples:
       python -m streams erase 00042 --history build/fit --receipt erased.json
+      python -m streams erase --again
     """
-    if (customer is None) is not list_:
-        raise click.UsageError("give a CUSTOMER, or --list")
+    if (customer is not None and list_) or (customer is None and list_ is again):
+        raise click.UsageError("give a CUSTOMER, or --list, or --again")
+    if customer is None and (histories or receipt or no_wait):
+        raise click.UsageError("--history, --receipt and --no-wait are about one CUSTOMER")
     if receipt is not None and not receipt.parent.is_dir():
         cannot(f"--receipt {receipt}: there is no directory {receipt.parent}")
+    fresh = receipt and receipt.with_name(receipt.name + ".new")
 
     async def work(store: "Store", settings: "Settings") -> None:
         import json
@@ -60,16 +64,20 @@ def erase(
         from streams.customer import Customer
 
         deployment, topic = await deployed(store, settings)
+        progress, task = bar("erasing", None)
+        if customer is None and again:
+            with progress:
+                found = await job.again(store, settings, topic, deployment, lambda: progress.advance(task))
+            click.echo("erased before: {:,} customers; records that stood again, removed: {:,}".format(*found))
+            return
         if customer is None:
             for partition, offset, when, hashed in await job.listed(store, deployment):
                 click.echo(f"{hashed}  {when or 'time not kept':24}  {topic.name}:{partition}:{offset}")
             return
         who = Customer(store, deployment, customer)
-        fresh = receipt and receipt.with_name(receipt.name + ".new")
         if fresh:
             fresh.touch()  # what cannot be written is refused before anything is sent
         asked = job.Asked(histories, not no_wait, not no_log, again)
-        progress, task = bar("erasing", None)
         with progress:
             done = await job.erase(
                 store,
@@ -91,4 +99,8 @@ def erase(
             click.echo(text)  # nobody could make it again
             raise
 
-    sys.exit(run(work))
+    try:
+        sys.exit(run(work))
+    finally:
+        if fresh:
+            fresh.unlink(missing_ok=True)  # of what was refused, or could not be written to its end

@@ -31,7 +31,7 @@ def init() -> None:
         found.check()
         await asyncio.to_thread(kafka.room_of_rejects, settings)
         rejected = await asyncio.to_thread(kafka.config, settings, settings.rejected_topic)
-        for line in filter(None, [*found.warnings(), kafka.kept_too_long(settings, rejected)]):
+        for line in filter(None, [*found.warnings(), kafka.kept_otherwise(settings, rejected)]):
             click.echo(f"warning: {line}", err=True)
         many = f"{settings.events_topic} has {found.partitions} partitions"
         click.echo(f"created: {', '.join(created) or 'nothing'}; {many}")
