@@ -281,6 +281,28 @@ def test_what_was_cancelled_or_given_back_is_asked_about(
 
 
 @pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("city", "Å".encode().decode("latin-1").encode().decode("latin-1")),  # made UTF-8 twice
+        ("note", "a\x1b$Bb"),
+        ("note", "a\x7fb"),
+        ("x\x01y", "a\ufffeb"),
+        ("Cancelled because", "changed\nhis mind"),
+        ("Cancelled because", "twice\u2028ordered"),
+    ],
+)
+def test_what_look_writes_is_read_whatever_stands_in_the_file(name: str, text: str, tmp_path: Path) -> None:
+    """Examples of a column ended the next command as `no YAML`. Mutations caught: texts as they are, in examples and in
+    questions."""
+    file, yml, out = tmp_path / "x.csv", tmp_path / "shop.yml", tmp_path / "out.parquet"
+    head, *rows = f"customer,date,amount,order,{name}", *(f"c{n},2024-01-0{n},{n},o{n}," for n in range(1, 5))
+    file.write_text("\n".join([head, f'{rows[0]}"{text}"', *rows[1:], ""]))
+    run("look", file, "--out", yml)
+    run("clean", file, "--shop", yml, "--out", out)
+    assert history.read_parquet(out)["amount"].tolist() == [10_000, 20_000, 30_000, 40_000]
+
+
+@pytest.mark.parametrize(
     ("head", "first", "below", "columns"),
     [
         (

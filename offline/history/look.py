@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
+from yaml.reader import Reader
 
 from models.kinds import NUMBER_OF
 from offline.errors import HistoryError
@@ -280,7 +281,7 @@ def document(looked: Looked, shop: str) -> str:
     """The YAML document."""
     file, rows = looked.file, len(looked.block[0])
     lines = [HEAD.format(path=file.path, told=file.told, rows=rows, open=OPEN, shop=shop)]
-    lines += [f"# Question: {question}\n" for question in looked.questions]
+    lines += [f"# Question: {_in_a_line(question)}\n" for question in looked.questions]
     lines.append("columns:\n")
     lines += [_column(looked, ours, theirs) for ours, theirs in looked.columns.items()]
     lines += [f"  {ours}: {OPEN!r}\n" for ours in looked.missing]
@@ -290,7 +291,7 @@ def document(looked: Looked, shop: str) -> str:
         lines.append("types: # theirs: ours (purchase, return, view, cart)\n")
         lines += [f"  {_scalar(theirs)}: {_scalar(ours)}\n" for theirs, ours in looked.types.items()]
     lines += [f"{name}: {_scalar(value)}\n" for name, value in looked.options.items()]
-    return "".join(lines)
+    return Reader.NON_PRINTABLE.sub(lambda found: ascii(found[0])[1:-1], "".join(lines))  # YAML takes none as they are
 
 
 def _column(looked: Looked, ours: str, theirs: str) -> str:
@@ -303,7 +304,11 @@ def _said(looked: Looked, theirs: str) -> str:
 
 def _examples(looked: Looked, theirs: str) -> str:
     found = guess.examples(looked.block[looked.file.header.index(theirs)])
-    return " | ".join(" ".join(text.split()) for text in found) or "empty"
+    return " | ".join(map(_in_a_line, found)) or "empty"
+
+
+def _in_a_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _scalar(value: object) -> str:
