@@ -197,6 +197,36 @@ def test_names_that_columns_have_are_known_in_any_spelling() -> None:
 
 
 @pytest.mark.parametrize(
+    ("others", "amount"),
+    [
+        (("Sales Rep ID", "total_items"), "Net Amount"),
+        (("Total Refunded", "Total Due", "Total Canceled"), "Grand Total (Base)"),
+        (("sales_channel_id", "Umsatz Konto Nr", "returned_amount"), "price"),
+        (("Sales Record Number", "Value Code"), "Total Paid"),
+        ((), "Amount in company currency"),
+    ],
+)
+def test_what_begins_like_an_amount_may_be_a_number_of_something_else(
+    others: tuple[str, ...], amount: str, tmp_path: Path
+) -> None:
+    """Wherever they stand. Mutations caught: of such names the first is added up; so is what was given back."""
+    head = ",".join(["customer_id", "date", *others, amount])
+    rows = [f"c{n},2024-01-0{n},{'7,' * len(others)}{n}.50" for n in range(1, 5)]
+    (tmp_path / "x.csv").write_text("\n".join([head, *rows]) + "\n")
+    assert look.look(tmp_path / "x.csv", Policy()).columns["amount"] == amount
+
+
+@pytest.mark.parametrize(
+    ("others", "kind"), [(("Event ID", "event_date"), "event_name"), (("Vorgang Nr.", "action_time"), "Vorgangsart")]
+)
+def test_a_number_or_date_of_an_event_is_not_its_type(others: tuple[str, str], kind: str, tmp_path: Path) -> None:
+    rows = [f"c{n},2024-01-0{n},{n}.50,e{n},20240105,sale" for n in range(1, 5)]
+    (tmp_path / "x.csv").write_text("\n".join([",".join(["customer_id,date,amount", *others, kind]), *rows]) + "\n")
+    found = look.look(tmp_path / "x.csv", Policy())
+    assert (found.columns["event_type"], found.types) == (kind, {"sale": "purchase"})
+
+
+@pytest.mark.parametrize(
     ("head", "row"),
     [
         ("amazon-order-id,order-status,buyer-email,purchase-date,item-price", "405-1,{},a{}@x.org,2024-01-0{},5.00"),

@@ -30,8 +30,8 @@ NAMES = {
     "quantity": "quantity qty lineitemquantity units unitssold menge anzahl stueck stuck pieces count cantidad"
     " quantite",
     "unit_price": "unitprice itemprice lineitemprice price einzelpreis stueckpreis preis precio prixunitaire prix",
-    "amount": "amount total totalprice linetotal lineamount salesvalue sales revenue value turnover betrag umsatz"
-    " summe gesamtbetrag gesamt brutto bruttobetrag importe montant paid spend price",
+    "amount": "amount total totalprice linetotal lineamount salesvalue grandtotal sales revenue value turnover betrag"
+    " umsatz summe gesamtbetrag gesamt brutto bruttobetrag importe montant paid spend price",
     "event_type": "eventtype event type transactiontype action belegart vorgang buchungsart art kind doctype typ tipo"
     " tipomovimiento tipodocumento typedocument debitcredit creditdebit drcr crdr sollhaben sollhabenkennzeichen sh",
     "currency": "currency currencycode waehrung wahrung devise moneda valuta valuuta waluta moeda wkz ccy cur"
@@ -55,6 +55,10 @@ NO_ID = re.compile(
     PART.pattern + "|qty|quantit|menge|anzahl|units|(?<!ac)count|weight|gewicht|margin|points|since"
     "|country|land$|city|type|group|segment|gender|status|(?:age|date|datum)$"
 )
+# Ends of what begins with a word for an amount, or for a type, and numbers or dates something: Sales Rep ID, Total Due.
+NUMBERED = "(?<!pa)id$|key$|code$|no$|nr$|num(?:ber|mer)?$"
+NO_SUM = re.compile(f"{NO_ID.pattern}|{NUMBERED}|items?$|lines?$|due$|balance$")
+NO_WORD = re.compile(f"{NUMBERED}|date|datum|time|value|version")
 LONG = 5  # letters of a word with which a longer name may begin
 MOSTLY = 0.8
 FEW, CODE = 100, 8  # values that are looked at first, and characters that a code with blanks around it is shorter than
@@ -155,7 +159,11 @@ def _alike(ours: str, names: Iterable[str]) -> list[str]:
     longer = [name for word in _long(ours) for name in bares if bares[name].startswith(word)]
     ends = [name for word in _long("amount") for name in bares if bares[name].endswith(word)]
     if ours == "amount":
-        return [*dict.fromkeys([*same, *longer, *(name for name in ends if not PART.search(bares[name]))])]
+        longer = [name for name in longer if not NO_SUM.search(bares[name])]
+        ends = [name for name in ends if not PART.search(bares[name])]
+        return [*dict.fromkeys([*same, *(name for name in (*longer, *ends) if not UNDONE.search(name))])]
+    if ours == "event_type":
+        longer = [name for name in longer if not NO_WORD.search(bares[name])]
     found = [*same, *(name for name in longer if ours == "unit_price" or name not in ends)]
     if ours == "order_id":  # amazon-order-id
         found += [name for word in _long(ours) for name in bares if bares[name].endswith(word)]
