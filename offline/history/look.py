@@ -16,7 +16,7 @@ from yaml.reader import Reader
 
 from models.kinds import NUMBER_OF
 from offline.errors import HistoryError
-from offline.history import currencies, files, formats, guess, ids, judge, kinds, totals, wanted
+from offline.history import currencies, files, formats, guess, ids, judge, kinds, sheets, totals, wanted
 from offline.history.files import File
 from offline.history.formats import Formats
 from offline.history.header import DELIMITERS, bare, lines_of
@@ -83,14 +83,15 @@ def look(path: Path, policy: Policy) -> Looked:
 def _opened(path: Path, policy: Policy) -> File:
     """The file, its header found by the names that columns have."""
     file = files.look_into(path, policy)
-    if file.layout is None:
+    if file.sheet:
+        names = sheets.names(path)
+    elif file.layout:
+        with file.layout.lines() as text:
+            start = text.read(files.HEAD)
+        names = {name for mark in DELIMITERS for _, row in lines_of(start, mark) for name in map(bare, row)}
+    else:
         return file
-    with file.layout.lines() as text:
-        start = text.read(files.HEAD)
-    asked = {
-        name for mark in DELIMITERS for _, row in lines_of(start, mark) for name in map(bare, row) if guess.is_one(name)
-    }
-    return files.look_into(path, policy, asked)
+    return files.look_into(path, policy, {name for name in names if guess.is_one(name)})
 
 
 def _first(file: File) -> list[pa.Array]:
