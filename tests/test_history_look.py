@@ -197,6 +197,52 @@ def test_names_that_columns_have_are_known_in_any_spelling() -> None:
 
 
 @pytest.mark.parametrize(
+    ("head", "row", "why"),
+    [
+        ("customer,Order Date,Total", "c{n},{n} Foo 2024,5.50", "times like '1 Foo 2024' are not read"),
+        ("customer,kind,Order Date,Total", "c{n},x,0{n}-01-24,5.50", "times like '01-01-24' are not read"),
+        ("customer,date,Betrag", "c{n},2024-01-0{n},{n} : 50", "numbers like '1 : 50' are not read"),
+        ("customer,date,Grand Total", "c{n},2024-01-0{n},ab{n}c", "numbers like 'ab1c' are not read"),
+        ("date,amount,Email", "2024-01-0{n},{n}.50,", "nothing stands in it"),
+        (
+            "amount,date,user",
+            "{n}.5,2024-01-0{n},2024-01-0{n} 10:00",
+            "what stands there ('2024-01-01 10:00') looks like",
+        ),
+        ("who,date,amount", "c{n},2024-01-0{n},{n}.5", ""),
+    ],
+)
+def test_a_column_that_has_the_name_is_told_with_what_speaks_against_it(
+    head: str, row: str, why: str, tmp_path: Path
+) -> None:
+    """One read `which column is occurred_at?` over a column Order Date."""
+    rows = [row.format(n=n) for n in range(1, 9)]
+    (tmp_path / "x.csv").write_text("\n".join([head, *rows]) + "\n")
+    asked, *_ = look.look(tmp_path / "x.csv", Policy()).questions
+    name = next(name for name in ("Order Date", "Betrag", "Grand Total", "Email", "user", "who") if name in head)
+    assert asked.startswith("which column is ")
+    assert (f"? {name!r} has such a name, but {why}" in asked) if why else asked.endswith("customer_id (text)?")
+
+
+@pytest.mark.parametrize(
+    ("head", "row"),
+    [
+        ("customer_id,Order Date,amount", "c{n},4529{n}.5,{n}.50"),
+        ('customer_id,Datum,amount', 'c{n},"4529{n},25",{n}.50'),
+        ("customer_id,date,amount", "123456789012{n}.0,2024-01-0{n},{n}.50"),
+        ("Kundennr,date,amount", "170406720{n}.0,2024-01-0{n},{n}.50"),
+    ],
+    ids=["days with a point", "days with a comma", "ids like milliseconds", "ids like seconds"],
+)  # fmt: skip
+def test_a_spreadsheets_days_are_times_and_ids_that_became_floats_are_none(head: str, row: str, tmp_path: Path) -> None:
+    """Every other command read both. Mutation caught: a point between digits makes a time of a number."""
+    rows = [row.format(n=n) for n in range(1, 9)]
+    (tmp_path / "x.csv").write_text("\n".join([head, *rows]) + "\n")
+    found = look.look(tmp_path / "x.csv", Policy())
+    assert [*found.columns.values()] == head.split(",")
+
+
+@pytest.mark.parametrize(
     ("others", "amount"),
     [
         (("Sales Rep ID", "total_items"), "Net Amount"),

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline.history.units import are_codes, is_currency
+from offline.history.values import Bools
 
 # Whole names that exports have, without case, accents and what stands between the words; the likeliest first.
 NAMES = {
@@ -182,7 +183,7 @@ def _may(ours: str, column: pa.Array) -> bool:
     if not len(text):
         return False
     if ours == "occurred_at":
-        return _timed(text) >= MOSTLY * len(text)
+        return _timed(text) >= MOSTLY * len(text) or _days(text)
     if ours in ("customer_id", "order_id", "product_id") and written(text.unique().slice(0, FEW)):
         return False
     if ours == "order_id":  # a person's name, a word for how far it came or for its kind is none
@@ -210,15 +211,50 @@ def written(column: pa.Array) -> bool:
     """Is it one of times, whatever its name? A code of digits may be one by its size alone; what is written as a time
     has something between its digits."""
     text = column.drop_null()
-    written = text.filter(pc.match_substring_regex(text, r"\d[^\d]+\d"))
+    one = pc.match_substring_regex(text, r"^\d+[.,]\d*$")  # 1234567890123.0 is an id that became a float
+    written = text.filter(pc.and_not(pc.match_substring_regex(text, r"\d[^\d]+\d"), one))
     return len(text) > 0 and _timed(written) >= MOSTLY * len(text)
 
 
 def _timed(text: pa.Array) -> int:
     """How many are times, with the order of day and month that reads the more of them."""
+    return max(int(read.sum()) for read in _read(text))
+
+
+def _read(text: pa.Array) -> list[Bools]:
+    """Which are times with the day first, and which with the month first."""
     from offline.history.times import times
 
-    return max(int((times(text, "UTC", dayfirst)[0] >= 0).sum()) for dayfirst in (True, False))
+    return [times(text, "UTC", dayfirst)[0] >= 0 for dayfirst in (True, False)]
+
+
+def _days(text: pa.Array) -> bool:
+    """Are they days as spreadsheets count them?"""
+    from offline.history.times import looks_serial
+
+    return looks_serial(text)
+
+
+def unread(ours: str, column: pa.Array) -> str:
+    """Why a column that has a name for it cannot be it, with an example.
+
+    >>> unread("occurred_at", pa.array(["2024-01-05", "someday"])), unread("amount", pa.array([None, " "]))
+    ("times like 'someday' are not read", 'nothing stands in it')
+    """
+    from offline.history.numerals import Parts
+
+    text = _said(column).drop_null().unique()
+    if not len(text):
+        return "nothing stands in it"
+    if ours == "occurred_at":
+        first, second = _read(text)
+        kind, bad = "times", ~(first | second)
+    elif ours == "amount":
+        kind, bad = "numbers", Parts(text).body.is_null().to_numpy(zero_copy_only=False)
+    else:
+        return f"what stands there ({text[0].as_py()[:30]!r}) looks like times"
+    example = next(iter(text.filter(pa.array(bad)).to_pylist()), text[0].as_py())
+    return f"{kind} like {example[:30]!r} are not read"
 
 
 def examples(column: pa.Array, most: int = 3) -> list[str]:

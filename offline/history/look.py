@@ -21,7 +21,7 @@ from offline.history.files import File
 from offline.history.formats import Formats
 from offline.history.header import DELIMITERS, bare, lines_of
 from offline.history.numerals import Numbers, Parts
-from offline.history.policy import LINE, NAMED, NUMBERS, OPEN, ORDER, Policy
+from offline.history.policy import LINE, NAMED, NUMBERS, OPEN, ORDER, Named, Policy
 from offline.history.values import matches, money
 
 ROWS = 100_000  # that are looked at
@@ -76,7 +76,7 @@ def look(path: Path, policy: Policy) -> Looked:
         )
     types = _types(file, block)
     missing = _missing(columns)
-    which = [f"which column is {column.name} ({column.type})?" for column in NAMED if column.name in missing]
+    which = [_which(column, file, block) for column in NAMED if column.name in missing]
     return Looked(file, block, columns, missing, options, types, [*which, *questions, *_asked(file, block, types)])
 
 
@@ -200,6 +200,15 @@ def _missing(columns: dict[str, str]) -> list[str]:
     if "amount" not in columns and not {"quantity", "unit_price"} <= columns.keys():
         needed.append("amount")
     return needed
+
+
+def _which(column: Named, file: File, block: list[pa.Array]) -> str:
+    """Asks for a column; where one has such a name, with what speaks against it."""
+    asked = f"which column is {column.name} ({column.type})?"
+    others = [name for at, name in enumerate(file.header) if at not in file.at.values()]
+    if (theirs := guess.named(column.name, others)) is None:
+        return asked
+    return f"{asked} {theirs!r} has such a name, but {guess.unread(column.name, block[file.header.index(theirs)])}"
 
 
 def _asked(file: File, block: list[pa.Array], types: dict[str, str]) -> list[str]:
