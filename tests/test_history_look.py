@@ -357,6 +357,58 @@ def test_what_was_cancelled_or_given_back_is_asked_about(
 
 
 @pytest.mark.parametrize(
+    ("name", "words", "undone"),
+    [
+        ("Move", ("out_invoice", "out_refund"), ["out_refund"]),
+        ("Payment", ("visa", "Refunded", "cash", "test"), ["Refunded", "test"]),
+        ("Art der Zeile", ("Ware", "Gutschrift", "Storno"), ["Gutschrift", "Storno"]),
+        ("Journal", ("", "Credit Note"), ["Credit Note"]),
+        ("Payment", ("visa", "Credit card", "contest"), []),
+        ("Shipping", ("Returnable", "Return"), []),
+        ("Remark", tuple(f"return {n} or not" for n in range(13)), []),
+    ],
+)
+def test_words_of_what_was_given_back_are_asked_about_below_any_name(
+    name: str, words: tuple[str, ...], undone: list[str], tmp_path: Path
+) -> None:
+    """Refunds counted as sales below a name that says nothing. The answer that the question offers leaves them out, and
+    them alone. Mutations caught: all words of a column; texts of which none comes twice."""
+    file, yml, out = tmp_path / "x.csv", tmp_path / "shop.yml", tmp_path / "out.parquet"
+    rows = [f"c{n},2024-01-05,{n}.5,{words[n % len(words)]}" for n in range(26)]
+    file.write_text("\n".join([f"customer,date,amount,{name}", *rows]) + "\n")
+    asked = [line for line in run("look", file, "--out", yml).splitlines() if "are they sales as they stand?" in line]
+    assert bool(asked) == bool(undone)
+    if undone:
+        with yml.open("a") as text:
+            text.write(asked[0][asked[0].index("(except: ") + 1 : asked[0].index(";")] + "\n")
+        run("clean", file, "--shop", yml, "--out", out)
+        stay = [n * 10_000 + 5_000 for n in range(26) if words[n % len(words)] not in undone]
+        assert history.read_parquet(out)["amount"].tolist() == stay
+
+
+@pytest.mark.parametrize(
+    ("head", "values", "asked"),
+    [
+        ("quantity,price,Discount", ("0", "0.1"), "4 rows have 'Discount' (0.1): is it taken off 'price'"),
+        ("quantity,price,Lineitem discount", ("", "$2.50"), "4 rows have 'Lineitem discount' ($2.50): is it"),
+        ("kind,Gross Sales,Discounts", ("-1.20", "-3"), "(-3 | -1.20): is it taken off 'Gross Sales'"),
+        ("kind,Betrag,Rabatt %", ("5%", "0 %"), "4 rows have 'Rabatt %' (5%): is it taken off 'Betrag'"),
+        ("kind,Betrag,Discount Code", ("", "SPRING"), ""),
+        ("quantity,price,Discount", ("0.00", "0"), ""),
+    ],
+)
+def test_a_discount_beside_what_counts_is_asked_about(
+    head: str, values: tuple[str, str], asked: str, tmp_path: Path
+) -> None:
+    """Quantity x price is more than was paid, and nobody was told."""
+    rows = [f"c{n},2024-01-0{n},1,{n}.50,{values[n % 2]}" for n in range(1, 9)]
+    (tmp_path / "x.csv").write_text("\n".join([f"customer,date,{head}", *rows]) + "\n")
+    found = [each for each in look.look(tmp_path / "x.csv", Policy()).questions if "what was paid" in each]
+    assert len(found) == bool(asked)
+    assert asked in "".join(found)
+
+
+@pytest.mark.parametrize(
     ("name", "text"),
     [
         ("city", "Å".encode().decode("latin-1").encode().decode("latin-1")),  # made UTF-8 twice

@@ -44,12 +44,14 @@ ORDER = (  # in which they are guessed
     *("quantity", "unit_price", "amount", "currency", "event_type", "event_id"),
 )
 STATUS = ("status", "state", "stage", "stato", "estado", "statut", "etat")  # ends of names of what may leave rows out
-# Parts of names of what says that a sale was none or did not stay one, and what stands there where it is one.
+# Parts of names and of words that say that a sale was none or did not stay one, and what stands below such a name where
+# it is one.
 UNDONE = re.compile(
     r"(?i)cancel|annul|storn|void|delet|gelösch|refund|rembours|reembols|erstatt|chargeback|disput|return|retour"
-    r"|(?:\b|_|is)test(?:\b|_)"
+    r"|gutschrift|credit.?(?:note|memo)|avoir|devol|(?:\b|_|is)test(?:\b|_)"
 )
 NOT_SO = r"(?i)^(?:\W{0,2}0+(?:[.,]0+)?\W{0,2}|false|no|n|f|nein|nee|non|faux|falso)?$"
+DISCOUNT = re.compile(r"(?i)discount|rabatt|nachlass|remise|réduction|descuento|desconto|sconto|korting|markdown")
 PART = re.compile("tax|discount|shipping|freight|cost|refund|rabatt|steuer|mwst|versand")  # of an amount
 # Of what stands beside an order, a customer or a product and tells none from another.
 NO_ID = re.compile(

@@ -233,7 +233,7 @@ def _asked(file: File, block: list[pa.Array], types: dict[str, str]) -> list[str
             found.append(
                 f"{below:,} rows have no {name!r}: does it stand on an order's first line only (fill_down: order)?"
             )
-    found += _undone(file, events)
+    found += _undone(file, events) + _discounts(file, events)
     when = file.at.get("occurred_at")
     if when is not None and (when not in file.typed or file.sheet) and _naive(block[when]):
         found.append("of which zone are its times (timezone: Europe/Berlin)? UTC unless it is said")
@@ -252,20 +252,57 @@ def _statuses(file: File, block: list[pa.Array]) -> list[tuple[str, list[tuple[s
 
 
 def _undone(file: File, block: list[pa.Array]) -> list[str]:
-    """Of each column that says of some sales that they were cancelled, given back or tests: whether they count."""
+    """Of each column that says of some sales that they were cancelled, given back or tests: whether they count. Its
+    name says so, or some of its few words."""
     found = []
     for at, name in enumerate(file.header):
-        if at in file.at.values() or not guess.UNDONE.search(name) or guess.bare(name).endswith(guess.STATUS):
+        if at in file.at.values() or guess.bare(name).endswith(guess.STATUS):
             continue
         texts = pc.utf8_trim_whitespace(block[at]).fill_null("")
+        if not guess.UNDONE.search(name):
+            found += _undone_words(name, texts)
+            continue
         stays = matches(texts, guess.NOT_SO)
         if 0 < (n := int((~stays).sum())) < len(texts):
             some = guess.examples(texts.filter(pa.array(~stays)), 2)
             none = [text or "N/A" for text in texts.filter(pa.array(stays)).unique().to_pylist()]
-            wanted_ = _scalar(none if len(none) > 1 else none[0])
             found.append(
                 f"{n:,} rows have {name!r} ({' | '.join(some)}): are they sales as they stand?"
-                f" (only: {{{_scalar(name)}: {wanted_}}})"
+                f" (only: {{{_scalar(name)}: {_one_or_all(none)}}})"
+            )
+    return found
+
+
+def _undone_words(name: str, texts: pa.Array) -> list[str]:
+    words = Counter({each["values"]: each["counts"] for each in texts.value_counts().to_pylist()})
+    undone = [word for word in words if guess.UNDONE.search(word)] if 1 < len(words) <= STATUSES else []
+    if not 0 < len(undone) < len(words):
+        return []
+    n = sum(words[word] for word in undone)
+    return [
+        f"{n:,} rows have {' or '.join(map(repr, undone))} in {name!r}: are they sales as they stand?"
+        f" (except: {{{_scalar(name)}: {_one_or_all(undone)}}}; or, if they give back, it is the event_type)"
+    ]
+
+
+def _one_or_all(words: list[str]) -> str:
+    return _scalar(words if len(words) > 1 else words[0])
+
+
+def _discounts(file: File, block: list[pa.Array]) -> list[str]:
+    """Of each column that is a discount somewhere, whether what counts is less by it."""
+    worth = next((file.header[file.at[ours]] for ours in ("amount", "unit_price") if ours in file.at), None)
+    found = []
+    for at, name in enumerate(file.header):
+        if worth is None or at in file.at.values() or not guess.DISCOUNT.search(name):
+            continue
+        texts = pc.utf8_trim_whitespace(block[at]).fill_null("")
+        taken = texts.filter(pa.array(~matches(texts, guess.NOT_SO)))
+        if len(taken) and guess.numbers(taken.unique()):
+            some = " | ".join(guess.examples(taken, 2))
+            found.append(
+                f"{len(taken):,} rows have {name!r} ({some}): is it taken off {worth!r}? If not, name what was paid"
+                " (amount)"
             )
     return found
 
