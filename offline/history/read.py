@@ -210,11 +210,14 @@ def _counting(
 @dataclass(frozen=True)
 class _Met:
     """Of a file, when all of it was read: rows and money by the reason for which they leave ("" where they are usable),
-    examples of what was not read, event types that are none of ours, rows by currency, what to tell, what was named by
-    the person and does not stand there, and what its steps over many rows need."""
+    what usable rows come to and how many of them are below 0, examples of what was not read, event types that are none
+    of ours, rows by currency, what to tell, what was named by the person and does not stand there, and what its steps
+    over many rows need."""
 
     what: Counter[str]
     money: Counter[str]
+    net: float
+    below: int
     examples: dict[str, str]
     words: Counter[str]
     currencies: Counter[str]
@@ -267,7 +270,7 @@ def _file(
     progress: Callable[[int], object],
 ) -> _Met:
     """Reads a file; `usable` gets the usable events, `days` when they were. What is after now is no last event."""
-    before, timed, stamped, last, there, products = 0, False, False, -1, Counter[str](), 0
+    before, timed, stamped, last, there, products, net, below = 0, False, False, -1, Counter[str](), 0, 0.0, 0
     what, money, strange, of = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     examples, notes = dict[str, str](), Counter[Note]()
     whole = set[str]() if file.cleaned else set(IDS) & file.at.keys()
@@ -287,7 +290,8 @@ def _file(
             counter.update(more)
         notes.update(found.notes)
         timed, stamped, products = timed or found.timed, stamped or found.stamped, products + found.products
-        times = found.usable["occurred_at"].to_numpy()
+        times, amount = found.usable["occurred_at"].to_numpy(), found.usable["amount"].to_numpy()
+        net, below = net + float(amount.sum(dtype=np.float64)), below + int((amount < 0).sum())
         last = max(last, int(times[times <= plan.now].max(initial=-1)))
         if "occurred_at" in file.at:
             days.add(times, found.usable["place"].to_numpy())
@@ -314,7 +318,15 @@ def _file(
     asked = not file.cleaned and "amount" in plan.policy.needs
     ordered = asked and {"order_id", "amount"} <= file.at.keys() and products < PRICED * what[""]
     end = Told(file.cleaned, timed, stamped, last, frozenset(whole), ordered)
-    return _Met(what, money, examples, strange, of, lines, absent, end)
+    return _Met(what, money, net, below, examples, strange, of, lines, absent, end)
+
+
+def _ledger(met: Sequence[_Met]) -> list[Line]:
+    """Told where returns come to more than purchases: so no shop sells, but a ledger has its sales below 0."""
+    if sum(of.net for of in met) >= 0:
+        return []
+    what = "told: returns come to more than purchases; if it is a ledger with sales below 0, turn the signs in the file"
+    return [Line("numbers", "amount", what, sum(of.below for of in met))]
 
 
 def _names(opened: Sequence[File]) -> str:
@@ -363,6 +375,7 @@ def _history(
     known = [part.ids for part in done]
     notes = (
         *(line for of in met for line in of.notes),
+        *_ledger(met),
         *(currencies.untold(opened, [of.currencies for of in met], policy) if "amount" in policy.needs else ()),
         *wanted.nowhere(policy, [of.absent for of in met]),
         *steps.lost_zeros(known),
