@@ -38,6 +38,49 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "export.csv"
 
 
+# ---- months by name -------------------------------------------------------------------------------------------------
+
+MONTHS = {
+    "Polish": "stycznia lutego marca kwietnia maja czerwca lipca sierpnia września października listopada grudnia",
+    "Polish, short": "sty lut mar kwi maj cze lip sie wrz paź lis gru",
+    "Czech": "ledna února března dubna května června července srpna září října listopadu prosince",
+    "Swedish": "januari februari mars april maj juni juli augusti september oktober november december",
+    "Danish": "januar februar marts april maj juni juli august september oktober november december",
+    "Norwegian, short": "jan. feb. mars apr. mai juni juli aug. sep. okt. nov. des.",
+    "Finnish": "tammikuuta helmikuuta maaliskuuta huhtikuuta toukokuuta kesäkuuta heinäkuuta elokuuta syyskuuta"
+    " lokakuuta marraskuuta joulukuuta",
+    "Hungarian": "január február március április május június július augusztus szeptember október november december",
+    "Romanian": "ianuarie februarie martie aprilie mai iunie iulie august septembrie octombrie noiembrie decembrie",
+    "Turkish": "Ocak Şubat Mart Nisan Mayıs Haziran Temmuz Ağustos Eylül Ekim Kasım Aralık",  # noqa: RUF001
+    "Turkish, short": "Oca Şub Mar Nis May Haz Tem Ağu Eyl Eki Kas Ara",
+}
+
+
+@pytest.mark.parametrize("language", MONTHS)
+@pytest.mark.parametrize("form", ["{day} {name} {year}", "{day}. {name} {year} 00:00", "{year}. {name} {day}."])
+def test_months_are_read_by_their_names(language: str, form: str, file: Path) -> None:
+    """Of a Swedish file May alone was lost, of a Polish one all but August. Mutations caught: short names alone; names
+    of up to 10 letters."""
+    days = [date(2024, month, 5 + month) for month in range(1, 13)]
+    names = MONTHS[language].split()
+    read = load(file, (form.format(day=day.day, name=names[day.month - 1], year=day.year) for day in days))
+    assert read.frame["occurred_at"].astype("datetime64[us]").dt.date.tolist() == days
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("2024. 01. 05. 10:05:09", "2024-01-05T10:05:09"),
+        ("2024. 1. 5.", "2024-01-05"),
+        ("5.1.2024 klo 15.30", "2024-01-05T15:30"),
+        ("5 tammikuuta 2024 klo 9.05", "2024-01-05T09:05"),
+    ],
+)
+def test_times_as_hungarians_koreans_and_finns_write_them(text: str, meant: str, file: Path) -> None:
+    read = load(file, [text], dayfirst=True)
+    assert read.frame["occurred_at"].tolist() == [np.datetime64(meant, "us").astype(int)]
+
+
 # ---- day and month that a spreadsheet has swapped --------------------------------------------------------------------
 
 
