@@ -177,7 +177,7 @@ def clean(
         currencies.check(opened, [each.currencies for each in met], policy)
     tally = sum((each.what for each in met), Counter[str]())
     if not tally[""]:
-        raise _nothing(opened, tally, _examples(met), policy)
+        raise _nothing(opened, tally, met, policy)
     if now is not None:
         _ask(days, opened, since is not None, until is not None)
         until = until if until is not None or whole else ends([each.told for each in met], now) * DAY
@@ -333,12 +333,13 @@ def _names(opened: Sequence[File]) -> str:
     return ", ".join(str(file.path) for file in opened)
 
 
-def _nothing(opened: Sequence[File], tally: Counter[str], examples: Mapping[str, str], policy: Policy) -> HistoryError:
-    reasons = ("uneven", *judge.reasons(policy))
+def _nothing(opened: Sequence[File], tally: Counter[str], met: Sequence[_Met], policy: Policy) -> HistoryError:
+    reasons, examples = ("uneven", *judge.reasons(policy)), _examples(met)
     labels = {reason: LABELS.get(reason, f"without {reason}").strip("- ") for reason in reasons}
     what = ", ".join(f"{tally[reason]:,} {label}" for reason, label in labels.items() if tally[reason]) or "no rows"
-    why = "".join(f"; {examples[reason]}" for reason in LOST if reason in examples)
-    return HistoryError(f"{_names(opened)}: no row can be used ({what}){why}")
+    why = [examples[reason] for reason in LOST if reason in examples]
+    why += [line.what.removeprefix("told: ") for line in wanted.nowhere(policy, [of.absent for of in met])]
+    return HistoryError(f"{_names(opened)}: no row can be used ({what})" + "".join(f"; {each}" for each in why))
 
 
 def _history(
