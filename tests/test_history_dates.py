@@ -81,6 +81,17 @@ def test_times_as_hungarians_koreans_and_finns_write_them(text: str, meant: str,
     assert read.frame["occurred_at"].tolist() == [np.datetime64(meant, "us").astype(int)]
 
 
+@pytest.mark.parametrize("mark", "-/")
+def test_a_year_of_two_digits_may_stand_behind_a_month_by_name_and_a_day(mark: str, file: Path) -> None:
+    """So marketplaces write it. Mutation caught: an hour for the year."""
+    texts = ["Jan-05-24", "Dec-31-99", "May-7-23 10:05:09", "Sep-30-24 1:05 PM"]
+    meant = ["2024-01-05", "1999-12-31", "2023-05-07T10:05:09", "2024-09-30T13:05"]
+    texts += ["Jan-12-10:05", "Jan 12 10:05:00", "Jan-12 24"]
+    read = load(file, (text.replace("-", mark) for text in texts))
+    assert sorted(read.frame["occurred_at"]) == sorted(np.datetime64(time, "us").astype(int) for time in meant)
+    assert read.counts.bad_times == 3
+
+
 # ---- day and month that a spreadsheet has swapped --------------------------------------------------------------------
 
 

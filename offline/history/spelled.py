@@ -77,6 +77,7 @@ _DATES = [
         r"(?P<year>\d{4})(?P<mark>[/.-]) ?(?P<month>\d{1,2})(?P=mark) ?(?P<day>\d{1,2})\.?",
         rf"{_DAY}{_SEP}(?:DE )?{_NAME}{_SEP}(?:DE )?{_YEAR}",
         rf"{_NAME}{_SEP}{_DAY}[ ,./-]{{1,2}}(?P<year>\d{{4}})",
+        rf"{_NAME}(?P<mark>[/-]){_DAY}(?P=mark)(?P<year>\d\d)(?![\d:])",  # Jan-05-24; between blanks it may be an hour
         rf"(?P<year>\d{{4}}){_SEP}{_NAME}{_SEP}{_DAY}",
         r"(?P<year>\d{4})年(?P<month>\d{1,2})月(?P<day>\d{1,2})日",
     )
