@@ -38,6 +38,60 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "export.csv"
 
 
+# ---- months by name -------------------------------------------------------------------------------------------------
+
+MONTHS = {
+    "Polish": "stycznia lutego marca kwietnia maja czerwca lipca sierpnia września października listopada grudnia",
+    "Polish, short": "sty lut mar kwi maj cze lip sie wrz paź lis gru",
+    "Czech": "ledna února března dubna května června července srpna září října listopadu prosince",
+    "Swedish": "januari februari mars april maj juni juli augusti september oktober november december",
+    "Danish": "januar februar marts april maj juni juli august september oktober november december",
+    "Norwegian, short": "jan. feb. mars apr. mai juni juli aug. sep. okt. nov. des.",
+    "Finnish": "tammikuuta helmikuuta maaliskuuta huhtikuuta toukokuuta kesäkuuta heinäkuuta elokuuta syyskuuta"
+    " lokakuuta marraskuuta joulukuuta",
+    "Hungarian": "január február március április május június július augusztus szeptember október november december",
+    "Romanian": "ianuarie februarie martie aprilie mai iunie iulie august septembrie octombrie noiembrie decembrie",
+    "Turkish": "Ocak Şubat Mart Nisan Mayıs Haziran Temmuz Ağustos Eylül Ekim Kasım Aralık",  # noqa: RUF001
+    "Turkish, short": "Oca Şub Mar Nis May Haz Tem Ağu Eyl Eki Kas Ara",
+}
+
+
+@pytest.mark.parametrize("language", MONTHS)
+@pytest.mark.parametrize("form", ["{day} {name} {year}", "{day}. {name} {year} 00:00", "{year}. {name} {day}."])
+def test_months_are_read_by_their_names(language: str, form: str, file: Path) -> None:
+    """Of a Swedish file May alone was lost, of a Polish one all but August. Mutations caught: short names alone; names
+    of up to 10 letters."""
+    days = [date(2024, month, 5 + month) for month in range(1, 13)]
+    names = MONTHS[language].split()
+    read = load(file, (form.format(day=day.day, name=names[day.month - 1], year=day.year) for day in days))
+    assert read.frame["occurred_at"].astype("datetime64[us]").dt.date.tolist() == days
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("2024. 01. 05. 10:05:09", "2024-01-05T10:05:09"),
+        ("2024. 1. 5.", "2024-01-05"),
+        ("5.1.2024 klo 15.30", "2024-01-05T15:30"),
+        ("5 tammikuuta 2024 klo 9.05", "2024-01-05T09:05"),
+    ],
+)
+def test_times_as_hungarians_koreans_and_finns_write_them(text: str, meant: str, file: Path) -> None:
+    read = load(file, [text], dayfirst=True)
+    assert read.frame["occurred_at"].tolist() == [np.datetime64(meant, "us").astype(int)]
+
+
+@pytest.mark.parametrize("mark", "-/")
+def test_a_year_of_two_digits_may_stand_behind_a_month_by_name_and_a_day(mark: str, file: Path) -> None:
+    """So marketplaces write it. Mutation caught: an hour for the year."""
+    texts = ["Jan-05-24", "Dec-31-99", "May-7-23 10:05:09", "Sep-30-24 1:05 PM"]
+    meant = ["2024-01-05", "1999-12-31", "2023-05-07T10:05:09", "2024-09-30T13:05"]
+    texts += ["Jan-12-10:05", "Jan 12 10:05:00", "Jan-12 24"]
+    read = load(file, (text.replace("-", mark) for text in texts))
+    assert sorted(read.frame["occurred_at"]) == sorted(np.datetime64(time, "us").astype(int) for time in meant)
+    assert read.counts.bad_times == 3
+
+
 # ---- day and month that a spreadsheet has swapped --------------------------------------------------------------------
 
 

@@ -197,6 +197,82 @@ def test_names_that_columns_have_are_known_in_any_spelling() -> None:
 
 
 @pytest.mark.parametrize(
+    ("head", "row", "why"),
+    [
+        ("customer,Order Date,Total", "c{n},{n} Foo 2024,5.50", "times like '1 Foo 2024' are not read"),
+        ("customer,kind,Order Date,Total", "c{n},x,0{n}-01-24,5.50", "times like '01-01-24' are not read"),
+        ("customer,date,Betrag", "c{n},2024-01-0{n},{n} : 50", "numbers like '1 : 50' are not read"),
+        ("customer,date,Grand Total", "c{n},2024-01-0{n},ab{n}c", "numbers like 'ab1c' are not read"),
+        ("date,amount,Email", "2024-01-0{n},{n}.50,", "nothing stands in it"),
+        (
+            "amount,date,user",
+            "{n}.5,2024-01-0{n},2024-01-0{n} 10:00",
+            "what stands there ('2024-01-01 10:00') looks like",
+        ),
+        ("who,date,amount", "c{n},2024-01-0{n},{n}.5", ""),
+    ],
+)
+def test_a_column_that_has_the_name_is_told_with_what_speaks_against_it(
+    head: str, row: str, why: str, tmp_path: Path
+) -> None:
+    """One read `which column is occurred_at?` over a column Order Date."""
+    rows = [row.format(n=n) for n in range(1, 9)]
+    (tmp_path / "x.csv").write_text("\n".join([head, *rows]) + "\n")
+    asked, *_ = look.look(tmp_path / "x.csv", Policy()).questions
+    name = next(name for name in ("Order Date", "Betrag", "Grand Total", "Email", "user", "who") if name in head)
+    assert asked.startswith("which column is ")
+    assert (f"? {name!r} has such a name, but {why}" in asked) if why else asked.endswith("customer_id (text)?")
+
+
+@pytest.mark.parametrize(
+    ("head", "row"),
+    [
+        ("customer_id,Order Date,amount", "c{n},4529{n}.5,{n}.50"),
+        ('customer_id,Datum,amount', 'c{n},"4529{n},25",{n}.50'),
+        ("customer_id,date,amount", "123456789012{n}.0,2024-01-0{n},{n}.50"),
+        ("Kundennr,date,amount", "170406720{n}.0,2024-01-0{n},{n}.50"),
+    ],
+    ids=["days with a point", "days with a comma", "ids like milliseconds", "ids like seconds"],
+)  # fmt: skip
+def test_a_spreadsheets_days_are_times_and_ids_that_became_floats_are_none(head: str, row: str, tmp_path: Path) -> None:
+    """Every other command read both. Mutation caught: a point between digits makes a time of a number."""
+    rows = [row.format(n=n) for n in range(1, 9)]
+    (tmp_path / "x.csv").write_text("\n".join([head, *rows]) + "\n")
+    found = look.look(tmp_path / "x.csv", Policy())
+    assert [*found.columns.values()] == head.split(",")
+
+
+@pytest.mark.parametrize(
+    ("others", "amount"),
+    [
+        (("Sales Rep ID", "total_items"), "Net Amount"),
+        (("Total Refunded", "Total Due", "Total Canceled"), "Grand Total (Base)"),
+        (("sales_channel_id", "Umsatz Konto Nr", "returned_amount"), "price"),
+        (("Sales Record Number", "Value Code"), "Total Paid"),
+        ((), "Amount in company currency"),
+    ],
+)
+def test_what_begins_like_an_amount_may_be_a_number_of_something_else(
+    others: tuple[str, ...], amount: str, tmp_path: Path
+) -> None:
+    """Wherever they stand. Mutations caught: of such names the first is added up; so is what was given back."""
+    head = ",".join(["customer_id", "date", *others, amount])
+    rows = [f"c{n},2024-01-0{n},{'7,' * len(others)}{n}.50" for n in range(1, 5)]
+    (tmp_path / "x.csv").write_text("\n".join([head, *rows]) + "\n")
+    assert look.look(tmp_path / "x.csv", Policy()).columns["amount"] == amount
+
+
+@pytest.mark.parametrize(
+    ("others", "kind"), [(("Event ID", "event_date"), "event_name"), (("Vorgang Nr.", "action_time"), "Vorgangsart")]
+)
+def test_a_number_or_date_of_an_event_is_not_its_type(others: tuple[str, str], kind: str, tmp_path: Path) -> None:
+    rows = [f"c{n},2024-01-0{n},{n}.50,e{n},20240105,sale" for n in range(1, 5)]
+    (tmp_path / "x.csv").write_text("\n".join([",".join(["customer_id,date,amount", *others, kind]), *rows]) + "\n")
+    found = look.look(tmp_path / "x.csv", Policy())
+    assert (found.columns["event_type"], found.types) == (kind, {"sale": "purchase"})
+
+
+@pytest.mark.parametrize(
     ("head", "row"),
     [
         ("amazon-order-id,order-status,buyer-email,purchase-date,item-price", "405-1,{},a{}@x.org,2024-01-0{},5.00"),
@@ -278,6 +354,80 @@ def test_what_was_cancelled_or_given_back_is_asked_about(
         run("clean", file, "--shop", yml, "--out", out, "--allow-loss")
         stay = [n * 10_000 + 5_000 for n, v in enumerate(values, 1) if v in ("", "N/A", "0", "0.00", "false", "Nein")]
         assert history.read_parquet(out)["amount"].tolist() == stay
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "undone"),
+    [
+        ("Move", ("out_invoice", "out_refund"), ["out_refund"]),
+        ("Payment", ("visa", "Refunded", "cash", "test"), ["Refunded", "test"]),
+        ("Art der Zeile", ("Ware", "Gutschrift", "Storno"), ["Gutschrift", "Storno"]),
+        ("Journal", ("", "Credit Note"), ["Credit Note"]),
+        ("Payment", ("visa", "Credit card", "contest"), []),
+        ("Shipping", ("Returnable", "Return"), []),
+        ("Remark", tuple(f"return {n} or not" for n in range(13)), []),
+    ],
+)
+def test_words_of_what_was_given_back_are_asked_about_below_any_name(
+    name: str, words: tuple[str, ...], undone: list[str], tmp_path: Path
+) -> None:
+    """Refunds counted as sales below a name that says nothing. The answer that the question offers leaves them out, and
+    them alone. Mutations caught: all words of a column; texts of which none comes twice."""
+    file, yml, out = tmp_path / "x.csv", tmp_path / "shop.yml", tmp_path / "out.parquet"
+    rows = [f"c{n},2024-01-05,{n}.5,{words[n % len(words)]}" for n in range(26)]
+    file.write_text("\n".join([f"customer,date,amount,{name}", *rows]) + "\n")
+    asked = [line for line in run("look", file, "--out", yml).splitlines() if "are they sales as they stand?" in line]
+    assert bool(asked) == bool(undone)
+    if undone:
+        with yml.open("a") as text:
+            text.write(asked[0][asked[0].index("(except: ") + 1 : asked[0].index(";")] + "\n")
+        run("clean", file, "--shop", yml, "--out", out)
+        stay = [n * 10_000 + 5_000 for n in range(26) if words[n % len(words)] not in undone]
+        assert history.read_parquet(out)["amount"].tolist() == stay
+
+
+@pytest.mark.parametrize(
+    ("head", "values", "asked"),
+    [
+        ("quantity,price,Discount", ("0", "0.1"), "4 rows have 'Discount' (0.1): is it taken off 'price'"),
+        ("quantity,price,Lineitem discount", ("", "$2.50"), "4 rows have 'Lineitem discount' ($2.50): is it"),
+        ("kind,Gross Sales,Discounts", ("-1.20", "-3"), "(-3 | -1.20): is it taken off 'Gross Sales'"),
+        ("kind,Betrag,Rabatt %", ("5%", "0 %"), "4 rows have 'Rabatt %' (5%): is it taken off 'Betrag'"),
+        ("kind,Betrag,Discount Code", ("", "SPRING"), ""),
+        ("quantity,price,Discount", ("0.00", "0"), ""),
+    ],
+)
+def test_a_discount_beside_what_counts_is_asked_about(
+    head: str, values: tuple[str, str], asked: str, tmp_path: Path
+) -> None:
+    """Quantity x price is more than was paid, and nobody was told."""
+    rows = [f"c{n},2024-01-0{n},1,{n}.50,{values[n % 2]}" for n in range(1, 9)]
+    (tmp_path / "x.csv").write_text("\n".join([f"customer,date,{head}", *rows]) + "\n")
+    found = [each for each in look.look(tmp_path / "x.csv", Policy()).questions if "what was paid" in each]
+    assert len(found) == bool(asked)
+    assert asked in "".join(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("city", "Å".encode().decode("latin-1").encode().decode("latin-1")),  # made UTF-8 twice
+        ("note", "a\x1b$Bb"),
+        ("note", "a\x7fb"),
+        ("x\x01y", "a\ufffeb"),
+        ("Cancelled because", "changed\nhis mind"),
+        ("Cancelled because", "twice\u2028ordered"),
+    ],
+)
+def test_what_look_writes_is_read_whatever_stands_in_the_file(name: str, text: str, tmp_path: Path) -> None:
+    """Examples of a column ended the next command as `no YAML`. Mutations caught: texts as they are, in examples and in
+    questions."""
+    file, yml, out = tmp_path / "x.csv", tmp_path / "shop.yml", tmp_path / "out.parquet"
+    head, *rows = f"customer,date,amount,order,{name}", *(f"c{n},2024-01-0{n},{n},o{n}," for n in range(1, 5))
+    file.write_text("\n".join([head, f'{rows[0]}"{text}"', *rows[1:], ""]))
+    run("look", file, "--out", yml)
+    run("clean", file, "--shop", yml, "--out", out)
+    assert history.read_parquet(out)["amount"].tolist() == [10_000, 20_000, 30_000, 40_000]
 
 
 @pytest.mark.parametrize(

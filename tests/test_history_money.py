@@ -57,6 +57,33 @@ def named(tmp_path: Path) -> list[Path]:
 MIXED = ("10.50 €", "EUR 7.00", "$100.50", "7.00 USD")
 
 
+@pytest.mark.parametrize(
+    ("head", "rows", "below"),
+    [
+        (HEAD, ("a,2024-01-01,-30", "b,2024-01-02,-20", "a,2024-02-03,5"), 2),
+        (HEAD, ("a,2024-01-01,(30.00)", 'b,2024-01-02,"(1,020.00)"', "a,2024-02-03,50.00"), 2),
+        (
+            "customer_id,occurred_at,quantity,unit_price",
+            ("a,2024-01-01,-3,7", "b,2024-01-02,1,7", "c,2024-01-03,1,7"),
+            1,
+        ),
+        (HEAD + ",event_type", ("a,2024-01-01,5,purchase", "b,2024-01-02,20,return"), 1),
+        (HEAD, ("a,2024-01-01,30", "b,2024-01-02,-20", "c,2024-02-03,-5", "c,2024-02-04,-4"), 0),
+        (HEAD, ("a,2024-01-01,30", "b,2024-01-02,-30"), 0),
+    ],
+)
+def test_more_that_was_given_back_than_bought_is_told(
+    head: str, rows: tuple[str, ...], below: int, tmp_path: Path
+) -> None:
+    """A ledger's sales stand below 0, and all of them were returns without a word. Of all files together: returns may
+    stand in one of their own. Mutations caught: rows below 0 counted against the others; each file by itself."""
+    sold, said = cleaned(tmp_path, store(tmp_path / "x.csv", *rows, head=head), "--cancelled", "keep")
+    what = "told: returns come to more than purchases; if it is a ledger with sales below 0, turn the signs in the file"
+    assert (f"numbers    amount       {what} ({below} rows)" in said) == bool(below) == (sum(sold) < 0)
+    shop = store(tmp_path / "shop.csv", *(f"d{n},2024-01-05,100{n}" for n in range(9)))
+    assert what not in cleaned(tmp_path, shop, tmp_path / "x.csv", "--cancelled", "keep")[1]
+
+
 @pytest.mark.parametrize("files", [beside, mixed, named])
 def test_two_currencies_are_refused_or_converted(files, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     """Mutations caught: files that are never compared; a column of currencies that is not looked at; a sign and a code

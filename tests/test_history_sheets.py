@@ -78,6 +78,61 @@ def test_the_sheet_that_names_the_columns_is_read_and_of_two_one_must_be_said(fi
         load(file, Orders=[["a", "b", "c"], row])
 
 
+WIDE = ["order_id", "customer_id", "occurred_at", "product_id", "amount"]
+SALE = ["o1", "c1", date(2024, 1, 1), "tea", 5]
+
+
+@pytest.mark.parametrize(
+    ("columns", "row"),
+    [
+        ([name.upper() for name in WIDE], SALE),
+        (WIDE[:3] + WIDE[4:], SALE[:3] + SALE[4:]),
+        ([*WIDE[1:], "note"], [*SALE[1:], "late"]),
+    ],
+    ids=["in capitals", "without products", "without orders"],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_sheet_of_nearly_the_same_columns_is_not_passed_over(
+    file: Path, columns: list[str], row: list[Any], first: bool
+) -> None:
+    """Last year's sales were gone, told as `sheet '2024' of 2`. Mutation caught: as many names alone are alike."""
+    years: list[tuple[str, list[list[Any]]]] = [("2024", [WIDE, SALE]), ("2023", [columns, row])]
+    written(file, **dict(years if first else years[::-1]))
+    with pytest.raises(HistoryError, match=r"sheets '202[34]' and '202[34]' both name the columns; save each"):
+        history.read([file], {})
+
+
+def test_a_sum_by_customer_beside_the_sales_is_no_history(file: Path) -> None:
+    sums: list[list[Any]] = [["Customer_ID", "Amount", "Orders"], ["c1", 5, 1]]
+    for sales, row in ((WIDE, SALE), (HEAD, ["c1", date(2024, 1, 1), 5])):
+        assert load(file, Sums=sums, Sales=[sales, row]).frame["amount"].tolist() == [50_000]
+
+
+@pytest.mark.parametrize(
+    "cover",
+    [
+        [["Export of the shop"], ["Created", datetime(2024, 12, 1)], ["By", "Ann"]],
+        [["Customer No", "Town"], *([f"c{n}", "Ulm"] for n in range(9))],
+        [["Total"], [1_234.5], [99]],
+    ],
+    ids=["a cover", "a list of customers", "a chart's figures"],
+)
+def test_look_finds_the_sheet_by_the_names_that_columns_have(file: Path, cover: list[list[Any]]) -> None:
+    """It looked at the first sheet alone, while other commands find theirs. Mutation caught: without the names."""
+    sales: list[list[Any]] = [["Kunde", "Datum", "Artikel", "Betrag"]]
+    sales += [[f"c{n}", date(2024, 1, 1 + n), "tea", n] for n in range(1, 5)]
+    yml, out = file.with_suffix(".yml"), file.with_suffix(".parquet")
+    run("look", written(file, Cover=cover, Sales=sales), "--out", yml)
+    run("clean", file, "--shop", yml, "--out", out)
+    assert history.read_parquet(out)["amount"].tolist() == [10_000, 20_000, 30_000, 40_000]
+
+
+def test_look_too_asks_which_of_several_sheets_is_meant(file: Path) -> None:
+    sales: list[list[Any]] = [["Kunde", "Datum", "Artikel", "Betrag"], ["c1", date(2024, 1, 1), "tea", 5]]
+    said = run("look", written(file, Jan=sales, Feb=sales), "--out", file.with_suffix(".yml"), code=2)
+    assert "sheets 'Jan' and 'Feb' both name the columns" in said
+
+
 def test_blocks_make_no_difference(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sheets, "ROWS", 2)
     read = load(file, Orders=[HEAD, *(["c", date(2024, 1, 1 + n), n] for n in range(9))])

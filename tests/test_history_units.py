@@ -208,6 +208,27 @@ def test_one_of_several_wanted_values_may_stand_nowhere(values: tuple[str, str],
     assert "paid" in said.lower()
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--only", "St=true"), "; --only: no row of 'St' has 'true'"),
+        (("--only", "St=ok", "--only", "Kind=gift"), "; --only: no row of 'Kind' has 'gift'"),
+        (("--types", "purchase=Sold"), "; --types: no row has 'sold'"),
+        (("--only", "St=ok", "--except", "Kind=tea"), ""),
+    ],
+)
+def test_where_no_row_is_left_it_is_said_what_stands_nowhere(
+    options: tuple[str, ...], told: str, tmp_path: Path
+) -> None:
+    """One read `no row can be used (2 left out by --only or --except)`, and not that of a value none stands there."""
+    rows = ("a,2024-01-01,5,ok,tea,sale", "b,2024-01-02,6,ok,tea,sale")
+    file = store(tmp_path / "x.csv", *rows, head=f"{HEAD},St,Kind,event_type")
+    said = run("clean", file, *options, "--out", tmp_path / "out.parquet", code=2).splitlines()[-1]
+    assert "no row can be used (2 " in said
+    assert told in said
+    assert ("no row of" in said or "no row has" in said) == bool(told)
+
+
 # ---- tables ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("codes", ["A{}X", "AB{}CD", "W{}L", "Str. {} b", "Müller{}. Anna"])
 def test_codes_are_no_numbers_with_a_unit(codes: str, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline.history.units import are_codes, is_currency
+from offline.history.values import Bools
 
 # Whole names that exports have, without case, accents and what stands between the words; the likeliest first.
 NAMES = {
@@ -30,8 +31,8 @@ NAMES = {
     "quantity": "quantity qty lineitemquantity units unitssold menge anzahl stueck stuck pieces count cantidad"
     " quantite",
     "unit_price": "unitprice itemprice lineitemprice price einzelpreis stueckpreis preis precio prixunitaire prix",
-    "amount": "amount total totalprice linetotal lineamount salesvalue sales revenue value turnover betrag umsatz"
-    " summe gesamtbetrag gesamt brutto bruttobetrag importe montant paid spend price",
+    "amount": "amount total totalprice linetotal lineamount salesvalue grandtotal sales revenue value turnover betrag"
+    " umsatz summe gesamtbetrag gesamt brutto bruttobetrag importe montant paid spend price",
     "event_type": "eventtype event type transactiontype action belegart vorgang buchungsart art kind doctype typ tipo"
     " tipomovimiento tipodocumento typedocument debitcredit creditdebit drcr crdr sollhaben sollhabenkennzeichen sh",
     "currency": "currency currencycode waehrung wahrung devise moneda valuta valuuta waluta moeda wkz ccy cur"
@@ -43,18 +44,24 @@ ORDER = (  # in which they are guessed
     *("quantity", "unit_price", "amount", "currency", "event_type", "event_id"),
 )
 STATUS = ("status", "state", "stage", "stato", "estado", "statut", "etat")  # ends of names of what may leave rows out
-# Parts of names of what says that a sale was none or did not stay one, and what stands there where it is one.
+# Parts of names and of words that say that a sale was none or did not stay one, and what stands below such a name where
+# it is one.
 UNDONE = re.compile(
     r"(?i)cancel|annul|storn|void|delet|gelösch|refund|rembours|reembols|erstatt|chargeback|disput|return|retour"
-    r"|(?:\b|_|is)test(?:\b|_)"
+    r"|gutschrift|credit.?(?:note|memo)|avoir|devol|(?:\b|_|is)test(?:\b|_)"
 )
 NOT_SO = r"(?i)^(?:\W{0,2}0+(?:[.,]0+)?\W{0,2}|false|no|n|f|nein|nee|non|faux|falso)?$"
+DISCOUNT = re.compile(r"(?i)discount|rabatt|nachlass|remise|réduction|descuento|desconto|sconto|korting|markdown")
 PART = re.compile("tax|discount|shipping|freight|cost|refund|rabatt|steuer|mwst|versand")  # of an amount
 # Of what stands beside an order, a customer or a product and tells none from another.
 NO_ID = re.compile(
     PART.pattern + "|qty|quantit|menge|anzahl|units|(?<!ac)count|weight|gewicht|margin|points|since"
     "|country|land$|city|type|group|segment|gender|status|(?:age|date|datum)$"
 )
+# Ends of what begins with a word for an amount, or for a type, and numbers or dates something: Sales Rep ID, Total Due.
+NUMBERED = "(?<!pa)id$|key$|code$|no$|nr$|num(?:ber|mer)?$"
+NO_SUM = re.compile(f"{NO_ID.pattern}|{NUMBERED}|items?$|lines?$|due$|balance$")
+NO_WORD = re.compile(f"{NUMBERED}|date|datum|time|value|version")
 LONG = 5  # letters of a word with which a longer name may begin
 MOSTLY = 0.8
 FEW, CODE = 100, 8  # values that are looked at first, and characters that a code with blanks around it is shorter than
@@ -155,7 +162,11 @@ def _alike(ours: str, names: Iterable[str]) -> list[str]:
     longer = [name for word in _long(ours) for name in bares if bares[name].startswith(word)]
     ends = [name for word in _long("amount") for name in bares if bares[name].endswith(word)]
     if ours == "amount":
-        return [*dict.fromkeys([*same, *longer, *(name for name in ends if not PART.search(bares[name]))])]
+        longer = [name for name in longer if not NO_SUM.search(bares[name])]
+        ends = [name for name in ends if not PART.search(bares[name])]
+        return [*dict.fromkeys([*same, *(name for name in (*longer, *ends) if not UNDONE.search(name))])]
+    if ours == "event_type":
+        longer = [name for name in longer if not NO_WORD.search(bares[name])]
     found = [*same, *(name for name in longer if ours == "unit_price" or name not in ends)]
     if ours == "order_id":  # amazon-order-id
         found += [name for word in _long(ours) for name in bares if bares[name].endswith(word)]
@@ -174,7 +185,7 @@ def _may(ours: str, column: pa.Array) -> bool:
     if not len(text):
         return False
     if ours == "occurred_at":
-        return _timed(text) >= MOSTLY * len(text)
+        return _timed(text) >= MOSTLY * len(text) or _days(text)
     if ours in ("customer_id", "order_id", "product_id") and written(text.unique().slice(0, FEW)):
         return False
     if ours == "order_id":  # a person's name, a word for how far it came or for its kind is none
@@ -202,15 +213,50 @@ def written(column: pa.Array) -> bool:
     """Is it one of times, whatever its name? A code of digits may be one by its size alone; what is written as a time
     has something between its digits."""
     text = column.drop_null()
-    written = text.filter(pc.match_substring_regex(text, r"\d[^\d]+\d"))
+    one = pc.match_substring_regex(text, r"^\d+[.,]\d*$")  # 1234567890123.0 is an id that became a float
+    written = text.filter(pc.and_not(pc.match_substring_regex(text, r"\d[^\d]+\d"), one))
     return len(text) > 0 and _timed(written) >= MOSTLY * len(text)
 
 
 def _timed(text: pa.Array) -> int:
     """How many are times, with the order of day and month that reads the more of them."""
+    return max(int(read.sum()) for read in _read(text))
+
+
+def _read(text: pa.Array) -> list[Bools]:
+    """Which are times with the day first, and which with the month first."""
     from offline.history.times import times
 
-    return max(int((times(text, "UTC", dayfirst)[0] >= 0).sum()) for dayfirst in (True, False))
+    return [times(text, "UTC", dayfirst)[0] >= 0 for dayfirst in (True, False)]
+
+
+def _days(text: pa.Array) -> bool:
+    """Are they days as spreadsheets count them?"""
+    from offline.history.times import looks_serial
+
+    return looks_serial(text)
+
+
+def unread(ours: str, column: pa.Array) -> str:
+    """Why a column that has a name for it cannot be it, with an example.
+
+    >>> unread("occurred_at", pa.array(["2024-01-05", "someday"])), unread("amount", pa.array([None, " "]))
+    ("times like 'someday' are not read", 'nothing stands in it')
+    """
+    from offline.history.numerals import Parts
+
+    text = _said(column).drop_null().unique()
+    if not len(text):
+        return "nothing stands in it"
+    if ours == "occurred_at":
+        first, second = _read(text)
+        kind, bad = "times", ~(first | second)
+    elif ours == "amount":
+        kind, bad = "numbers", Parts(text).body.is_null().to_numpy(zero_copy_only=False)
+    else:
+        return f"what stands there ({text[0].as_py()[:30]!r}) looks like times"
+    example = next(iter(text.filter(pa.array(bad)).to_pylist()), text[0].as_py())
+    return f"{kind} like {example[:30]!r} are not read"
 
 
 def examples(column: pa.Array, most: int = 3) -> list[str]:

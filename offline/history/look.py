@@ -12,15 +12,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
+from yaml.reader import Reader
 
 from models.kinds import NUMBER_OF
 from offline.errors import HistoryError
-from offline.history import currencies, files, formats, guess, ids, judge, kinds, totals, wanted
+from offline.history import currencies, files, formats, guess, ids, judge, kinds, sheets, totals, wanted
 from offline.history.files import File
 from offline.history.formats import Formats
 from offline.history.header import DELIMITERS, bare, lines_of
 from offline.history.numerals import Numbers, Parts
-from offline.history.policy import LINE, NAMED, NUMBERS, OPEN, ORDER, Policy
+from offline.history.policy import LINE, NAMED, NUMBERS, OPEN, ORDER, Named, Policy
 from offline.history.values import matches, money
 
 ROWS = 100_000  # that are looked at
@@ -75,21 +76,22 @@ def look(path: Path, policy: Policy) -> Looked:
         )
     types = _types(file, block)
     missing = _missing(columns)
-    which = [f"which column is {column.name} ({column.type})?" for column in NAMED if column.name in missing]
+    which = [_which(column, file, block) for column in NAMED if column.name in missing]
     return Looked(file, block, columns, missing, options, types, [*which, *questions, *_asked(file, block, types)])
 
 
 def _opened(path: Path, policy: Policy) -> File:
     """The file, its header found by the names that columns have."""
     file = files.look_into(path, policy)
-    if file.layout is None:
+    if file.sheet:
+        names = sheets.names(path)
+    elif file.layout:
+        with file.layout.lines() as text:
+            start = text.read(files.HEAD)
+        names = {name for mark in DELIMITERS for _, row in lines_of(start, mark) for name in map(bare, row)}
+    else:
         return file
-    with file.layout.lines() as text:
-        start = text.read(files.HEAD)
-    asked = {
-        name for mark in DELIMITERS for _, row in lines_of(start, mark) for name in map(bare, row) if guess.is_one(name)
-    }
-    return files.look_into(path, policy, asked)
+    return files.look_into(path, policy, {name for name in names if guess.is_one(name)})
 
 
 def _first(file: File) -> list[pa.Array]:
@@ -200,6 +202,15 @@ def _missing(columns: dict[str, str]) -> list[str]:
     return needed
 
 
+def _which(column: Named, file: File, block: list[pa.Array]) -> str:
+    """Asks for a column; where one has such a name, with what speaks against it."""
+    asked = f"which column is {column.name} ({column.type})?"
+    others = [name for at, name in enumerate(file.header) if at not in file.at.values()]
+    if (theirs := guess.named(column.name, others)) is None:
+        return asked
+    return f"{asked} {theirs!r} has such a name, but {guess.unread(column.name, block[file.header.index(theirs)])}"
+
+
 def _asked(file: File, block: list[pa.Array], types: dict[str, str]) -> list[str]:
     """What values alone cannot say."""
     found = []
@@ -222,7 +233,7 @@ def _asked(file: File, block: list[pa.Array], types: dict[str, str]) -> list[str
             found.append(
                 f"{below:,} rows have no {name!r}: does it stand on an order's first line only (fill_down: order)?"
             )
-    found += _undone(file, events)
+    found += _undone(file, events) + _discounts(file, events)
     when = file.at.get("occurred_at")
     if when is not None and (when not in file.typed or file.sheet) and _naive(block[when]):
         found.append("of which zone are its times (timezone: Europe/Berlin)? UTC unless it is said")
@@ -241,20 +252,57 @@ def _statuses(file: File, block: list[pa.Array]) -> list[tuple[str, list[tuple[s
 
 
 def _undone(file: File, block: list[pa.Array]) -> list[str]:
-    """Of each column that says of some sales that they were cancelled, given back or tests: whether they count."""
+    """Of each column that says of some sales that they were cancelled, given back or tests: whether they count. Its
+    name says so, or some of its few words."""
     found = []
     for at, name in enumerate(file.header):
-        if at in file.at.values() or not guess.UNDONE.search(name) or guess.bare(name).endswith(guess.STATUS):
+        if at in file.at.values() or guess.bare(name).endswith(guess.STATUS):
             continue
         texts = pc.utf8_trim_whitespace(block[at]).fill_null("")
+        if not guess.UNDONE.search(name):
+            found += _undone_words(name, texts)
+            continue
         stays = matches(texts, guess.NOT_SO)
         if 0 < (n := int((~stays).sum())) < len(texts):
             some = guess.examples(texts.filter(pa.array(~stays)), 2)
             none = [text or "N/A" for text in texts.filter(pa.array(stays)).unique().to_pylist()]
-            wanted_ = _scalar(none if len(none) > 1 else none[0])
             found.append(
                 f"{n:,} rows have {name!r} ({' | '.join(some)}): are they sales as they stand?"
-                f" (only: {{{_scalar(name)}: {wanted_}}})"
+                f" (only: {{{_scalar(name)}: {_one_or_all(none)}}})"
+            )
+    return found
+
+
+def _undone_words(name: str, texts: pa.Array) -> list[str]:
+    words = Counter({each["values"]: each["counts"] for each in texts.value_counts().to_pylist()})
+    undone = [word for word in words if guess.UNDONE.search(word)] if 1 < len(words) <= STATUSES else []
+    if not 0 < len(undone) < len(words):
+        return []
+    n = sum(words[word] for word in undone)
+    return [
+        f"{n:,} rows have {' or '.join(map(repr, undone))} in {name!r}: are they sales as they stand?"
+        f" (except: {{{_scalar(name)}: {_one_or_all(undone)}}}; or, if they give back, it is the event_type)"
+    ]
+
+
+def _one_or_all(words: list[str]) -> str:
+    return _scalar(words if len(words) > 1 else words[0])
+
+
+def _discounts(file: File, block: list[pa.Array]) -> list[str]:
+    """Of each column that is a discount somewhere, whether what counts is less by it."""
+    worth = next((file.header[file.at[ours]] for ours in ("amount", "unit_price") if ours in file.at), None)
+    found = []
+    for at, name in enumerate(file.header):
+        if worth is None or at in file.at.values() or not guess.DISCOUNT.search(name):
+            continue
+        texts = pc.utf8_trim_whitespace(block[at]).fill_null("")
+        taken = texts.filter(pa.array(~matches(texts, guess.NOT_SO)))
+        if len(taken) and guess.numbers(taken.unique()):
+            some = " | ".join(guess.examples(taken, 2))
+            found.append(
+                f"{len(taken):,} rows have {name!r} ({some}): is it taken off {worth!r}? If not, name what was paid"
+                " (amount)"
             )
     return found
 
@@ -280,7 +328,7 @@ def document(looked: Looked, shop: str) -> str:
     """The YAML document."""
     file, rows = looked.file, len(looked.block[0])
     lines = [HEAD.format(path=file.path, told=file.told, rows=rows, open=OPEN, shop=shop)]
-    lines += [f"# Question: {question}\n" for question in looked.questions]
+    lines += [f"# Question: {_in_a_line(question)}\n" for question in looked.questions]
     lines.append("columns:\n")
     lines += [_column(looked, ours, theirs) for ours, theirs in looked.columns.items()]
     lines += [f"  {ours}: {OPEN!r}\n" for ours in looked.missing]
@@ -290,7 +338,7 @@ def document(looked: Looked, shop: str) -> str:
         lines.append("types: # theirs: ours (purchase, return, view, cart)\n")
         lines += [f"  {_scalar(theirs)}: {_scalar(ours)}\n" for theirs, ours in looked.types.items()]
     lines += [f"{name}: {_scalar(value)}\n" for name, value in looked.options.items()]
-    return "".join(lines)
+    return Reader.NON_PRINTABLE.sub(lambda found: ascii(found[0])[1:-1], "".join(lines))  # YAML takes none as they are
 
 
 def _column(looked: Looked, ours: str, theirs: str) -> str:
@@ -303,7 +351,11 @@ def _said(looked: Looked, theirs: str) -> str:
 
 def _examples(looked: Looked, theirs: str) -> str:
     found = guess.examples(looked.block[looked.file.header.index(theirs)])
-    return " | ".join(" ".join(text.split()) for text in found) or "empty"
+    return " | ".join(map(_in_a_line, found)) or "empty"
+
+
+def _in_a_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _scalar(value: object) -> str:

@@ -177,7 +177,7 @@ def clean(
         currencies.check(opened, [each.currencies for each in met], policy)
     tally = sum((each.what for each in met), Counter[str]())
     if not tally[""]:
-        raise _nothing(opened, tally, _examples(met), policy)
+        raise _nothing(opened, tally, met, policy)
     if now is not None:
         _ask(days, opened, since is not None, until is not None)
         until = until if until is not None or whole else ends([each.told for each in met], now) * DAY
@@ -210,11 +210,14 @@ def _counting(
 @dataclass(frozen=True)
 class _Met:
     """Of a file, when all of it was read: rows and money by the reason for which they leave ("" where they are usable),
-    examples of what was not read, event types that are none of ours, rows by currency, what to tell, what was named by
-    the person and does not stand there, and what its steps over many rows need."""
+    what usable rows come to and how many of them are below 0, examples of what was not read, event types that are none
+    of ours, rows by currency, what to tell, what was named by the person and does not stand there, and what its steps
+    over many rows need."""
 
     what: Counter[str]
     money: Counter[str]
+    net: float
+    below: int
     examples: dict[str, str]
     words: Counter[str]
     currencies: Counter[str]
@@ -267,7 +270,7 @@ def _file(
     progress: Callable[[int], object],
 ) -> _Met:
     """Reads a file; `usable` gets the usable events, `days` when they were. What is after now is no last event."""
-    before, timed, stamped, last, there, products = 0, False, False, -1, Counter[str](), 0
+    before, timed, stamped, last, there, products, net, below = 0, False, False, -1, Counter[str](), 0, 0.0, 0
     what, money, strange, of = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     examples, notes = dict[str, str](), Counter[Note]()
     whole = set[str]() if file.cleaned else set(IDS) & file.at.keys()
@@ -287,7 +290,8 @@ def _file(
             counter.update(more)
         notes.update(found.notes)
         timed, stamped, products = timed or found.timed, stamped or found.stamped, products + found.products
-        times = found.usable["occurred_at"].to_numpy()
+        times, amount = found.usable["occurred_at"].to_numpy(), found.usable["amount"].to_numpy()
+        net, below = net + float(amount.sum(dtype=np.float64)), below + int((amount < 0).sum())
         last = max(last, int(times[times <= plan.now].max(initial=-1)))
         if "occurred_at" in file.at:
             days.add(times, found.usable["place"].to_numpy())
@@ -314,19 +318,28 @@ def _file(
     asked = not file.cleaned and "amount" in plan.policy.needs
     ordered = asked and {"order_id", "amount"} <= file.at.keys() and products < PRICED * what[""]
     end = Told(file.cleaned, timed, stamped, last, frozenset(whole), ordered)
-    return _Met(what, money, examples, strange, of, lines, absent, end)
+    return _Met(what, money, net, below, examples, strange, of, lines, absent, end)
+
+
+def _ledger(met: Sequence[_Met]) -> list[Line]:
+    """Told where returns come to more than purchases: so no shop sells, but a ledger has its sales below 0."""
+    if sum(of.net for of in met) >= 0:
+        return []
+    what = "told: returns come to more than purchases; if it is a ledger with sales below 0, turn the signs in the file"
+    return [Line("numbers", "amount", what, sum(of.below for of in met))]
 
 
 def _names(opened: Sequence[File]) -> str:
     return ", ".join(str(file.path) for file in opened)
 
 
-def _nothing(opened: Sequence[File], tally: Counter[str], examples: Mapping[str, str], policy: Policy) -> HistoryError:
-    reasons = ("uneven", *judge.reasons(policy))
+def _nothing(opened: Sequence[File], tally: Counter[str], met: Sequence[_Met], policy: Policy) -> HistoryError:
+    reasons, examples = ("uneven", *judge.reasons(policy)), _examples(met)
     labels = {reason: LABELS.get(reason, f"without {reason}").strip("- ") for reason in reasons}
     what = ", ".join(f"{tally[reason]:,} {label}" for reason, label in labels.items() if tally[reason]) or "no rows"
-    why = "".join(f"; {examples[reason]}" for reason in LOST if reason in examples)
-    return HistoryError(f"{_names(opened)}: no row can be used ({what}){why}")
+    why = [examples[reason] for reason in LOST if reason in examples]
+    why += [line.what.removeprefix("told: ") for line in wanted.nowhere(policy, [of.absent for of in met])]
+    return HistoryError(f"{_names(opened)}: no row can be used ({what})" + "".join(f"; {each}" for each in why))
 
 
 def _history(
@@ -363,6 +376,7 @@ def _history(
     known = [part.ids for part in done]
     notes = (
         *(line for of in met for line in of.notes),
+        *_ledger(met),
         *(currencies.untold(opened, [of.currencies for of in met], policy) if "amount" in policy.needs else ()),
         *wanted.nowhere(policy, [of.absent for of in met]),
         *steps.lost_zeros(known),

@@ -1,7 +1,8 @@
 """Excel files (.xlsx) to blocks of columns, by openpyxl, an optional extra.
 
 Rule: numbers and dates are the values of their cells, whatever they are shown as; only text is looked at for formats.
-The first sheet that names what is asked for is read; where several do, a person must say which.
+The sheet that names the most of what is asked for is read; where another one has nearly all of these names too, in
+any case, a person must say which.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ from offline.history.header import LINES, bare, header_at
 from offline.history.words import MISSING
 
 ROWS = 1 << 14  # of a block
+NEARLY = 0.75  # of the names: so is last year's sheet, and no sum by customer, which has no dates
 DAMAGED = (  # what openpyxl raises of a file that no program wrote so; XML that breaks off is a SyntaxError
     *(SyntaxError, KeyError, ValueError, TypeError, AttributeError, IndexError, OSError, EOFError),
     *(zlib.error, zipfile.BadZipFile),
@@ -85,23 +87,38 @@ def _cells(path: Path, sheet: Any, **bounds: int) -> Iterator[Sequence[Any]]:
 
 def head(path: Path, asked: Collection[str]) -> tuple[str, list[str], int, int, frozenset[int], str]:
     """(sheet, names of its columns, row of these, rows with text above it, columns without text, what to tell)."""
-    with _workbook(path) as book:
-        visible = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
-        found = [(sheet.title, rows) for sheet in visible if (rows := _first(path, sheet))]
+    found = _visible(path)
     if not found:
         return "", [], 0, 0, frozenset(), ""
     at = [header_at([_texts(row) for _, row in rows], asked, even=False) for _, rows in found]
-    best = max(hits for _, hits in at)
-    equal = [title for (title, _), (_, hits) in zip(found, at, strict=True) if hits == best]
-    if best and len(equal) > 1:
-        both = " and ".join(map(repr, equal))
+    headers = [[bare(text) for text in _texts(rows[row][1])] for (_, rows), (row, _) in zip(found, at, strict=True)]
+    which = max(range(len(at)), key=lambda n: at[n][1])
+    (title, rows), (row, best), names = found[which], at[which], headers[which]
+    alike = [hits == best or _alike(names, header, asked) for (_, hits), header in zip(at, headers, strict=True)]
+    if best and sum(alike) > 1:
+        both = " and ".join(repr(title) for (title, _), is_ in zip(found, alike, strict=True) if is_)
         raise HistoryError(f"{path}: sheets {both} both name the columns; save each that is meant as a file of its own")
-    which = next(n for n, (_, hits) in enumerate(at) if hits == best)
-    (title, rows), (row, _) = found[which], at[which]
-    names = [bare(text) for text in _texts(rows[row][1])]
     typed = _typed([cells for _, cells in rows[row + 1 :]], len(names))
     told = f"sheet {title!r}" + f" of {len(found)}" * (len(found) > 1)
     return title, names, rows[row][0], row, typed, told
+
+
+def names(path: Path) -> set[str]:
+    """All that may name a column: the texts of the first rows of every sheet that is shown."""
+    return {bare(text) for _, rows in _visible(path) for _, row in rows for text in row if isinstance(text, str)}
+
+
+def _alike(names: Sequence[str], others: Sequence[str], asked: Collection[str]) -> bool:
+    """Have others nearly all of the names that are asked for, in any case?"""
+    wanted = {name.casefold() for name in names if name in asked}
+    return len(wanted & {name.casefold() for name in others}) >= max(2, NEARLY * len(wanted))
+
+
+def _visible(path: Path) -> list[tuple[str, list[tuple[int, Sequence[Any]]]]]:
+    """(title, `_first`) of each sheet that is shown and not blank."""
+    with _workbook(path) as book:
+        shown = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
+        return [(sheet.title, rows) for sheet in shown if (rows := _first(path, sheet))]
 
 
 def _first(path: Path, sheet: Any) -> list[tuple[int, Sequence[Any]]]:

@@ -13,19 +13,31 @@ from functools import lru_cache
 import pandas as pd
 
 MONTHS = {
-    # English, German, French, Spanish, Italian, Dutch and Portuguese, without accents; short forms as they are used
-    1: "JAN JANUARY JANUAR JANNER JANVIER JANV ENERO ENE GENNAIO GEN JANUARI JANEIRO",
-    2: "FEB FEBRUARY FEBRUAR FEVRIER FEVR FEV FEBRERO FEBBRAIO FEBRUARI FEVEREIRO",
-    3: "MAR MARCH MARZ MRZ MAERZ MARS MARZO MAART MRT MARCO",
-    4: "APR APRIL AVRIL AVR ABRIL ABR APRILE",
-    5: "MAY MAI MAYO MAGGIO MAG MEI MAIO",
-    6: "JUN JUNE JUNI JUIN JUNIO GIUGNO GIU JUNHO",
-    7: "JUL JULY JULI JUILLET JUIL JULIO LUGLIO LUG JULHO",
-    8: "AUG AUGUST AOUT AGOSTO AGO AUGUSTUS",
-    9: "SEP SEPT SEPTEMBER SEPTEMBRE SEPTIEMBRE SETTEMBRE SET SETEMBRO",
-    10: "OCT OCTOBER OKTOBER OKT OCTOBRE OCTUBRE OTTOBRE OTT OUTUBRO OUT",
-    11: "NOV NOVEMBER NOVEMBRE NOVIEMBRE NOVEMBRO",
-    12: "DEC DECEMBER DEZEMBER DEZ DECEMBRE DICIEMBRE DIC DICEMBRE DEZEMBRO",
+    # English, German, French, Spanish, Italian, Dutch, Portuguese, Swedish, Danish, Norwegian, Finnish, Polish, Czech,
+    # Hungarian, Romanian and Turkish, without accents, as they stand beside a day; short forms as they are used. Not
+    # Croatian, whose LISTOPAD is not the Poles': of its other months most are not read, so that such a file is refused.
+    1: "JAN JANUARY JANUAR JANNER JANVIER JANV ENERO ENE GENNAIO GEN JANUARI JANEIRO TAMMIKUUTA STYCZNIA STYCZEN"
+    " STY LEDNA LEDEN LED IANUARIE IAN OCAK OCA",
+    2: "FEB FEBRUARY FEBRUAR FEVRIER FEVR FEV FEBRERO FEBBRAIO FEBRUARI FEVEREIRO HELMIKUUTA LUTEGO LUTY LUT"
+    " UNORA UNOR UNO FEBRUARIE SUBAT SUB",
+    3: "MAR MARCH MARZ MRZ MAERZ MARS MARZO MAART MRT MARCO MARTS MAALISKUUTA MARCA MARZEC BREZNA BREZEN BRE"
+    " MARCIUS MARC MARTIE MART",
+    4: "APR APRIL AVRIL AVR ABRIL ABR APRILE HUHTIKUUTA KWIETNIA KWIECIEN KWI DUBNA DUBEN DUB APRILIS APRILIE"
+    " NISAN NIS",
+    5: "MAY MAI MAYO MAGGIO MAG MEI MAIO MAJ TOUKOKUUTA MAJA KVETNA KVETEN KVE MAJUS MAYIS",
+    6: "JUN JUNE JUNI JUIN JUNIO GIUGNO GIU JUNHO KESAKUUTA CZERWCA CZERWIEC CZE CERVNA CERVEN CVN JUNIUS IUNIE"
+    " IUN HAZIRAN HAZ",
+    7: "JUL JULY JULI JUILLET JUIL JULIO LUGLIO LUG JULHO HEINAKUUTA LIPCA LIPIEC LIP CERVENCE CERVENEC CVC"
+    " JULIUS IULIE IUL TEMMUZ TEM",
+    8: "AUG AUGUST AOUT AGOSTO AGO AUGUSTUS AUGUSTI ELOKUUTA SIERPNIA SIERPIEN SIE SRPNA SRPEN SRP AUGUSZTUS"
+    " AGUSTOS AGU",
+    9: "SEP SEPT SEPTEMBER SEPTEMBRE SEPTIEMBRE SETTEMBRE SET SETEMBRO SYYSKUUTA WRZESNIA WRZESIEN WRZ ZARI ZAR"
+    " SZEPTEMBER SZEPT SEPTEMBRIE EYLUL EYL",
+    10: "OCT OCTOBER OKTOBER OKT OCTOBRE OCTUBRE OTTOBRE OTT OUTUBRO OUT LOKAKUUTA PAZDZIERNIKA PAZDZIERNIK PAZ"
+    " RIJNA RIJEN RIJ OCTOMBRIE EKIM EKI",
+    11: "NOV NOVEMBER NOVEMBRE NOVIEMBRE NOVEMBRO MARRASKUUTA LISTOPADA LISTOPAD LIS LISTOPADU NOIEMBRIE NOI KASIM KAS",
+    12: "DEC DECEMBER DEZEMBER DEZ DECEMBRE DICIEMBRE DIC DICEMBRE DEZEMBRO DESEMBER DES JOULUKUUTA GRUDNIA"
+    " GRUDZIEN GRU PROSINCE PROSINEC PRO DECEMBRIE ARALIK ARA",
 }
 MONTH = {name: f"{number:02}" for number, names in MONTHS.items() for name in names.split()}
 
@@ -56,15 +68,16 @@ ZONES = {
 AMBIGUOUS = frozenset({"CST", "IST", "BST", "AST", "ADT", "SST", "GST", "ECT", "ACT", "PKT", "WAST", "LT"})
 
 _DAY, _YEAR = r"(?P<day>\d{1,2})(?:ST|ND|RD|TH|\.|º|ER)?", r"(?P<year>\d{4}|\d\d(?!\d))"
-_NAME = r"(?P<name>[^\W\d_]{3,10})\.?"
+_NAME = r"(?P<name>[^\W\d_]{3,12})\.?"
 _SEP = r"[ ./,-]{0,2}"
 _DATES = [
     re.compile(form)
     for form in (
         r"(?P<first>\d{1,2})(?P<mark>[/.-])(?P<second>\d{1,2})(?P=mark)(?P<year>\d{4}|(?<!-)\d\d(?!\d))\.?",
-        r"(?P<year>\d{4})(?P<mark>[/.-])(?P<month>\d{1,2})(?P=mark) ?(?P<day>\d{1,2})\.?",
+        r"(?P<year>\d{4})(?P<mark>[/.-]) ?(?P<month>\d{1,2})(?P=mark) ?(?P<day>\d{1,2})\.?",
         rf"{_DAY}{_SEP}(?:DE )?{_NAME}{_SEP}(?:DE )?{_YEAR}",
         rf"{_NAME}{_SEP}{_DAY}[ ,./-]{{1,2}}(?P<year>\d{{4}})",
+        rf"{_NAME}(?P<mark>[/-]){_DAY}(?P=mark)(?P<year>\d\d)(?![\d:])",  # Jan-05-24; between blanks it may be an hour
         rf"(?P<year>\d{{4}}){_SEP}{_NAME}{_SEP}{_DAY}",
         r"(?P<year>\d{4})年(?P<month>\d{1,2})月(?P<day>\d{1,2})日",
     )
@@ -76,7 +89,7 @@ _CLOCK = re.compile(
     r"(?: ?(?P<half>[AP])\.? ?M(?![A-Z])\.?)?"
     r"(?: ?(?:UHR|H))?"
 )
-_BETWEEN = re.compile(r"(?:,? ?(?:AT|A|UM|A LAS|KL\.?)? ?|T|:)(?=\d)")
+_BETWEEN = re.compile(r"(?:,? ?(?:AT|A|UM|A LAS|KLO|KL\.?)? ?|T|:)(?=\d)")
 _OFFSET = re.compile(r"([+-])(\d\d?)(?::?(\d\d))?")
 
 
