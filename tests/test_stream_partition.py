@@ -513,6 +513,22 @@ def test_a_tombstone_leaves_nothing_but_a_keyed_hash(play: Play) -> None:
     play(scenario)
 
 
+def test_what_does_not_count_for_two_reasons_is_told_of_once(play: Play) -> None:
+    """A rebuild meets what came before a tombstone again, some of it of days that are in the history. Mutation caught:
+    counted under both."""
+
+    async def scenario(world: World) -> None:
+        part = await world.located()
+        part.doomed = {world.deployment.erasure("ann"): 9}
+        for name, day in (("ann", T0 - 1), ("ann", T0), ("ann", T0 - 2), ("bob", T0 - 1)):
+            world.log.buy(name, day)
+        await world.catch_up(part)
+        counted = world.redis.hgetall(world.store.keys.rejected(0))
+        assert counted == {b"before_history_ends": b"3", b"erased": b"1"}
+
+    play(scenario)
+
+
 def test_a_purchase_after_a_tombstone_begins_anew(play: Play) -> None:
     """Mutation caught: a tombstone that erases what came later."""
 
