@@ -1,7 +1,7 @@
 """Redis: all that workers and commands read and write there.
 
 The rule: a partition is read and written only under the token of its guard, and each write brings a new token.
-Repeating a write is safe (the script answers with the token that stands), so callers repeat until Redis answers;
+Repeating a write is safe (it answers with the token that stands), so callers repeat until Redis answers;
 redis-py must not repeat by itself, for that hides what happened.
 """
 

@@ -139,3 +139,15 @@ def test_floor_and_share_have_bounds() -> None:
         metrics.poisson_deviance([1], [1], 0)
     with pytest.raises(ValueError, match="share"):
         metrics.top_share([1], [1], 0)
+
+
+@pytest.mark.parametrize(("n", "tenths"), [(3, [4, 7, 10]), (7, [2, 3, 5, 6, 8, 9, 10]), (10, [*range(1, 11)])])
+def test_each_customer_stands_in_the_tenth_of_its_rank(n: int, tenths: list[int]) -> None:
+    """Where they do not come out even, too. Mutation caught: ranks rounded down, so that the least are in none."""
+    predicted, labels = np.arange(1.0, n + 1), np.arange(n, 0, -1.0)
+    table = metrics.deciles(labels, {"model": predicted})["model"].dropna()
+    assert table.index.tolist() == tenths
+    assert table["predicted"].tolist() == predicted.tolist()
+    assert table["actual"].tolist() == labels.tolist()
+    held = metrics.covered(labels, predicted, labels - (predicted == n)).dropna()
+    assert held.to_dict() == dict(zip(tenths, [1.0] * (n - 1) + [0.0], strict=True))

@@ -41,6 +41,24 @@ def test_a_shuffled_and_slightly_moved_refit_keeps_its_numbers_whatever_its_scal
         assert [order.index(i) for i in range(5)] == new.sizes
 
 
+@pytest.mark.parametrize("columns", [[0, 1, 2], [1, 2, 0]])
+def test_what_goes_on_is_told_by_where_it_stands_unscaled(columns: list[int]) -> None:
+    """Mutation caught: scaled centres compared; one scaler for all columns and of as many clusters finds the same."""
+    old, new = np.array([[0, 0, 0], [1, 10, 0]], float)[:, columns], np.array([[1.2, 1, 0], [0, 9, 0]])[:, columns]
+    sd = np.array([0.1, 10, 1])[columns]
+    for order, numbers in (([0, 1], [4, 6]), ([1, 0], [4, 6])):
+        refit = Clusters(new[order] / sd, [0] * 3, sd, 30.0, [0, 1], "ab", [0, 1])
+        assert places(refit.continuing(fitted(old, numbers))) == dict(zip(numbers, map(tuple, new), strict=True))
+
+
+def test_numbers_that_meant_something_else_are_left_behind() -> None:
+    """Mutations caught: the first of them given again; one of those that come left out."""
+    for unused in (5, 8):
+        new = fitted(FIVE).after(unused)
+        assert (new.numbers, new.unused) == ([*range(unused, unused + 5)], unused + 5)
+        assert places(new) == {unused + i: tuple(centre) for i, centre in enumerate(FIVE)}
+
+
 def test_a_larger_k_takes_unused_numbers() -> None:
     new = fitted(FIVE[::-1]).continuing(fitted(FIVE[:3]))
     assert new.numbers == [0, 1, 2, 3, 4]

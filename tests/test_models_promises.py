@@ -251,6 +251,13 @@ def test_a_giant_moves_no_scale(n: int, giant: float) -> None:
     assert usual <= usual_day(struck, np.append(days, 1.0)) < most * usual
 
 
+def test_of_many_labels_the_highest_quantile_caps_them() -> None:
+    """Of few it means nothing: then twenty medians do. Mutations caught: the quantile left out; asked of few."""
+    for n, part in ((FEW, 0.5005), (2 * FEW, 0.0005)):  # of the way from the last 1 to the 40
+        assert scales(np.append(np.ones(n - 1), 40.0), 5.0).cap == pytest.approx(1 + 39 * part)
+    assert scales(np.append(np.ones(FEW - 2), 40.0), 5.0).cap == 20.0
+
+
 def test_nobody_who_spent_has_a_usual_day_of_one() -> None:
     assert usual_day(np.empty(0), np.empty(0)) == 1.0
     assert usual_day(np.array([-5.0, 0.0]), np.array([1, 2])) == 1.0
@@ -300,6 +307,20 @@ def test_a_cell_without_examples_believes_the_customers_own_rate() -> None:
     np.testing.assert_allclose(follows.orders, x[:, INPUTS.index("n90")], rtol=1e-12)
     n90 = x[:, INPUTS.index("n90")]
     np.testing.assert_allclose(follows.buyers, n90 / (1 + n90), rtol=1e-12)  # of who buys at that rate, at any time
+
+
+def test_a_cell_keeps_what_followed_capped_and_half_of_it_after_180_days() -> None:
+    """Mutations caught: nothing fades; spend, or orders, counted beyond their caps; a buyer who counts as often as they
+    ordered."""
+    model, raw = Cadence(30, 20.0, 50.0, 3.0), rhythmic(4, 28, np.array([1, 1, 1, 14]))
+    model.learn_many(raw, np.array([80.0, 10.0, 0.0, 7.0]), np.array([5.0, 1.0, 0.0, 2.0]))
+    for _ in range(180):
+        model.learn_many(raw[:0], np.empty(0), np.empty(0))
+    here, other = cadence.cells(raw, 30)[[0, 3]]
+    money = cadence.a_day(raw, 20.0, 50.0)
+    np.testing.assert_allclose(2 * model.sums[here], [60, money[:3].sum(), 4, 2, 3])
+    np.testing.assert_allclose(2 * model.sums[other], [7, money[3], 2, 1, 1])
+    assert np.count_nonzero(model.sums.any(1)) == 2
 
 
 # ---- experts mixed ---------------------------------------------------------------------------------------------------
@@ -363,6 +384,21 @@ def test_nobody_is_served_more_than_the_cap_for_each_order_expected() -> None:
     assert len(EXPERTS) == 4
 
 
+@pytest.mark.parametrize("capped", [True, False])
+def test_a_mix_learns_of_a_giant_what_it_learns_of_the_cap(capped: bool) -> None:
+    """Who ordered for a thousand million teaches no more than 50, nor does an expert who said so. Mutations caught: the
+    label, or what was said, taken as it is."""
+    x = np.zeros((2, len(INPUTS)))
+    x[:, [INPUTS.index(name) for name in ("r30", "r90", "n30", "n90")]] = 3.0
+    states = []
+    for most in (50.0, 1e9):
+        mix = Mix(2.0, 50.0, capped)
+        mix.learn_many(x, np.array([most, 4.0]), np.array([4.0, most]), np.array([most, 1.0]))
+        states.append(mix.snapshot())
+    assert states[0] == states[1]
+    assert len({*states[0]["shares"]}) > 1
+
+
 # ---- the bound -------------------------------------------------------------------------------------------------------
 def test_nine_of_ten_like_customers_stay_under_the_bound() -> None:
     rng = np.random.default_rng(3)
@@ -390,6 +426,17 @@ def test_the_bound_without_labels_is_the_prediction() -> None:
     assert model.predict_many(np.array([0.0, 1.5, 7.0])).tolist() == [0, 1.5, 7.0]
     model.learn_many(np.full(100, 1.5), np.full(100, 8.0))  # the bins beside it know nothing: they take what all know
     assert (model.predict_many(np.array([0.5, 1.5, 9.0])) >= np.array([0.5, 1.5, 9.0]) * 8 / 1.5).all()
+
+
+def test_the_bound_forgets_half_in_90_days() -> None:
+    """Mutation caught: every label that ever came counted alike."""
+    model = Upper([5.0])
+    model.learn_many(np.array([4.0, 4.0, 6.0]), np.array([0.0, 8.0, 6.0]))
+    before = model.counts.copy()
+    for _ in range(90):
+        model.learn_many(np.empty(0), np.empty(0))
+    np.testing.assert_allclose(2 * model.counts, before)
+    assert before.sum() == 3
 
 
 def test_labels_on_the_edges_are_counted_in_the_right_bucket() -> None:

@@ -33,7 +33,7 @@ facts = st.tuples(
 rules = st.builds(
     Segments,
     st.floats(0.2, 400, allow_nan=False),
-    st.floats(1.25, 3, allow_nan=False),
+    st.floats(0.1, 3, allow_nan=False),  # a fit finds 1.25 or more; the rule holds of any
     st.integers(1, 10**8),
 )
 
@@ -95,6 +95,22 @@ def test_the_last_day_on_which_who_bought_once_is_new_for_sure() -> None:
     """Two weeks to the day, however short the shop's gap. Mutation caught: one day fewer, or more."""
     found = Segments(5.0, 2.0, 1).predict_many(customers((1, 0, FRESH, 9), (1, 0, FRESH + 1, 9)))
     assert (found.tolist(), FRESH) == ([NEW, ONE_TIME], 14)
+
+
+def test_the_last_day_on_which_nobody_is_lost() -> None:
+    """90 days, however short the gaps. Mutation caught: one day fewer, or more."""
+    once, twice = [(1, 0, LONG + day, 9) for day in (0, 1)], [(2, 3, LONG + day, 9) for day in (0, 1)]
+    found = Segments(5.0, 2.0, 1).predict_many(customers(*once, *twice))
+    assert (found.tolist(), LONG) == ([ONE_TIME, LOST, AT_RISK, LOST], 90)
+
+
+@pytest.mark.parametrize(("gap", "day"), [(20.6, 20), (14.9, 14), (33.5, 33)])
+def test_the_day_that_a_definition_names_is_the_last_of_who_is_new(gap: float, day: int) -> None:
+    """Mutation caught: the shop's gap rounded up."""
+    rule = Segments(gap, 2.0, 1)
+    assert f"at most {day} days ago" in rule.definitions()[NEW]
+    assert f"more than {day} days ago" in rule.definitions()[ONE_TIME]
+    assert rule.predict_many(customers((1, 0, day, 9), (1, 0, day + 1, 9))).tolist() == [NEW, ONE_TIME]
 
 
 @given(rules, st.integers(2, 60), st.integers(1, 3000), st.integers(0, 10**9), st.data())

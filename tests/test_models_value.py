@@ -98,11 +98,13 @@ def test_nobody_is_expected_to_speed_up() -> None:
 
 def test_a_year_brings_no_less_than_its_first_horizon() -> None:
     """Whichever expert the mix follows, of a customer of whom that one knows nothing. Mutations caught: the mix alone;
-    the demand of a window that ends within the horizon."""
+    the demand of a window that ends within the horizon; none of one that is the horizon."""
     raw, demand = raws(300, 6), np.linspace(0, 5_000, 300)
     for weights in np.eye(3):
         part = value(weights=tuple(weights), chain=np.zeros(CELLS), level=0.5)
         assert (part.predict_many(raw, demand) >= demand).all()
+    same = value(weights=(0, 0, 1), chain=np.zeros(CELLS), window=float(HORIZON))
+    assert (same.predict_many(raw, demand) == demand).all()
     short = value(weights=(0, 0, 1), chain=np.zeros(CELLS), window=HORIZON - 1.0)
     assert not short.predict_many(raw, demand).any()
 

@@ -237,6 +237,16 @@ def test_a_year_that_is_not_known_is_told_not_made_up() -> None:
     assert "seasonal_naive" not in found.figures.index
 
 
+@pytest.mark.parametrize("horizon", [2, 4])
+def test_a_year_before_the_earliest_cut_is_known(horizon: int) -> None:
+    """Mutation caught: one week more asked for."""
+    cuts = [each for each in openings(drawn(20, 52 + 3 * horizon), horizon) if each.week >= 52][-2::-1]
+    assert [each.week for each in cuts] == [52 + 2 * horizon, 52 + horizon, 52]
+    names, left_out = stock._judged(cuts)
+    assert "seasonal_naive" in names
+    assert not any(line.startswith("seasonal_naive") for line in left_out)
+
+
 @pytest.mark.parametrize("name", ["linear", "boosting"])
 def test_where_nothing_was_sold_nothing_is_expected(name: str) -> None:
     """Also where only the latest windows sold something: a fold that learns from nothing is passed over."""

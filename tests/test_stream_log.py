@@ -5,6 +5,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,13 @@ from confluent_kafka.admin import (
     NewTopic,
     ResourceType,
 )
-from deployment import Play, Stopped, World
+from deployment import Crash, Play, Stopped, World, crash
 from running import Running, running
 from shops import T0
 
 from demo import services
 from streams import kafka as topics
+from streams.deployment import marked
 from streams.kafka import KafkaProblem, Topic
 from streams.settings import Settings
 
@@ -136,11 +138,13 @@ def test_verify_says_what_it_cannot_verify(kafka: str, valkey: services.Valkey, 
 
 # ---- a log that was cut and grew again -------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", ["another event", "the same at another time", "a tombstone", "the end was a reject"])
-def test_a_log_that_was_cut_and_grew_again_is_noticed(play: Play, kind: str) -> None:
-    """The offset is within the log, what stands before it is another record. Mutation caught: `mark` not compared."""
+@pytest.mark.parametrize("before", [0, 4])
+def test_a_log_that_was_cut_and_grew_again_is_noticed(play: Play, kind: str, before: int) -> None:
+    """The offset is within the log, what stands before it is another record, be it the first that the log holds.
+    Mutations caught: `mark` not compared; of the log's first record nothing proved."""
 
     async def scenario(world: World) -> None:
-        for n in range(5):
+        for n in range(before + (kind != "the end was a reject")):
             world.log.buy(f"c{n}", T0)
         if kind == "the end was a reject":
             world.log.put(b"c", b"{", T0)
@@ -159,6 +163,42 @@ def test_a_log_that_was_cut_and_grew_again_is_noticed(play: Play, kind: str) -> 
         other = await world.located()
         with pytest.raises(Stopped, match=r"holds another record before it .* the log was cut and grew again"):
             await world.catch_up(other)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("before", [1, 4])
+def test_a_log_that_lost_the_record_that_was_counted_last_is_noticed(play: Play, before: int) -> None:
+    """It stands among what the log says that it holds. Mutation caught: what is not there taken for proved."""
+
+    async def scenario(world: World) -> None:
+        for n in range(before):
+            world.log.buy(f"c{n}", T0)
+        await world.catch_up(await world.located())
+        world.log.buy("else", T0)
+        part = await world.located()
+        chunk = world.log.chunk(part.reached)
+        assert chunk.start == before - 1
+        with pytest.raises(Stopped, match="holds another record before it than the one that was counted"):
+            await part.process(replace(chunk, records=chunk.records[1:]))
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("write", [1, 3])
+def test_the_mark_of_a_chunk_that_broke_off_is_the_last_record_that_counted(play: Play, write: int) -> None:
+    """Mutation caught: of a guard that stopped before a sweep, the mark of the record behind it: it proves nothing."""
+
+    async def scenario(world: World) -> None:
+        for day in (0, 2, 4):
+            world.log.buy("ann", T0 + day)
+        with pytest.raises(Crash):
+            await world.catch_up(await world.located(store=world.struck({write: crash})))
+        guard = await world.store.guard(0)
+        assert guard is not None
+        assert guard.offset == (write + 1) // 2
+        last = world.log.records[0][guard.offset - 1]
+        assert guard.mark == marked(last.offset, last.timestamp, last.key, last.value)
 
     play(scenario)
 

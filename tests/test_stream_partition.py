@@ -1,6 +1,7 @@
 """What a partition does with the records of a chunk: cuts, sweeps, rejects, strays, tombstones (on a real Redis)."""
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import redis
 from deployment import Crash, Play, Stopped, World, assert_agree, crash
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from shops import T0
 
@@ -18,7 +20,7 @@ from models.customers import gathered
 from models.events import Batch
 from models.kinds import ERASE, PURCHASE, TICK
 from models.rows import DAY, ENTRY
-from streams.partition import Life, Partition, _numbers, cuts
+from streams.partition import Life, Partition, _blocks, _differs, _numbers, cuts
 from streams.store import Store, connect
 
 
@@ -60,6 +62,51 @@ def test_cuts_are_where_a_plain_loop_makes_them(
     found = list(cuts(batch(events), grace, swept_to, most))
     assert found == plain(events, grace, swept_to, most)
     assert all(sum(kind == ERASE for kind, _ in events[i:j]) <= most for i, j, _ in found)
+
+
+@given(st.lists(st.sampled_from(["other", "other", "again", "life"]), min_size=1), st.integers(1, 5), st.data())
+def test_blocks_hold_whole_customers_and_the_last_one_who_is_erased(whose: list[str], size: int, data: Any) -> None:
+    """Mutations caught: a last block of more than its size, who came back beside it; an entry without its row; the
+    entries of a life that ended, or who came back, before the write that erases them."""
+    assume(whose.count("again") <= size)  # `cuts` sees to that
+    of = np.array(data.draw(st.lists(st.integers(0, len(whose) - 1), max_size=40)), np.int64)
+    entries = np.zeros(len(of), ENTRY)
+    entries["row"], entries["label"] = of, np.arange(len(of))
+    everybody = np.array(whose)
+    rows, lives = np.flatnonzero(everybody != "life"), np.flatnonzero(everybody == "life")
+    found = list(_blocks(rows, entries, everybody[rows] == "again", lives, size))
+    assert [last for _, _, last in found] == [False] * (len(found) - 1) + [True]
+    assert max(len(block) for block, _, _ in found) <= size
+    assert sorted(row for block, _, _ in found for row in block) == rows.tolist()
+    held = []
+    for block, part, last in found:
+        assert {*part["row"]} <= {*block, *(lives if last else ())}
+        assert last or {*everybody[block]} <= {"other"}
+        held += part["label"].tolist()
+    assert sorted(held) == [*range(len(of))]
+    for row in range(len(whose)):
+        assert [label for label in held if of[label] == row] == np.flatnonzero(of == row).tolist()
+
+
+def test_a_score_has_moved_by_a_tenth_and_by_a_cent() -> None:
+    """Mutations caught: either one left out; a move downwards passed over."""
+    published, now = np.array([0, 0, 100, 100, 100, 0.05]), np.array([0.009, 0.02, 110, 111, 89, 0.059])
+    assert _differs(now, published).tolist() == [False, True, False, True, True, False]
+
+
+@pytest.mark.parametrize("name", ["segment", "rfm", "demand", "value", "version"])
+def test_a_score_that_is_not_the_published_one_has_moved(play: Play, shop: Path, name: str) -> None:
+    """Whichever part of it. Mutation caught: one of them not compared, or compared with another."""
+
+    async def scenario(world: World) -> None:
+        part = await world.located()
+        rows = np.arange(len(part.table))
+        assert not part._has_moved(rows, part.swept_to).any()
+        kept = part.table.rows[name]
+        kept[[3, 8]] = 7 << 16 if name == "version" else kept[[3, 8]] + 111  # the 7th publish's
+        assert np.flatnonzero(part._has_moved(rows, part.swept_to)).tolist() == [3, 8]
+
+    play(scenario, shop)
 
 
 # ---- where it stands -------------------------------------------------------------------------------------------------
@@ -370,6 +417,26 @@ def test_many_strays_stop_for_producers_choose_otherwise(play: Play) -> None:
     play(scenario, partitions=2)
 
 
+@pytest.mark.parametrize(("homes", "goes_on"), [(1_004, True), (1_003, False)])
+def test_a_fifth_of_strays_is_borne(play: Play, homes: int, goes_on: bool) -> None:
+    """Of however many customers the first chunk holds. Mutations caught: strays counted and no share of them; a share
+    of CHECKED customers alone."""
+
+    async def scenario(world: World) -> None:
+        for p, most in ((0, homes), (1, 251)):
+            for name in itertools.islice((f"c{n}" for n in range(9_999) if world.deployment.home(f"c{n}") == p), most):
+                world.log.buy(name, T0, partition=0)
+        with (
+            contextlib.nullcontext()
+            if goes_on
+            else pytest.raises(Stopped, match=rf"\(251 of its first {homes + 251}\)")
+        ):
+            await world.catch_up(await world.located(0))
+        assert (len(world.rows()), len(world.log.rejects)) == ((homes, 251) if goes_on else (0, 0))
+
+    play(scenario, partitions=2)
+
+
 @pytest.mark.parametrize("judged", ["by a customer of the log", "by the log that a rebuild folds"])
 def test_the_partitioner_is_judged_once_a_deployment(play: Play, judged: str) -> None:
     """What is wrong later is rejected, also by a worker that starts. Mutation caught: judged at each start."""
@@ -390,6 +457,33 @@ def test_the_partitioner_is_judged_once_a_deployment(play: Play, judged: str) ->
         assert [*world.rows()] == ([mine] if judged.startswith("by a customer") else [])
 
     play(scenario, partitions=2)
+
+
+# ---- waiting ---------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("seconds", "told"), [(2.0, 0), (4.0, 1), (6.0, 2)])
+def test_slow_answers_are_told_of_as_soon_as_many_quick_ones(
+    play: Play, monkeypatch: pytest.MonkeyPatch, seconds: float, told: int
+) -> None:
+    """Two answers that fail, each behind so many seconds: from the fifth second on it is said what is waited for.
+    Mutation caught: said only once the pauses between tries are long."""
+
+    async def scenario(world: World) -> None:
+        part, now, answers = await world.located(), itertools.count(0.0, seconds), [b"late", None, None]
+
+        async def ask() -> bytes | None:
+            if answers[-1] is None:
+                answers.pop()
+                raise redis.exceptions.TimeoutError("Timeout reading")
+            return answers[-1]
+
+        said: list[str] = []
+        with monkeypatch.context() as patched:
+            patched.setattr("streams.partition.time", SimpleNamespace(monotonic=lambda: next(now)))
+            patched.setattr("streams.partition.say", lambda line, **_: said.append(line))
+            assert await part.insist(ask) == b"late"
+        assert said == ["partition 0 waits: Timeout reading"] * told
+
+    play(scenario)
 
 
 # ---- erasure ---------------------------------------------------------------------------------------------------------
@@ -415,6 +509,22 @@ def test_a_tombstone_leaves_nothing_but_a_keyed_hash(play: Play) -> None:
         everything = repr({k: v for k, v in world.contents().items() if k != "changes:0"})
         assert "ann" not in everything
         assert_agree(world, part)
+
+    play(scenario)
+
+
+def test_what_does_not_count_for_two_reasons_is_told_of_once(play: Play) -> None:
+    """A rebuild meets what came before a tombstone again, some of it of days that are in the history. Mutation caught:
+    counted under both."""
+
+    async def scenario(world: World) -> None:
+        part = await world.located()
+        part.doomed = {world.deployment.erasure("ann"): 9}
+        for name, day in (("ann", T0 - 1), ("ann", T0), ("ann", T0 - 2), ("bob", T0 - 1)):
+            world.log.buy(name, day)
+        await world.catch_up(part)
+        counted = world.redis.hgetall(world.store.keys.rejected(0))
+        assert counted == {b"before_history_ends": b"3", b"erased": b"1"}
 
     play(scenario)
 

@@ -198,12 +198,15 @@ def test_a_new_artefact_is_swapped_in_and_everybody_is_scored_under_stable_numbe
 
 
 def test_what_segments_and_clusters_mean_stands_beside_the_model(play: Play, shop: Path, later: Path) -> None:
-    """Mutations caught: descriptions of a learned version, which has none; a cluster of before left standing."""
+    """Mutations caught: descriptions of a learned version, which has none; a cluster, or a segment, of before
+    left standing."""
 
     async def scenario(world: World) -> None:
         await grown(world)
         for directory, n in ((shop, 0), (later, 1)):
             if n:
+                for key in (world.store.keys.segments, world.store.keys.clusters):
+                    world.redis.hset(key, mapping=dict.fromkeys((7, 12), '{"name": "of before"}'))
                 await world.publish(later)
             model = artefact.decode((directory / "artefact.json").read_bytes()).restored()
             segments, clusters = (

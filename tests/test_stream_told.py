@@ -142,12 +142,13 @@ def test_many_hashes_are_spelled_letter_by_letter() -> None:
             assert sent(found, names[part]) == expected(serves, state[part], some, place)
 
 
-@pytest.mark.parametrize("amount", [2.0**60, np.nan])
+@pytest.mark.parametrize("amount", [2.0**60, 5e14 + 2**-4, 1e12 + 2**-13, np.nan])
 @pytest.mark.parametrize("odd", ["demand", "high", "orders", "p_buy"])
 def test_what_cannot_be_compared_is_written_whole_each_time(odd: str, amount: float) -> None:
     """Amounts beyond what a double holds in steps of their texts, in any column.
 
-    Mutations caught: what was noted of them believed; a number that is none compared as if it were small.
+    Mutations caught: what was noted of them believed; a number that is none compared as if it were small; amounts that
+    fit in 64 bits, spelled from a product that was rounded.
     """
     written, state = Told(Keys("shop")), np.zeros(2, ROW)
     numbers = (np.zeros(2, np.int64), np.zeros(2, np.int64), np.array([111, 111]))

@@ -14,7 +14,7 @@ from shops import T0, learned
 from streams import rebuild, replay, trainer
 from streams.deployment import DeploymentError
 from streams.kept import Kept
-from streams.store import Store, connect
+from streams.store import LEDGER_DAYS, Store, connect
 from streams.worker import HEARTBEAT, Worker
 
 
@@ -163,6 +163,28 @@ def test_of_two_trainers_one_writes_and_the_other_starts_over(play: Play, shop: 
     play(scenario, shop, partitions=2)
 
 
+@pytest.mark.parametrize("partition", [0, 1])
+def test_nothing_is_learned_without_a_partition_that_went_back_meanwhile(
+    play: Play, shop: Path, monkeypatch: pytest.MonkeyPatch, partition: int
+) -> None:
+    """A rebuild seeds it between two reads of the trainer. Mutation caught: the others' examples learned alone."""
+
+    async def scenario(world: World) -> None:
+        await folded(world, 3)
+        before, swept = await world.store.model(), world.store.swept
+
+        async def went_back(partitions: int) -> list[int]:
+            found = await swept(partitions)
+            world.redis.hset(world.store.keys.guard(partition), "swept_to", T0)
+            return found
+
+        monkeypatch.setattr(world.store, "swept", went_back)
+        assert not await trainer.step(world.store, world.count)
+        assert await world.store.model() == before
+
+    play(scenario, shop, partitions=2)
+
+
 def test_a_model_published_meanwhile_is_not_written_over(play: Play, shop: Path) -> None:
     """Mutation caught: learn.lua without the comparison of version and token."""
 
@@ -218,6 +240,27 @@ def test_examples_older_than_the_kept_window_are_dropped(play: Play, shop: Path)
         assert world.examples()
 
     play(scenario, shop, training_days=7)
+
+
+@pytest.mark.parametrize("passed", [1, 9, 30])
+def test_of_days_that_a_publish_passes_over_nothing_is_left(play: Play, nobody: Path, passed: int) -> None:
+    """Of the last window nothing either, though a write brought some behind it. Mutations caught: the day's own
+    examples and lines dropped alone; those of the week before left."""
+
+    async def scenario(world: World) -> None:
+        keys, day = world.store.keys, T0 + passed
+        for each in range(T0 - 7 - 6, day + 1):
+            world.redis.hset(keys.training(0, each), "ann", b"an example")
+        for each in range(T0 - LEDGER_DAYS - 6, day + 1):
+            world.redis.hset(keys.ledger, each, b"a line")
+        stored = await world.store.model()
+        held = stored["version"], stored["token"]
+        assert await world.store.learned(held, f"2-v{day}", "new", day, b"document", "{}", 1)
+        left = {int(key.rsplit(b":", 1)[1]) for key in world.redis.keys(keys.training(0, 0)[:-1] + "*")}
+        assert left == {*range(day - 7 + 1, day + 1)}
+        assert {*map(int, world.redis.hkeys(keys.ledger))} == {*range(day - LEDGER_DAYS + 1, day + 1)}
+
+    play(scenario, nobody, training_days=7)
 
 
 def test_an_emptied_redis_is_nothing_to_learn_from(play: Play, nobody: Path) -> None:

@@ -80,7 +80,11 @@ def mase(y: ArrayLike, p: ArrayLike, scale: ArrayLike) -> float:
 
 
 def least(y: ArrayLike) -> float:
-    """The floor of a deviance, where y was learned from: a hundredth of its mean, and positive."""
+    """The floor of a deviance, where y was learned from: a hundredth of its mean, and positive.
+
+    >>> least([0, 4, 8]), least([0.0]), least([])
+    (0.04, 1e-06, 1e-06)
+    """
     labels = np.asarray(y, np.float64)
     return max(0.01 * float(labels.mean()) if labels.size else 0.0, 1e-6)
 
