@@ -48,6 +48,8 @@ def fit(
             readable(names, option="--names")
         out.mkdir(parents=True, exist_ok=True)  # a directory that cannot be written shows now, not after the fit
         with scratch(out) as parts:
+            for name in (ARTEFACT, HISTORY, STATES):
+                writing.writable(out / name)
             given.check()
             beside = _beside(offers) if offers else None
             words = called(names)
