@@ -33,7 +33,7 @@ from offline.history import past
 from offline.history import read as history
 from offline.history.fold import fold
 from offline.history.policy import NEEDS, Policy
-from offline.report import mining, plots, sections
+from offline.report import mining, plots, sections, segments
 from offline.report.card import FEATURES, card
 from offline.report.make import PARTS
 from offline.report.mining import Shop
@@ -247,6 +247,16 @@ def test_segments_are_those_of_the_fit(shop: Shop, small: Page) -> None:
     assert found.map.outlier.tolist() == [False] * (80 - outliers) + [True] * outliers
     assert f"finds {outliers} customers" in small.sections["segments"]
     assert found.choice.reason in small.sections["segments"]
+
+
+@pytest.mark.parametrize("at", [1, -1])
+def test_the_segment_that_is_said_is_the_one_that_brings_most(at: int, shop: Shop) -> None:
+    """Wherever it stands: a wholesaler who is late brought more than all Champions."""
+    found = mining.segments(shop, len)
+    table, most = found.table.assign(share=0.25), found.table.index[at]
+    table["share of spend"] = np.where(table.index == most, 0.7, 0.1)
+    said = f"{len(table)} segments; {most}: 25% of the customers, 70% of the spend."
+    assert segments.segments(replace(found, table=table)).says == [said]
 
 
 def test_demand_and_its_bound_are_those_of_the_evaluation(shop: Shop, small: Page, sample: tuple[Path, str]) -> None:
