@@ -412,6 +412,19 @@ def test_sources_and_places_that_cannot_be(tmp_path: Path) -> None:
     assert "t.csv/r.csv: " in refused(tmp_path, tmp_path / "t.csv", "--out", tmp_path / "t.csv" / "r.csv")
 
 
+@pytest.mark.parametrize("seed", [2**32 - 1, 2**32, 5_000_000_000])
+@pytest.mark.parametrize("method", ["kmeans", "dbscan"])
+def test_a_seed_is_taken_or_refused_and_never_a_trace(tmp_path: Path, seed: int, method: str) -> None:
+    """scikit-learn takes 32 bits."""
+    (tmp_path / "t.csv").write_text("id,x\n" + "".join(f"{n},{n * n % 17}\n" for n in range(40)))
+    out = tmp_path / "out.csv"
+    done = CliRunner().invoke(
+        main, ["segment", f"{tmp_path}/t.csv", *f"--seed {seed} --method {method} --out {out}".split()]
+    )
+    assert (done.exit_code == 2) == (seed >= 2**32)
+    assert ("Invalid value for '--seed'" in done.output) != out.exists()
+
+
 # ---- docs/segmenting.md ----------------------------------------------------------------------------------------------
 
 

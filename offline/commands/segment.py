@@ -51,7 +51,7 @@ OF_TABLES = ("encoding", "delimiter", "decimal", "allow_loss")  # of the options
 @click.option(
     "--min-samples", type=click.IntRange(2), help="Customers within eps of a core one, itself counted (dbscan)."
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1))
 @naming
 def segment(
     table: Path | None, out: Path, id_column: str | None, treat: str,
