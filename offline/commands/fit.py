@@ -169,4 +169,5 @@ def _write(out: Path, history: Path, folded: "Folded", fitted: "Fit") -> None:
     if fitted.verdict.value:
         figures["customer_value"] = {name: float(number) for name, number in asdict(fitted.verdict.value).items()}
     cut = min((cut for judged in fitted.verdict.judged.values() for cut in judged.cuts), default=None)
-    (out / ARTEFACT).write_bytes(encode(Artefact.of(fitted.model, figures, cut)))
+    with writing.replacing(out / ARTEFACT) as fresh:
+        fresh.write_bytes(encode(Artefact.of(fitted.model, figures, cut)))
