@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import jobs
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from matplotlib.figure import Figure
 from playwright.sync_api import Browser, sync_playwright
 from refusal import one_line
 
@@ -210,6 +212,20 @@ def test_colours_of_figures_read_on_either_background(paper: str) -> None:
         low, high = sorted((luminance(colour), luminance(paper)))
         assert (high + 0.05) / (low + 0.05) >= 3, colour  # WCAG 2.2, 1.4.11
     assert len(plots.PALETTE) == len(set(plots.PALETTE)) == len(set(plots.MARKERS)) == 8  # segments, at most
+
+
+@pytest.mark.parametrize("most", [7.0, 1_600.0, 10_000.0, 18_000.0, 640_000.0, 12_000_000.0])
+def test_the_numbers_below_a_calibration_stand_apart(most: float) -> None:
+    """Of a shop of any currency: on axes of roots 8,000 and 10,000 ran into each other."""
+    tenths = pd.DataFrame({("served", what): [0.0, most] for what in ("predicted", "actual")})
+    with mpl.rc_context(plots.STYLE):
+        figure = Figure((4.6, 3.1), layout="constrained")
+        axes = figure.subplots()
+        plots.calibration.__wrapped__(axes, tenths, ["served"], "spend")  # type: ignore[attr-defined]  # as `drawn` does
+        figure.canvas.draw()
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_position()[0] <= 1.1 * most]
+    assert len(boxes) > 2
+    assert all(left.x1 + 2 < right.x0 for left, right in itertools.pairwise(boxes))
 
 
 # ---- what it says ----------------------------------------------------------------------------------------------------
