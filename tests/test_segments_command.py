@@ -262,6 +262,17 @@ def test_clusters_that_were_asked_for_are_warned_of_by_who_is_in_them(tmp_path: 
     assert "\nk = 6 was asked for; WARNING: its smallest cluster has 0 customers at the cut-off\n" in printed
 
 
+@pytest.mark.parametrize("asked", [["--clusters", "6"], ["--clusters", "3"], []])
+def test_clusters_that_nobody_is_in_any_more_are_told(asked: list[str], tmp_path: Path) -> None:
+    """Their number is in the reason for k, and neither in the words nor in the centres."""
+    orders, last = silent(tmp_path / "orders.csv"), str(np.datetime64(19_300, "D"))
+    printed = run("--history", orders, "--until", last, *asked, "--out", tmp_path / "r.csv")
+    k = int(re.search(r"k = (\d+) (?:was asked|is the largest|has the best)", printed)[1])  # type: ignore[index]
+    empty = sorted({*range(k)} - {*pd.read_csv(tmp_path / "r.csv")["cluster"]})
+    assert bool(empty) == ("is nobody at the cut-off" in printed)
+    assert not empty or f"in cluster {', '.join(map(str, empty))} is nobody at the cut-off" in printed
+
+
 def test_a_history_has_the_names_that_a_fit_has(tmp_path: Path) -> None:
     """Mutations caught: names that are read and forgotten; a file that says nothing to a table, taken in silence."""
     orders, names = silent(tmp_path / "orders.csv"), names_of(tmp_path / "names.yml")
