@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Where to write what shall stand at `path`, which until then holds what it held before, also after an error."""
+    """Where to write what shall stand at `path`, which until then holds what it held before, also after an error; then
+    what was begun is gone, for a full disk has no room for it."""
     fresh = path.with_name(path.name + ".new")
-    yield fresh
-    fresh.replace(path)
+    try:
+        yield fresh
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def writable(path: Path, option: str = "--out", parents: bool = True) -> None:

@@ -628,6 +628,8 @@ def test_the_page_shows_what_the_command_prints(tmp_path: Path, monkeypatch: pyt
         ("--missing product_id=drop", "no column 'product_id'; nearest is"),
         ("--key orderid", "--key: 'orderid' cannot be compared; nearest is 'order_id'"),
         ("--key product_id", "no column 'product_id'"),
+        ("--outlier-action cap", "nobody looks for outliers; say how too, for example --outliers iqr"),
+        ("--outlier-action drop", "--outlier-action drop: nobody looks for outliers"),
         ("--quality-report /nowhere/q.csv", "--quality-report /nowhere/q.csv: "),
     ],
 )

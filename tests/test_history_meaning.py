@@ -230,3 +230,26 @@ def test_what_is_read_is_never_written_over(job: str, option: str, tmp_path: Pat
     assert "names the same file" in run(job, *read, "--out", other, "--quality-report", other, code=2)
     shop = store(tmp_path / "shop.yml", "timezone: UTC\n")
     assert "--shop names the same file" in run(job, *read, "--shop", shop, "--out", shop, code=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "read"),
+    [
+        (["segment", "{}", "--out", "a.csv"], "a_centres.csv", "TABLE"),
+        (["segment", "--history", "{}", "--out", "a.x.csv"], "a.x_centres.csv", "--history"),
+        (["segment", "--history", "o", "--out", "a.csv", "--quality-report", "{}"], "a_centres.csv", "--quality"),
+        (["fit", "--history", "{}", "--out", "."], "history.parquet", "--history"),
+        (["fit", "--history", "other.csv", "--out", ".", "--customers", "{}"], "states.parquet", "--customers"),
+        (["fit", "--history", "other.csv", "--out", ".", "--offers", "{}"], "artefact.json", "--offers"),
+    ],
+)  # fmt: skip
+def test_nor_is_it_by_what_a_job_writes_beside_its_out(
+    options: list[str], name: str, read: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fit of DIR's own history into DIR would lose a day each time."""
+    monkeypatch.chdir(tmp_path)
+    for each in (name, "other.csv", "o"):
+        store(Path(each), "customer_id,occurred_at,amount\na,2024-01-01,5\n")
+    said = run(*(option.format(name) for option in options), code=2)
+    assert f"--out {name}: {read}" in said
+    assert Path(name).read_text().startswith("customer_id")

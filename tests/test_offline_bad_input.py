@@ -1,6 +1,7 @@
 """Whatever file it is given, every job over a history does its work or says in one line why it cannot."""
 
-from collections.abc import Sequence
+import resource
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,43 @@ def test_nothing_of_use(job: str, rows: list[str], said: str, tmp_path: Path) ->
         if job == "report":  # of which customers are but a part: tests/test_report_guests.py
             return
     assert said in one_line(out / "artefact.json", *given(job, file, out))
+
+
+@pytest.fixture
+def room() -> Iterator[Callable[[int], None]]:
+    """Lets no file grow beyond so many bytes, as a full disk would."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda most: resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    ("command", "most", "held"),
+    [
+        ("look h.csv --out new.yml", 64, []),
+        ("clean h.csv --out held", 64, ["held"]),
+        ("rules --history h.csv --min-orders 1 --min-support 0.001 --out held", 64, ["held"]),
+        ("begin --basket 40 --out .", 3_000, ["history.parquet", "states.parquet"]),
+    ],
+)
+def test_a_full_disk_keeps_what_was_there_and_no_half_of_what_was_to_come(
+    command: str,
+    most: int,
+    held: list[str],
+    tmp_path: Path,
+    room: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An empty shop.yml would be `there already, perhaps edited` to the next look."""
+    monkeypatch.chdir(tmp_path)
+    written(Path("h.csv"), HEADER, lines())
+    if "held" in held:
+        Path("held").write_text("of before")
+    room(most)
+    done = CliRunner().invoke(main, command.split())
+    assert (done.exit_code, "File too large" in done.stderr) == (2, True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["h.csv", *held])
+    assert "held" not in held or Path("held").read_text() == "of before"
 
 
 @pytest.mark.parametrize("job", JOBS)

@@ -154,6 +154,29 @@ def test_rfm_edges_and_offers_go_into_the_artefact_and_the_rings_into_the_states
     assert {tuple(row["offered"][:12].tolist()) for row in load_rows([*states])} == {tuple(ring)}
 
 
+@pytest.mark.parametrize(
+    ("column", "offers", "said"),
+    [
+        ("product_id", ["001,002,,", "002,001,,"], ""),
+        ("product_id", ["1,2,,", "2,1,,"], "2 are in no event of this history: '1', '2'; did"),
+        ("product_id", ["001,002,9,8", "7,001,6,"], "of the 6 products that --offers names 4 are in no event of this"),
+        ("sku", ["001,002,,"], "of the 2 products that --offers names 2 are in no event of this"),
+    ],
+)  # fmt: skip
+def test_offers_of_products_that_nobody_bought_are_told(
+    column: str, offers: list[str], said: str, tmp_path: Path
+) -> None:
+    """A spreadsheet takes the zeros off 001; the file still reads well, and nobody would ever be offered anything."""
+    rows = [
+        f"c{n},{np.datetime64(19_500 + 9 * i + n % 9, 'D')},{n}.50,00{1 + i % 2}" for n in range(9) for i in range(9)
+    ]
+    history = store(tmp_path / "h.csv", [f"{LINES[0]},{column}", *rows])
+    beside = store(tmp_path / "offers.csv", ["product,offer_1,offer_2,offer_3", *offers])
+    printed = jobs.run("fit", "--history", history, "--offers", beside, "--out", tmp_path / "fit")
+    assert ("WARNING: of the" in printed) == bool(said)
+    assert said in printed
+
+
 def test_offers_that_cannot_be_read_show_before_the_history_is(shop: Path, tmp_path: Path) -> None:
     offers = store(tmp_path / "o.csv", ["Product,offer_1", "a,b"])
     left = tmp_path / "fit" / "artefact.json"

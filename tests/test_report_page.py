@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import jobs
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from matplotlib.figure import Figure
 from playwright.sync_api import Browser, sync_playwright
 from refusal import one_line
 
@@ -33,7 +35,7 @@ from offline.history import past
 from offline.history import read as history
 from offline.history.fold import fold
 from offline.history.policy import NEEDS, Policy
-from offline.report import mining, plots, sections
+from offline.report import mining, plots, sections, segments
 from offline.report.card import FEATURES, card
 from offline.report.make import PARTS
 from offline.report.mining import Shop
@@ -212,6 +214,20 @@ def test_colours_of_figures_read_on_either_background(paper: str) -> None:
     assert len(plots.PALETTE) == len(set(plots.PALETTE)) == len(set(plots.MARKERS)) == 8  # segments, at most
 
 
+@pytest.mark.parametrize("most", [7.0, 1_600.0, 10_000.0, 18_000.0, 640_000.0, 12_000_000.0])
+def test_the_numbers_below_a_calibration_stand_apart(most: float) -> None:
+    """Of a shop of any currency: on axes of roots 8,000 and 10,000 ran into each other."""
+    tenths = pd.DataFrame({("served", what): [0.0, most] for what in ("predicted", "actual")})
+    with mpl.rc_context(plots.STYLE):
+        figure = Figure((4.6, 3.1), layout="constrained")
+        axes = figure.subplots()
+        plots.calibration.__wrapped__(axes, tenths, ["served"], "spend")  # type: ignore[attr-defined]  # as `drawn` does
+        figure.canvas.draw()
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_position()[0] <= 1.1 * most]
+    assert len(boxes) > 2
+    assert all(left.x1 + 2 < right.x0 for left, right in itertools.pairwise(boxes))
+
+
 # ---- what it says ----------------------------------------------------------------------------------------------------
 
 
@@ -247,6 +263,16 @@ def test_segments_are_those_of_the_fit(shop: Shop, small: Page) -> None:
     assert found.map.outlier.tolist() == [False] * (80 - outliers) + [True] * outliers
     assert f"finds {outliers} customers" in small.sections["segments"]
     assert found.choice.reason in small.sections["segments"]
+
+
+@pytest.mark.parametrize("at", [1, -1])
+def test_the_segment_that_is_said_is_the_one_that_brings_most(at: int, shop: Shop) -> None:
+    """Wherever it stands: a wholesaler who is late brought more than all Champions."""
+    found = mining.segments(shop, len)
+    table, most = found.table.assign(share=0.25), found.table.index[at]
+    table["share of spend"] = np.where(table.index == most, 0.7, 0.1)
+    said = f"{len(table)} segments; {most}: 25% of the customers, 70% of the spend."
+    assert segments.segments(replace(found, table=table)).says == [said]
 
 
 def test_demand_and_its_bound_are_those_of_the_evaluation(shop: Shop, small: Page, sample: tuple[Path, str]) -> None:
@@ -387,7 +413,7 @@ def test_stock_says_what_to_order_where_a_stock_file_is_given(shop: Shop) -> Non
     page = Page(html)
     products = next(rows for caption, rows in page.tables.items() if caption.startswith("Most units"))
     assert products[0] == ["product", "expected_units", "upper_90", "suggested_reorder", "weeks_of_history"]
-    short = math.ceil(round(plain["upper_90"][0] - 1, 4))
+    short = math.floor(plain["upper_90"][0]) - 1  # it sold in whole units
     assert [row[3] for row in products[1:4]] == [f"{short:,}", "0", "-"]
     assert says[1] == f"To order: {short:,} units of 1 products."
 

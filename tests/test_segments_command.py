@@ -262,6 +262,17 @@ def test_clusters_that_were_asked_for_are_warned_of_by_who_is_in_them(tmp_path: 
     assert "\nk = 6 was asked for; WARNING: its smallest cluster has 0 customers at the cut-off\n" in printed
 
 
+@pytest.mark.parametrize("asked", [["--clusters", "6"], ["--clusters", "3"], []])
+def test_clusters_that_nobody_is_in_any_more_are_told(asked: list[str], tmp_path: Path) -> None:
+    """Their number is in the reason for k, and neither in the words nor in the centres."""
+    orders, last = silent(tmp_path / "orders.csv"), str(np.datetime64(19_300, "D"))
+    printed = run("--history", orders, "--until", last, *asked, "--out", tmp_path / "r.csv")
+    k = int(re.search(r"k = (\d+) (?:was asked|is the largest|has the best)", printed)[1])  # type: ignore[index]
+    empty = sorted({*range(k)} - {*pd.read_csv(tmp_path / "r.csv")["cluster"]})
+    assert bool(empty) == ("is nobody at the cut-off" in printed)
+    assert not empty or f"in cluster {', '.join(map(str, empty))} is nobody at the cut-off" in printed
+
+
 def test_a_history_has_the_names_that_a_fit_has(tmp_path: Path) -> None:
     """Mutations caught: names that are read and forgotten; a file that says nothing to a table, taken in silence."""
     orders, names = silent(tmp_path / "orders.csv"), names_of(tmp_path / "names.yml")
@@ -410,6 +421,19 @@ def test_sources_and_places_that_cannot_be(tmp_path: Path) -> None:
         tmp_path, tmp_path / "t.csv", "--out", tmp_path / "t.csv"
     )
     assert "t.csv/r.csv: " in refused(tmp_path, tmp_path / "t.csv", "--out", tmp_path / "t.csv" / "r.csv")
+
+
+@pytest.mark.parametrize("seed", [2**32 - 1, 2**32, 5_000_000_000])
+@pytest.mark.parametrize("method", ["kmeans", "dbscan"])
+def test_a_seed_is_taken_or_refused_and_never_a_trace(tmp_path: Path, seed: int, method: str) -> None:
+    """scikit-learn takes 32 bits."""
+    (tmp_path / "t.csv").write_text("id,x\n" + "".join(f"{n},{n * n % 17}\n" for n in range(40)))
+    out = tmp_path / "out.csv"
+    done = CliRunner().invoke(
+        main, ["segment", f"{tmp_path}/t.csv", *f"--seed {seed} --method {method} --out {out}".split()]
+    )
+    assert (done.exit_code == 2) == (seed >= 2**32)
+    assert ("Invalid value for '--seed'" in done.output) != out.exists()
 
 
 # ---- docs/segmenting.md ----------------------------------------------------------------------------------------------

@@ -286,6 +286,22 @@ def test_treatments_that_do_not_fit_are_one_line(treat: str, said: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("column", ["store, id", 'size 5", key', "a=b, ref", "shop id"])
+def test_what_a_plan_says_to_type_is_taken_whatever_the_column_is_called(column: str) -> None:
+    """Of keys with a comma in their name the told --treat was refused."""
+    given = table(**{column: [f"x{n % 40}" for n in range(80)], "x": [str(n * n) for n in range(80)]})
+    first = preprocess.plan(given).treatments[0]
+    assert first.treatment == "drop"
+    told = first.why.partition("to take it in: --treat ")[2]
+    assert preprocess.plan(given, asked(f"{told},x=log")).treatments[0].treatment == told.rpartition("=")[2] == "onehot"
+
+
+@pytest.mark.parametrize("level", ["a, b", "c<d", 'the "new" one'])
+def test_a_level_in_quotes_is_what_they_hold(level: str) -> None:
+    quoted = level.replace('"', '""')
+    assert asked(f'x=ordinal:low<"{quoted}",y=drop')["x"] == ("ordinal", ("low", level))
+
+
 # ---- features --------------------------------------------------------------------------------------------------------
 
 

@@ -302,6 +302,20 @@ def test_what_is_ordered_reaches_the_bound_and_not_a_unit_more(upper: float, ava
         assert available >= upper - 1e-4
 
 
+def test_who_sold_in_whole_units_needs_no_part_of_one() -> None:
+    """Ten slow products and one that sells week by week in pieces, one by weight. Mutation caught: one unit each."""
+    rng = np.random.default_rng(2)
+    slow, steady = np.eye(40)[rng.integers(0, 36, 10)], rng.poisson(9, 40)
+    found = stock.forecast(sold(np.vstack([slow, steady, steady + 0.25])), 4, 4)
+    told = stock.ordered(found, dict.fromkeys(found.weeks.products, 0.5)).set_index("product_id")
+    upper, suggested = told["upper_90"], told["suggested_reorder"]
+    assert (upper[[f"p{i}" for i in range(10)]] < 1).all()
+    assert (suggested[[f"p{i}" for i in range(10)]] == 0).all()
+    assert upper["p10"] % 1 > 0.01
+    assert suggested["p10"] == math.ceil(math.floor(upper["p10"]) - 0.5)
+    assert suggested["p11"] == math.ceil(upper["p11"] - 0.5)
+
+
 # ---- the command -----------------------------------------------------------------------------------------------------
 
 

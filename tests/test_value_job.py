@@ -381,6 +381,19 @@ def test_warnings_say_what_does_not_hold() -> None:
     assert "|Spearman(frequency, mean spend)| is 0.110, above 0.1" in dependent
 
 
+@pytest.mark.parametrize(("a", "b", "told"), [(2_799.3, 0.0011, True), (9_999.0, 9.0, True), (99.0, 1.0, False)])
+@pytest.mark.parametrize("chances", [0, 1])
+def test_a_fit_by_which_nobody_stays_is_warned_of(a: float, b: float, told: bool, chances: int) -> None:
+    """A shop of three weeks: who bought twice was worth 0.00, who bought once 12.00, and nothing was said."""
+    model = BuyTillDie(1, 10, a, b, chances)
+    fitted = value.Fitted({"bg_nbd": model}, GammaGamma(6.0, 4.0, 15.0), PaidDays(9.0, 1.0), 0.0)
+    assert [line.startswith("bg_nbd: everybody drops out at once (mean ") for line in fitted.warnings()] == [
+        True
+    ] * told
+    if told:
+        assert model.p_alive([1 - chances], [3], [9])[0] < 0.01
+
+
 # ---- the judgement ---------------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from models.handover import ARTEFACT, HISTORY, HORIZON, STATES
+from offline import writing
 from offline.commands.common import Number, date_of, midnight, one_line
 
 DEAREST = 10**9  # major units: what an event's amount may be at most (models/events.py), inclusive
@@ -46,7 +47,8 @@ def begin(basket: float, horizon: int, until: str | None, out: Path) -> None:
         (out / ARTEFACT).unlink(missing_ok=True)
         write_parquet(events, out / HISTORY)
         fold.write_states(fold.fold(events, day, horizon).table, out / STATES)
-        (out / ARTEFACT).write_bytes(encode(Artefact.of(model)))
+        with writing.replacing(out / ARTEFACT) as fresh:
+            fresh.write_bytes(encode(Artefact.of(model)))
         meant = zip(segments.names, segments.definitions(), strict=True)
         click.echo(f"cut-off: {date_of(day)} (midnight, UTC): from there on events are the topic's")
         click.echo(f"a purchase day: {basket:,.2f}; expectations over {horizon} days; no example learned")

@@ -467,8 +467,13 @@ def _policy(
     without: tuple[str, ...] = (),
     fill_down: str | None = None,
     rates: str = "",
+    outliers: str | None = None,
     **found_out: Any,
 ) -> Policy:
+    if outlier_action != "flag" and outliers is None:
+        raise OfflineError(
+            f"--outlier-action {outlier_action}: nobody looks for outliers; say how too, for example --outliers iqr"
+        )
     return Policy(
         rates=of_currencies(rates),
         types=theirs(types),
@@ -479,6 +484,7 @@ def _policy(
         missing=mapping(missing, "--missing"),
         key=tuple(name.strip() for name in key.split(",") if name.strip()),
         cancelled=cancelled == "drop",
+        outliers=outliers,
         action=outlier_action,
         **found_out,
     )

@@ -48,6 +48,8 @@ def fit(
             readable(names, option="--names")
         out.mkdir(parents=True, exist_ok=True)  # a directory that cannot be written shows now, not after the fit
         with scratch(out) as parts:
+            for name in (ARTEFACT, HISTORY, STATES):
+                writing.writable(out / name)
             given.check()
             beside = _beside(offers) if offers else None
             words = called(names)
@@ -59,6 +61,7 @@ def fit(
                 read.write_parquet(
                     parts / HISTORY, past.told(given.files, read.counts)
                 )  # now: beside the examples there is less room
+                strange = _strange(beside, parts / HISTORY) if beside else []
                 verdict = _verdict(given, read, steps, each)
                 folded = given.fold(read, steps, beside, each)
 
@@ -71,7 +74,7 @@ def fit(
             click.echo(f"\nfolded: {len(folded.table):,} customers, {landmarks:,} landmarks")
             click.echo(f"cut-off: {date_of(folded.day)} (midnight, UTC): from there on events are the topic's")
             _segments(folded, fitted)
-            _live(fitted)
+            _live(fitted, strange)
             click.echo(f"customer_value: {fitted.worth}")
             _figures(fitted)
             _write(out, parts / HISTORY, folded, fitted)
@@ -115,6 +118,16 @@ def _beside(path: Path) -> "Offers":
     return offers.read(path)
 
 
+def _strange(offers: "Offers", history: Path) -> list[str]:
+    """The products that the offers name and the history does not: nobody is ever offered anything beside them."""
+    import pyarrow.parquet as pq
+
+    left = {*offers.code_of}
+    for batch in pq.ParquetFile(history).iter_batches(columns=["product_id"]):
+        left.difference_update(batch.column(0).unique().to_pylist())
+    return sorted(left)
+
+
 def _segments(folded: "Folded", fitted: "Fit") -> None:
     segments, clusters = fitted.model.segments, fitted.model.clusters
     meant = zip(segments.names, segments.definitions(), strict=True)
@@ -132,14 +145,20 @@ def _everybody(path: Path, folded: "Folded", fitted: "Fit") -> None:
     click.echo(f"\nwritten: {path} ({len(folded.table):,} rows)")
 
 
-def _live(fitted: "Fit") -> None:
-    """What else goes live with the model."""
+def _live(fitted: "Fit", strange: list[str]) -> None:
+    """What else goes live with the model; strange: products that the offers name and the history does not."""
     rfm, offers = fitted.model.rfm, fitted.model.offers
     spend = [f"{edge / 1e4:.2f}" for edge in rfm.spend]
     edges = [("days since last purchase", rfm.recency), ("orders", rfm.orders), ("spend", spend)]
     told = "; ".join(f"{name} {', '.join(map(str, values))}" for name, values in edges)
     click.echo(f"\nrfm, edges between fifths: {told}")
     click.echo(f"next offers: beside {len(offers.beside):,} products" if offers.beside else "next offers: none given")
+    if strange:
+        some = f"{', '.join(map(repr, strange[:3]))}{', ...' if len(strange) > 3 else ''}"
+        click.echo(
+            f"WARNING: of the {len(offers.code_of):,} products that --offers names {len(strange):,} are in no event of"
+            f" this history: {some}; did a spreadsheet change their ids?"
+        )
 
 
 def _figures(fitted: "Fit") -> None:
@@ -167,4 +186,5 @@ def _write(out: Path, history: Path, folded: "Folded", fitted: "Fit") -> None:
     if fitted.verdict.value:
         figures["customer_value"] = {name: float(number) for name, number in asdict(fitted.verdict.value).items()}
     cut = min((cut for judged in fitted.verdict.judged.values() for cut in judged.cuts), default=None)
-    (out / ARTEFACT).write_bytes(encode(Artefact.of(fitted.model, figures, cut)))
+    with writing.replacing(out / ARTEFACT) as fresh:
+        fresh.write_bytes(encode(Artefact.of(fitted.model, figures, cut)))

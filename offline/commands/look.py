@@ -37,6 +37,7 @@ def look(file: Path, out: Path, encoding: str | None, delimiter: str | None) -> 
 
         looked = job.look(file, policy)
         text = job.document(looked, str(out))
-        out.write_text(text, encoding="utf-8")
+        with writing.replacing(out) as fresh:
+            fresh.write_text(text, encoding="utf-8")
     click.echo(text)
     click.echo(f"written: {out}; next: read it, then python -m offline clean {file} --shop {out} --out cleaned.parquet")

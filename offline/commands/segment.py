@@ -51,7 +51,7 @@ OF_TABLES = ("encoding", "delimiter", "decimal", "allow_loss")  # of the options
 @click.option(
     "--min-samples", type=click.IntRange(2), help="Customers within eps of a core one, itself counted (dbscan)."
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1))
 @naming
 def segment(
     table: Path | None, out: Path, id_column: str | None, treat: str,
@@ -73,6 +73,7 @@ def segment(
         _fits(method, clusters, eps, min_samples)
         treatments, words = asked(treat), called(names)
         writing.writable(out)
+        writing.writable(_centres(out))
         with bar() as steps:
             read = _folded(given, steps) if table is None else _read(table, id_column, given, steps, out, history)
 
@@ -179,6 +180,11 @@ def _tell(result: "Segmentation", seed: int) -> None:
     click.echo("\n" + "\n".join(profiles.words(result.values, result.found.labels)))
 
 
+def _centres(out: Path) -> Path:
+    """The file of centres, beside that of customers."""
+    return out.with_name(f"{out.stem}_centres.csv")
+
+
 def _write(out: Path, result: "Segmentation") -> None:
     from offline.segments import profiles
     from offline.segments import table as customer_table
@@ -187,7 +193,7 @@ def _write(out: Path, result: "Segmentation") -> None:
     columns: dict[str, Any] = {name: customers.frame[name].tolist() for name in map(str, customers.frame)}
     customer_table.write(out, columns | result.added(), customers.separator)
     centres = profiles.centres(result.values, result.found.labels).reset_index()
-    beside = out.with_name(f"{out.stem}_centres.csv")
+    beside = _centres(out)
     customer_table.write(beside, {name: centres[name].tolist() for name in map(str, centres)}, customers.separator)
     click.echo(
         f"\nwritten: {out} ({len(customers.frame):,} rows), {beside} ({len(centres)} rows, in the table's units)"

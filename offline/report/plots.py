@@ -19,6 +19,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from offline.report.mining import Map
@@ -185,6 +186,7 @@ def calibration(axes: Axes, deciles: pd.DataFrame, models: Sequence[str], what: 
     roots = (lambda x: np.sqrt(np.maximum(x, 0)), np.square)  # small and large amounts on one axis, and 0 on it
     axes.set_xscale("function", functions=roots)
     axes.set_yscale("function", functions=roots)
+    axes.xaxis.set_major_locator(MaxNLocator(4))  # by roots large numbers stand close: more would run into each other
     axes.set(xlabel=f"{what}, predicted", ylabel="actual", xlim=(0, most), ylim=(0, most))
     _plain(axes)
     _legend(axes)

@@ -26,7 +26,8 @@ def segments(found: Segmented) -> Shown:
     )
     html += items(found.clusters) + items([choice.reason]) + _k(found)
     html += heading("Outliers") + _outliers(found)
-    top, share, of_spend = by_segment.index[0], *by_segment[[*shares]].iloc[0]
+    top = by_segment["share of spend"].idxmax()  # where a few are late who bring nearly all, it is not the Champions
+    share, of_spend = by_segment.loc[[top], [*shares]].iloc[0]
     return Shown(
         html, [f"{len(by_segment)} segments; {top}: {share:.0%} of the customers, {of_spend:.0%} of the spend."]
     )

@@ -29,7 +29,7 @@ from sklearn.preprocessing import (
 )
 
 from offline.errors import nearest
-from offline.segments import keys
+from offline.segments import keys, treatments
 from offline.segments.table import ID, CustomerTable
 from offline.segments.treatments import NUMERIC, Asked, TreatError
 
@@ -138,7 +138,7 @@ def _rule(
 
 
 def _anyway(column: str, treatment: str) -> str:
-    return f"to take it in: --treat {column}={treatment}"
+    return f"to take it in: --treat {treatments.name(column)}={treatment}"
 
 
 def _scale(values: pd.Series) -> tuple[str, str]:

@@ -108,7 +108,11 @@ def _standing(
     found = clusters.clusters(z, served.predict_many(folded.raw), served.centres, seed, ranked=False)
     numbers = customers.frame.drop(columns="customer_id").astype(float)
     values = numbers.loc[:, numbers.nunique() > 1]  # of no browsing there is nothing to say
-    return Segmentation(customers, 0, values, found, f"clusters: k-means on silence, orders and spend\n{choice}")
+    told = f"clusters: k-means on silence, orders and spend\n{choice}"
+    if empty := sorted({*served.numbers} - {*found.labels.tolist()}):
+        said = ", ".join(map(str, empty))
+        told += f"\nin cluster {said} is nobody at the cut-off: there customers stood within the last year"
+    return Segmentation(customers, 0, values, found, told)
 
 
 def once(customers: CustomerTable) -> tuple[CustomerTable, int]:

@@ -65,7 +65,7 @@ def run(
     StockError where no purchase names a product, or the history is too short.
     """
     found = forecast(Weeks.of(history.frame, day), horizon, most, progress)
-    return found if available is None else replace(found, frame=ordered(found.frame, available))
+    return found if available is None else replace(found, frame=ordered(found, available))
 
 
 def forecast(weeks: Weeks, horizon: int, most: int, progress: Callable[[str], object] = len) -> StockForecast:
@@ -150,18 +150,24 @@ def choose(deviance: pd.Series) -> tuple[str, str]:
     return model, f"{told}, within {SAME:.1%} of the lowest, {deviance[best]:.3f} of {best}; simpler"
 
 
-def ordered(frame: pd.DataFrame, units: Mapping[str, float]) -> pd.DataFrame:
-    """The frame of a forecast with `suggested_reorder` behind the bound; units by product."""
-    upper = frame.set_index("product_id")["upper_90"]
-    suggested = reorder(upper, pd.Series(units, dtype=float)).array
-    frame = frame.assign(suggested_reorder=suggested)
+def ordered(found: StockForecast, units: Mapping[str, float]) -> pd.DataFrame:
+    """The frame of a forecast with `suggested_reorder` behind the bound; units by product.
+
+    Of a product that sold in whole units, whoever stays at or under 7.2 stays at or under 7, and under 0.2 sells none:
+    a unit more for each product that hardly sells would make orders of many times the demand.
+    """
+    upper = found.frame.set_index("product_id")["upper_90"]
+    whole = pd.Series((found.weeks.units % 1 == 0).all(axis=1), found.weeks.products)
+    needed = upper.mask(whole.reindex(upper.index), np.floor(upper))
+    suggested = reorder(needed, pd.Series(units, dtype=float)).array
+    frame = found.frame.assign(suggested_reorder=suggested)
     return frame[["product_id", "expected_units", "upper_90", "suggested_reorder", "model", "weeks_of_history"]]
 
 
 def reorder(upper: pd.Series, available: pd.Series) -> pd.Series:
     """Whole units to order, at least 0 (Int64), by product; none for a product of which nothing is told.
 
-    upper, available (on hand and on order): units, index product_id.
+    upper (what is needed), available (on hand and on order): units, index product_id.
 
     >>> reorder(pd.Series({"a": 7.2, "b": 3.0, "c": 1.0}), pd.Series({"a": 2.0, "b": 5.0})).tolist()
     [6, 0, <NA>]

@@ -33,7 +33,7 @@ from offline.value.gammagamma import GammaGamma
 from offline.value.paiddays import PaidDays
 
 YEAR, MONTHS = 365, 12
-NO_DROPOUT = 0.001  # mean dropout a purchase below which nobody can be told to have left
+NO_DROPOUT = 0.001  # mean dropout a purchase below which nobody can be told to have left; as near to 1 nobody stays
 CORRELATED = 0.1  # |Spearman| beyond which spend and frequency cannot be called independent
 SHORTEST = 30  # days that a held-out window must have
 SAME = {"deviance": 0.005, "ngini": 0.002}  # differences up to these mean nothing (docs/models.md)
@@ -123,6 +123,12 @@ class Fitted:
             f"{name}: no dropout identifiable (mean {model.mean_dropout:.1e}, below {NO_DROPOUT}): p_alive says nothing"
             for name, model in self.buying.items()
             if model.mean_dropout < NO_DROPOUT
+        ]
+        said += [
+            f"{name}: everybody drops out at once (mean {model.mean_dropout:.4f}, above {1 - NO_DROPOUT}): whoever came"
+            " back is worth nothing by it; the history may be too short to see them come again"
+            for name, model in self.buying.items()
+            if model.mean_dropout > 1 - NO_DROPOUT
         ]
         if abs(self.correlation) > CORRELATED:
             said.append(
