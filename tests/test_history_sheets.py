@@ -133,6 +133,41 @@ def test_look_too_asks_which_of_several_sheets_is_meant(file: Path) -> None:
     assert "sheets 'Jan' and 'Feb' both name the columns" in said
 
 
+def shown(path: Path, head: list[str], formats: list[str], currency: str | None = None) -> Path:
+    """A sheet whose rows have 5.5 in a cell of each of these formats."""
+    book = openpyxl.Workbook()
+    book.active.append(["customer_id", "occurred_at", *head])
+    for n, form in enumerate(formats, 1):
+        book.active.append([f"c{n}", date(2024, 1, n), *(currency if name == "currency" else 5.5 for name in head)])
+        book.active.cell(n + 1, 3).number_format = form
+        book.active.cell(n + 1, 2).number_format = "[$-409]d. mmm yy"
+    book.active["Z9"].number_format = "0 [$kr.-406]"  # of nothing
+    book.save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("formats", "told"),
+    [
+        (["#,##0.00 [$€-407]", "[$$-409]#,##0.00", "#,##0.00 [$€-407]"], "EUR (2 cells) and USD (1 cell)"),
+        (['_("$"* #,##0.00_);_("$"* (#,##0.00)', '#,##0.00\\ "CHF"'], "USD (1 cell) and CHF (1 cell)"),
+        (["£#,##0", "[$GBP] 0.00", "General", '0 "pcs"'], ""),
+    ],
+)
+@pytest.mark.parametrize("command", ["clean", "look"])
+def test_currencies_that_formats_alone_tell_apart_are_not_added_up(
+    command: str, formats: list[str], told: str, file: Path
+) -> None:
+    """Mutations caught: cells of other columns, or of none; a date's language; two signs of one currency."""
+    for head in (["amount"], ["unit_price", "quantity"]):
+        read = shown(file, head, formats)
+        out = file.with_name(f"{command}{len(head)}.out")
+        said = run(command, read, "--out", out, code=2 if told else 0)
+        assert (f"{head[0]!r} is shown in {told} by the formats of its cells alone" in said) == bool(told)
+    if told:
+        run(command, shown(file, ["amount", "currency"], formats, "EUR"), "--out", file.with_name("of_a_column"))
+
+
 def test_blocks_make_no_difference(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sheets, "ROWS", 2)
     read = load(file, Orders=[HEAD, *(["c", date(2024, 1, 1 + n), n] for n in range(9))])

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from models.events import EXACT, MOST, whole
 from offline.errors import HistoryError
-from offline.history import units
+from offline.history import sheets, units
 from offline.history.files import File
 from offline.history.numerals import Numbers, Parts, known
 from offline.history.policy import Policy
@@ -121,6 +121,21 @@ def check(files: Sequence[File], met: Iterable[Mapping[str, int]], policy: Polic
         raise HistoryError(
             f"{where}: the sum of several currencies means nothing; say --rate {rates} (how much {most} one is), or"
             f" leave one out with --only or --except"
+        )
+
+
+def check_shown(file: File) -> None:
+    """Raises HistoryError where the formats of an Excel file's cells alone tell one currency from another: values are
+    what is read."""
+    priced = file.at.get(column(file))
+    if not file.sheet or priced is None or "currency" in file.at:
+        return
+    found = sheets.currencies(file.path, file.sheet, file.line, priced)
+    if len(found) > 1:
+        both = " and ".join(f"{name} ({n:,} cell{'s' * (n > 1)})" for name, n in found.most_common())
+        raise HistoryError(
+            f"{file.path}: {file.header[priced]!r} is shown in {both} by the formats of its cells alone: give it a"
+            " column of currencies, or save it as CSV, where they stand beside the numbers"
         )
 
 

@@ -61,6 +61,7 @@ def look(path: Path, policy: Policy) -> Looked:
     if products:
         columns = {{"unit_price": "amount"}.get(ours, ours): theirs for ours, theirs in columns.items()}
         file = replace(file, at={ours: file.header.index(theirs) for ours, theirs in columns.items()})
+    currencies.check_shown(file)
     options, questions = _formats(file, block, policy)
     if products:
         questions.append(

@@ -297,6 +297,8 @@ def _file(
             days.add(times, found.usable["place"].to_numpy())
         progress(position)
     files.check_saved(file, empty)
+    if "amount" in plan.policy.needs:
+        currencies.check_shown(file)
     whole = {name for name in whole if there[name]}
     rates = plan.policy.rates.items()
     absent -= {

@@ -1,17 +1,20 @@
 """Excel files (.xlsx) to blocks of columns, by openpyxl, an optional extra.
 
 Rule: numbers and dates are the values of their cells, whatever they are shown as; only text is looked at for formats.
-The sheet that names the most of what is asked for is read; where another one has nearly all of these names too, in
-any case, a person must say which.
+The sheet that names the most of what is asked for is read; where another one has nearly all of these names too (in
+capitals or not), a person must say which.
 """
 
 import contextlib
 import itertools
+import re
 import warnings
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,8 @@ import pyarrow as pa
 
 from offline.errors import HistoryError
 from offline.history.header import LINES, bare, header_at
+from offline.history.numerals import known
+from offline.history.units import code
 from offline.history.words import MISSING
 
 ROWS = 1 << 14  # of a block
@@ -176,6 +181,35 @@ def formulas(path: Path, sheet: str, line: int, width: int) -> set[int]:
 def _formula(cell: Any) -> bool:
     """Is it one, also of several cells?"""
     return cell.startswith("=") if isinstance(cell, str) else type(cell).__name__.endswith("Formula")
+
+
+def currencies(path: Path, sheet: str, line: int, at: int) -> Counter[str]:
+    """How many numbers of a column, below row `line`, are shown in each currency; nothing of a workbook in which no two
+    currencies are shown, for it takes another reading."""
+    from openpyxl.styles.numbers import BUILTIN_FORMATS, BUILTIN_FORMATS_MAX_SIZE
+
+    found = Counter[str]()
+    with _workbook(path) as book:
+        formats = BUILTIN_FORMATS | dict(enumerate(book._number_formats, BUILTIN_FORMATS_MAX_SIZE))
+        if len({_money(formats.get(style.numFmtId, "")) for style in book._cell_styles} - {""}) > 1:
+            with _undamaged(path):
+                for (cell,) in book[sheet].iter_rows(min_row=line + 1, min_col=at + 1, max_col=at + 1):
+                    if isinstance(cell.value, (int, float)) and (name := _money(cell.number_format)):
+                        found[name] += 1
+    return found
+
+
+@lru_cache
+def _money(shown: str) -> str:
+    """The currency in which a format shows numbers, "" where in none.
+
+    >>> [_money(shown) for shown in ('#,##0.00 [$€-407]', '_("$"* #,##0.00_)', '0.00 "CHF"', "£#,##0")]
+    ['EUR', 'USD', 'CHF', 'GBP']
+    >>> [_money(shown) for shown in ("[$-409]d. mmm yy", "[Red]#,##0.00", '0.0 "kg"', "General")]
+    ['', '', '', '']
+    """
+    words = re.findall(r'\[(?:\$([^\]-]*))?[^\]]*\]|"([^"]*)"|([$€£¥₹₽₩₺₴])', shown)
+    return next((code(word) for word in map(str.strip, map("".join, words)) if word and known(word)), "")
 
 
 def blocks(
