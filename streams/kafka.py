@@ -447,9 +447,9 @@ def read(settings: Settings, partition: int, start: int, end: int, topic: str = 
             for message in consumer.consume(10_000, 0.1):
                 reached = _reached(message, topic, reached, end)
                 if not message.error():
-                    until = time.monotonic() + WAIT
                     if reached <= end:
                         yield message
+                    until = time.monotonic() + WAIT  # from here: who reads may take its time over one
             if time.monotonic() > until:
                 raise KafkaProblem(f"{topic}:{partition}: nothing came for {WAIT:.0f} s: is Kafka up?")
 

@@ -112,6 +112,42 @@ def test_what_a_reader_is_told_on_the_way_ends_nothing() -> None:
         topics._reached(told(KafkaError.TOPIC_AUTHORIZATION_FAILED), "t", 7, 9)
 
 
+class Fed:
+    """A client that brings one batch after the other, then nothing; each record is its offset."""
+
+    def __init__(self, batches: list[list[int]]) -> None:
+        self.batches = batches
+
+    def assign(self, places: list[TopicPartition]) -> None: ...
+
+    def close(self) -> None: ...
+
+    def consume(self, most: int, seconds: float) -> list[Any]:
+        batch = self.batches.pop(0) if self.batches else []
+        return [SimpleNamespace(error=lambda: None, offset=lambda at=at: at) for at in batch]
+
+
+def test_who_reads_may_take_its_time_over_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka is silent while nothing comes, not while whoever asked is at work. Mutation caught: counted from when a
+    record came."""
+    now = [0.0]
+
+    def later() -> float:
+        now[0] += 1
+        return now[0]
+
+    monkeypatch.setattr(topics, "time", SimpleNamespace(monotonic=later))
+    monkeypatch.setattr(topics, "Consumer", lambda _: Fed([[3, 4], [5]]))
+    read = []
+    for record in topics.read(Settings(), 0, 3, 6):
+        now[0] += 10 * topics.WAIT
+        read.append(record.offset())
+    assert read == [3, 4, 5]
+    monkeypatch.setattr(topics, "Consumer", lambda _: Fed([[3, 4]]))
+    with pytest.raises(KafkaProblem, match="nothing came for 15 s: is Kafka up"):
+        list(topics.read(Settings(), 0, 3, 6))
+
+
 @pytest.mark.timeout(300)
 def test_brokers_that_all_moved_are_found_again(valkey: services.Valkey, nobody: Path, tmp_path: Path) -> None:
     """By those named in CRM_KAFKA: a cluster whose known brokers are gone has others. Mutation caught: aiokafka asks
