@@ -27,6 +27,7 @@ from offline.demand import beside
 from offline.demand.served import stream
 from offline.history.fold import fold
 from offline.history.read import read_parquet, write_parquet
+from streams.__main__ import INTERRUPTED
 from streams.commands import retrain
 from streams.kept import Kept
 
@@ -208,7 +209,7 @@ def test_a_retrain_that_is_asked_to_end_leaves_nothing_behind(
     assert [*elsewhere.iterdir()] == []
     process.send_signal(asked)
     said, _ = process.communicate()
-    assert process.returncode == (-asked if asked == signal.SIGTERM else 1), said  # 1: as click ends
+    assert process.returncode == (-asked if asked == signal.SIGTERM else INTERRUPTED), said
     assert not Path(f"/proc/{child}").exists()
     assert [*out.iterdir()] == []
 
