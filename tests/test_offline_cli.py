@@ -2,8 +2,11 @@
 
 import csv
 import datetime
+import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -376,6 +379,19 @@ def test_ctrl_c_says_so_and_leaves_what_was_there(
     assert (done.exit_code, done.stdout) == (INTERRUPTED, "")
     assert done.stderr.splitlines()[-1] == "offline: interrupted"
     assert [path.read_text() for path in tmp_path.iterdir()] == ["of an earlier run"]
+
+
+@pytest.mark.parametrize("job", [("segment", "--method", "dbscan", "--out"), ("value", "--out")])
+def test_who_reads_no_further_is_told_of_by_name(shop: Path, tmp_path: Path, job: tuple[str, ...]) -> None:
+    """As `| head` does. Mutation caught: `--out ...: Broken pipe` of a file that can be written."""
+    words = [*job, str(tmp_path / "out.csv"), *arguments(shop, tmp_path)[1:-2]]
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = subprocess.run([sys.executable, "-m", "offline", *words], stdout=writes, stderr=subprocess.PIPE, cwd=ROOT)
+    os.close(writes)
+    (line,) = done.stderr.decode().splitlines()
+    assert (done.returncode, line.partition(",")[0]) == (2, "offline: it broke off")
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_a_fit_that_breaks_off_leaves_nothing_to_publish(
