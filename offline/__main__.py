@@ -1,5 +1,8 @@
 """`python -m offline`: the jobs over a history. Exit code 0 done, 2 cannot (one line says why)."""
 
+import signal
+from typing import Any
+
 import click
 
 from offline.commands.begin import begin
@@ -15,8 +18,21 @@ from offline.commands.segment import segment
 from offline.commands.stock import stock
 from offline.commands.value import value
 
+INTERRUPTED = 128 + signal.SIGINT  # as shells have it
 
-@click.group()
+
+class Commands(click.Group):
+    """Whom Ctrl-C ends says so, and not click's `Aborted!` with exit code 1, which is no code of these jobs."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            click.echo("offline: interrupted", err=True)
+            context.exit(INTERRUPTED)
+
+
+@click.group(cls=Commands)
 def main() -> None:
     """Offline jobs: clean a history, fit and judge models, segment, predict demand and value, mine rules, report."""
 

@@ -2,7 +2,11 @@
 
 import csv
 import datetime
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,7 +25,7 @@ from models import artefact
 from models.events import MOST
 from models.offers import code
 from models.rows import load_rows
-from offline.__main__ import main
+from offline.__main__ import INTERRUPTED, main
 from offline.demand.regressors import REGRESSORS, Tuned, tune
 from offline.history.quality import LABELS
 from offline.history.read import read_parquet
@@ -357,6 +361,37 @@ def test_a_directory_that_cannot_be_written_shows_before_anything_is_read(tmp_pa
     store(tmp_path / "taken", LINES)
     for out in (tmp_path / "taken", tmp_path / "taken" / "below"):
         assert f"--out {out}: " in refused(tmp_path, "--history", tmp_path / "nowhere.csv", "--out", out)
+
+
+@pytest.mark.parametrize(
+    ("command", "at"),
+    [("value", "history.read.clean"), ("evaluate", "history.fold.fold"), ("stock", "stock.stock.run")],
+)
+def test_ctrl_c_says_so_and_leaves_what_was_there(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, at: str
+) -> None:
+    """While it reads, folds and predicts. Mutation caught: click's `Aborted!` and exit code 1."""
+    (tmp_path / "out.csv").write_text("of an earlier run")
+    monkeypatch.setattr(f"offline.{at}", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    columns = "customer_id=Customer,occurred_at=When,amount=Total,order_id=Order,product_id=Order"
+    words = [command, "--history", str(shop), "--columns", columns, "--out", str(tmp_path / "out.csv")]
+    done = CliRunner().invoke(main, words)
+    assert (done.exit_code, done.stdout) == (INTERRUPTED, "")
+    assert done.stderr.splitlines()[-1] == "offline: interrupted"
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["of an earlier run"]
+
+
+@pytest.mark.parametrize("job", [("segment", "--method", "dbscan", "--out"), ("value", "--out")])
+def test_who_reads_no_further_is_told_of_by_name(shop: Path, tmp_path: Path, job: tuple[str, ...]) -> None:
+    """As `| head` does. Mutation caught: `--out ...: Broken pipe` of a file that can be written."""
+    words = [*job, str(tmp_path / "out.csv"), *arguments(shop, tmp_path)[1:-2]]
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = subprocess.run([sys.executable, "-m", "offline", *words], stdout=writes, stderr=subprocess.PIPE, cwd=ROOT)
+    os.close(writes)
+    (line,) = done.stderr.decode().splitlines()
+    assert (done.returncode, line.partition(",")[0]) == (2, "offline: it broke off")
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_a_fit_that_breaks_off_leaves_nothing_to_publish(

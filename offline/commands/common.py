@@ -179,6 +179,8 @@ def one_line(out: Path) -> Iterator[None]:
         yield
     except OfflineError as error:
         cannot(error)
+    except BrokenPipeError:  # of what it prints: unlike a question, a job that breaks off may leave no file
+        cannot("it broke off, for what it prints is read no further, as by `| head`: print into a file, `> said.txt`")
     except OSError as error:
         cannot(f"--out {out}: {error.strerror or error}")
 

@@ -22,7 +22,6 @@ import pyarrow as pa
 
 from offline.errors import HistoryError
 from offline.history.header import LINES, bare, header_at
-from offline.history.numerals import known
 from offline.history.units import code
 from offline.history.words import MISSING
 
@@ -208,6 +207,8 @@ def _money(shown: str) -> str:
     >>> [_money(shown) for shown in ("[$-409]d. mmm yy", "[Red]#,##0.00", '0.0 "kg"', "General")]
     ['', '', '', '']
     """
+    from offline.history.numerals import known  # now: it imports pandas, and a wrong name shows before
+
     words = re.findall(r'\[(?:\$([^\]-]*))?[^\]]*\]|"([^"]*)"|([$€£¥₹₽₩₺₴])', shown)
     return next((code(word) for word in map(str.strip, map("".join, words)) if word and known(word)), "")
 
