@@ -286,7 +286,7 @@ def stored(entries: Array) -> bytes:
 
 
 def _load(packed: Sequence[bytes], forms: Mapping[int, np.dtype[Any]], blank: Array, what: str) -> Array:
-    """Records of the newest form. A form has a length of its own; the number in the record must agree with it."""
+    """Records laid out as the newest form. Each form has a length; the number in a record must agree with it."""
     newest, by_length = max(forms), {form.itemsize: number for number, form in forms.items()}
     lengths = set(map(len, packed))
     if unknown := lengths - by_length.keys():
@@ -299,7 +299,6 @@ def _load(packed: Sequence[bytes], forms: Mapping[int, np.dtype[Any]], blank: Ar
         older = _agreeing([packed[place] for place in here], forms, by_length[length], what)
         newer = np.full(len(here), blank)
         _taken(newer, older)
-        newer["schema"] = newest
         found[here] = newer
     return found
 

@@ -2,17 +2,20 @@
 
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from fastapi import Request
 from serving import Served, furnish, serving
 
 from demo import services
 from streams.__main__ import main
 from streams.crm import access
 from streams.crm.access import GUESSES, SCOPES, Access, AccessError
+from streams.crm.problems import Problem
 from streams.settings import Settings
 
 OPEN = {"/health/live", "/health/ready", "/metrics"}
@@ -87,6 +90,38 @@ def test_guessing_is_slow(deployment: Settings, tokens: dict[str, str]) -> None:
         assert served.ask("/v1/customers/c-17", token=tokens["read"]).status == 200, "who knows one is let through"
 
 
+def test_without_tokens_each_address_has_a_rate_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutation caught: one rate for all who have no name."""
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)
+    guard, sent = Access(None, rate=2.0), {"type": "http", "headers": [(b"host", b"localhost")]}
+    for host in ("127.0.0.1", "::1"):
+        asked = Request(sent | {"client": (host, 1)})
+        for _ in range(2):
+            guard.admit(asked, ["read"])
+        with pytest.raises(Problem, match="2 a second are let through"):
+            guard.admit(asked, ["read"])
+
+
+def guess(guard: Access, host: str) -> tuple[int, str]:
+    """The status of a wrong token that comes from there, and after how many seconds to ask again."""
+    sent = {"type": "http", "headers": [(b"authorization", b"Bearer guess")], "client": (host, 1)}
+    with pytest.raises(Problem) as refused:
+        guard.admit(Request(sent), [])
+    return refused.value.kind.status, refused.value.headers.get("Retry-After", "")
+
+
+def test_of_more_addresses_than_are_remembered_the_longest_unheard_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutations caught: nobody goes; the newest goes, or the first that came; more than 10 guesses; again after 0 s."""
+    monkeypatch.setattr(access, "ADDRESSES", 3)
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)
+    guard = Access({})
+    assert [guess(guard, "a") for _ in range(11)] == [(401, "")] * 10 + [(429, "1")]
+    assert [guess(guard, host) for host in "bcad"] == [(401, ""), (401, ""), (429, "1"), (401, "")]
+    assert [guess(guard, "d") for _ in range(10)] == [(401, "")] * 9 + [(429, "1")]
+    assert [guess(guard, host) for host in "ac"] == [(429, "1"), (401, "")]
+    assert {who for _, who in guard._buckets} == {"a", "c", "d"}
+
+
 def test_each_token_has_a_rate_of_its_own(deployment: Settings, tokens: dict[str, str]) -> None:
     with serving(deployment, Access(access.read(Path(tokens["file"])), rate=0.1)) as served:
         assert served.ask("/v1/customers/c-17", token=tokens["read"]).status == 200
@@ -132,7 +167,8 @@ def test_a_token_is_made_once_and_stands_nowhere(tmp_path: Path) -> None:
     assert make("crm", code=2) == (
         f"streams: CRM_API_TOKENS={file} has a token of the name crm: take another, or remove its line"
     )
-    assert "a name of a token is one word" in make("two words", code=2)
+    for name in ("two words", "#crm", "crm#2"):  # a line that begins with # is passed over
+        assert "a name of a token is one word" in make(name, code=2)
     assert (
         make("x", "--scopes", "all", code=2)
         == "streams: scopes are of read, lists, admin, with commas between, not 'all'"

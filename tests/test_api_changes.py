@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -24,6 +25,7 @@ from shops import T0
 from test_stream_feed import stands
 
 from streams.crm import changes, shell
+from streams.crm.feed import Changes
 from streams.crm.schemas import Customer
 from streams.keys import Keys
 
@@ -255,6 +257,53 @@ def test_who_waits_for_what_seldom_comes_keeps_up(at: tuple[Served, Any, Keys]) 
         assert event(answer)["event"] == "erased"
         served.loop.call_soon_threadsafe(served.app.state.service.ending.set)
         assert answer.read() == b""
+
+
+def looked(*given: int) -> Any:
+    """A feed of one partition, whose looks find these numbers one after another, and then the last one."""
+    feeds: Any = changes.Feeds.__new__(changes.Feeds)
+    left = list(given)
+
+    async def get() -> list[int]:
+        return [left.pop(0) if len(left) > 1 else left[0]]
+
+    feeds.service, feeds._numbers = SimpleNamespace(ending=asyncio.Event()), SimpleNamespace(get=get)
+    return feeds
+
+
+@pytest.mark.parametrize(
+    ("given", "comes"),
+    [((7, 8), True), ((5, 5, 6, 7), False), ((5, 5, 5, 5), True), ((5, 7, 6, 7), False), ((0, 0, 0, 0), True)],
+)
+def test_redis_went_back_where_it_is_so_look_after_look(given: tuple[int, ...], comes: bool) -> None:
+    """One look may be of before the cursor. Mutations caught: who waits is never told; told by one look."""
+
+    async def waits() -> bool:
+        found: bool = await looked(*given)._comes("3f2a91bc.1764-0:7", time.monotonic() + 4.5 * changes.LOOK)
+        return found
+
+    assert asyncio.run(waits()) is comes
+
+
+def test_who_goes_away_takes_the_page_from_nobody_else() -> None:
+    async def scenario() -> None:
+        feeds, ready = looked(6), asyncio.Event()
+        page = Changes([], "3f2a91bc.1764-0:7", True)
+
+        async def read(*_: Any) -> Changes:
+            await ready.wait()
+            return page
+
+        feeds._pages, feeds._read = {}, read
+        gone, *others = [asyncio.ensure_future(feeds._next("3f2a91bc.1764-0:6", 9)) for _ in range(3)]
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.sleep(0)
+        ready.set()
+        assert await asyncio.gather(*others) == [page, page]
+        assert (gone.cancelled(), feeds._pages) == (True, {})
+
+    asyncio.run(scenario())
 
 
 def test_those_who_wait_are_few_and_keep_no_probe_away(

@@ -338,6 +338,21 @@ def test_a_missing_price_is_filled_or_drops_the_purchase_but_no_view(file: Path,
     assert filled == [1] * (amount is not None)
 
 
+@pytest.mark.parametrize("gap", [" NULL ", "n/a ", "\t(leer)", "  "])
+def test_a_word_for_nothing_between_blanks_is_missing(file: Path, gap: str) -> None:
+    """Also among numbers with a currency. What is quoted without blanks is none. Mutations caught: a word is one only
+    as it stands; a number that is not read, whatever stands there."""
+    text = f"customer_id,occurred_at,amount\nx,2024-01-01,2\nx,2024-01-02,{gap}\nx,2024-01-03,4\n"
+    for how, filled in (("mean", 30_000), ("constant:7", 70_000)):
+        assert load(file, text, missing={"amount": how}).frame.amount.tolist() == [20_000, filled, 40_000]
+        euros = text.replace(",2\n", ",2 €\n").replace(",4\n", ",4 €\n")
+        assert load(file, euros, missing={"amount": how}).frame.amount.tolist() == [20_000, filled, 40_000]
+    assert load(file, text, missing={"amount": "drop"}).counts.missing == (("amount", 1),)
+    sold = f"customer_id,occurred_at,amount,product_id\nx,2024-01-01,2,A\nx,2024-01-02,4,{gap}\n"
+    assert load(file, sold, missing={"product_id": "mode"}).frame.product_id.tolist() == ["A", "A"]
+    assert load(file, text.replace(gap, '"NULL"'), missing={"amount": "drop"}).counts.bad_numbers == 1
+
+
 def test_a_missing_product_and_the_default(file: Path) -> None:
     assert load(file, GAPS, missing={"product_id": "drop"}).counts.missing == (("product_id", 1),)
     assert load(file, GAPS, missing={"product_id": "mode"}).frame.product_id[3] == "A"  # as frequent as B with the view

@@ -146,6 +146,14 @@ MIXED = {
     + [f"28/{month:02}/2024" for month in range(1, 13)],
     "days above 12 of both": [f"{day}" if n % 2 else f"{day:%d/%m/%Y}" for n, day in enumerate(YEAR)],
     "few": ["2024-05-03", "2024-04-05", "13/04/2024", "14/05/2024", "15/03/2024"],
+    "four of one kind": [
+        *(f"2024-06-0{month}" for month in range(1, 5)),
+        *(f"15/0{month}/2024" for month in range(1, 6)),
+    ],
+    "months of which two in five are the same": [
+        *(f"2024-06-0{month}" for month in range(1, 6)),
+        *(f"15/0{month}/2024" for month in range(4, 9)),
+    ],
 }
 
 
@@ -153,6 +161,12 @@ MIXED = {
 def test_two_ways_of_writing_dates_are_read_as_they_stand(file: Path, times: list[str]) -> None:
     read = load(file, times)
     assert (read.counts.kept, read.counts.bad_times) == (len(times), 0)
+
+
+@pytest.mark.parametrize(("days", "months"), [(range(1, 6), range(1, 6)), (range(1, 7), range(4, 10))])
+def test_five_dates_of_a_kind_and_half_of_the_months_are_enough(file: Path, days: range, months: range) -> None:
+    times = [*(f"2024-06-{day:02}" for day in days), *(f"{12 + month}/{month:02}/2024" for month in months)]
+    assert SWAPPED in refused(file, times)
 
 
 # ---- dates without marks ---------------------------------------------------------------------------------------------
@@ -221,6 +235,7 @@ LAST = {
     "a week": [f"{day}.05.24" for day in range(22, 27)],
     "bills of the 15th": [f"15/{month:02}/{year}" for month in range(1, 13) for year in (22, 23, 24)],
     "one day, and no year that has come": ["31.05.24"] * 3,
+    "the same from either end, or nearly": ["24.01.24", "23.02.23", "22.03.22"],
     "a long year among them": [*(f"25/{month:02}/24" for month in range(1, 13)), "25/01/2025"],
 }
 
@@ -254,7 +269,7 @@ def test_an_order_that_is_told_and_is_another_files_is_refused(
     file: Path, dayfirst: bool, form: str, other: str
 ) -> None:
     """What `look` found in one file was told of all: of another's dates most were bad, and the rest other days.
-    Mutation caught: one typing error refuses a file."""
+    Mutation caught: one typing error, or a few, refuse a file."""
     right = [f"{day:{other}}" for day in YEAR]
     file.with_name("right.csv").write_text("\n".join([HEAD, *(f"c{n},{when},1" for n, when in enumerate(right)), ""]))
     wrong = [f"{day:{form}}" for day in YEAR[:90]]
@@ -266,4 +281,5 @@ def test_an_order_that_is_told_and_is_another_files_is_refused(
     assert said in str(error.value)
     assert "leave it out (in --shop: dayfirst)" in str(error.value)
     assert len(history.read([file.with_name("right.csv"), file], {}).frame) == len(YEAR) + 90
-    assert load(file, [*right, *wrong[:4]], dayfirst=dayfirst).counts.kept >= len(YEAR)
+    for few in (4, 30):
+        assert load(file, [*right, *wrong[:few]], dayfirst=dayfirst).counts.kept >= len(YEAR)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from jobs import run
 
-from offline.history import look
+from offline.history import look, totals
 from offline.history import read as history
 from offline.history.policy import Policy
 
@@ -129,3 +129,33 @@ def test_look_asks_whose_an_amount_is(names: str, tmp_path: Path) -> None:
     yml.write_text(yaml.safe_dump(yaml.safe_load(yml.read_text()) | {"amount_of": "order"}))
     run("clean", file, "--shop", yml, "--out", tmp_path / "out")
     assert history.read_parquet(tmp_path / "out")["amount"].gt(0).sum() == 200
+
+
+def table(*orders: int, several: int, same: int, more: int) -> pd.DataFrame:
+    """As `by_amount` tells it of shops with so many orders of each amount."""
+    found = pd.DataFrame({"orders": orders, "several": 0, "same": 0, "more": 0}, index=range(len(orders)))
+    found.loc[0, ["several", "same", "more"]] = several, same, more
+    return found
+
+
+@pytest.mark.parametrize(
+    ("told", "other"),
+    [
+        (table(*[1] * 30, several=20, same=18, more=18), table(*[1] * 30, several=20, same=17, more=17)),
+        (table(*[1] * 9, several=2, same=2, more=3), table(*[1] * 9, several=1, same=1, more=3)),
+        (table(3, *[1] * 7, several=8, same=8, more=9), table(4, *[1] * 6, several=8, same=8, more=9)),
+        (table(1, 1, 1, several=2, same=2, more=2), table(1, 1, several=2, same=2, more=2)),
+    ],
+    ids=["nine in ten", "two orders", "a tenth of the pairs", "a chance of a twentieth"],
+)
+def test_where_a_total_begins(told: pd.DataFrame, other: pd.DataFrame) -> None:
+    assert (totals.found([told]) is None, totals.found([other])) == (False, None)
+
+
+def test_what_costs_nothing_tells_nothing_of_its_order() -> None:
+    """Mutations caught: gifts of an order are one amount on all its lines; a return is its sale again."""
+    lines = pd.DataFrame({"customer_id": "a", "order_id": [*"112233"], "product_id": [*"xyxyxy"], "content": range(6)})
+    lines = lines.assign(amount=[0, 0, 5, 5, -7, 7], kind=[0, 0, 0, 0, 1, 0])
+    assert totals.by_amount(lines)["same"].sum() == 1
+    assert totals.again(lines).tolist() == [False, False, False, True, False, False]
+    assert totals.again(lines.assign(amount=7)).tolist() == [False, True, False, True, False, False]

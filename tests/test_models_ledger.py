@@ -144,6 +144,9 @@ def test_lines_add_up_in_any_parts() -> None:
     for name, said in whole.said.items():
         assert parts.said[name].steps == said.steps
         assert parts.said[name].deviance == pytest.approx(said.deviance)
+    steps = [line.said["served"].steps for line in lines]
+    assert sum(whole.said["served"].steps.held) == sum(sum(each.held) for each in steps) > 0 == sum(steps[1].held)
+    assert whole.weights == lines[-1].weights != lines[0].weights
 
 
 def test_what_not_every_day_has_is_in_no_sum() -> None:
@@ -341,7 +344,10 @@ def test_a_perfect_prediction_has_no_deviance_below_0() -> None:
     [
         (('"n":2,"left_out"', '"n":3,"left_out"'), "the steps of labels are not those of its 3 examples"),
         (('"at":[-108,-54]', '"at":[-54,-108]'), "the steps of labels"),
+        (('"at":[-108,-54]', '"at":[-108,-108]'), "the steps of labels"),
         (('"held":[0,1],"broken":[1,0]', '"held":[0,1]'), "the steps of served"),
+        (('"held":[0,1],"broken":[1,0]', '"held":[1,1],"broken":[1,0]'), "3 had a bound"),
+        (('"n":[2],"spent":[100]', '"n":[2],"spent":[100],"held":[2],"broken":[0]'), "the steps of r90"),
         (('"at":[-108],"n":[2],"spent":[100]', '"at":[-108],"n":[2],"spent":[]'), "the steps of r90"),
         (('"spent":[0,100]', '"spent":[0,9223372036854775808]'), "Expected `int` <="),
         (('"bought":1', '"bought":3'), "of its 2 examples 3 bought"),
@@ -351,6 +357,7 @@ def test_a_perfect_prediction_has_no_deviance_below_0() -> None:
         (('{"poisson":0.5,"cadence":0.5}', "{}"), "length >= 1"),
         (('"zero":', '"\\u001b[2J":'), "regex"),
         (('"brier":0.3125', '"brier":' + "[" * 3000), ""),
+        (('{"n":2', '{"added":' + "[" * 100_000), ""),
     ],
 )
 def test_a_line_that_does_not_add_up_is_refused(change: tuple[str, str], says: str) -> None:

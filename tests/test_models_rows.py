@@ -181,8 +181,9 @@ def test_a_form_that_this_program_does_not_know_is_refused_in_one_line() -> None
     with pytest.raises(UnknownForm, match=r"^customer states as long as those of form 2 say that they are of form 4$"):
         rows.load_rows([unpacked(STORED[3]), newer.tobytes()])
     good = unpacked(STORED[3])
-    with pytest.raises(UnknownForm, match=r"^customer states say that they are of form 6$"):
-        rows.load_rows([good, (-6).to_bytes(8, "little", signed=True) + good[8:]])
+    for form in (6, 2, 1):  # those up to 2 stand behind no head
+        with pytest.raises(UnknownForm, match=f"^customer states say that they are of form {form}$"):
+            rows.load_rows([good, (-form).to_bytes(8, "little", signed=True) + good[8:]])
     more = good[:8] + bytes([good[8] + 1]) + good[9:]
     full = good[:8] + bytes([65]) + good[9:] + bytes(6 * (65 - good[8]))
     older = unpacked(STORED[2])
@@ -191,6 +192,16 @@ def test_a_form_that_this_program_does_not_know_is_refused_in_one_line() -> None
             UnknownForm, match=f"^customer states of {len(other)} bytes are of no form that this program"
         ):
             rows.load_rows([unpacked(STORED[1]), other, good])
+    for cut in (good[:8], good[:10]):  # nothing behind it is read as its head
+        with pytest.raises(UnknownForm, match=f"^customer states of {len(cut)} bytes are of no form"):
+            rows.load_rows([good, cut])
+
+
+def test_no_id_is_kept_as_none() -> None:
+    """Half of a hash may be 0. Mutations caught: each half by itself made another; the other half made another."""
+    low, high = rows.short(np.array([0, 1 << 48, 1 << 32, 5, 5 << 48 | 7 << 32 | 1], np.uint64))
+    assert low.tolist() == [1, 1, 0, 5, 1]
+    assert high.tolist() == [0, 0, 1, 0, 7]
 
 
 @pytest.mark.parametrize("form", EXAMPLES)

@@ -15,7 +15,7 @@ from shops import T0
 
 from demo import services
 from streams import rebuild
-from streams.crm.feed import CursorError, Feed, Gap
+from streams.crm.feed import CursorError, Feed, Gap, Place, _check
 from streams.crm.reader import AsyncCustomerScores, CustomerScores
 from streams.crm.reads import Reads
 from streams.kept import Kept
@@ -211,6 +211,16 @@ def test_each_gap_is_told(play: Play, gap: str) -> None:
             assert [c.customer_id for c in scores.changes(now.cursor).entries] == ["n9"]
 
     play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("given", "gone"),
+    [(("7", "5-1"), False), (("7", "9-0"), True), (("7", "5-2"), True), (("6", "4-0"), True), ((None, None), True)],
+)
+def test_another_entry_of_the_same_number_is_a_gap(given: tuple[str | None, str | None], gone: bool) -> None:
+    """Redis came back older and went on as far. Mutation caught: the number asked alone."""
+    with pytest.raises(Gap) if gone else contextlib.nullcontext():
+        _check(0, Place("5-1", 7), given, [], 10)
 
 
 def test_an_entry_announced_while_now_is_asked_for_is_on_one_side_of_it() -> None:

@@ -1,10 +1,13 @@
 """The versions that Redis keeps: listed, kept for ever, and published again."""
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import shops
@@ -211,3 +214,25 @@ def test_what_was_learned_once_is_not_forgotten_by_a_rollback(play: Play, shop: 
 
     older = shops.shop(tmp_path, day=T0 - 6)
     play(scenario, shop, models_kept=100)
+
+
+@pytest.mark.parametrize(
+    ("serving", "since", "told"),
+    [
+        ("3-20240110-0a1b2c3d", 19_733, "1 days that had been learned are learned again, from 2024-01-11 on: "),
+        ("3-20240110-0a1b2c3d", 19_742, "10 days that had been learned are learned again, from 2024-01-11 on: "),
+        ("3-20240110-0a1b2c3d", 19_732, None),
+        ("4-20240110-0a1b2c3d", 19_742, None),
+    ],
+)
+def test_the_days_that_are_learned_again_are_those_behind_the_version(
+    serving: str, since: int, told: str | None
+) -> None:
+    """2024-01-10 is day 19732. Mutations caught: none of them told; the day that it has learned through told."""
+
+    async def model() -> dict[str, str]:
+        return {"version": serving, "since": str(since)}
+
+    store: Any = SimpleNamespace(model=model)
+    said = asyncio.run(versions.learned_again(store, "3-20240110-0a1b2c3d"))
+    assert said == (told and told + "`streams model` tells how far that is")

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from offline.errors import HistoryError
 from offline.history.units import CURRENCIES, bare, code, one_currency, same, scaled
 from offline.history.values import matches
+from offline.history.words import padded
 
 NO_TEXT = pa.scalar("", pa.large_string())
 AGREE = 0.9  # of the different values that can decide
@@ -50,10 +51,11 @@ class Numbers:
     currency: str = ""
 
     def plain(self, text: pa.Array) -> pa.Array:
-        """The same numbers written plainly; "?" for what this format does not write.
+        """The same numbers written plainly; "?" for what this format does not write, null for a word for nothing
+        between blanks.
 
-        >>> Numbers(",", "€").plain(pa.array(["1.234,5 €", "-7", "(1,50)", "3-", "12.5", "$3"])).to_pylist()
-        ['1234.5', '-7', '-1.50', '-3', '?', '?']
+        >>> Numbers(",", "€").plain(pa.array(["1.234,5 €", "-7", "(1,50)", "3-", "12.5", "$3", " n/a "])).to_pylist()
+        ['1234.5', '-7', '-1.50', '-3', '?', '?', None]
         """
         if self.decimal != "," and matches(text.drop_null(), _PLAIN).all():
             return text
@@ -73,7 +75,8 @@ class Numbers:
         plain = pc.binary_join_element_wise(
             pc.if_else(parts.negative, "-", "").cast(parts.body.type), self._unmarked(parts.body), NO_TEXT
         )
-        return pc.if_else(sound.fill_null(False), plain, "?")
+        unread = pc.if_else(padded(text), pa.scalar(None, plain.type), "?")
+        return pc.if_else(sound.fill_null(False), plain, unread)
 
     def _unmarked(self, body: pa.Array) -> pa.Array:
         marks = (SPACES + ".,").replace(self.decimal or ".", "")

@@ -21,7 +21,7 @@ from offline.history.formats import Formats
 from offline.history.policy import CONSTANT, NUMBERS, Policy
 from offline.history.quality import Line
 from offline.history.values import Bools, Ints, matches, money
-from offline.history.words import nothing
+from offline.history.words import padded
 
 FLOAT = r"^\d+\.0$"
 MARKED = r"^(?:\d+\.0|\d{1,3}(?:[,.' \x{a0}\x{202f}]\d{3})+(?:\.0)?)$"  # a number as a program writes it, and no id
@@ -87,7 +87,7 @@ def absent(text: pa.Array) -> Bools:
     gone: Bools = pc.equal(bare, "").fill_null(True).to_numpy(zero_copy_only=False)
     if bare.nbytes == text.nbytes:
         return gone
-    words: Bools = pc.and_(pc.not_equal(bare, text), nothing(text)).fill_null(True).to_numpy(zero_copy_only=False)
+    words: Bools = padded(text).fill_null(True).to_numpy(zero_copy_only=False)
     return gone | words
 
 

@@ -71,3 +71,12 @@ def nothing(text: pa.Array) -> pa.Array:
     """
     known = pc.is_in(pc.utf8_upper(pc.utf8_trim_whitespace(text)), pa.array(NOTHING, text.type))
     return pc.if_else(pc.is_valid(text), known, None)
+
+
+def padded(text: pa.Array) -> pa.Array:
+    """Which of these have blanks around them, so that whoever read the file left them standing.
+
+    >>> padded(pa.array(["#n/a", " Null", " Nathan", None])).to_pylist()
+    [False, True, False, None]
+    """
+    return pc.and_(pc.not_equal(pc.utf8_trim_whitespace(text), text), nothing(text))
