@@ -1,7 +1,8 @@
 """What a worker's user must be allowed to do in Redis, command by kind of key: asked before a partition is written.
 
 The rule: whatever the guarded write, the reading of states, and the scripts `examples`, `learn` and `freshness` do
-stands here. A server that can say what a user may do (Redis 7.0, Valkey) is asked, once a partition is located.
+stands here. A server that can say what a user may do (Redis 7.0, Valkey) is asked, once a partition is located; Redis 8
+says it only of commands that are long enough to be run.
 """
 
 from streams.keys import Keys
@@ -25,13 +26,18 @@ RIGHTS = {
     "partitions": "HSET",
     "freshness": "HMGET HSET TYPE",
 }
+BEHIND = {  # words that a command takes behind its key, at least
+    **dict.fromkeys(("HDEL", "HGET", "HMGET", "HSCAN", "RPUSH", "SET", "SISMEMBER", "ZREM"), 1),
+    **dict.fromkeys(("HINCRBY", "HSET", "LREM", "ZADD"), 2),
+    "XADD": 3,
+}
 
 
-def commands(keys: Keys, partition: int) -> list[tuple[str, str]]:
-    """Each command with a key of each kind that it is given.
+def commands(keys: Keys, partition: int) -> list[tuple[str, ...]]:
+    """Each command with a key of each kind that it is given, and as many words as make it whole.
 
-    >>> commands(Keys(), 3)[:3]
-    [('HGETALL', 'crm:meta'), ('WATCH', 'crm:guard:3'), ('HGETALL', 'crm:guard:3')]
+    >>> commands(Keys(), 3)[:4]
+    [('HGETALL', 'crm:meta'), ('WATCH', 'crm:guard:3'), ('HGETALL', 'crm:guard:3'), ('HGET', 'crm:guard:3', '0')]
     """
     key = {
         "meta": keys.meta,
@@ -52,4 +58,6 @@ def commands(keys: Keys, partition: int) -> list[tuple[str, str]]:
         "partitions": keys.partitions,
         "freshness": keys.freshness(partition),
     }
-    return [(name, key[kind]) for kind, names in RIGHTS.items() for name in names.split()]
+    return [
+        (name, key[kind], *("0",) * BEHIND.get(name, 0)) for kind, names in RIGHTS.items() for name in names.split()
+    ]

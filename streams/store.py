@@ -188,7 +188,7 @@ class Store:
         """
         asked = rights.commands(self.keys, partition)
         first = int(await self._rights(keys=[], args=[_pack(asked)]))
-        return " ".join(asked[first - 1]) if first else None
+        return " ".join(asked[first - 1][:2]) if first else None
 
     async def mistyped(self, partition: int, segments: int) -> str | None:
         """A key that a write of the partition changes and that is of another type; segments: how many there are."""

@@ -119,6 +119,18 @@ def test_a_write_without_one_right_writes_nothing(
     play(scenario, shop)
 
 
+def test_a_server_is_asked_of_commands_that_it_would_run(play: Play) -> None:
+    """Redis 8 answers no other question, and a worker ended by that."""
+
+    async def scenario(world: World) -> None:
+        known = world.redis.command()
+        for words in rights.commands(world.store.keys, 3):
+            arity = known[words[0].lower()]["arity"]  # with the name; below 0 where there may be more words
+            assert len(words) >= -arity if arity < 0 else len(words) == arity, words
+
+    play(scenario)
+
+
 def test_every_right_is_asked_for_before_a_partition_is_written(play: Play) -> None:
     """Mutation caught: the rights not asked for by `locate`."""
 
