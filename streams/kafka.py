@@ -24,8 +24,10 @@ WAIT, TRY, MISSING = 15.0, 5.0, 3.0
 ASKED: dict[str, Any] = {"include_authorized_operations": True, "request_timeout": TRY}
 PARTITIONERS = {"murmur2": "murmur2_random", "crc32": "consistent_random"}  # as librdkafka calls them
 # Retention goes by record timestamp: with a finite one, a topic of old events is emptied soon after the broker starts.
-CONFIG = {"retention.ms": "-1", "message.timestamp.after.max.ms": "3600000"}
-AHEAD = 86_400_000  # ms that a record's timestamp may at most be ahead of the broker's clock
+LIMIT = "message.timestamp.after.max.ms"  # how far ahead of the broker's clock; known since Kafka 3.6
+CONFIG = {"retention.ms": "-1", LIMIT: "3600000"}
+AHEAD = 86_400_000  # ms: the most that it may be
+BY_BROKER = "message.timestamp.type=LogAppendTime"  # what keeps strange times away in brokers before
 LARGEST = 4 << 20  # bytes of a record in the topic of rejects: of the events topic it is 1 MB, and headers are more
 DAY = 86_400_000  # ms
 REJECTED = CONFIG | {"max.message.bytes": str(LARGEST), "segment.ms": str(DAY)}  # records go a segment at a time
@@ -110,12 +112,12 @@ class Topic:
                 " anew with another topic and CRM_PREFIX"
             )
         by_producers = self.config.get("message.timestamp.type", "CreateTime") == "CreateTime"
-        either = self.config.get("message.timestamp.difference.max.ms", AHEAD)  # of brokers before 3.6
-        ahead = int(self.config.get("message.timestamp.after.max.ms", either))
+        name = LIMIT if LIMIT in self.config else "message.timestamp.difference.max.ms"  # of brokers before 3.6
+        ahead = int(self.config.get(name, AHEAD))
         if by_producers and ahead > AHEAD:
             raise KafkaProblem(
-                f"{self.name} takes records of any time to come (message.timestamp.after.max.ms={ahead}): one of them"
-                f" would pass all days until then for everybody; set it to {CONFIG['message.timestamp.after.max.ms']}"
+                f"{self.name} takes records of any time to come ({name}={ahead}): one of them would pass all days until"
+                f" then for everybody; set {f'it to {CONFIG[LIMIT]}' if name == LIMIT else BY_BROKER}"
             )
 
     def warnings(self) -> list[str]:
@@ -163,7 +165,12 @@ def create(settings: Settings) -> list[str]:
             if error.args[0].code() in DENIED:
                 raise said(error.args[0], name, "Create") from None
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise KafkaProblem(f"{settings.kafka}: cannot create {name}: {error.args[0].str()}") from None
+                why = error.args[0].str()
+                if LIMIT in why:
+                    given = next(config for topic, _, config in topics if topic == name)
+                    others = ", ".join(f"{key}={value}" for key, value in given.items() if key != LIMIT)
+                    why = f"{why}, for Kafka is older than 3.6: create it with {others}, {BY_BROKER}"
+                raise KafkaProblem(f"{settings.kafka}: cannot create {name}: {why}") from None
     return created
 
 

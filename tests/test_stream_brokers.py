@@ -62,6 +62,21 @@ def test_a_leader_that_moves_is_waited_for(kafka: str, moves: type[Moves], code:
     assert topics.bounds(settings, settings.events_topic) == [(0, 0), (0, 0)]
 
 
+@pytest.mark.parametrize("name", ["message.timestamp.ahead.max.ms", "message.timestamp.after.most.ms"])
+def test_a_broker_that_does_not_know_a_setting_is_told_of(
+    kafka: str, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """As one before 3.6. Mutations caught: what it should be left out; said of other reasons too."""
+    settings = Settings(kafka=kafka, events_topic=name, rejected_days=2)
+    monkeypatch.setattr(topics, "CONFIG", {"retention.ms": "-1", name: "3600000"})
+    with pytest.raises(KafkaProblem, match=f"cannot create {name}: .*{name}$"):
+        topics.create(settings)
+    monkeypatch.setattr(topics, "LIMIT", name)
+    told = "create it with retention.ms=-1, message.timestamp.type=LogAppendTime$"
+    with pytest.raises(KafkaProblem, match=f"cannot create {name}: .*{name}, for Kafka is older than 3.6: {told}"):
+        topics.create(settings)
+
+
 @pytest.mark.parametrize("code", [KafkaError._UNKNOWN_PARTITION, KafkaError.LEADER_NOT_AVAILABLE])
 def test_a_partition_whose_leader_is_away_is_named(
     kafka: str, moves: type[Moves], code: int, monkeypatch: pytest.MonkeyPatch

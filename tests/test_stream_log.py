@@ -296,6 +296,8 @@ def test_a_mark_that_was_deleted_is_passed(play: Play) -> None:
         ({"message.timestamp.after.max.ms": YEARS}, "any time to come"),
         ({"message.timestamp.after.max.ms": "86400001"}, "any time to come"),
         ({"message.timestamp.after.max.ms": YEARS, "message.timestamp.type": "LogAppendTime"}, None),
+        ({"message.timestamp.difference.max.ms": YEARS}, "set message.timestamp.type=LogAppendTime$"),
+        ({"message.timestamp.difference.max.ms": YEARS, "message.timestamp.after.max.ms": "3600000"}, None),
     ],
 )
 def test_settings_with_which_the_log_is_not_what_was_sent_are_refused(
