@@ -159,7 +159,7 @@ class Truth(msgspec.Struct, frozen=True):
         """The first day on which what this publish promised closes; None: there was none before it, or nobody knows."""
         if self.since is None or self.publish < 2:
             return None
-        return str(np.datetime64(self.since, "D") + self.horizon_days)
+        return str(np.datetime64(self.since, "D") + np.timedelta64(self.horizon_days, "D"))
 
     @classmethod
     def read(cls, document: bytes) -> Self:

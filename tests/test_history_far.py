@@ -96,7 +96,7 @@ def test_shops_that_open_seldom_are_let_alone(times: list[float]) -> None:
 @pytest.mark.parametrize("moment", ["1970-01-01T00:00:00Z", "2000-01-01", "1999-12-31T23:59:59Z"])
 def test_two_rows_of_one_moment_are_asked_about_in_a_small_file(moment: str, tmp_path: Path) -> None:
     """Mutation caught: 1 in 1,000 asked of what stands at one moment."""
-    days = [np.datetime64("2024-01-03") + 17 * n for n in range(40)]
+    days = [np.datetime64("2024-01-03") + np.timedelta64(17 * n, "D") for n in range(40)]
     rows = [f"c{n % 9},{day},20" for n, day in enumerate([*days, moment, moment])]
     (tmp_path / "till.csv").write_text("customer_id,occurred_at,amount\n" + "\n".join(rows) + "\n")
     said = run("clean", tmp_path / "till.csv", "--keep-duplicates", "--out", tmp_path / "out", code=2)
@@ -109,7 +109,7 @@ def test_two_rows_of_one_moment_are_asked_about_in_a_small_file(moment: str, tmp
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """200 purchases of two years, one of 1970 in row 201 and one of 2062 in row 202; now is long after all of it."""
     monkeypatch.setattr(common, "now", lambda: int(np.datetime64("2090-01-01", "us").astype(np.int64)))
-    days = [np.datetime64("2022-01-01") + n * 3 for n in range(200)]
+    days = [np.datetime64("2022-01-01") + np.timedelta64(n * 3, "D") for n in range(200)]
     rows = [f"c{n % 9},{day},20" for n, day in enumerate([*days, "1970-01-01", "2062-05-05"])]
     (tmp_path / "till.csv").write_text("customer_id,occurred_at,amount\n" + "\n".join(rows) + "\n")
     return tmp_path / "till.csv"

@@ -227,7 +227,7 @@ def bought(tmp_path: Path) -> Path:
     """40 customers who come at 8 and at 20 o'clock, on the same days."""
     rng = np.random.default_rng(5)
     rows = [
-        f"c{who},{np.datetime64('2024-01-01') + day}T{hour}:00,{amount:.2f}"
+        f"c{who},{np.datetime64('2024-01-01') + np.timedelta64(day, 'D')}T{hour}:00,{amount:.2f}"
         for who in range(40)
         for day in np.sort(rng.choice(120, rng.integers(3, 9), replace=False)).tolist()
         for hour, amount in (("08", rng.uniform(5, 20)), ("20", rng.uniform(5, 20)))

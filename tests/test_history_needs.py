@@ -19,7 +19,7 @@ def shop() -> pd.DataFrame:
     """400 orders of two years by 40 customers; tea and pot go together."""
     rng, rows = np.random.default_rng(3), []
     for order in range(400):
-        day = np.datetime64("2023-01-02") + order * 7 // 4
+        day = np.datetime64("2023-01-02") + np.timedelta64(order * 7 // 4, "D")
         goods = ["tea", "pot"] if rng.random() < 0.4 else [str(rng.choice(["tea", "pot", "cup", "jam"]))]
         for product in goods + ["jam"] * (rng.random() < 0.1):
             rows.append((f"c{order % 40}", str(day), f"o{order}", product, int(rng.integers(1, 5)), "2.50"))

@@ -26,7 +26,8 @@ def shop() -> pd.DataFrame:
     """300 orders by 60 customers in 15 weeks; tea and pot go together."""
     rng, rows = np.random.default_rng(3), []
     for order in range(300):
-        day, who = np.datetime64("2024-01-02") + order * 7 // 20, rng.integers(60)
+        day = np.datetime64("2024-01-02") + np.timedelta64(order * 7 // 20, "D")
+        who = rng.integers(60)
         goods = {"tea", "pot"} if rng.random() < 0.4 else {str(rng.choice(["tea", "cup", "jam"]))}
         for product in sorted(goods | ({"jam"} if rng.random() < 0.1 else set())):
             rows.append((f"c{who}", f"{day} 10:00", f"o{order}", product, int(rng.integers(1, 5)), "2.50"))

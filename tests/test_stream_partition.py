@@ -103,7 +103,8 @@ def test_a_score_that_is_not_the_published_one_has_moved(play: Play, shop: Path,
         rows = np.arange(len(part.table))
         assert not part._has_moved(rows, part.swept_to).any()
         kept = part.table.rows[name]
-        kept[[3, 8]] = 7 << 16 if name == "version" else kept[[3, 8]] + 111  # the 7th publish's
+        other = {"version": 7 << 16, "demand": 1e6, "value": 1e6}  # the 7th publish's, and more than anybody's
+        kept[[3, 8]] = other.get(name, kept[[3, 8]] + 111)
         assert np.flatnonzero(part._has_moved(rows, part.swept_to)).tolist() == [3, 8]
 
     play(scenario, shop)
