@@ -470,6 +470,7 @@ def application(settings: Settings, partitions: int) -> faust.App:
 def serve(app: faust.App) -> None:
     """Runs it until the process ends; Faust reads its options from the command line."""
     sys.argv = [sys.argv[0], "--quiet", "worker", "-l", "error", "--without-web"]
+    asyncio.set_event_loop(asyncio.new_event_loop())  # Faust takes the one that is there; Python 3.14 makes none
     app.main()
 
 
