@@ -115,7 +115,7 @@ def _amount(event: Any) -> int:
         if float(sold) != float(quantity):
             raise ValueError("more than 4 places")
         amount = round(Decimal(price) * sold * 10_000) if float(price) else 0
-    if not sold or amount > MOST:
+    if amount > MOST:
         raise ValueError("too large")
     return amount
 

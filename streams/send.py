@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import IO, NamedTuple
 
 from models.events import Rejected, decode_one
-from models.kinds import TICK
 from models.rows import DAY
 from streams import kafka
 from streams.customer import named
@@ -98,7 +97,7 @@ def judge(line: bytes, as_of_event: bool, now: int) -> Good | None:
     customer_id = named(line)
     key = customer_id.encode() if isinstance(customer_id, str) else None  # the decoder says what is wrong
     event = decode_one(key, line, now)
-    if key is None or event.kind == TICK:
+    if key is None:  # of all that is accepted a tick alone has none
         return None
     return Good(key, line, event.occurred_at // 1000 if as_of_event else now, event.occurred_at)
 

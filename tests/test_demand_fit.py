@@ -290,6 +290,13 @@ def test_a_best_that_errs_in_nothing_is_no_division(served: float, said: str) ->
     assert not re.search("nan|inf", browsing(*figures))
 
 
+def test_a_better_ranking_alone_is_told_too() -> None:
+    """Mutation caught: as good as without, where only the deviance is."""
+    seen, unseen = (pd.Series({"deviance": 10.0, "ngini": ngini}) for ngini in (0.75, 0.74))
+    assert browsing(seen, unseen).endswith("and nGini .010 higher than without")
+    assert browsing(seen, seen) == "browsing: with views and carts the served model is as good as without"
+
+
 @pytest.mark.parametrize("name", REGRESSORS)
 def test_each_regression_beats_nothing_and_repeats_itself(folded: Folded, name: str, monkeypatch: Any) -> None:
     """Twice the same bits, never below 0, finite on what no customer looks like, less deviance than the mean."""

@@ -110,9 +110,13 @@ def test_a_prediction_that_says_nothing_ranks_nothing() -> None:
 
 
 def test_nothing_spent_leaves_figures_undefined() -> None:
-    frame = metrics.compare([0, 0, 0], {"p": [1, 2, 3]}, 0.1)
+    frame = metrics.compare([0, 0, 0], {"p": [1, 2, 3], "alike": [1, 1, 1]}, 0.1)
     undefined = [str(name) for name in frame if frame[name].isna().all()]
     assert undefined == ["wape", "spearman", "ngini", "top_share", "bias"]
+
+
+def test_a_share_is_told_up_to_ten_times() -> None:
+    assert [metrics.share(less) for less in (-10.0, -10.001)] == ["1000.0% ", ""]
 
 
 def test_compare_names_rows_and_columns_in_order() -> None:
@@ -145,7 +149,9 @@ def test_floor_and_share_have_bounds() -> None:
 def test_each_customer_stands_in_the_tenth_of_its_rank(n: int, tenths: list[int]) -> None:
     """Where they do not come out even, too. Mutation caught: ranks rounded down, so that the least are in none."""
     predicted, labels = np.arange(1.0, n + 1), np.arange(n, 0, -1.0)
-    table = metrics.deciles(labels, {"model": predicted})["model"].dropna()
+    table = metrics.deciles(labels, {"model": predicted})["model"]
+    assert table.index.tolist() == [*range(1, 11)]
+    table = table.dropna()
     assert table.index.tolist() == tenths
     assert table["predicted"].tolist() == predicted.tolist()
     assert table["actual"].tolist() == labels.tolist()

@@ -245,3 +245,32 @@ def test_nothing_that_came_is_no_judgement(past: Past, shop: tuple[pd.DataFrame,
             told["now"]["spend"] = 0
         silent.append((day, names, told))
     assert job.judge(Past(silent, HORIZON), shop[1]) is None
+
+
+def outcome(said: list[float], came: list[float]) -> job.Outcome:
+    """Of customers to whom the experts say these three, and each of whom spent one of those."""
+    return job.Outcome(Value(30, 50.0, 400.0), np.array([said] * len(came)), np.array(came))
+
+
+@pytest.mark.parametrize(
+    ("came", "level"), [([4.5, 4.5], 1.5), ([1.0, 0.0], 0.5), ([2.0, 2.0], 1.0), ([9e9, 0.0], 2.0), ([0.0, 0.0], 0.5)]
+)
+def test_a_year_raises_by_the_root_of_what_it_brought_and_at_most_twice(came: list[float], level: float) -> None:
+    """Mutations caught: the whole ratio; a spread without its ends."""
+    assert job._level(outcome([2.0, 9.0, 9.0], came), (1.0, 0.0, 0.0)) == pytest.approx(level)
+
+
+def test_an_expert_that_knows_nothing_has_no_weight() -> None:
+    """Of a history of which MBG/NBD cannot be fitted it says 0. Mutation caught: a weight of it, which lowers all."""
+    weights = job._weights([outcome([2.0, 0.0, 2.0], [1.0] * 9)], Value(30, 50.0, 400.0))
+    assert weights[1] == 0
+    assert sum(weights) == pytest.approx(1.0)
+    assert job._weights([outcome([2.0, 0.0, 2.0], [0.0] * 9)], Value(30, 50.0, 400.0)) == SIMPLE
+
+
+def test_the_level_is_of_the_last_year_where_a_history_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutations caught: none whatever the year brought; one of a year that nothing is known of."""
+    monkeypatch.setattr(job, "_unweighed", lambda *_: Value(30, 50.0, 400.0))
+    years = None, outcome([2.0, 9.0, 9.0], [4.5, 4.5])
+    found = [job.fit(Past([], 30), 0, told=job.Outcomes([], year)) for year in years]
+    assert [(value.weights, value.level) for value in found] == [(SIMPLE, 1.0), (SIMPLE, 1.5)]

@@ -421,11 +421,27 @@ def test_one_price_is_within_the_bound() -> None:
     assert 12 <= model.predict_many(np.array([10.0]))[0] < 12 * RATIOS[1] / RATIOS[0]
 
 
+@pytest.mark.parametrize(("nine", "bound"), [(12.0, 12.0), (0.0, 10.0)])
+def test_who_is_just_nine_of_ten_bounds_by_the_largest_of_them(nine: float, bound: float) -> None:
+    """Mutation caught: a quantile of more than nine of ten, by which the largest of all would bound."""
+    model = Upper([])
+    model.learn_many(np.full(10, 10.0), np.array([*[nine] * 9, 90.0]))
+    assert bound <= model.predict_many(np.array([10.0]))[0] < 1.3 * bound
+
+
 def test_the_bound_without_labels_is_the_prediction() -> None:
     model = Upper([1.0, 2.0])
     assert model.predict_many(np.array([0.0, 1.5, 7.0])).tolist() == [0, 1.5, 7.0]
     model.learn_many(np.full(100, 1.5), np.full(100, 8.0))  # the bins beside it know nothing: they take what all know
     assert (model.predict_many(np.array([0.5, 1.5, 9.0])) >= np.array([0.5, 1.5, 9.0]) * 8 / 1.5).all()
+
+
+def test_a_bin_with_one_label_is_bound_by_it_and_an_edge_is_of_the_bin_above() -> None:
+    """Mutations caught: what all know taken for it; a prediction on an edge looked up in the bin below."""
+    model = Upper([5.0])
+    model.learn_many(np.array([4.0, 5.0]), np.array([4.0, 50.0]))
+    below, on = model.predict_many(np.array([4.0, 5.0]))
+    assert (4.0 <= below < 1.3 * 4.0, 50.0 <= on < 1.3 * 50.0) == (True, True)
 
 
 def test_the_bound_forgets_half_in_90_days() -> None:

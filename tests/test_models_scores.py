@@ -212,6 +212,12 @@ def test_the_next_order_is_due_in_rhythm_or_half_way_to_be_expected(
     assert expected_at(p_buy, orders, horizon, days, since) == text
 
 
+def test_the_next_order_is_told_up_to_a_year_ahead() -> None:
+    """Mutation caught: a year to the microsecond is too late."""
+    found = [expected_at(0.9, 3.0, 30, 3, 0.0, gap=gap) for gap in (365, 365.01)]
+    assert found == ["2024-12-31T00:00:00Z", ""]
+
+
 def test_the_moment_of_a_score_is_the_last_event_or_the_midnight_swept_to() -> None:
     noon = 100 * DAY + DAY // 2
     assert scores.moment(rows({"at": noon}, {"at": noon}), 100).tolist() == [noon, noon]

@@ -201,3 +201,19 @@ def test_facts_in_the_singular_and_at_their_ends() -> None:
         "Viewed about 1 product in recent days",
         "Put nothing into the cart in recent days",
     ]
+
+
+def test_facts_are_told_by_orders_and_by_days_with_purchases() -> None:
+    """Three orders on two days; and one of ever. Mutations caught: what a day brings told of an order; who ordered once
+    told as of a customer with a rhythm; half a day of a gap lost; thousands run together."""
+    (facts,) = why.facts(customer(spend=2_400, days=2, orders=3, tenure=1_200, recency=9))
+    assert [facts[name] for name in ("m90", "o90m", "others")] == [
+        "Spends 1,200.00 on a day with purchases, last 9 days ago",
+        "Ordered 3 times, last 9 days ago",
+        "What others spent who bought every 1,191 days, last 9 days ago",
+    ]
+    (facts,) = why.facts(customer(days=1, orders=1, tenure=3, recency=3))
+    assert facts["o90m"] == "Ordered once, 3 days ago"
+    assert facts["others"] == "What others spent who bought once, 3 days ago"
+    assert [why._every(gap) for gap in (1.49, 1.5, 2.5, 2.51)] == ["day", "2 days", "2 days", "3 days"]
+    assert why._sentence("Ordered twice", False, 123_456_789) == "Ordered twice: adds 1,234,567.89"

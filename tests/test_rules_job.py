@@ -125,6 +125,16 @@ def test_baskets_are_what_was_bought_and_kept(lines: list[tuple[str, str, str | 
     assert found.counts.tolist() == found.matrix.toarray().sum(axis=0).tolist()
 
 
+@pytest.mark.parametrize(("amounts", "orders"), [([5, -2, 0, 3], ["ab", "c"]), ([0, 0, 0, 0], ["b", "c"])])
+def test_what_was_kept_is_told_by_money_and_where_there_is_none_by_units(amounts: list[int], orders: list[str]) -> None:
+    """x gave a back for a part of its price, and b was free; a guest's order is nobody else's. Mutations caught: units
+    for money where one line is free; guests taken for a customer."""
+    frame = pd.DataFrame({"customer_id": ["x", "x", "x", None], "order_id": "1", "product_id": list("aabc")})
+    frame["kind"], frame["quantity"] = [PURCHASE, RETURN, PURCHASE, PURCHASE], [1, -1, 1, 1]
+    found = baskets(frame.assign(amount=amounts))
+    assert ["".join(found.products[i] for i in np.flatnonzero(row)) for row in found.matrix.toarray()] == orders
+
+
 def test_the_least_count_is_exact() -> None:
     """0.07 x 100 is 7.000000000000001 in floating point, and 8 orders would be asked for."""
     found = drawn(100, 2, 0, 0.5)
@@ -218,6 +228,18 @@ def test_more_sets_than_memory_holds_are_refused_and_the_told_support_works(
         assert named(found, eclat(found, enough, max_length, most=most)) == brute_force(orders, enough, max_length)
 
 
+@pytest.mark.parametrize("most", [20, 60, 150])
+def test_a_told_support_is_rounded_so_that_it_helps(most: int) -> None:
+    """Mutations caught: rounded down, so that as many pass again; more than all orders asked for."""
+    found = drawn(1_009, 20, 3, 0.3)
+    with pytest.raises(RulesError, match=r"try --min-support \S+ or a smaller --max-length") as error:
+        eclat(found, 1, 3, most=most)
+    told = float(str(error.value).split("--min-support ")[1].split()[0])
+    assert 0 < len(eclat(found, found.least(told), 3, most=most)) <= most
+    with pytest.raises(RulesError, match="holds; try a smaller --max-length"):
+        eclat(baskets(events([set("abc")] * 3)), 1, 3, most=6)
+
+
 def test_what_does_not_fit_is_refused_with_what_to_change(monkeypatch: pytest.MonkeyPatch) -> None:
     found = drawn(400, 20, 3, 0.3)
     monkeypatch.setattr(job, "free", lambda: 300 * cost.A_SET)
@@ -227,6 +249,8 @@ def test_what_does_not_fit_is_refused_with_what_to_change(monkeypatch: pytest.Mo
     monkeypatch.setattr(job, "free", lambda: 2_000)
     with pytest.raises(RulesError, match=r"the orders of 20 products take .* are free; try a higher one"):
         costs(found, 0.01, 3)
+    monkeypatch.setattr(job, "free", lambda: 3_000)  # three times a bit for each order of each product
+    costs(found, 0.01, 3)
 
 
 @pytest.mark.parametrize(("share", "max_length"), [(0.1, 2), (0.1, 3), (0.25, 3), (0.25, 5)])
@@ -251,6 +275,8 @@ def test_what_takes_long_or_much_is_said_first(monkeypatch: pytest.MonkeyPatch) 
     assert re.fullmatch(
         r"20 products and \d+ pairs pass, about [\d,]+ sets in all: mining takes about 0 s and 0.0 GB", line
     )
+    told = [str(cost.Cost(3, 2, 6, seconds, 0)).split("about ")[2] for seconds in (119.0, 120.0)]
+    assert told == ["119 s and 0.0 GB", "2 minutes and 0.0 GB"]
 
 
 def test_a_support_that_no_pair_reaches_is_refused_and_the_told_one_works() -> None:
@@ -382,6 +408,11 @@ def test_a_lift_of_1_02_is_no_finding_however_many_orders_it_has() -> None:
     assert lift.round(2).tolist() == [1.02, 3.0, 3.0]
     surely = low(lift, pd.Series(ab), 1_000)
     assert [1.0 < surely[0] < job.LIKELIER, surely[1] > 2, surely[2] < 1] == [True] * 3
+    held = np.repeat([[True, True], [True, False], [False, True], [False, False]], [5_300, 4_700, 4_700, 5_300], 0)
+    found = Baskets(sparse.csc_matrix(held), ["a", "b"])
+    table = rules(found, eclat(found, 1, 2), 0.1)
+    assert table["lift_low"].between(1.01, job.LIKELIER).tolist() == [True, True]
+    assert not table["finding"].any()
 
 
 def test_what_is_bought_together_is_found() -> None:

@@ -1,5 +1,6 @@
 """One customer exported and erased: everything that is held is shown, cleaned or named, and nothing brings it back."""
 
+import asyncio
 import json
 import re
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,9 +25,11 @@ from models.rows import DAY, RINGS, ROW, load_rows
 from offline.history.read import write_parquet
 from streams import erase, rebuild
 from streams import kafka as topics
+from streams.compose import ERASED
 from streams.customer import Customer
 from streams.export import state
 from streams.kept import Kept
+from streams.keys import Keys
 from streams.partition import Partition
 
 GONE, BACK = "h3", "h5"  # of the shop: one is erased, one is erased and comes back
@@ -358,3 +362,38 @@ def test_every_field_of_a_state_is_told_in_units_that_a_person_reads(play: Play,
         json.dumps(told)
 
     play(scenario, shop)
+
+
+@pytest.mark.parametrize(
+    ("at", "gone"), [(T0 * topics.DAY + 7, [T0 - 9, T0, T0 + 1]), (None, [T0 - 9, T0 + 1, T0 + 2, T0])]
+)
+def test_what_is_of_before_a_tombstone_goes_and_what_came_since_stays(at: int | None, gone: list[int]) -> None:
+    """An example of the day of a tombstone closes at midnight. Mutations caught: that one left; those of who came back
+    taken; changes of the tombstone's own record or of none in the log."""
+    sources = {"a": "t:0:6", "b": "t:0:7", "c": "t:0:8", "d": "history"}
+    found = [(each.encode(), {"to": "3", "source": source}) for each, source in sources.items()]
+    taken: list[Any] = []
+
+    class Held:
+        async def changes(self) -> Any:
+            return [*found, (b"e", {"to": ERASED, "source": "t:0:5"})]
+
+        async def examples(self) -> Any:
+            return dict.fromkeys((T0 - 9, T0, T0 + 1, T0 + 2), b"example")
+
+        async def forget_examples(self, days: list[int]) -> int:
+            taken.append(sorted(days))
+            return len(days)
+
+        async def forget_changes(self, places: list[bytes]) -> int:
+            taken.append(places)
+            return len(places)
+
+    store: Any = SimpleNamespace(keys=Keys())
+    held: Any = Held()
+    places = asyncio.run(erase._cleaned(store, held, erase.Tombstone(0, 7, at), passed=True))
+    assert taken == [sorted(gone), [b"a", b"d"]]
+    assert [(each.found, each.removed) for each in places] == [(len(gone), len(gone)), (2, 2), (1, 0), (1, 0)]
+    waits = asyncio.run(erase._cleaned(store, held, erase.Tombstone(0, 7, at), passed=False))
+    assert [(each.found, each.removed) for each in waits] == [(len(gone), 0), (2, 0), (1, 0), (1, 0)]
+    assert len(taken) == 2

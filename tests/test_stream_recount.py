@@ -197,6 +197,56 @@ def records(draw: st.DrawFn) -> Record:
     return key, raw, draw(st.sampled_from([NOW, LATE, LATE, LATE, None, -1, 0, 2**63 - 1]))
 
 
+# ---- each bound, from both of its sides ------------------------------------------------------------------------------
+LAST = 7_258_118_400_000_000 - 1  # before the year 2200, in microseconds
+
+
+@pytest.mark.parametrize(
+    ("text", "timestamp", "reads"),
+    [
+        ('"2026-03-01T14:30:07+02:30"', NOW, NOW * 1000),
+        ('"2026-03-01T06:30:07-0530"', NOW, NOW * 1000),
+        ('"2026-03-01T12:00:07.0000004Z"', NOW, NOW * 1000),
+        ('"2026-03-01T12:00:07.0000005Z"', NOW, NOW * 1000 + 1),
+        ('"2026-03-01T12:10:07Z"', NOW, (NOW + 600_000) * 1000),
+        ('"2026-03-01T12:10:07.000001Z"', NOW, None),
+        ('"1970-01-01T00:00:00Z"', 0, 0),
+        ('"1970-01-01T00:00:00+00:01"', 0, None),
+        ('"1970-01-01T00:00:00Z"', -1, None),
+        ('"2199-12-31T23:59:59.999999Z"', LATE, LAST),
+        ('"2199-12-31T23:59:59.9999995Z"', LATE, None),
+        ('"2200-01-01T00:00:00Z"', LATE, None),
+        ("7258118400", LATE, None),
+    ],
+)
+def test_a_time_is_read_to_the_microsecond_up_to_its_bounds(text: str, timestamp: int, reads: int | None) -> None:
+    """Mutations caught: a zone's sign turned; a fraction cut off; a bound moved by one."""
+    found = same((b"c1", good(occurred_at=text), timestamp))
+    assert (found and found[3]) == reads
+
+
+@pytest.mark.parametrize(
+    ("quantity", "price", "reads"),
+    [
+        ("0", "9.90", None),
+        ("0.0001", "1", 1),
+        ("0.00005", "1", None),
+        ("1", "1000000000.00005", 10**13),  # half-even
+        ("1", "1000000000.00006", None),
+        ("2", "500000000", 10**13),
+        ("2", "500000000.0001", None),
+        ("10000000000000", "0.0001", 10**13),
+        ("10000000000001", "0", None),
+        ("2", "0.00025", 5),
+        ("1", "0.00025", 2),
+    ],
+)
+def test_an_amount_is_exact_up_to_its_bounds(quantity: str, price: str, reads: int | None) -> None:
+    """Mutations caught: a bound moved by one, or left out; rounded before it is multiplied."""
+    found = same((b"c1", good(quantity=quantity, unit_price=price), NOW))
+    assert (found and found[5]) == reads
+
+
 # ---- the property ----------------------------------------------------------------------------------------------------
 @settings(max_examples=600)
 @given(records())

@@ -16,8 +16,9 @@ from demo import services
 from models.events import encode_tick
 from models.rows import DAY
 from streams import kafka as topics
-from streams.rejected import TOGETHER
-from streams.rejects import Reject, laid_out
+from streams import rejected
+from streams.rejected import BYTES, TOGETHER, Wanted, listed, one
+from streams.rejects import Held, Reject, Replayed, laid_out
 
 PRIVATE = "of-nobody-else"  # stands in the content of rejects and nowhere else
 NOON = (T0 * DAY + DAY // 2) // 1000
@@ -55,6 +56,41 @@ def log(deployment: Running, partition: int) -> list[tuple[bytes | None, bytes |
 def of(home: int, deployment: Running, n: int = 0) -> str:
     """The n-th customer of this partition."""
     return [name for name in map("stray-{}".format, range(100)) if deployment.home(name) == home][n]
+
+
+def test_a_reject_that_stands_twice_is_told_as_it_came_first() -> None:
+    """A worker that died behind it rejects it again. Mutations caught: as it came last; told twice."""
+    first = Held("t", (0, 7), "not_json", "", NOON, NOON + 5, 1, "", b"c1", b"{")
+    other = first._replace(origin=(0, 3), rejected_at=NOON + 7)
+    again = [each._replace(rejected_at=NOON + 60_000) for each in (first, other)]
+    found, notes = listed([first, other, *again, Replayed((0, 3))], Wanted())
+    assert [(each.origin, each.rejected_at, each.key, each.value) for each in found] == [
+        ((0, 3), NOON + 7, None, None), ((0, 7), NOON + 5, None, None),
+    ]  # fmt: skip
+    assert notes == {(0, 3)}
+    assert one([first, *again, Replayed((0, 3))], (0, 7)) == (first, False)
+
+
+def test_a_record_without_a_time_has_none_that_is_told() -> None:
+    """Mutation caught: -1 told as a time of 1969."""
+    held = [Held("t", (0, 7), "no_timestamp", "", t, NOON, 1, "", b"c1", b"{") for t in (-1, None, 0)]
+    assert [rejected.as_fields(each)["timestamp"] for each in held] == [None, None, "1970-01-01T00:00:00.000Z"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "parts"),
+    [
+        ([BYTES - 1, 1, 1], [2, 1]),
+        ([BYTES, BYTES - 1, 2], [1, 1, 1]),
+        ([1, BYTES + 1, 1], [1, 1, 1]),
+        ([0] * (2 * TOGETHER + 1), [TOGETHER, TOGETHER, 1]),
+        ([], []),
+    ],
+)
+def test_what_is_sent_together_is_neither_too_many_nor_too_much(sizes: list[int], parts: list[int]) -> None:
+    """Workers wait for a transaction's end. Mutations caught: either bound left out; the first of a part not added."""
+    held: Any = [(Held("t", (0, 7), "future", "", NOON, NOON, size, "", b"c1", b"{"), None) for size in sizes]
+    assert [len(part) for part in rejected._parts(held)] == parts
 
 
 @pytest.mark.e2e

@@ -61,6 +61,7 @@ def said(text: str | bytes) -> list[str]:
         (line(occurred_at="2023-12-10T00:00:00Z"), "line 1 would be rejected: future"),
         ('{"event_type":"tick","occurred_at":0}', "line 1 is a tick, which workers send"),
         (line(event_type="tick"), "line 1 would be rejected: wrong_key: a tick must have no key"),
+        ("x" * LONGEST, "line 1 would be rejected: not_json"),
         ("x" * (LONGEST + 1), f"line 1 is longer than {LONGEST:,} bytes"),
         ("x" * 3 * LONGEST, f"line 1 is longer than {LONGEST:,} bytes"),
     ],

@@ -142,6 +142,25 @@ def test_many_hashes_are_spelled_letter_by_letter() -> None:
             assert sent(found, names[part]) == expected(serves, state[part], some, place)
 
 
+def test_on_the_bounds_of_a_rhythm_both_ways_say_the_same() -> None:
+    """Half a chance, a silence of exactly 1.25 gaps, a year to the microsecond, and beside them. Mutations caught: any
+    of the three comparisons of the spelling one step on."""
+    now, chances = DAY_NOW * DAY, [0.5, np.nextafter(0.5, 0)]
+    cases = [(chance, gap, since) for chance in chances for gap, since in ((8, 10), (8, 11), (365, 0), (366, 0))]
+    state, n = np.full(len(cases), BLANK), len(cases)
+    state["days"], state["orders"], state["at"] = 3, 3, now
+    state["last"] = [now - since * DAY for *_, since in cases]
+    state["first"] = [now - (since + 2 * gap) * DAY for _, gap, since in cases]
+    p_buy = np.array([chance for chance, *_ in cases])
+    zeros, ones = np.zeros(n, np.int64), np.ones(n)
+    said = Predictions(zeros, zeros, zeros + 111, ones, ones, 0.1 * ones, p_buy, ones)
+    names, serves = [f"c{i}" for i in range(n)], serving()
+    whole = expected(serves, state, said)
+    found = Told(Keys("shop")).hashes(serves, np.arange(n), texts(names), state, said, DAY_NOW, "t:0")
+    assert sent(found, names) == whole
+    assert len({each["expected_next_order_at"] for each in whole}) == 4
+
+
 @pytest.mark.parametrize("amount", [2.0**60, 5e14 + 2**-4, 1e12 + 2**-13, np.nan])
 @pytest.mark.parametrize("odd", ["demand", "high", "orders", "p_buy"])
 def test_what_cannot_be_compared_is_written_whole_each_time(odd: str, amount: float) -> None:
@@ -179,6 +198,16 @@ def test_what_did_not_change_is_not_said_again() -> None:
     assert news() == [always, whole]
     assert news("1-19980702-b2c34de9") == [always | {"model_version"}, always | {"model_version"}]
     assert news("2-19980702-b2c34de9") == [whole, whole]
+
+
+def test_each_write_says_when_it_was_scored() -> None:
+    """Mutation caught: what is common to all customers laid out once, for the first write."""
+    written, state, serves = Told(Keys("shop")), np.zeros(1, ROW), serving()
+    said = Predictions(np.array([0]), np.array([0]), np.array([111]), *(one(1.0) for _ in range(5)))
+    for at in ("2026-11-29T10:45:52Z", "2026-11-29T10:45:53Z", "2027-01-01T00:00:00Z"):
+        serves.common = lambda at=at: ("30", at, VERSION, "2")
+        (fields,) = sent(written.hashes(serves, np.array([0]), texts(["ann"]), state, said, DAY_NOW, "t:0"), ["ann"])
+        assert fields["scored_at"] == at
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.0, 1.0, 1.01, 1.0199, 1.02]) | st.floats(0, 1e4), SMALL), max_size=12))

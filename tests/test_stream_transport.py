@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import inspect
 import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -26,11 +27,14 @@ from streams.freshness import Freshness
 from streams.partition import Life
 from streams.settings import Settings
 from streams.transport import (
+    BUFFER,
+    CHUNK,
     ENOUGH,
     FETCH_WAIT,
     FETCH_WAIT_OTHERS,
     REST,
     Chunk,
+    ChunkConsumer,
     ChunkReader,
     Forgetful,
     Patience,
@@ -205,11 +209,11 @@ def test_a_fetch_waits_for_less_until_all_partitions_are_located() -> None:
     assert REST < FETCH_WAIT_OTHERS
 
 
-def test_records_are_taken_as_their_batch_has_them_up_to_the_most_of_a_chunk() -> None:
-    """Mutation caught: the hook of no effect."""
-    builder = default_records.DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 16)
-    for offset in range(3):
-        builder.append(offset, 1_700_000_000_000, b"key", b"value", [])
+def batch_of(values: Sequence[bytes], full: int) -> tuple[Any, Any]:
+    """A reader of chunks of at most `full` records, and a consumer that has fetched these of HELD in one batch."""
+    builder = default_records.DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 22)
+    for offset, value in enumerate(values):
+        builder.append(offset, 1_700_000_000_000, b"key", value, [])
     log = memory_records.MemoryRecords(bytes(builder.build()))
     state = SimpleNamespace(paused=False, position=0)
     state.consumed_to = lambda position: setattr(state, "position", position)
@@ -220,8 +224,13 @@ def test_records_are_taken_as_their_batch_has_them_up_to_the_most_of_a_chunk() -
     waiting._records = {HELD: fetcher.FetchResult(HELD, assignment=assignment, partition_records=records, backoff=0)}
     waiting.fetched_records = partial(fetcher.Fetcher.fetched_records, waiting)
     reader: Any = ChunkReader.__new__(ChunkReader)
-    reader.full, reader.consumer = 2, SimpleNamespace(flow_active=True)
-    consumer = SimpleNamespace(_closed=False, _fetcher=waiting)
+    reader.full, reader.consumer = full, SimpleNamespace(flow_active=True)
+    return reader, SimpleNamespace(_closed=False, _fetcher=waiting)
+
+
+def test_records_are_taken_as_their_batch_has_them_up_to_the_most_of_a_chunk() -> None:
+    """Mutation caught: the hook of no effect."""
+    reader, consumer = batch_of([b"value"] * 3, 2)
     taken = [asyncio.run(reader._some(consumer, HELD, 1 << 20)) for _ in range(2)]
     assert [([(each.offset, each.value) for each in some], size) for some, size in taken] == [
         ([(0, b"value"), (1, b"value")], 16),
@@ -230,25 +239,62 @@ def test_records_are_taken_as_their_batch_has_them_up_to_the_most_of_a_chunk() -
     assert not any(isinstance(each, ConsumerRecord) for some, _ in taken for each in some)
 
 
-def test_partitions_of_which_nothing_has_come_cost_nothing() -> None:
-    """A worker may hold many. Mutation caught: each is asked in each fetch."""
+@pytest.mark.parametrize(("size", "taken"), [(600_000, 1), (300_000, 3)])
+def test_no_more_bytes_are_taken_at_once_than_there_is_room_for(size: int, taken: int) -> None:
+    """Mutation caught: up to the most of a chunk, however large its records are."""
+    reader, consumer = batch_of([bytes(size)] * 5, 5)
+    assert len(asyncio.run(reader._some(consumer, HELD, 1 << 20))[0]) == taken
+
+
+def fetched(
+    places: set[TP], waiting: set[TP], meanwhile: Callable[[Any, Any], None] = lambda *_: None
+) -> tuple[dict[TP, Chunk], list[tuple[TP, int]]]:
+    """What a fetch hands over of these assigned partitions, where records of some wait; and of whom it asked, with room
+    for how much. meanwhile: what becomes of the position and of the subscription as it asks."""
     asked = []
 
-    async def some(_: Any, tp: TP, __: int) -> tuple[list[Record], int]:
-        asked.append(tp)
+    async def some(_: Any, tp: TP, room: int) -> tuple[list[Record], int]:
+        asked.append((tp, room))
         state.position = 8
+        meanwhile(state, subscription)
         return [Record(7, 0, b"k", b"value")], 6
 
     state = SimpleNamespace(has_valid_position=True, position=7)
-    assignment = SimpleNamespace(tps={HELD, OTHER}, state_value=lambda _: state)
+    assignment = SimpleNamespace(tps=places, state_value=lambda _: state)
     subscription = SimpleNamespace(subscription=SimpleNamespace(assignment=assignment))
-    consumer = SimpleNamespace(_subscription=subscription, _fetcher=SimpleNamespace(_records={HELD: "records"}))
+    consumer = SimpleNamespace(_subscription=subscription, _fetcher=SimpleNamespace(_records=dict.fromkeys(waiting)))
     consumer._client = SimpleNamespace(_conns={}, cluster=SimpleNamespace(leader_for_partition=lambda _: 1))
     reader: Any = ChunkReader.__new__(ChunkReader)
     reader.epochs, reader.patience, reader._some = {HELD: 3}, SimpleNamespace(brought=False), some
     reader.connections = {}
-    (chunk,) = asyncio.run(reader._fetched(consumer, {HELD, OTHER})).values()
-    assert (asked, chunk.tp, chunk.size, chunk.start, chunk.end, chunk.epoch) == ([HELD], HELD, 6, 7, 8, 3)
+    return asyncio.run(reader._fetched(consumer, places)), asked
+
+
+def test_partitions_of_which_nothing_has_come_cost_nothing() -> None:
+    """A worker may hold many. Mutation caught: each is asked in each fetch."""
+    chunks, asked = fetched({HELD, OTHER}, {HELD})
+    (chunk,) = chunks.values()
+    assert (chunk.tp, chunk.size, chunk.start, chunk.end, chunk.epoch) == (HELD, 6, 7, 8, 3)
+    assert asked == [(HELD, CHUNK)]
+
+
+def test_the_chunks_of_many_partitions_fit_into_the_buffer_together() -> None:
+    """Mutation caught: as much of each of many as of one."""
+    places = {TP("t", p) for p in range(64)}
+    assert [room for _, room in fetched(places, {HELD, OTHER})[1]] == 2 * [BUFFER // 64]
+
+
+def test_what_was_taken_while_a_partition_was_moved_or_lost_its_place_is_not_handed_over() -> None:
+    """A seek follows, which brings it again. Mutations caught: the assignment not compared; a position that is none."""
+
+    def assigned_anew(_: Any, subscription: Any) -> None:
+        subscription.subscription = SimpleNamespace(assignment=SimpleNamespace(tps={HELD}))
+
+    def lost(state: Any, _: Any) -> None:
+        state.has_valid_position, state.position = False, None
+
+    for meanwhile in (assigned_anew, lost):
+        assert fetched({HELD}, {HELD}, meanwhile) == ({}, [(HELD, CHUNK)])
 
 
 def test_each_partition_was_heard_of_when_its_own_broker_answered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,6 +371,55 @@ def test_chunks_join_only_without_a_gap_and_before_they_are_taken() -> None:
     assert not first.joined(Chunk(tp, [c], 6, 9, 10, 2))  # another epoch
     first.taken = True
     assert not first.joined(Chunk(tp, [c], 6, 9, 10, 1))
+
+
+def test_a_chunk_is_full_by_its_records_or_by_its_share_of_the_buffer() -> None:
+    """Mutations caught: either left out; the buffer of all as the share of each."""
+    consumer: Any = SimpleNamespace(transport=SimpleNamespace(full=2), waiting={HELD: None})
+
+    def full(records: int, size: int) -> bool:
+        return ChunkConsumer._is_full(consumer, Chunk(HELD, [None] * records, size, 0, 1, 1))
+
+    assert [full(1, 0), full(2, 0), full(1, CHUNK - 1), full(1, CHUNK)] == [False, True, False, True]
+    consumer.waiting = dict.fromkeys(TP("t", p) for p in range(64))
+    assert [full(1, BUFFER // 64 - 1), full(1, BUFFER // 64)] == [False, True]
+
+
+def test_what_waits_is_fetched_no_further_once_it_is_full_and_is_forgotten_with_its_partition(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Mutations caught: a full chunk that was taken holds up what comes behind it; what waits of a revoked partition
+    stays: whoever gets it back would find records of before."""
+    asked: list[tuple[set[TP], float]] = []
+
+    async def getmany(_: Any, hungry: set[TP], timeout: float) -> dict[TP, Chunk]:
+        asked.append((hungry, timeout))
+        return {OTHER: Chunk(OTHER, [None], 6, 6, 7, 1)}
+
+    async def revoked(*_: Any) -> None:
+        return None
+
+    monkeypatch.setattr(driver.Consumer, "_getmany", getmany)
+    monkeypatch.setattr(driver.Consumer, "on_partitions_revoked", revoked)
+    consumer: Any = ChunkConsumer.__new__(ChunkConsumer)
+    consumer.transport, lost = SimpleNamespace(full=1), list[set[TP]]()
+    consumer.owner = SimpleNamespace(revoked=lost.append)
+    waits, taken = Chunk(HELD, [None], 6, 5, 6, 1), Chunk(OTHER, [None], 6, 5, 6, 1)
+    consumer.waiting, taken.taken = {HELD: waits, OTHER: taken}, True
+    ((one,),) = asyncio.run(consumer._getmany({HELD, OTHER}, 1.0)).values()
+    assert (asked, [chunk.start for chunk in one.value]) == ([({OTHER}, 0.01)], [6])
+    assert asyncio.run(consumer._getmany({HELD}, 1.0)) == {}
+    assert len(asked) == 1
+    asyncio.run(consumer.on_partitions_revoked({HELD}))
+    assert ([*consumer.waiting], lost) == ([OTHER], [{HELD}])
+
+
+def test_rounds_that_were_acknowledged_are_not_kept() -> None:
+    """What Kafka is told comes from the owner. Mutation caught: Faust's lists of them grow for ever."""
+    consumer: Any = SimpleNamespace(owner=SimpleNamespace(committed={HELD: 9}.get))
+    consumer._acked, consumer._acked_index = {HELD: [5, 7], OTHER: [1]}, {HELD: {5, 7}, OTHER: {1}}
+    assert ChunkConsumer._new_offset(consumer, HELD) == 9
+    assert (consumer._acked, consumer._acked_index) == ({HELD: [], OTHER: [1]}, {HELD: set(), OTHER: {1}})
 
 
 def test_what_comes_over_another_connection_is_in_doubt_until_it_is_sought() -> None:

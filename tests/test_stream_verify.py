@@ -5,6 +5,7 @@ import contextlib
 import re
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from shops import T0
 
 from demo import services
 from models import artefact, handover, scores
+from models.artefact import Version
 from models.events import encode_event
 from models.kinds import PURCHASE
 from models.rows import DAY, ROW, load_rows, packed_rows
@@ -59,6 +61,7 @@ def happened(log: MemoryLog) -> None:
     log.put(NOT_UTF8, None, (T0 + 120) * DAY)
     seconds = f"{(T0 + 120) * 86_400}.008008".encode()  # as a double a hair below the microsecond
     log.put(b"odd", good.replace(b'"2024-04-07T00:00:00Z"', seconds), (T0 + 121) * DAY, home("odd"))
+    log.buy("h9", T0)  # at the cut-off, to the microsecond
     log.erase("h7", T0 + 120)
     log.buy("h8", T0 + 121, partition=1 - home("h8"))
     log.put(b"h8", None, (T0 + 121) * DAY, 1 - home("h8"))
@@ -424,6 +427,35 @@ def test_what_is_not_there_or_not_ready_is_not_compared(play: Play, kept: Path, 
     play(scenario, None, **sent)
 
 
+def test_what_stands_where_the_log_is_not_or_was_written_by_an_older_program_is_not_compared(
+    play: Play, kept: Path, sent: dict[str, Any]
+) -> None:
+    """Mutations caught: an offset beyond the log's end, before its beginning, or hashes of an older form compared: most
+    customers would be found wrong. Workers that went on behind the look at the topic are not that, and what a
+    history holds of the cut-off and later is the log's to tell."""
+
+    async def scenario(world: World) -> None:
+        async def refused(line: str, bounds: tuple[int, int], **guard: int) -> None:
+            world.redis.hset(key, mapping=guard)
+            topic = replace(known, bounds=[bounds] * PARTITIONS)
+            with pytest.raises(DeploymentError, match=line):
+                await verify.verify(world.store, world.settings, past, topic, lambda _: None)
+
+        await folded(world)
+        key, past = world.store.keys.guard(0), read_parquet(kept / handover.HISTORY)
+        late = past[:2].assign(event_id=["late", "later"], occurred_at=[T0 * DAY, T0 * DAY + 1])
+        past = pd.concat([past, late], ignore_index=True)
+        stood, known = world.guard(0)[0], replace(world.topic, name=sent["events_topic"], bounds=[(0, 0)] * PARTITIONS)
+        assert (await verify.verify(world.store, world.settings, past, known, lambda _: None)).wrong == []
+        await refused(
+            f":guard:0 stands at offset {stood + 1}, but partition 0 holds 0 to {stood}: ", (0, 0), offset=stood + 1
+        )
+        await refused(":guard:0 stands at offset 3, but partition 0 holds 5 to ", (5, stood), offset=3)
+        await refused(":guard:0: some customers have no segment yet", (0, stood), offset=stood, hashes=scores.FORM - 1)
+
+    play(scenario, kept, **sent)
+
+
 # ---- names of segments -----------------------------------------------------------------------------------------------
 def renamed(kept: Path, directory: Path) -> Path:
     """The same artefact, its segments under other names."""
@@ -456,6 +488,25 @@ def test_a_segment_is_called_as_the_model_called_it_that_the_hash_names(
             await (await world.located(p)).idle()
         assert world.customer("h20")["segment"].startswith("new ")
         assert (await checked(world, kept)).wrong == []
+
+    play(scenario, kept, **sent)
+
+
+def test_a_segment_is_called_as_a_later_model_of_the_same_publish_has_it(
+    play: Play, kept: Path, sent: dict[str, Any]
+) -> None:
+    """The trainer's versions come and go; the names stand. Mutation caught: names of a hash's own version alone."""
+
+    async def scenario(world: World) -> None:
+        await folded(world)
+        keys, document = world.store.keys, world.redis.get(world.store.keys.version(world.version))
+        later = str(Version.of(1, T0 + 1, document))
+        world.redis.rename(keys.version(world.version), keys.version(later))
+        world.redis.hset(keys.model, "version", later)
+        assert (await checked(world, kept)).wrong == []
+        hash_says("segment", "another")(world, "h20")
+        hash_says("previous_segment", "another")(world, "h21")
+        assert by_customer(await checked(world, kept)) == {"h20": ["hash: segment"], "h21": ["hash: previous_segment"]}
 
     play(scenario, kept, **sent)
 

@@ -231,7 +231,7 @@ def test_a_fit_of_degenerate_customers_is_finite(
 @pytest.mark.parametrize("spend", [[5.0, 5.0, 5.0], [1e-4, 1e9], [3.0, 3.0 + 1e-12]])
 def test_a_fit_of_degenerate_spend_is_finite(spend: list[float]) -> None:
     m = gammagamma.fit([1] * len(spend), spend)
-    assert m.q > 1
+    assert m.q >= 1.05  # so that nobody is worth more than 20 times what is usual
     assert np.isfinite([m.p, m.v, m.mean_spend]).all()
     assert np.isfinite(m.expected_spend([0, 1], [0.0, spend[0]])).all()
     if spend[0] == 5.0:
@@ -322,6 +322,7 @@ def test_who_often_pays_nothing_is_worth_less() -> None:
     assert model.mean_share == pytest.approx(0.55, abs=0.02)
     few, many, unknown = model.share([10, 10, 0], [2, 9, 0])
     assert 0.2 < few < 0.3 < unknown < 0.8 < many < 0.9
+    assert paiddays.fit([10] * 100, [9] * 90 + [2] * 10).mean_share == pytest.approx(0.83, abs=0.02)
     everybody = paiddays.fit([3, 1, 0], [3, 1, 0])
     assert everybody.share([0, 3], [0, 3]).tolist() == pytest.approx([1, 1], abs=1e-3)
     nobody = paiddays.fit([5, 5], [0, 0])
@@ -381,6 +382,14 @@ def test_warnings_say_what_does_not_hold() -> None:
     assert "|Spearman(frequency, mean spend)| is 0.110, above 0.1" in dependent
 
 
+@pytest.mark.parametrize(("frequency", "correlation"), [([1, 2, 3, 4], 1.0), ([2, 2, 2, 2], 0.0)])
+def test_who_never_paid_says_nothing_of_what_a_day_is_worth(frequency: list[int], correlation: float) -> None:
+    """Mutations caught: their nothing correlated too; no correlation, where all came equally often, left as none."""
+    customers = pd.DataFrame({"frequency": [*frequency, 9, 9, 9], "recency": 50, "T": 60})
+    customers["paid_days"], customers["monetary_value"] = [*frequency, 0, 0, 0], [4.0, 5.0, 6.0, 7.0, 0.0, 0.0, 0.0]
+    assert value.fit(customers).correlation == pytest.approx(correlation)
+
+
 @pytest.mark.parametrize(("a", "b", "told"), [(2_799.3, 0.0011, True), (9_999.0, 9.0, True), (99.0, 1.0, False)])
 @pytest.mark.parametrize("chances", [0, 1])
 def test_a_fit_by_which_nobody_stays_is_warned_of(a: float, b: float, told: bool, chances: int) -> None:
@@ -407,9 +416,13 @@ def test_windows_are_a_third_and_end_at_the_end_and_half_a_window_before() -> No
     frame = shop()
     assert value.windows(frame, 240) == (80, [160, 120])
     assert value.windows(frame, 89) == (29, [])
+    assert value.windows(frame, 90) == (30, [60, 45])
     assert value.windows(frame, 5000) == (365, [])  # nothing was spent at the end
     late = history(*[(who, day, PURCHASE, 5.0) for who in "ab" for day in (0, 200, 220)])
     assert value.windows(late, 240) == (80, [])  # nobody came back before the cuts
+    two = history(*[(who, day, PURCHASE, 5.0) for who in "ab" for day in (0, 50, 199)])
+    assert value.windows(two, 240) == (80, [160, 120])
+    assert value.windows(two[two["event_id"] != "e2"], 240) == (80, [])
 
 
 def test_what_comes_after_a_cut_is_judged_and_not_learned() -> None:
@@ -423,6 +436,17 @@ def test_what_comes_after_a_cut_is_judged_and_not_learned() -> None:
     for name in ("bg_nbd", "mbg_nbd", "served"):
         assert judged.deciles[name, "predicted"].equals(honest.deciles[name, "predicted"])
         assert honest.figures["bias"][name] == pytest.approx(1, abs=0.35)  # of the window, not of horizon or year
+
+
+def test_the_latest_window_is_shown_and_says_how_far_off_a_total_may_be() -> None:
+    """Mutations caught: the deciles of the earliest window; the mean of both, beside the latest one's days."""
+    both, latest = (value.judge(shop(), cuts, 80, 15, len) for cuts in ([160, 120], [160]))
+    assert both.deciles.equals(latest.deciles)
+    table, biases = pd.DataFrame({"customer_value": [60.0, 60.0]}), ({"served": (1.2,)}, {"served": (0.9,)})
+    each = [pd.DataFrame(bias, index=["bias"]).T for bias in biases]
+    fitted = value.Fitted({}, GammaGamma(6.0, 4.0, 15.0), PaidDays(9.0, 1.0), 0.0)
+    told = value.Valued(fitted, table, value.Judged(80, [160, 120], each, latest.deciles), 0.1, 1.0).total
+    assert told.startswith("120 in the next 12 months, 100 if it is as far off again (in the last 80 held-out days")
 
 
 def test_labels_are_net_and_never_negative() -> None:
