@@ -288,4 +288,6 @@ def _tidied(schema: Any) -> Any:
         told["pattern"] = told["pattern"].replace("\\A", "^").replace("\\Z", "$")
     if isinstance(told.get("description"), str):
         told["description"] = " ".join(told["description"].split())
+    if told.get("items") is False:  # maxItems says it too, and makers of clients stop at a schema that is no object
+        del told["items"]
     return told
