@@ -157,6 +157,10 @@ def test_all_pages_and_a_csv_say_the_same(at: Served) -> None:
     rows = list(csv.reader(io.StringIO(answer.body.decode(), newline="")))
     assert [(name, float(value)) for name, value in rows[1:]] == pages
     assert at.ask("/v1/segments").json["segments"][2]["customers"] == MANY + 2
+    both = at.ask("/v1/segments/2/customers", Accept="application/json,text/csv,application/problem+json")
+    assert both.json["members"]  # of a client that was made from OpenAPI, and reads JSON
+    weighed = at.ask("/v1/segments/2/customers?limit=1", Accept="application/json;q=0.1, Text/CSV; charset=utf-8")
+    assert weighed.body == answer.body
 
 
 def test_what_is_no_page_is_refused(at: Served) -> None:
