@@ -162,7 +162,7 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 class Segments(msgspec.Struct, frozen=True):
-    """counted_at: when the customers were counted; as_of, lag_seconds, stale: of the partition furthest behind."""
+    """counted_at: when all were counted; as_of, lag_seconds, stale: of then, of the partition furthest behind."""
 
     segments: list[Segment]
     customers: Count
