@@ -24,6 +24,7 @@ SHARES = (*((expert, each) for expert in EXPERTS for each in SAID[expert]), *((e
 ROUNDING, NOT_YET = ("published", "rounding"), ("published", "not_yet")  # the gap to what is published
 TOLD = 3  # reasons that are told in words
 UNTOLD = ("one", "floor", "rounding")  # inputs that are no facts about the customer: parts of the sum, never a reason
+CENT = UNIT // 100
 PLAIN = ("cap", "not_yet")  # inputs whose fact says by itself why it takes off
 
 
@@ -144,8 +145,12 @@ def _facts(raw: Raw, gap: float) -> dict[str, str]:
 
 
 def _money(amount: float) -> str:
-    """Of 1/10,000 of the major unit; nothing below 0, as the inputs have it."""
-    return f"{max(0.0, amount / UNIT):,.2f}"
+    """Of 1/10,000 of the major unit; nothing below 0, as the inputs have it. Half-even, as the record's amounts are.
+
+    >>> _money(11_697_650), _money(11_697_750)
+    ('1,169.76', '1,169.78')
+    """
+    return f"{max(0, round(amount / CENT)) / 100:,.2f}"
 
 
 def _days(count: int) -> str:
@@ -161,5 +166,9 @@ def _times(count: int) -> str:
 
 
 def _products(count: float) -> str:
-    """Of a sum that halves every 7 days."""
-    return f"about {round(count):,} product{'s' * (count >= 1.5)}" if count >= 0.5 else "nothing"
+    """Of a sum that halves every 7 days: one of 7 days ago is .5, and is told.
+
+    >>> [_products(count) for count in (0.49, 0.5, 1.5, 2.5)]
+    ['nothing', 'about 1 product', 'about 2 products', 'about 3 products']
+    """
+    return f"about {int(count + 0.5):,} product{'s' * (count >= 1.5)}" if count >= 0.5 else "nothing"

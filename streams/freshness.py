@@ -10,6 +10,7 @@ from typing import NamedTuple, Self
 
 GONE = 15  # seconds without a word after which a partition has no live owner
 LATE = 60  # seconds behind the log from which on scores are called stale
+SAID = ("as_of", "lag_seconds", "lag_records", "owner", "at")  # by a worker (freshness.lua)
 UNHEARD = 5.0  # seconds without an answer of Kafka after which nobody knows what came since
 
 

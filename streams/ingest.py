@@ -16,7 +16,7 @@ from streams.crm.schemas import Verdict
 from streams.deployment import Deployment
 from streams.refusal import Refusal
 from streams.rejects import Outgoing
-from streams.send import LONGEST, Good, judge
+from streams.send import LONGEST, PADDED, Good, judge
 from streams.settings import Settings
 
 PATIENCE = 10_000  # ms that Kafka has for a record
@@ -45,9 +45,8 @@ class Ingest:
             return [each for each in judged if isinstance(each, Verdict)]
         async with self._lock:
             deployment = await self._append(good)
-        sent, passed = Verdict("sent"), Verdict("sent", note=PASSED_OVER)
         first = deployment.cut_off * DAY
-        return [each if isinstance(each, Verdict) else passed if each.occurred_at < first else sent for each in judged]
+        return [each if isinstance(each, Verdict) else _sent(each, first) for each in judged]
 
     async def _append(self, good: Sequence[Good]) -> Deployment:
         if self._away and time.monotonic() < self._away[0]:
@@ -77,6 +76,13 @@ class Ingest:
             more: kafka.Config = {"message.timeout.ms": PATIENCE, "acks": "all"}
             self._producer = kafka.producer(self.settings, deployment.partitioner, more)
         kafka.append(self._producer, records)
+
+
+def _sent(event: Good, first: int) -> Verdict:
+    """On a good one. first: the cut-off, in microseconds."""
+    if event.occurred_at < first:
+        return Verdict("sent", note=PASSED_OVER)
+    return Verdict("sent", note=PADDED if event.padded else "")
 
 
 def _judged(event: bytes, now: int) -> Good | Verdict:

@@ -35,6 +35,7 @@ async def rebuild(store: Store, topic: Topic, kept: Kept, progress: Progress) ->
     quiet = [await _quiet_until(store, p, high) for p, (_, high) in enumerate(bounds)]
     for p, until in enumerate(quiet):
         await store.rebuilding(p, until)
+        await store.unheard(p)
     # 3. Only now is anything dropped; readers see nobody until they are seeded.
     await store.drop_scores()
     # 4. The history, under a fresh token a partition; erased customers stay erased.
@@ -45,6 +46,7 @@ async def rebuild(store: Store, topic: Topic, kept: Kept, progress: Progress) ->
     for p, (low, _) in enumerate(bounds):
         if quiet[p] <= low:
             await store.void(p)
+        await store.unheard(p)  # once more: a worker takes its partition for its own for a moment longer
         await store.ready(p, rebuilt=day)
 
 

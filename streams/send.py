@@ -21,6 +21,7 @@ from streams.settings import Settings
 
 LONGEST = 1_000_000 - OVERHEAD  # bytes of a line: Kafka's clients send records of up to a million
 
+PADDED = "blanks around customer_id, which stay: without them, as in a history, it is another customer"
 MADE_LINES = (  # how a file begins that is no UTF-8 with an object a line, and what makes it one
     (rb"\x1f\x8b", "the file is compressed: zcat FILE"),
     (rb"\xef\xbb\xbf", "the file begins with a byte order mark: tail -c +4 FILE"),
@@ -38,6 +39,13 @@ class Good(NamedTuple):
     timestamp: int
     occurred_at: int
 
+    @property
+    def padded(self) -> bool:
+        """Whether blanks stand around the customer's id, as in a column of fixed width. A history loses them, a stream
+        takes an id as it stands: one customer becomes two."""
+        name = self.key.decode()
+        return name != name.strip()
+
 
 class Bad(NamedTuple):
     """A line that is no event; number: from 1."""
@@ -51,11 +59,13 @@ class Bad(NamedTuple):
 
 @dataclass
 class Tally:
-    """How many lines were good and bad; early: good ones of before the cut-off, which workers pass over."""
+    """How many lines were good and bad; of the good ones early: of before the cut-off, which workers pass over; padded:
+    with blanks around the customer's id."""
 
     good: int = 0
     bad: int = 0
     early: int = 0
+    padded: int = 0
 
 
 def judged(file: IO[bytes], as_of_event: bool, clock: Callable[[], int]) -> Iterator[Good | Bad]:
@@ -135,6 +145,7 @@ def send(
             under_way[tally.good] = number
             tally.good += 1
             tally.early += line.occurred_at < first
+            tally.padded += line.padded
             yield Outgoing(settings.events_topic, line.key, line.value, timestamp=line.timestamp)
 
     if deployment is None:

@@ -24,7 +24,7 @@ from redis.backoff import NoBackoff
 
 from streams import answers, rights, security, wire
 from streams.deployment import Deployment, DeploymentError, Guard, GuardState
-from streams.freshness import Freshness
+from streams.freshness import SAID, Freshness
 from streams.keys import Keys
 from streams.settings import Settings, parted
 from streams.writes import Block, GuardedWrites, Position
@@ -148,6 +148,10 @@ class Store:
         """Says how fresh these partitions are, of which this worker is the owner."""
         keys = [self.keys.freshness(each.partition) for each in found]
         await self._freshness(keys=keys, args=[owner, *itertools.chain.from_iterable(each.fields for each in found)])
+
+    async def unheard(self, partition: int) -> None:
+        """Takes back what a worker said of a partition: the scores are others now. What its feed gave stays."""
+        await self.redis.hdel(self.keys.freshness(partition), *SAID)
 
     # ---- guards ------------------------------------------------------------------------------------------------------
 

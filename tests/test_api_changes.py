@@ -29,7 +29,7 @@ from streams.crm.feed import Changes
 from streams.crm.schemas import Customer
 from streams.keys import Keys
 
-EVENTS = "text/event-stream"
+EVENTS, JSON = "text/event-stream", "application/json"
 
 
 @pytest.fixture
@@ -243,6 +243,28 @@ def test_an_export_and_the_feed_from_there_are_a_whole_copy(play: Play, shop: An
 
 
 # ---- those who wait --------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("accept", "answered"),
+    [
+        ("application/json,text/event-stream,application/problem+json", JSON),  # as OpenAPI Generator's clients ask
+        ("text/event-stream;q=0.9, application/json", JSON),
+        ("text/event-stream; q=0, */*", JSON),
+        ("TEXT/Event-Stream", EVENTS),
+        ("application/json;q=0.5, text/event-stream", EVENTS),
+        ("text/event-stream, */*", EVENTS),
+    ],
+)
+def test_an_answer_without_an_end_is_for_who_prefers_it(
+    at: tuple[Served, Any, Keys], accept: str, answered: str
+) -> None:
+    """A client that reads JSON and names all there is would wait for ever. Mutations caught: weights passed over, or
+    case; JSON that is not named taken for named."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", at[0].port, timeout=30)) as connection:
+        connection.request("GET", "/v1/changes", headers={"Accept": accept})
+        answer = connection.getresponse()
+        assert str(answer.getheader("content-type")).partition(";")[0] == answered
+
+
 def test_who_waits_for_what_seldom_comes_keeps_up(at: tuple[Served, Any, Keys]) -> None:
     """The cursor comes by itself where nothing came that was asked for: else entries would be gone when it reconnects.
     And a process that ends lets those go who wait, without a word in its log."""

@@ -26,7 +26,7 @@ from streams.deployment import Deployment
 from streams.ingest import PASSED_OVER, Ingest
 from streams.kafka import KafkaAway
 from streams.rejects import Outgoing
-from streams.send import LONGEST
+from streams.send import LONGEST, PADDED
 from streams.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -90,6 +90,14 @@ def test_a_verdict_each_in_order_and_good_events_as_they_came(at: tuple[Served, 
     assert post(served, good[0].encode()).json == {"verdicts": [{"verdict": "sent"}], "sent": 1, "rejected": 0}
     assert post(served, b"{").json["verdicts"][0]["reason"] == "not_json"
     assert post(served, line(more="x" * LONGEST).encode()).json["verdicts"][0]["reason"] == "too_long"
+
+
+@pytest.mark.parametrize("customer", ["c1 ", "\t\u00fc", "c1\u00a0\n", "\u3000c1"])
+def test_blanks_around_an_id_are_noted(at: tuple[Served, Noted], customer: str) -> None:
+    """As columns of fixed width have them; those within are nobody's. Mutation caught: ASCII's blanks alone."""
+    events = [json.loads(line(customer_id=each, occurred_at=float(LATER))) for each in (customer, "c 1")]
+    assert post(at[0], events).json["verdicts"] == [{"verdict": "sent", "note": PADDED}, {"verdict": "sent"}]
+    assert [each.key for each in at[1].sent] == [customer.encode(), b"c 1"]
 
 
 @pytest.mark.parametrize("body", [b"[]", b"[1", b"[" * 100_000, b"[{}]x", json.dumps([{}] * 1_001).encode()])

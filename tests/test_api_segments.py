@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import secrets
 import signal
 import socket
 from collections.abc import Iterator
@@ -65,6 +66,23 @@ def test_segments_are_counted_and_added_up(play: Play, shop: Path) -> None:
             }
 
     play(scenario, shop, partitions=3)
+
+
+@pytest.mark.parametrize("said", [{"at": "0"}, {"as_of": "1970-01-01T00:00:00Z", "lag_seconds": "99.0"}])
+def test_a_count_that_is_kept_says_how_fresh_it_was(request: pytest.FixtureRequest, said: dict[str, str]) -> None:
+    """What came since is not in it, and stands where it is read anew. Mutation caught: freshness of now."""
+    url, prefix = request.getfixturevalue("valkey").url, f"api-{secrets.token_hex(4)}"
+    with redis.Redis.from_url(url) as store, serving(furnish(url, prefix)) as served:
+        fresh = {"as_of": "2024-01-01T00:00:00Z", "lag_seconds": "0.0", "lag_records": "0", "owner": "w:1"}
+        for p in range(2):
+            store.hset(Keys(prefix).freshness(p), mapping={**fresh, "at": store.time()[0]})
+        served.looked()
+        counted = served.ask("/v1/segments").json
+        assert (counted["as_of"], counted["lag_seconds"], counted["stale"]) == (fresh["as_of"], 0.0, None)
+        store.hset(Keys(prefix).freshness(1), mapping=said)
+        served.looked()
+        assert served.ask("/v1/segments").json == counted
+        assert served.ask("/v1/segments/2/customers").json["stale"].startswith("partition 1: ")
 
 
 def test_the_model_and_its_truth_are_what_the_commands_say(play: Play, shop: Path) -> None:
@@ -157,6 +175,10 @@ def test_all_pages_and_a_csv_say_the_same(at: Served) -> None:
     rows = list(csv.reader(io.StringIO(answer.body.decode(), newline="")))
     assert [(name, float(value)) for name, value in rows[1:]] == pages
     assert at.ask("/v1/segments").json["segments"][2]["customers"] == MANY + 2
+    both = at.ask("/v1/segments/2/customers", Accept="application/json,text/csv,application/problem+json")
+    assert both.json["members"]  # of a client that was made from OpenAPI, and reads JSON
+    weighed = at.ask("/v1/segments/2/customers?limit=1", Accept="application/json;q=0.1, Text/CSV; charset=utf-8")
+    assert weighed.body == answer.body
 
 
 def test_what_is_no_page_is_refused(at: Served) -> None:

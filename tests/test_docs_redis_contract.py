@@ -151,7 +151,11 @@ def test_the_user_that_the_document_makes_reads_what_it_needs_and_nothing_else(
     assert crm.hgetall("crm:customer:a") == {b"orders": b"1"}
     assert crm.zrevrange("crm:members:2:0", 0, 9, withscores=True) == [(b"a", 1.0)]
     assert len(crm.xread({"crm:changes:0": "0"})) == 1
+    with crm.pipeline(transaction=False) as pipe:  # as the document says, for the one that is a transaction may not
+        assert pipe.hgetall("crm:customer:a").hget("crm:customer:a", "orders").execute()[1] == b"1"
+    assert "pipeline(transaction=False)" in DOCUMENT
     for forbidden in (
+        ("MULTI",),
         ("HGETALL", "crm:state:0"),
         ("HSET", "crm:customer:a", "orders", "2"),
         ("KEYS", "*"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import why
+from models import scores, why
 from models.features import UNIT, inputs_many
 from models.mix import EXPERTS
 from models.model import Model
@@ -217,3 +217,20 @@ def test_facts_are_told_by_orders_and_by_days_with_purchases() -> None:
     assert facts["others"] == "What others spent who bought once, 3 days ago"
     assert [why._every(gap) for gap in (1.49, 1.5, 2.5, 2.51)] == ["day", "2 days", "2 days", "3 days"]
     assert why._sentence("Ordered twice", False, 123_456_789) == "Ordered twice: adds 1,234,567.89"
+
+
+@pytest.mark.parametrize("spend", [1_169.765, 43.125, 1_058.645, 0.005])
+def test_amounts_are_those_of_the_record(spend: float) -> None:
+    """Goods by weight cost half cents: both round them half-even. Mutation caught: the text of a double (`.2f`)."""
+    raw = customer(spend=spend, days=1)
+    (record,) = scores.money(scores.cents(np.array([round(spend * UNIT)])))
+    (facts,) = why.facts(raw)
+    assert facts["own"] == f"Spent {float(record):,.2f} in the 12 days since the first purchase"
+    assert facts["m90"].startswith(f"Spends {float(record):,.2f} on a day")
+
+
+@pytest.mark.parametrize(("v7", "said"), [(0.5, "about 1 product"), (2.5, "about 3 products"), (0.25, "nothing")])
+def test_what_was_looked_at_whole_weeks_ago_is_no_part_of_a_product(v7: float, said: str) -> None:
+    """One 7 days ago comes to .5 exactly. Mutation caught: halves rounded to even, so that it is `about 0`."""
+    (facts,) = why.facts(customer(v7=v7, c7=v7))
+    assert (facts["v7m"], facts["c7m"]) == (f"Viewed {said} in recent days", f"Put {said} into the cart in recent days")

@@ -13,7 +13,9 @@ from running import Running, running, until
 from shops import T0
 
 from demo import services
+from streams import rebuild
 from streams.freshness import LATE, Freshness, stale
+from streams.kept import Kept
 
 
 def found(run: Running, partition: int = 0) -> Freshness | None:
@@ -119,3 +121,45 @@ def test_a_record_without_a_time_says_nothing_of_what_waits(play: Play, shop: Pa
         assert [at for _, at in (await world.store.erased(0)).values()] == [None, None]
 
     play(scenario, shop)
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_what_a_rebuild_makes_old_is_called_fresh_by_nobody(play: Play, shop: Path, runs: bool) -> None:
+    """Its scores are those of the history until a worker has folded the log again, whether one spoke before or, unaware
+    of it, meanwhile; the feed goes on. Mutations caught: what was said is taken back at the begin alone, or at the end
+    alone; the feed's number with it."""
+
+    async def scenario(world: World) -> None:
+        async def say() -> None:
+            now = time.time()
+            await world.store.freshen("w:1", [Freshness(p, now, 0.0, 0, "w:1") for p in range(world.count)])
+
+        def told() -> list[Freshness | None]:
+            return [Freshness.read(p, {k.decode(): v.decode() for k, v in at(p).items()}) for p in range(world.count)]
+
+        def at(p: int) -> Any:
+            return world.redis.hgetall(world.store.keys.freshness(p))
+
+        part = await world.located()
+        world.log.buy("ann", T0 + 0.5)
+        await world.catch_up(part)
+        await say()
+        feed = at(0)[b"feed"], at(0)[b"feed_id"]
+        assert all(told())
+        met: list[list[Freshness | None]] = []
+        drop = world.store.drop_scores
+
+        async def dropped() -> None:
+            met.append(told())
+            await drop()
+            if runs:
+                await say()
+
+        world.store.drop_scores = dropped  # type: ignore[method-assign]
+        await rebuild.rebuild(world.store, world.topic, Kept(shop), lambda _: None)
+        assert met == [told()] == [[None] * world.count]
+        assert at(0) == {b"feed": feed[0], b"feed_id": feed[1]}
+        await say()
+        assert all(told())
+
+    play(scenario, shop, partitions=2)

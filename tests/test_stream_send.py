@@ -20,7 +20,7 @@ from streams import kafka as topics
 from streams.__main__ import INTERRUPTED, main
 from streams.commands import common, status
 from streams.deployment import Deployment
-from streams.send import LONGEST, Bad, Good, judged, send
+from streams.send import LONGEST, PADDED, Bad, Good, judged, send
 from streams.settings import Settings
 
 NOW = T0 * DAY // 1000
@@ -104,6 +104,15 @@ def test_a_good_line_goes_as_it_stands_under_its_customers_key() -> None:
     for as_of_event, timestamp in ((False, NOW + 5), (True, NOW)):
         (found,) = judged(io.BytesIO(b"  " + text.encode() + b"\r\n"), as_of_event, lambda: NOW + 5)
         assert found == Good("ü".encode(), text.encode(), timestamp, at)
+
+
+def test_how_many_ids_have_blanks_around_them_is_told() -> None:
+    """They are good, and stay; those within an id are no matter. Nothing is told where none has any."""
+    lines = [line(customer_id=each) for each in ("c1  ", "\u00a0c1", "c 1", "c1")]
+    for told, count in ((lines, 2), (lines[2:], 0)):
+        done = CliRunner().invoke(main, ["send", "--check", "-"], input="\n".join(told))
+        assert (done.exit_code, f"{len(told)} events; bad lines: 0" in done.output) == (0, True)
+        assert (f"{count} of them have {PADDED}" in done.output) == (PADDED in done.output) == bool(count)
 
 
 def stands(deployment: Running) -> list[tuple[int, bytes | None, bytes | None, int]]:

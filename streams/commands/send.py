@@ -58,6 +58,8 @@ def send(file: str, check: bool, timestamps: str, most: int) -> None:
         click.echo(f"{'good' if check else 'sent'}: {tally.good:,} events; bad lines: {tally.bad:,}")
         if tally.early:
             click.echo(f"{tally.early:,} of them are from before the cut-off: workers pass them over", err=True)
+        if tally.padded:
+            click.echo(f"{tally.padded:,} of them have {job.PADDED}", err=True)
         return 1 if tally.bad else 0
 
     sys.exit(run(work))

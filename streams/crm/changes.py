@@ -70,7 +70,7 @@ class Feeds:
         may come twice, so apply what it says, and do not count. 410: copy anew.
         """
         named = _named(types)
-        streamed = EVENTS in request.headers.get("accept", "")
+        streamed = routing.prefers(request, EVENTS)
         if streamed:
             after = request.headers.get("last-event-id") or after
         page = await self._read(after, limit)

@@ -6,6 +6,7 @@ The rule: what OpenAPI says of a route's token is what is asked for; its answers
 import contextlib
 import csv
 import io
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ Handler = Callable[..., Awaitable[Response]]
 Answers = dict[int | str, dict[str, Any]]  # of OpenAPI, by status
 JSON, CSV = "application/json", "text/csv"
 DROPPED = 8 << 20
+LESS = re.compile(r";\s*q=(0(?:\.\d*)?)\s*(?:;|$)", re.IGNORECASE)  # a weight below 1
 
 
 class Route(APIRoute):
@@ -153,6 +155,23 @@ def table(rows: Iterable[Iterable[str]]) -> str:
     text = io.StringIO()
     csv.writer(text).writerows(rows)
     return text.getvalue()
+
+
+def prefers(request: Request, media: str) -> bool:
+    """Whether who asks names this media type, and JSON less: a client that was made from OpenAPI may name all that a
+    route answers in, and reads JSON."""
+    weights = _weights(",".join(request.headers.getlist("accept")))
+    return weights.get(media, 0.0) > weights.get(JSON, 0.0)
+
+
+def _weights(accept: str) -> dict[str, float]:
+    """What Accept names (RFC 9110), each with its weight.
+
+    >>> _weights("application/json;q=0.5, TEXT/CSV; charset=utf-8")
+    {'application/json': 0.5, 'text/csv': 1.0}
+    """
+    told = {each.partition(";")[0].strip().lower(): LESS.search(each) for each in accept.split(",")}
+    return {media: float(less[1]) if less else 1.0 for media, less in told.items()}
 
 
 async def body(request: Request, most: int) -> bytes:

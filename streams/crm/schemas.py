@@ -162,7 +162,7 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 class Segments(msgspec.Struct, frozen=True):
-    """counted_at: when the customers were counted; as_of, lag_seconds, stale: of the partition furthest behind."""
+    """counted_at: when all were counted; as_of, lag_seconds, stale: of then, of the partition furthest behind."""
 
     segments: list[Segment]
     customers: Count
@@ -288,4 +288,6 @@ def _tidied(schema: Any) -> Any:
         told["pattern"] = told["pattern"].replace("\\A", "^").replace("\\Z", "$")
     if isinstance(told.get("description"), str):
         told["description"] = " ".join(told["description"].split())
+    if told.get("items") is False:  # maxItems says it too, and makers of clients stop at a schema that is no object
+        del told["items"]
     return told

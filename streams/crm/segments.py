@@ -81,7 +81,7 @@ class Segments:
         store = self.service.store
         if not await store.redis.hexists(store.keys.segments, str(number)):
             raise Problem(UNKNOWN_SEGMENT, "see /v1/segments")
-        if CSV in request.headers.get("accept", ""):
+        if routing.prefers(request, CSV):
             first = await self._page(number, LISTED, after)
             return Stream(self._lines(number, first), CSV)
         page = await self._page(number, limit, after)
