@@ -82,8 +82,8 @@ async def learned_again(store: Store, version: str) -> str | None:
     stored, ours = await store.model(), Version.parse(version)
     if Version.parse(stored["version"]).n != ours.n or int(stored["since"]) <= ours.day:
         return None
-    days = f"{int(stored['since']) - ours.day:,} days that had been learned are learned again"
-    return f"{days}, from {date_of(ours.day + 1)} on: `streams model` tells how far that is"
+    days = f"from {date_of(ours.day + 1)} on, {int(stored['since']) - ours.day:,} in all"
+    return f"days that had been learned are learned again, {days}: `streams model` tells how far that is"
 
 
 def _told(document: bytes, key: str) -> tuple[int, dict[str, float]]:

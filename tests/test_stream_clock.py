@@ -111,11 +111,13 @@ def test_of_a_model_that_was_fitted_later_its_own_age_is_said(
         assert f"warning: {tmp_path / 'begin'} is of no history: the model has learned nothing" in said
         assert f"`python -m streams rollback {served}` publishes again what served\n" in said
         again = "days that had been learned are learned again, from"
-        assert said.splitlines()[-1].startswith(f"2 {again} {np.datetime64(today - 371, 'D')} on")
+        assert said.splitlines()[-1].startswith(f"{again} {np.datetime64(today - 371, 'D')} on, 2 in all: ")
         assert again not in run.call("rollback", served)
-        assert f"6 {again} {names[375]} on: `streams model` tells how far that is\n" in run.call("publish", older)
+        assert f"{again} {names[375]} on, 6 in all: `streams model` tells how far that is\n" in run.call(
+            "publish", older
+        )
         version = run.redis.lindex(f"{run.name}:models", 0)
-        assert f"5 {again} {np.datetime64(today - 374, 'D')} on" in run.call("rollback", version)
+        assert f"{again} {np.datetime64(today - 374, 'D')} on, 5 in all: " in run.call("rollback", version)
 
 
 def test_where_there_is_no_history_that_is_said(kafka: str, valkey: services.Valkey, tmp_path: Path) -> None:

@@ -219,8 +219,8 @@ def test_what_was_learned_once_is_not_forgotten_by_a_rollback(play: Play, shop: 
 @pytest.mark.parametrize(
     ("serving", "since", "told"),
     [
-        ("3-20240110-0a1b2c3d", 19_733, "1 days that had been learned are learned again, from 2024-01-11 on: "),
-        ("3-20240110-0a1b2c3d", 19_742, "10 days that had been learned are learned again, from 2024-01-11 on: "),
+        ("3-20240110-0a1b2c3d", 19_733, "from 2024-01-11 on, 1 in all: "),
+        ("3-20240110-0a1b2c3d", 19_742, "from 2024-01-11 on, 10 in all: "),
         ("3-20240110-0a1b2c3d", 19_732, None),
         ("4-20240110-0a1b2c3d", 19_742, None),
     ],
@@ -235,4 +235,5 @@ def test_the_days_that_are_learned_again_are_those_behind_the_version(
 
     store: Any = SimpleNamespace(model=model)
     said = asyncio.run(versions.learned_again(store, "3-20240110-0a1b2c3d"))
-    assert said == (told and told + "`streams model` tells how far that is")
+    again = "days that had been learned are learned again, "
+    assert said == (told and f"{again}{told}`streams model` tells how far that is")
