@@ -23,8 +23,8 @@ Answer = TypeVar("Answer")
 WAIT, TRY, MISSING = 15.0, 5.0, 3.0
 ASKED: dict[str, Any] = {"include_authorized_operations": True, "request_timeout": TRY}
 PARTITIONERS = {"murmur2": "murmur2_random", "crc32": "consistent_random"}  # as librdkafka calls them
-# Retention goes by record timestamp: with a finite one, a topic of old events is emptied soon after the broker starts.
 LIMIT = "message.timestamp.after.max.ms"  # how far ahead of the broker's clock; known since Kafka 3.6
+# Retention goes by record timestamp: with a finite one, a topic of old events is emptied soon after the broker starts.
 CONFIG = {"retention.ms": "-1", LIMIT: "3600000"}
 AHEAD = 86_400_000  # ms: the most that it may be
 BY_BROKER = "message.timestamp.type=LogAppendTime"  # what keeps strange times away in brokers before
@@ -149,8 +149,8 @@ def _away(settings: Settings, said: str) -> KafkaProblem:
 def create(settings: Settings) -> list[str]:
     """Creates the topics that are missing; returns their names."""
     rejected = REJECTED | {"retention.ms": str(settings.rejected_days * DAY)}
-    topics = [(settings.events_topic, settings.partitions, CONFIG), (settings.rejected_topic, 1, rejected)]
-    wanted = [NewTopic(name, n, settings.replication, config=config) for name, n, config in topics]
+    topics = {settings.events_topic: (settings.partitions, CONFIG), settings.rejected_topic: (1, rejected)}
+    wanted = [NewTopic(name, n, settings.replication, config=config) for name, (n, config) in topics.items()]
     admin = AdminClient(_config(settings))  # must outlive its futures
     created = []
     for name, future in admin.create_topics(wanted, operation_timeout=WAIT).items():
@@ -166,12 +166,15 @@ def create(settings: Settings) -> list[str]:
                 raise said(error.args[0], name, "Create") from None
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 why = error.args[0].str()
-                if LIMIT in why:
-                    given = next(config for topic, _, config in topics if topic == name)
-                    others = ", ".join(f"{key}={value}" for key, value in given.items() if key != LIMIT)
-                    why = f"{why}, for Kafka is older than 3.6: create it with {others}, {BY_BROKER}"
-                raise KafkaProblem(f"{settings.kafka}: cannot create {name}: {why}") from None
+                way_out = _without_limit(topics[name][1]) if LIMIT in why else ""
+                raise KafkaProblem(f"{settings.kafka}: cannot create {name}: {why}{way_out}") from None
     return created
+
+
+def _without_limit(config: Mapping[str, str]) -> str:
+    """How to create a topic with these settings on a broker that does not know LIMIT."""
+    others = ", ".join(f"{key}={value}" for key, value in config.items() if key != LIMIT)
+    return f", for Kafka is older than 3.6: create it with {others}, {BY_BROKER}"
 
 
 def describe(settings: Settings) -> Topic:
