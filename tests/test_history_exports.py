@@ -17,7 +17,7 @@ from refusal import one_line
 
 from offline.__main__ import main
 from offline.errors import HistoryError
-from offline.history import csvs, losses
+from offline.history import csvs, look, losses
 from offline.history import read as history
 from offline.history.policy import Policy
 from offline.history.read import History
@@ -384,6 +384,23 @@ def test_a_total_with_a_date_is_told_and_one_without_ends_the_list(file: Path, w
         (f"told: {word!r} is a customer; if its rows are totals, leave them out with --except", 2)
     ]
     assert (found.counts.totals, found.counts.kept) == (1, 6)
+
+
+@pytest.mark.parametrize("guests", ["Walk-in Customer", "0"])
+def test_an_id_under_which_all_guests_seem_to_stand_is_told_and_asked_about(file: Path, guests: str) -> None:
+    """A till's guests would be its best customer. Mutation caught: the best of few customers is told, too."""
+    rows = [f"c{n % 50},2024-01-{n % 28 + 1:02d},{n}" for n in range(300)]
+    assert not told(load(file, *rows, *(f"c7,2024-02-{n + 1:02d},5" for n in range(20))), "ids")
+    found = load(file, *rows, *(f"{guests},2024-02-{n % 28 + 1:02d},{n}" for n in range(100)))
+    assert told(found, "ids") == [
+        f"customer_id: told: {guests!r} has 25.0% of the rows; if it stands for guests, leave it out with --except 100"
+    ]
+    asked = [each for each in look.look(file, Policy()).questions if "guests" in each]
+    name = "'0'" if guests == "0" else guests
+    assert asked == [
+        f"{guests!r} has 25.0% of the rows: is it one customer, or does it stand for guests"
+        f" (except: {{customer_id: {name}}})?"
+    ]
 
 
 NAMES = "customer_id,order_id,occurred_at,net,amount"

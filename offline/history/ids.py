@@ -6,6 +6,7 @@ everything else is told and stays.
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,13 +16,14 @@ import pyarrow.compute as pc
 from offline.errors import HistoryError
 from offline.history.policy import ANY_CASE, ROUNDED
 from offline.history.quality import Line, Note
-from offline.history.values import Bools, matches
+from offline.history.values import Bools, Ints, matches
 from offline.history.words import TOTAL, nothing
 
 _ROUNDED = r"^\d(?:[.,]\d+)?[eE]\+\d{2,3}$"  # 1.23457E+12, as spreadsheets and data frames write 1234567890123
 NO_WIDTH = "\u200b\u2060\ufeff"
 BLANK = NO_WIDTH + "".join(each for each in map(chr, range(0x3001)) if each.isspace())
 DIGITS = 15  # that a spreadsheet keeps of a number
+SHARE, TIMES = 0.05, 10  # of all rows, and of a customer's mean, beyond which an id seems to be several customers'
 
 
 def present(text: pa.Array) -> tuple[pa.Array, int]:
@@ -98,10 +100,44 @@ def told(parts: Sequence[Mapping[str, pa.Table]], where: str, allowed: Collectio
             one = texts.filter(pa.array(ends))[0].as_py()
             what = f"told: {one!r} is a customer; if its rows are totals, leave them out with --except"
             lines.append(Line("ids", column, what, int(rows[ends].sum())))
+        if column == "customer_id" and (most := of_many(texts, rows)):
+            what = f"told: {most}; if it stands for guests, leave it out with --except"
+            lines.append(Line("ids", column, what, most.rows))
         if (long := _cut(texts)).any():
             what = f"told: digits beyond the {DIGITS}th are all 0; a spreadsheet may have rounded them"
             lines.append(Line("ids", column, what, int(rows[long].sum())))
     return lines
+
+
+class Most(NamedTuple):
+    """The customer with the most rows, and their share of all."""
+
+    customer: str
+    rows: int
+    share: float
+
+    def __str__(self) -> str:
+        """
+        >>> print(Most("Guest", 3_120, 0.312))
+        'Guest' has 31.2% of the rows
+        """
+        return f"{self.customer!r} has {self.share:.1%} of the rows"
+
+
+def of_many(texts: pa.Array, rows: Ints) -> Most | None:
+    """The customer who has so many rows that all who gave no name may stand under this one: a till's walk-in customer.
+
+    texts: of customers, all different; rows: of each, alike (n,). None where nobody has.
+
+    >>> shop = pa.array([f"c{n}" for n in range(300)])
+    >>> [of_many(shop, np.array([first] + [3] * 299)) for first in (40, 60)]
+    [None, Most(customer='c0', rows=60, share=0.06269592476489028)]
+    """
+    if not len(rows):
+        return None
+    at, all_rows = int(rows.argmax()), int(rows.sum())
+    most = Most(texts[at].as_py(), int(rows[at]), int(rows[at]) / all_rows)
+    return most if most.share > max(SHARE, TIMES / len(rows)) else None
 
 
 def fold(text: str) -> str:

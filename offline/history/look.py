@@ -227,6 +227,9 @@ def _asked(file: File, block: list[pa.Array], types: dict[str, str]) -> list[str
             f"{guests:,} of {len(events[0]):,} rows have no customer: guests, or does it stand on an order's first line"
             " only (fill_down: order)?"
         )
+    if who is not None and (most := _of_many(events[who])):
+        except_ = f"except: {{{_scalar(file.header[who])}: {_scalar(most.customer)}}}"
+        found.append(f"{most}: is it one customer, or does it stand for guests ({except_})?")
     for name, words in _statuses(file, events):
         values = ", ".join(f"{word!r} ({n:,} rows)" for word, n in words)
         found.append(f"are all of {name!r} wanted: {values}? (only: {{{_scalar(name)}: {_scalar(words[0][0])}}})")
@@ -239,6 +242,11 @@ def _asked(file: File, block: list[pa.Array], types: dict[str, str]) -> list[str
     if when is not None and (when not in file.typed or file.sheet) and _naive(block[when]):
         found.append("of which zone are its times (timezone: Europe/Berlin)? UTC unless it is said")
     return found
+
+
+def _of_many(customers: pa.Array) -> ids.Most | None:
+    counts = ids.present(customers)[0].drop_null().value_counts()
+    return ids.of_many(counts.field("values"), counts.field("counts").to_numpy())
 
 
 def _statuses(file: File, block: list[pa.Array]) -> list[tuple[str, list[tuple[str, int]]]]:
