@@ -85,7 +85,7 @@ def stale(partition: int, found: Freshness | None, now: float, late: float = LAT
     now: the clock of Redis, seconds; late: seconds behind the log that are borne.
 
     >>> stale(2, None, 1000.0)
-    'partition 2: no worker has held it yet'
+    'partition 2: no worker has held it since the publish or rebuild'
     >>> stale(2, Freshness(2, 900.0, 0.0, 0, "w:1", at=900), 1000.0)
     'partition 2: no worker holds it since 1970-01-01T00:15:00Z'
     >>> stale(2, Freshness(2, 900.0, 99.0, 7, "w:1", at=999), 1000.0)
@@ -95,7 +95,7 @@ def stale(partition: int, found: Freshness | None, now: float, late: float = LAT
     >>> stale(2, Freshness(2, 990.0, 9.0, 7, "w:1", at=999), 1000.0)
     """
     if found is None:
-        return f"partition {partition}: no worker has held it yet"
+        return f"partition {partition}: no worker has held it since the publish or rebuild"
     if now - found.at > GONE:
         return f"partition {partition}: no worker holds it since {iso(found.at)}"
     if found.lag_seconds > late:

@@ -76,8 +76,12 @@ class Settings(BaseSettings):
         default=4, ge=1, le=10_000, description="partitions of the events topic when `init` creates it"
     )
     replication: int = Field(default=1, ge=1, le=100, description="replicas of each topic when `init` creates it")
-    group: str = Field(default="crm-scorer", min_length=1, description="Kafka's consumer group of the workers")
     prefix: str = Field(default="crm", pattern=r"^[A-Za-z0-9_.-]+$", description="what every Redis key begins with")
+    group: str = Field(
+        default_factory=lambda of: f"{of.get('prefix')}-scorer",
+        min_length=1,
+        description="Kafka's consumer group of the workers; unset: CRM_PREFIX with -scorer behind it",
+    )
     partitioner: Literal["murmur2", "crc32"] = Field(
         default="murmur2",
         description="how producers choose a partition: murmur2 (Java, aiokafka) or crc32 (librdkafka)",

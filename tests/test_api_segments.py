@@ -53,7 +53,10 @@ def test_segments_are_counted_and_added_up(play: Play, shop: Path) -> None:
         people = [world.customer(f"h{n}") for n in range(60)]
         assert [each["number"] for each in found["segments"]] == [*range(7)]
         assert found["customers"] == 60
-        assert (found["as_of"], found["stale"]) == (None, "partition 0: no worker has held it yet")
+        assert (found["as_of"], found["stale"]) == (
+            None,
+            "partition 0: no worker has held it since the publish or rebuild",
+        )
         for each in found["segments"]:
             values = [Decimal(p["customer_value"]) for p in people if p["segment_id"] == str(each["number"])]
             assert each["customers"] == len(values)

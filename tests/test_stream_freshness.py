@@ -30,7 +30,7 @@ def why(run: Running, partition: int = 0) -> str | None:
 def test_a_stopped_worker_shows_within_30_s(kafka: str, valkey: services.Valkey, shop: Path, tmp_path: Path) -> None:
     """Killed, so that it can say nothing. Mutation caught: as_of or the beat taken from a clock of the reader's."""
     with running(kafka, valkey.url, shop, tmp_path, partitions=2) as run:
-        assert why(run) == "partition 0: no worker has held it yet"
+        assert why(run) == "partition 0: no worker has held it since the publish or rebuild"
         worker = run.worker()
         until(lambda: why(run, 0) is None and why(run, 1) is None, lambda: run.said)
         seen: Any = found(run)

@@ -142,7 +142,9 @@ def test_where_nobody_has_published_or_another_contract_stands_it_is_said(play: 
     async def scenario(world: World) -> None:
         with pytest.raises(ContractError, match=r":partitions is missing: publish, or start a worker$"):
             await ask(lambda url, _, *args: read(url, "no-such-prefix", *args), world, "get", "h1")
-        assert (await ask(read, world, "get", "h1")).stale == "partition 0: no worker has held it yet"
+        assert (
+            await ask(read, world, "get", "h1")
+        ).stale == "partition 0: no worker has held it since the publish or rebuild"
         for change in ({"spend": "much"}, {"next_offers": "[1]"}, {"segment_since": ""}):
             world.redis.hset(world.store.keys.customer("h1"), mapping=change)
             with pytest.raises(ContractError, match=r"^customer 'h1': not a hash of this contract: "):

@@ -41,6 +41,15 @@ def test_defaults() -> None:
     assert Settings().rejected_topic == "crm.events.rejected"
 
 
+def test_each_deployment_has_a_group_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of one group share partitions, so that two deployments in it are scored in part each."""
+    assert settings.load().group == "crm-scorer"
+    monkeypatch.setenv("CRM_PREFIX", "trial")
+    assert settings.load().group == "trial-scorer"
+    monkeypatch.setenv("CRM_GROUP", "crm-scorer")
+    assert settings.load().group == "crm-scorer"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
@@ -299,7 +308,7 @@ def allowed(name: str) -> str:
 
 
 def default(name: str) -> object:
-    found = Settings.model_fields[name].default
+    found = Settings.model_fields[name].get_default(call_default_factory=True, validated_data={"prefix": "crm"})
     return "unset" if found is None else found
 
 
