@@ -116,6 +116,58 @@ def test_a_spreadsheets_days_are_read_where_the_whole_column_looks_like_them(fil
     assert load(file, GOOD, "c,45292.5,1").counts.bad_times == 1
 
 
+TWO = "customer_id,occurred_at,time_of_day,amount"
+
+
+@pytest.mark.parametrize(
+    ("day", "clock", "meant"),
+    [
+        ("01/25/2024", "1:05:22 PM", "2024-01-25T13:05:22"),
+        ("25.01.2024", "13:05 Uhr", "2024-01-25T13:05"),
+        ("20240125", "130522", "2024-01-25T13:05:22"),
+        ("20240125", "905", "2024-01-25T09:05"),
+        ("2024-01-25", "5", "2024-01-25T00:05"),
+        ("2024-01-25 00:00:00", "1899-12-30 13:05:22", "2024-01-25T13:05:22"),
+        ("1/25/2024 12:00:00 AM", "13:05", "2024-01-25T13:05"),
+        ("2024-01-25T00:00", "0:00", "2024-01-25"),
+        ("2024-01-25", " ", "2024-01-25"),
+        ("2024-01-25", "", "2024-01-25"),
+    ],
+)
+def test_a_date_and_a_time_of_day_in_two_columns_are_one_moment(file: Path, day: str, clock: str, meant: str) -> None:
+    read = load(file, f"c,{day},{clock},5", head=TWO)
+    assert read.frame["occurred_at"].tolist() == [np.datetime64(meant, "us").astype(int)]
+
+
+def test_a_time_of_day_beside_one_or_none_of_its_date_is_no_time(file: Path) -> None:
+    """Mutation caught: of two times of day the first, or the second, is taken."""
+    read = load(
+        file, "c,2024-01-25 10:00,13:05,5", "c,2024-01-25,25:05,5", "c,,13:05,5", "c,2024-01-25,10:00,5", head=TWO
+    )
+    assert (read.counts.bad_times, read.counts.kept) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("head", "rows"),
+    [
+        ("Datum;Uhrzeit;Kunde;Betrag", ["05.01.2024;13:05;c1;5,00", "25.01.2024;9:05;c2;7,50"]),
+        ("ORDER DATE,CUSTOMER,TOTAL,TIME", ["20240105,c1,5.00,130500", "20240125,c2,7.50,090500"]),
+    ],
+)
+def test_a_column_of_times_of_day_is_guessed_beside_one_of_dates(file: Path, head: str, rows: list[str]) -> None:
+    """Mutation caught: it is guessed beside dates that have a time of day."""
+    file.write_text("\n".join([head, *rows, ""]))
+    looked = look.look(file, Policy())
+    read = history.read([file], looked.columns, policy=Policy(dayfirst=True))
+    assert [np.datetime64(us, "us") for us in read.frame["occurred_at"].tolist()] == [
+        np.datetime64("2024-01-05T13:05"),
+        np.datetime64("2024-01-25T09:05"),
+    ]
+    assert "of which zone are its times (timezone: Europe/Berlin)? UTC unless it is said" in looked.questions
+    file.write_text("Date,Time,Customer,Total\n2024-01-05 13:05,13:05,c1,5\n2024-01-06 09:05,09:05,c2,7\n")
+    assert "time_of_day" not in look.look(file, Policy()).columns
+
+
 @pytest.mark.parametrize("zone", ["CST", "IST", "BST"])
 def test_a_zone_that_means_several_is_asked_about(file: Path, zone: str) -> None:
     said = refused(file, f"c,2024-01-01 10:00 {zone},1")

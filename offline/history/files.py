@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from models.handover import CLEANED
 from models.kinds import NUMBER_OF
 from offline.errors import HistoryError, closest, nearest
-from offline.history import csvs, guess, headless, sheets
+from offline.history import csvs, guess, headless, joined, sheets
 from offline.history.containers import PARQUET, Container, container
 from offline.history.csvs import Layout, Uneven
 from offline.history.encodings import cut_off, encoding_of
@@ -287,7 +287,7 @@ def blocks(
         else:
             found = _rows_of_sheet(file, missing, unmarked) if file.sheet else _parquet(file)
         for columns, position in found:
-            yield [_text(column) for column in columns], min(position, file.size)
+            yield joined.moments([*map(_text, columns)], file.at), min(position, file.size)
 
 
 def _rows_of_sheet(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from offline.history import joined
 from offline.history.units import are_codes, is_currency
 from offline.history.values import Bools
 
@@ -23,6 +24,8 @@ NAMES = {
     "occurred_at": "occurredat orderdate invoicedate createdat purchasedate transactiondate saledate paidat date"
     " datetime timestamp ordertimestamp orderpurchasetimestamp day datum buchungsdatum belegdatum"
     " rechnungsdatum bestelldatum fecha fechapedido datecommande data time transactiontime created",
+    "time_of_day": "timeofday time ordertime saletime transactiontime transtime uhrzeit zeit bestellzeit heure hora"
+    " ora tijd godzina",
     "order_id": "orderid order orderno ordernumber invoiceno invoiceid invoice invoicenumber transactionid basketid"
     " receiptid receiptno receipt ticket name belegnr belegnummer beleg rechnungsnr rechnungsnummer"
     " bestellnummer bestellnr bonnr bon numerodecommande pedido factura",
@@ -40,7 +43,7 @@ NAMES = {
     "event_id": "eventid lineid rowid lineitemid transactionlineid",
 }
 ORDER = (  # in which they are guessed
-    *("occurred_at", "customer_id", "order_id", "product_id"),
+    *("occurred_at", "time_of_day", "customer_id", "order_id", "product_id"),
     *("quantity", "unit_price", "amount", "currency", "event_type", "event_id"),
 )
 STATUS = ("status", "state", "stage", "stato", "estado", "statut", "etat")  # ends of names of what may leave rows out
@@ -121,10 +124,12 @@ def _currencies(column: pa.Array) -> bool:
 
 def columns(header: Sequence[str], block: Sequence[pa.Array]) -> dict[str, str]:
     """Ours -> theirs, of those that can be guessed; block: a column of text each."""
-    left = {name: _said(column) for name, column in zip(header, block, strict=True) if name}
-    found: dict[str, str] = {}
+    said = {name: _said(column) for name, column in zip(header, block, strict=True) if name}
+    left, found = dict(said), dict[str, str]()
     for ours in ORDER:
         if ours == "amount" and {"quantity", "unit_price"} <= found.keys():
+            continue
+        if ours == "time_of_day" and not ("occurred_at" in found and _dates_alone(said[found["occurred_at"]])):
             continue
         if (theirs := next((name for name in _alike(ours, left) if _may(ours, left[name])), None)) is not None:
             found[ours] = theirs
@@ -186,6 +191,8 @@ def _may(ours: str, column: pa.Array) -> bool:
         return False
     if ours == "occurred_at":
         return _timed(text) >= MOSTLY * len(text) or _days(text)
+    if ours == "time_of_day":
+        return joined.are_times(text) >= MOSTLY * len(text)
     if ours in ("customer_id", "order_id", "product_id") and written(text.unique().slice(0, FEW)):
         return False
     if ours == "order_id":  # a person's name, a word for how far it came or for its kind is none
@@ -228,6 +235,13 @@ def _read(text: pa.Array) -> list[Bools]:
     from offline.history.times import times
 
     return [times(text, "UTC", dayfirst)[0] >= 0 for dayfirst in (True, False)]
+
+
+def _dates_alone(column: pa.Array) -> bool:
+    """Are they dates, none of which tells the time of its day?"""
+    text = pc.replace_substring_regex(pc.utf8_trim_whitespace(column.drop_null()), joined.MIDNIGHT, "")
+    clocks, bare = (pc.sum(pc.match_substring_regex(text, form)).as_py() for form in (r"\d[:h]\d\d", r"^\d{8}$"))
+    return not clocks and (written(text) or bare == len(text) > 0)
 
 
 def _days(text: pa.Array) -> bool:

@@ -16,7 +16,7 @@ from yaml.reader import Reader
 
 from models.kinds import NUMBER_OF
 from offline.errors import HistoryError
-from offline.history import currencies, files, formats, guess, ids, judge, kinds, sheets, totals, wanted
+from offline.history import currencies, files, formats, guess, ids, joined, judge, kinds, sheets, totals, wanted
 from offline.history.files import File
 from offline.history.formats import Formats
 from offline.history.header import DELIMITERS, bare, lines_of
@@ -57,6 +57,7 @@ def look(path: Path, policy: Policy) -> Looked:
     files.check_saved(file, [at for at, column in enumerate(block) if column.null_count == len(column)])
     columns = guess.columns(file.header, block)
     file = replace(file, at={ours: file.header.index(theirs) for ours, theirs in columns.items()})
+    block = joined.moments(block, file.at)
     products = _grows(file, block, policy)
     if products:
         columns = {{"unit_price": "amount"}.get(ours, ours): theirs for ours, theirs in columns.items()}
@@ -239,7 +240,8 @@ def _asked(file: File, block: list[pa.Array], types: dict[str, str]) -> list[str
             )
     found += _undone(file, events) + _discounts(file, events)
     when = file.at.get("occurred_at")
-    if when is not None and (when not in file.typed or file.sheet) and _naive(block[when]):
+    as_text = when not in file.typed or bool(file.sheet) or "time_of_day" in file.at
+    if when is not None and as_text and _naive(block[when]):
         found.append("of which zone are its times (timezone: Europe/Berlin)? UTC unless it is said")
     return found
 

@@ -16,7 +16,7 @@ from models.kinds import NUMBER_OF
 from offline.errors import HistoryError, nearest
 
 NUMBERS = ("amount", "quantity", "unit_price")
-OURS = (*(column.ours or column.name for column in CLEANED.columns), "unit_price", "currency")
+OURS = (*(column.ours or column.name for column in CLEANED.columns), "unit_price", "currency", "time_of_day")
 
 
 class Named(NamedTuple):
@@ -31,6 +31,7 @@ class Named(NamedTuple):
 NAMED = (
     Named("customer_id", "text", "yes", "C-17"),
     Named("occurred_at", "time", "yes", "2026-03-01 12:00"),
+    Named("time_of_day", "time", "no: it stands beside the date", "12:00"),
     Named("amount", "number", "yes, or the next two", "19.80"),
     Named("quantity", "number", "no: one unit", "2"),
     Named("unit_price", "number", "no", "9.90"),

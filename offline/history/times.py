@@ -89,6 +89,7 @@ def _iso_words(words: pa.Array, dayfirst: bool | None, serial: bool) -> pa.Array
     for form, iso in (
         (r"^(\d{4})(\d\d)(\d\d)(\.0)?$", r"\1-\2-\3"),
         (_COMPACT, None),
+        (r"^((?:19|2[01])\d\d)(\d\d)(\d\d)([T ]\d\d?:)", r"\1-\2-\3\4"),
         (r"^(\d{4})[/.](\d\d)[/.](\d\d)", r"\1-\2-\3"),
         (rf"^(\d{{4}}-\d\d-\d\d[T ]{_CLOCK}) ([+-]\d\d(:?\d\d)?)$", r"\1\4"),
         (rf"^(\d{{4}}-\d\d-\d\d[T ]{_CLOCK}) ?(UTC|GMT|Z)$", r"\1Z"),
