@@ -36,6 +36,7 @@ ABOUT = (
     "Every customer's segment, predicted demand and value, as Redis holds them, and how fresh they are. Errors are"
     " problem details (RFC 9457); docs/api.md tells of each."
 )
+LOST = 0.1  # seconds after which a task is cancelled again: redis-py's `wait_for` may lose it, before Python 3.12
 UNTOLD: Any = {"tracing": False, "metrics": False, "logs": False}  # nobody listens, and each request would look
 BEARER = {"bearer": {"type": "http", "scheme": "bearer", "description": "A token of one of the scopes that are named"}}
 
@@ -75,8 +76,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait([task])
+        while not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=LOST)
 
 
 def openapi(routes: list[Route]) -> dict[str, Any]:
