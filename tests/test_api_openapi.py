@@ -96,6 +96,7 @@ def test_no_parameter_is_passed_over(served: Served) -> None:
     assert served.ask("/metrics?name=x").status == served.ask("/health/ready?at=1").status == 200
 
 
+@pytest.mark.long
 def test_whatever_is_sent_is_answered_as_it_says(served: Served) -> None:
     """What its schema allows, and what it does not: no 500, and no answer that it does not describe."""
     schema: Any = schemathesis.openapi.from_dict(served.ask("/openapi.json").json)

@@ -53,6 +53,7 @@ def test_nothing_is_collected_while_events_are_timed(monkeypatch: pytest.MonkeyP
     assert (enabled, gc.isenabled()) == ([False], True)
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_a_short_run_says_how_late_events_were() -> None:
     asked = [sys.executable, "-m", "benchmarks.live", "--rate", "500", "--seconds", "2", "--customers", "500"]

@@ -297,6 +297,7 @@ def test_offline_jobs_run_in_the_image_with_nothing_but_their_files(services: di
     assert all(Path(place).is_relative_to("/tmp") for place in offline["environment"].values())
 
 
+@pytest.mark.long
 def test_the_kernels_are_compiled_as_the_user_who_runs_them(steps: list[tuple[str, str]], tmp_path: Path) -> None:
     """Runs the image's own command; a second process finds every kernel and writes none."""
     (warm,) = [(i, rest) for i, (name, rest) in enumerate(steps) if name == "RUN" and rest.startswith("python -c")]

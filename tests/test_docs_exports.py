@@ -28,6 +28,7 @@ def printed(words: str) -> list[str]:
     return [line.rstrip() for line in said.splitlines()]
 
 
+@pytest.mark.long
 def test_what_the_document_shows_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And all three tell the same sales. Mutation caught: any line of the document changed."""
     monkeypatch.chdir(tmp_path)

@@ -87,6 +87,7 @@ def _computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     once(value, "judge")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("section", [CDNOW, JOURNEY], ids=["cdnow", "journey"])
 def test_what_the_document_shows_is_printed(section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -421,6 +421,7 @@ def play(run: Run, fitted: dict[str, Any], schedule: dict[int, str], seed: int) 
     return compare(run, fitted["first"], end)
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 @pytest.mark.timeout(1800)
 def test_all_faults(run: Run, fitted: dict[str, Any]) -> None:

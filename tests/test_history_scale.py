@@ -83,6 +83,7 @@ CANCELLED = [
 @settings(max_examples=150)
 @given(st.lists(st.lists(rows, max_size=25), min_size=1, max_size=3), st.sampled_from(POLICIES), st.integers(1, 4))
 @example([CANCELLED[:2], CANCELLED[2:]], {}, 2)
+@pytest.mark.long
 def test_a_history_in_parts_is_the_history(
     shared: Path, logs: list[list[tuple[str, ...]]], policy: dict[str, Any], parts: int
 ) -> None:
@@ -202,6 +203,7 @@ def test_a_fit_in_parts_is_the_fit(shop: Path, plain: tuple[str, list[bytes]], t
     assert fit(shop, tmp_path / "fit") == plain
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("small")
 def test_a_fit_on_a_cluster_is_the_fit(
     shop: Path, plain: tuple[str, list[bytes]], tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
@@ -253,6 +255,7 @@ def test_many_customers_are_clustered_in_mini_batches(monkeypatch: pytest.Monkey
 
 
 # ---- the synthetic history -------------------------------------------------------------------------------------------
+@pytest.mark.long
 def test_the_synthetic_history_is_what_its_module_says(shop: Path, tmp_path: Path) -> None:
     assert synthetic.write(tmp_path / "again.csv", 3_000) == pytest.approx(3_000, rel=0.03)
     assert (tmp_path / "again.csv").read_bytes() == shop.read_bytes()

@@ -644,6 +644,7 @@ def test_a_large_block_is_scored_like_small_ones() -> None:
 
 
 # ---- figures to reach ------------------------------------------------------------------------------------------------
+@pytest.mark.long
 def test_cdnow_is_learned_as_well_as_was_measured() -> None:
     """The bars stand in docs/learning.md; `python -m benchmarks.learning` prints all figures."""
     log = cdnow()

@@ -165,6 +165,7 @@ UNUSUAL = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("job", JOBS)
 @pytest.mark.parametrize("shop", UNUSUAL)
 def test_an_unusual_shop(shop: str, job: str, tmp_path: Path) -> None:

@@ -224,6 +224,7 @@ def test_predictions_and_figures_are_the_same_under_another_hash_seed(
     assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
 
 
+@pytest.mark.long
 def test_cdnow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole of it: nothing is dropped, and the model beats the baselines in deviance on later time."""
     monkeypatch.setattr(kmeans, "RESAMPLES", 1)  # its segments tests/test_docs_mining.py looks at

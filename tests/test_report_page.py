@@ -163,6 +163,7 @@ def test_a_second_run_under_another_hash_seed_gives_the_same_bytes(pages: list[b
     assert pages[0] == pages[1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("which", ["small", "sample"])
 def test_the_page_stands_alone_and_is_well_made(which: str, request: pytest.FixtureRequest) -> None:
     if which == "small":

@@ -164,6 +164,7 @@ def test_both_agree_with_fpgrowth_over_many_words(orders: int) -> None:
     assert max(map(len, expected)) > 2
 
 
+@pytest.mark.long
 def test_10_000_baskets_have_the_sets_and_rules_of_fpgrowth_down_to_a_thousandth() -> None:
     """Nothing is refused; the floor of orders takes the rules below it and nothing else."""
     shop, columns = history(supermarket(10_000)), ["support", "confidence", "lift", "leverage"]

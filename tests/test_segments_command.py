@@ -202,6 +202,7 @@ for options in (["--clusters", "3"], ["--method", "dbscan"]):
 """
 
 
+@pytest.mark.long
 def test_a_second_run_writes_the_same_bytes_under_another_hash_seed(shop: Path, tmp_path: Path) -> None:
     written = []
     for seed in "01":

@@ -19,6 +19,7 @@ from streams import status
 PARTITIONS = 6
 
 
+@pytest.mark.long
 def test_who_is_idle_stays_in_the_group(kafka: str, valkey: services.Valkey, nobody: Path, tmp_path: Path) -> None:
     """Also one that holds nothing. aiokafka leaves for good where nobody fetched for BROKER_MAX_POLL_INTERVAL seconds,
     1,000 by default. Mutation caught: a fetch context that is entered only where something has come."""
@@ -62,6 +63,7 @@ def held(worker: Worker) -> set[int]:
     return {int(number) for number in last.split(", ")} if last != "none" else set()
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 @pytest.mark.timeout(600)
 def test_a_worker_shows_what_it_holds_and_no_more(
@@ -115,6 +117,7 @@ def test_a_worker_shows_what_it_holds_and_no_more(
         until(lambda: sum(int(run.orders(name) or 0) for name in names) == feed.sent, lambda: run.said)
 
 
+@pytest.mark.long
 def test_who_cannot_join_says_why_and_ends(kafka: str, valkey: services.Valkey, nobody: Path, tmp_path: Path) -> None:
     """Somebody's tool is in the group, with another protocol. Mutation caught: what aiokafka holds back until somebody
     asks, so that the worker held nothing for ever, also once the tool was gone."""

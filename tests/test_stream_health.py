@@ -121,6 +121,7 @@ def test_what_a_worker_warns_of_is_said(kafka: str, valkey: services.Valkey, sho
             run.redis.config_set("maxmemory-policy", "noeviction")
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_the_partitions_of_a_worker_that_hangs_go_to_another(
     kafka: str, valkey: services.Valkey, nobody: Path, tmp_path: Path

@@ -51,6 +51,7 @@ async def plain(world: World, day: int) -> bytes:
     return ledger.encoded(judge(model, model.learn_day(day, [*found], load_examples([*found.values()]))))
 
 
+@pytest.mark.long
 def test_each_day_that_is_learned_has_its_line(play: Play, shop: Path) -> None:
     """Mutations caught: no line of a day without examples; one partition left out; a line that names customers."""
 

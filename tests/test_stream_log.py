@@ -81,6 +81,7 @@ CHANGES: dict[Callable[[Running], None], str] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_a_topic_that_changes_under_a_running_worker_ends_it(
     kafka: str, valkey: services.Valkey, nobody: Path, tmp_path: Path
@@ -228,6 +229,7 @@ def test_a_log_that_may_have_been_cut_meanwhile_is_proved(play: Play) -> None:
     play(scenario)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_a_broker_that_lost_what_a_running_worker_counted_ends_it(
     valkey: services.Valkey, nobody: Path, tmp_path: Path

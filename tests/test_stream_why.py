@@ -64,6 +64,7 @@ def world_version(world: World) -> str:
     return version.decode()
 
 
+@pytest.mark.long
 def test_parts_add_up_for_every_customer_of_the_demo(redis_url: str, store_prefix: str, demo: Path) -> None:
     """As published, in mid-stream, right after another publish, and when all are scored anew.
 
