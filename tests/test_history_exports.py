@@ -75,6 +75,8 @@ def told(read: History, step: str) -> list[str]:
         ("Jan 12, 2024 3:05 PM", "2024-01-12T15:05:00"),
         ("January 12th, 2024 at 12:05 a.m.", "2024-01-12T00:05:00"),
         ("12. März 2024, 10:05 Uhr", "2024-03-12T10:05:00"),
+        ("2 de enero de 2024 21:03 hs.", "2024-01-02T21:03:00"),
+        ("20240112 10:05:22", "2024-01-12T10:05:22"),
         ("1er août 2024 à 10h05", "2024-08-01T10:05:00"),
         ("12 de enero de 2024", "2024-01-12T00:00:00"),
         ("12/Jan/2024:10:00:00 +0100", "2024-01-12T09:00:00"),
@@ -426,7 +428,7 @@ def test_headers_again_blank_rows_and_totals_are_counted_and_are_no_customers(fi
     assert "- the header again                                             1" in counts.table()
 
 
-@pytest.mark.parametrize("word", ["Total", "Zwischensumme", "Gesamtergebnis", "Total général", "Sub-total:"])
+@pytest.mark.parametrize("word", ["Total", "Zwischensumme", "Gesamtergebnis", "Total général", "Sub-total:", "**"])
 def test_a_total_with_a_date_is_told_and_one_without_ends_the_list(file: Path, word: str) -> None:
     """A total of each day looks like a customer, which it may be. Mutation caught: a name that begins so is told."""
     rows = [f"2024-01-0{n},{who},{amount}" for n in (1, 2) for who, amount in (("a", 2), ("Total Wine", 3), (word, 5))]

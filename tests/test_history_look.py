@@ -491,6 +491,22 @@ def test_what_stands_beside_an_order_is_no_number_of_it(
     assert (found.get("customer_id"), found.get("order_id")) == (customer, order)
 
 
+@pytest.mark.parametrize(
+    ("head", "row", "customer"),
+    [
+        ("Date,User,Customer Code,Customer Name,Total", "2024-01-{n:02d},Ann,K{n},Name {n},5.5", "Customer Code"),
+        ("Date,User,Customer Name,Total", "2024-01-{n:02d},Till {m},Name {n},5.5", "Customer Name"),
+        ("Date,User,Total", "2024-01-{n:02d},Ann,5.5", None),
+        ("Fecha,Comprador,Total", "2024-01-{n:02d},Ana {n},5.5", "Comprador"),
+    ],
+)
+def test_who_sold_is_no_customer(head: str, row: str, customer: str | None, tmp_path: Path) -> None:
+    """Mutations caught: a till's user goes before a customer's name; an id that all rows have."""
+    rows = [row.format(n=n, m=n % 2) for n in range(1, 29)]
+    (tmp_path / "x.csv").write_text("\n".join([head, *rows]) + "\n")
+    assert look.look(tmp_path / "x.csv", Policy()).columns.get("customer_id") == customer
+
+
 PRICED = {"tea": 12.5, "pot": 30.0, "cup": 7.9}
 
 

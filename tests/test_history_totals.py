@@ -133,7 +133,8 @@ def test_look_asks_whose_an_amount_is(names: str, tmp_path: Path) -> None:
 
 def table(*orders: int, several: int, same: int, more: int) -> pd.DataFrame:
     """As `by_amount` tells it of shops with so many orders of each amount."""
-    found = pd.DataFrame({"orders": orders, "several": 0, "same": 0, "more": 0}, index=range(len(orders)))
+    columns = {"orders": orders, "several": 0, "same": 0, "more": 0, "three": 0, "summed": 0}
+    found = pd.DataFrame(columns, index=range(len(orders)))
     found.loc[0, ["several", "same", "more"]] = several, same, more
     return found
 
@@ -150,6 +151,50 @@ def table(*orders: int, several: int, same: int, more: int) -> pd.DataFrame:
 )
 def test_where_a_total_begins(told: pd.DataFrame, other: pd.DataFrame) -> None:
     assert (totals.found([told]) is None, totals.found([other])) == (False, None)
+
+
+def with_own_lines(path: Path, own: str, of: str) -> Path:
+    """60 orders of one to four lines, each with a line of its own, in the place of its sum."""
+    rng, rows = np.random.default_rng(3), ["kind,receipt,customer,date,total,sku"]
+    for order in range(60):
+        paid = rng.choice([4.5, 7.9, 12.0, 31.25], rng.integers(1, 5)).tolist()
+        head = f"{order},c{order % 7},2024-{order % 12 + 1:02d}-05"
+        rows += [f"{own},{head},{sum(paid):.2f},"] * (own == "Sale")
+        rows += [f"{of},{head},{price:.2f},p{n}" for n, price in enumerate(paid)]
+        rows += [f"{own},{head},{sum(paid):.2f},"] * (own != "Sale")
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(("own", "of"), [("Sale", "Sale Line"), ("Summe", "Position")])
+def test_a_line_that_is_the_sum_of_the_others_is_told_and_asked_about(own: str, of: str, tmp_path: Path) -> None:
+    """A till's export has a line for each sale, and one for each thing that was sold in it. Mutations caught: such a
+    line doubles all that was sold, and nothing is said; it is told where it was left out."""
+    file = with_own_lines(tmp_path / "x.csv", own, of)
+    columns = "order_id=receipt,customer_id=customer,occurred_at=date,amount=total,product_id=sku"
+    doubled, said = spent(file, "--columns", columns)
+    told = "have one that is the sum of the others: if it is the order's own, all that was sold counts twice"
+    assert told in said
+    true, said = spent(file, "--columns", columns, "--except", f"kind={own}")
+    assert "the sum of the others" not in said
+    assert doubled == pytest.approx({name: 2 * amount for name, amount in true.items()})
+    assert any("is the sum of the others in 'total': if it is" in each for each in look.look(file, Policy()).questions)
+
+
+def test_some_lines_are_the_sum_of_others_by_chance() -> None:
+    """Nine in ten are no chance, nor is a second one. Mutation caught: nothing is bought, and that is the sum."""
+    table = totals.by_amount(
+        pd.DataFrame(
+            {"customer_id": "a", "order_id": [*"111222333444"], "product_id": None, "content": range(12)}
+        ).assign(amount=[3, 1, 2, 0, 0, 0, 9, 4, 5, 3, 3, 3])
+    )
+    assert (table["three"].sum(), table["summed"].sum()) == (4, 2)
+    assert not isinstance(totals.found([table]), totals.Sums)
+    for summed, of, sums in ((18, 20, True), (17, 20, False), (1, 1, False)):
+        found = totals.found(
+            [table.assign(several=0, same=0, three=0, summed=0).head(1).assign(three=of, summed=summed)]
+        )
+        assert isinstance(found, totals.Sums) == sums
 
 
 def test_what_costs_nothing_tells_nothing_of_its_order() -> None:

@@ -273,10 +273,7 @@ class Source:
         if "customer_id" in self.policy.needs and (guests := losses.guests(read.counts)):
             at_end(guests)
         if "amount" in self.policy.needs and read.totals:
-            at_end(
-                f"orders: {read.totals}: if it is what the order came to, it counts once for each line; say"
-                f" --amount-of {ORDER}, or {LINE}"
-            )
+            at_end(f"orders: {read.totals}: {read.totals.way_out}")
         if twice := read.overlap:
             agree = (
                 f"overlap: {twice} agree in customer, type, amount and day with one of an earlier file, not in their id"

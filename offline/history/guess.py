@@ -17,10 +17,10 @@ from offline.history.values import Bools
 
 # Whole names that exports have, without case, accents and what stands between the words; the likeliest first.
 NAMES = {
-    "customer_id": "customerid customer customerno customernumber custid clientid client clientnum userid user buyerid"
-    " buyer memberid shopperid accountid email customeremail buyeremail billingemail kundennr kundennummer"
-    " kundenid kunde konto debitor debitorennummer clienteid cliente idclient klantnummer klant"
-    " householdkey",
+    "customer_id": "customerid customer customerno customernumber customercode custid clientid client clientnum userid"
+    " buyerid buyer memberid shopperid accountid email customeremail buyeremail billingemail kundennr kundennummer"
+    " kundenid kunde konto debitor debitorennummer clienteid cliente idclient klantnummer klant comprador acheteur"
+    " householdkey customername user",
     "occurred_at": "occurredat orderdate invoicedate createdat purchasedate transactiondate saledate paidat date"
     " datetime timestamp ordertimestamp orderpurchasetimestamp day datum buchungsdatum belegdatum"
     " rechnungsdatum bestelldatum fecha fechapedido datecommande data time transactiontime created",
@@ -29,8 +29,8 @@ NAMES = {
     "order_id": "orderid order orderno ordernumber invoiceno invoiceid invoice invoicenumber transactionid basketid"
     " receiptid receiptno receipt ticket name belegnr belegnummer beleg rechnungsnr rechnungsnummer"
     " bestellnummer bestellnr bonnr bon numerodecommande pedido factura",
-    "product_id": "productid product productcode stockcode sku lineitemsku itemid itemno item articleid article artikel"
-    " artikelnr artikelnummer ean upc asin lineitemname producto produit",
+    "product_id": "productid product productcode stockcode sku lineitemsku itemid itemno itemnumber item articleid"
+    " article artikel artikelnr artikelnummer ean upc asin lineitemname producto produit",
     "quantity": "quantity qty lineitemquantity units unitssold menge anzahl stueck stuck pieces count cantidad"
     " quantite",
     "unit_price": "unitprice itemprice lineitemprice price einzelpreis stueckpreis preis precio prixunitaire prix",
@@ -65,6 +65,7 @@ NO_ID = re.compile(
 NUMBERED = "(?<!pa)id$|key$|code$|no$|nr$|num(?:ber|mer)?$"
 NO_SUM = re.compile(f"{NO_ID.pattern}|{NUMBERED}|items?$|lines?$|due$|balance$")
 NO_WORD = re.compile(f"{NUMBERED}|date|datum|time|value|version")
+ALL = 20  # rows in which one id is nobody's
 LONG = 5  # letters of a word with which a longer name may begin
 MOSTLY = 0.8
 FEW, CODE = 100, 8  # values that are looked at first, and characters that a code with blanks around it is shorter than
@@ -195,6 +196,8 @@ def _may(ours: str, column: pa.Array) -> bool:
         return joined.are_times(text) >= MOSTLY * len(text)
     if ours in ("customer_id", "order_id", "product_id") and written(text.unique().slice(0, FEW)):
         return False
+    if ours == "customer_id" and len(text) >= ALL and len(text.unique()) == 1:
+        return False  # a till's user
     if ours == "order_id":  # a person's name, a word for how far it came or for its kind is none
         return (pc.sum(pc.match_substring_regex(text, r"\d")).as_py() or 0) >= MOSTLY * len(text)
 

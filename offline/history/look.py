@@ -69,7 +69,10 @@ def look(path: Path, policy: Policy) -> Looked:
             f"{columns['amount']!r} grows with the quantity, of {products:,} products: is it what the line came to"
             " (amount, as below), or the price of one (unit_price)?"
         )
-    if of_orders := _totals(file, block):
+    of_orders = _totals(file, block, policy)
+    if isinstance(of_orders, totals.Sums):
+        questions.append(f"{of_orders} in {columns['amount']!r}: {of_orders.way_out.replace('--', '')}")
+    elif of_orders:
         options["amount_of"] = OPEN
         name = columns["amount"]
         questions.append(
@@ -153,15 +156,21 @@ def _currencies(file: File, block: list[pa.Array]) -> Counter[str]:
     return found if len(found) > 1 else Counter()
 
 
-def _totals(file: File, block: list[pa.Array]) -> totals.Totals | None:
-    """Of orders whose lines have one amount, as it is written; None where it may be each line's."""
+def _totals(file: File, block: list[pa.Array], policy: Policy) -> totals.Totals | totals.Sums | None:
+    """Of orders whose lines have one amount, or one that is the sum of the others; None where it may be each line's."""
     if not {"amount", "order_id"} <= file.at.keys() or {"quantity", "unit_price"} <= file.at.keys():
         return None
-    amount = ids.present(block[file.at["amount"]])[0]
+    at = {"amount": file.at["amount"]}
+    try:
+        amount, sound = money(
+            formats.decide(replace(file, at=at), policy).numbers.get("amount", Numbers()).plain(block[at["amount"]])
+        )
+    except HistoryError:  # it is asked how they are written
+        return None
     names = {name: ids.present(block[file.at[name]])[0] for name in ("order_id", "product_id") if name in file.at}
     lines = pd.DataFrame({"customer_id": None, "product_id": None} | {k: v.to_pandas() for k, v in names.items()})
-    lines = lines.assign(content=judge.hashes(block), amount=amount.dictionary_encode().indices.to_pandas() + 1)
-    return totals.found([totals.by_amount(lines.dropna(subset=["order_id", "amount"]))])
+    lines = lines.assign(content=judge.hashes(block), amount=amount)[sound]
+    return totals.found([totals.by_amount(lines.dropna(subset=["order_id"]))])
 
 
 def _grows(file: File, block: list[pa.Array], policy: Policy) -> int:

@@ -55,7 +55,7 @@ from offline.history.past import Cleaning
 from offline.history.policy import ANY_CASE, IDS, NUMBERS, Policy, known
 from offline.history.quality import LABELS, Counts, Line, Note
 from offline.history.spill import Each, Spill
-from offline.history.totals import Totals
+from offline.history.totals import Sums, Totals
 from offline.history.values import matches
 from offline.writing import replacing
 
@@ -82,7 +82,7 @@ class History:
     lacking: Mapping[str, str] = field(default_factory=dict)
     stood: pd.DataFrame | list[Path] | None = None
     overlap: Overlap | None = None
-    totals: Totals | None = None
+    totals: Totals | Sums | None = None
 
     @property
     def streamed(self) -> Self:

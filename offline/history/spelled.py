@@ -87,7 +87,7 @@ _WEEKDAY = re.compile(r"([^\W\d_]{2,10})(?:\.,|[.,])? +")
 _CLOCK = re.compile(
     r"(?P<hour>\d{1,2})(?:[:.H](?P<minute>\d\d)(?:[:.](?P<second>\d\d(?:[.,]\d+)?))?)?"
     r"(?: ?(?P<half>[AP])\.? ?M(?![A-Z])\.?)?"
-    r"(?: ?(?:UHR|H))?"
+    r"(?: ?(?:UHR|HS?\.?))?"
 )
 _BETWEEN = re.compile(r"(?:,? ?(?:AT|A|UM|A LAS|KLO|KL\.?)? ?|T|:)(?=\d)")
 _OFFSET = re.compile(r"([+-])(\d\d?)(?::?(\d\d))?")

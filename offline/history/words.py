@@ -60,7 +60,7 @@ _TOTALS = (
     "totals?|sum|summe|gesamt|gesamtsumme|zwischensumme|totale|suma|totaal|итого|合計|总计|endsumme|insgesamt"
     "|gesamtergebnis|total g[eé]n[eé]ral|total general|totale (?:complessivo|generale)|eindtotaal|razem|celkem|összesen"
 )  # with what spreadsheets write below a pivot table
-TOTAL = rf"(?i)^\W*(?:grand |sub[- ]?)?(?:{_TOTALS})\W*$"
+TOTAL = rf"(?i)^(?:\W*(?:grand |sub[- ]?)?(?:{_TOTALS})\W*|\s*\*{{1,4}}\s*)$"  # SAP's lists have stars
 
 
 def nothing(text: pa.Array) -> pa.Array:
