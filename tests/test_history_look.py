@@ -439,7 +439,7 @@ def test_what_look_writes_is_read_whatever_stands_in_the_file(name: str, text: s
             '"","","","[P2] Chair",""',
             {
                 "customer_id": "Customer/ID", "occurred_at": "Order Date", "order_id": "Order Reference",
-                "amount": "Total",
+                "product_id": "Order Lines/Product", "amount": "Total",
             },
         ),
         (
@@ -505,6 +505,47 @@ def test_who_sold_is_no_customer(head: str, row: str, customer: str | None, tmp_
     rows = [row.format(n=n, m=n % 2) for n in range(1, 29)]
     (tmp_path / "x.csv").write_text("\n".join([head, *rows]) + "\n")
     assert look.look(tmp_path / "x.csv", Policy()).columns.get("customer_id") == customer
+
+
+@pytest.mark.parametrize(
+    ("head", "columns"),
+    [
+        (
+            "Order Reference,Customer,Order Date,Order Lines/Product,Order Lines/Quantity,Order Lines/Unit Price",
+            "Customer,Order Date,Order Reference,Order Lines/Product,Order Lines/Quantity,Order Lines/Unit Price",
+        ),
+        (
+            "order.id,customer.email,order.created_at,line_items.sku,line_items.quantity,line_items.price",
+            "customer.email,order.created_at,order.id,line_items.sku,line_items.quantity,line_items.price",
+        ),
+    ],
+)
+def test_the_last_part_of_a_name_tells_what_it_is(head: str, columns: str, tmp_path: Path) -> None:
+    """As programs name the fields of what hangs on an order."""
+    rows = [f"S{n},Ann {n}@x.org,2024-01-{n:02d} 10:00,P{n % 3},{n % 4 + 1},{n}.5" for n in range(1, 29)]
+    (tmp_path / "x.csv").write_text("\n".join([head, *rows]) + "\n")
+    ours = ["customer_id", "occurred_at", "order_id", "product_id", "quantity", "unit_price"]
+    assert look.look(tmp_path / "x.csv", Policy()).columns == dict(zip(ours, columns.split(","), strict=True))
+
+
+def test_of_columns_of_times_without_a_name_the_fullest_is_guessed(tmp_path: Path) -> None:
+    rows = ["2023-01-01,,", *(f",2024-01-{n:02d},C{n}" for n in range(1, 29))]
+    (tmp_path / "x.csv").write_text("\n".join(["settlement-start-date,posted-date,customer", *rows]) + "\n")
+    assert look.look(tmp_path / "x.csv", Policy()).columns["occurred_at"] == "posted-date"
+
+
+@pytest.mark.parametrize("time", ["2024-01-{n:02d} 10:0{n}", "{n:02d}.01.2024"])
+def test_lines_that_may_be_of_one_order_are_asked_about(time: str, tmp_path: Path) -> None:
+    """Without an order each line is one. Mutation caught: it is asked where nearly all have a time of their own."""
+    file, head = tmp_path / "x.csv", "customer,date,amount,no\n"
+    lines = [f"c{n % 3},{time.format(n=n)},{line}.5,R{n}\n" for n in range(1, 9) for line in range(1, 3)]
+    asked = "16 rows have customer and time of another: are they lines of one order?"
+    file.write_text(head + "".join(lines))
+    assert [each for each in look.look(file, Policy()).questions if each.startswith(asked)]
+    file.write_text(head.replace("no", "order no") + "".join(lines))
+    assert not [each for each in look.look(file, Policy()).questions if "of one order" in each]
+    file.write_text(head + "".join(f"c{n},{time.format(n=n % 9 + 1)},1.5,x\n" for n in range(30)) + lines[0] + lines[1])
+    assert not [each for each in look.look(file, Policy()).questions if "of one order" in each]
 
 
 PRICED = {"tea": 12.5, "pot": 30.0, "cup": 7.9}

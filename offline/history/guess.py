@@ -26,13 +26,13 @@ NAMES = {
     " rechnungsdatum bestelldatum fecha fechapedido datecommande data time transactiontime created",
     "time_of_day": "timeofday time ordertime saletime transactiontime transtime uhrzeit zeit bestellzeit heure hora"
     " ora tijd godzina",
-    "order_id": "orderid order orderno ordernumber invoiceno invoiceid invoice invoicenumber transactionid basketid"
-    " receiptid receiptno receipt ticket name belegnr belegnummer beleg rechnungsnr rechnungsnummer"
-    " bestellnummer bestellnr bonnr bon numerodecommande pedido factura",
+    "order_id": "orderid incrementid order orderno ordernumber invoiceno invoiceid invoice invoicenumber transactionid"
+    " basketid receiptid receiptno receipt ticket name belegnr belegnummer beleg rechnungsnr rechnungsnummer"
+    " bestellnummer bestellnr bonnr bon numerodecommande referencecommande pedido factura",
     "product_id": "productid product productcode stockcode sku lineitemsku itemid itemno itemnumber item articleid"
-    " article artikel artikelnr artikelnummer ean upc asin lineitemname producto produit",
-    "quantity": "quantity qty lineitemquantity units unitssold menge anzahl stueck stuck pieces count cantidad"
-    " quantite",
+    " article artikel artikelnr artikelnummer ean upc asin lineitemname producto produit referenceproduit",
+    "quantity": "quantity qty qtyordered lineitemquantity units unitssold menge anzahl stueck stuck pieces count"
+    " cantidad quantite",
     "unit_price": "unitprice itemprice lineitemprice price einzelpreis stueckpreis preis precio prixunitaire prix",
     "amount": "amount total totalprice linetotal lineamount salesvalue grandtotal sales revenue value turnover betrag"
     " umsatz summe gesamtbetrag gesamt brutto bruttobetrag importe montant paid spend price",
@@ -135,8 +135,8 @@ def columns(header: Sequence[str], block: Sequence[pa.Array]) -> dict[str, str]:
         if (theirs := next((name for name in _alike(ours, left) if _may(ours, left[name])), None)) is not None:
             found[ours] = theirs
             del left[theirs]
-    if "occurred_at" not in found and (dated := next((n for n in left if written(left[n])), None)):
-        found["occurred_at"] = dated
+    if "occurred_at" not in found and (dated := [name for name in left if written(left[name])]):
+        found["occurred_at"] = min(dated, key=lambda name: left[name].null_count)
     if "currency" not in found and (coded := next((n for n in left if holds_codes(left[n])), None)):
         found["currency"] = coded
     if "unit_price" in found and not {"quantity", "amount"} & found.keys():  # a price of no quantity is what was paid
@@ -159,13 +159,16 @@ def named(ours: str, header: Iterable[str]) -> str | None:
 
 
 def _alike(ours: str, names: Iterable[str]) -> list[str]:
-    """Those that are names for it, then those that begin with one, then amounts that end with one, the likeliest first.
+    """Those that are names for it, then those whose last part is one (Order Lines/Quantity) or that begin with one,
+    then amounts that end with one, the likeliest first.
 
     What ends with one is an amount (order_total, Rechnungsbetrag), whatever it begins with; a discount is no count.
     """
     bares = {name: bare(name) for name in names if name}
     same = [name for word in NAMES[ours].split() for name in bares if bares[name] == word]
-    longer = [name for word in _long(ours) for name in bares if bares[name].startswith(word)]
+    last = {name: bare(re.split("[/.:>]", name)[-1]) for name in bares}
+    longer = [name for word in NAMES[ours].split() for name in bares if last[name] == word]
+    longer += [name for word in _long(ours) for name in bares if bares[name].startswith(word)]
     ends = [name for word in _long("amount") for name in bares if bares[name].endswith(word)]
     if ours == "amount":
         longer = [name for name in longer if not NO_SUM.search(bares[name])]

@@ -26,6 +26,7 @@ from offline.history.values import matches, money
 
 ROWS = 100_000  # that are looked at
 SEVERAL, CENTS = 2, 100  # products that tell of a price; hundredths of a unit, in which a price is compared
+TOGETHER = 0.1  # of the rows, above which they are lines of orders
 STATUSES = 12  # different words that a status has at most
 HEAD = """\
 # {path}: {told}.
@@ -240,6 +241,11 @@ def _asked(file: File, block: list[pa.Array], types: dict[str, str]) -> list[str
     if who is not None and (most := _of_many(events[who])):
         except_ = f"except: {{{_scalar(file.header[who])}: {_scalar(most.customer)}}}"
         found.append(f"{most}: is it one customer, or does it stand for guests ({except_})?")
+    if together := _together(file, events):
+        found.append(
+            f"{together:,} rows have customer and time of another: are they lines of one order? Without its number"
+            " (order_id) each is an order"
+        )
     for name, words in _statuses(file, events):
         values = ", ".join(f"{word!r} ({n:,} rows)" for word, n in words)
         found.append(f"are all of {name!r} wanted: {values}? (only: {{{_scalar(name)}: {_scalar(words[0][0])}}})")
@@ -253,6 +259,15 @@ def _asked(file: File, block: list[pa.Array], types: dict[str, str]) -> list[str
     if when is not None and as_text and _naive(block[when]):
         found.append("of which zone are its times (timezone: Europe/Berlin)? UTC unless it is said")
     return found
+
+
+def _together(file: File, block: list[pa.Array]) -> int:
+    """Rows that another one equals in customer and time, where nothing tells which order they are of; 0 of few."""
+    if "order_id" in file.at or not {"customer_id", "occurred_at"} <= file.at.keys():
+        return 0
+    both = pd.DataFrame({ours: block[file.at[ours]].to_pandas() for ours in ("customer_id", "occurred_at")}).dropna()
+    together = int(both.duplicated(keep=False).sum())
+    return together if together > TOGETHER * len(both) else 0
 
 
 def _of_many(customers: pa.Array) -> ids.Most | None:
