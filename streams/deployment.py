@@ -186,6 +186,22 @@ class Guard:
             raise DeploymentError(f"{key} is damaged ({error}): run `python -m streams rebuild`") from None
 
 
+def beyond(key: str, offset: int, partition: str, low: int, high: int) -> str:
+    """Why a guard at this offset cannot be gone on from in a log that holds [low, high), and the way out.
+
+    >>> beyond("crm:guard:0", 7, "partition 0 of crm.events", 9, 20).split(": ")[1]
+    'records 7 to 8 were deleted before they were counted'
+    """
+    stands = f"{key} stands at offset {offset}, but {partition} holds {low} to {high}"
+    if offset < low:
+        return (
+            f"{stands}: records {offset} to {low - 1} were deleted before they were counted: restore the log; if they"
+            " are gone for good, no rebuild brings them: fit on files that have them, and publish that under another"
+            " CRM_PREFIX"
+        )
+    return f"{stands}: the log lost its end, or is another: restore it, or run `streams rebuild`"
+
+
 def marked(offset: int, timestamp: int | None, key: bytes | None, value: bytes | None) -> str:
     """What tells a record of the log from any other: offset, timestamp (ms), a checksum (XXH3) of what it holds.
 

@@ -30,7 +30,7 @@ from models.rows import DAY, ENTRY, NONE, UnknownForm
 from streams import answers, memory
 from streams.compose import MODEL, NOBODY, Ahead, Erasure, Gone, compose
 from streams.console import say
-from streams.deployment import BROKE, Deployment, DeploymentError, GuardState, marked
+from streams.deployment import BROKE, Deployment, DeploymentError, GuardState, beyond, marked
 from streams.freshness import Freshness
 from streams.metrics import Meter
 from streams.rejects import Reject
@@ -232,10 +232,8 @@ class Partition:
         low, high = await self.insist(lambda: self.log.bounds(self.number))
         if not low <= guard.offset <= high:
             await self.insist(self.log.check)
-            self.stop(
-                f"{key} stands at offset {guard.offset}, but partition {self.number} of {self.deployment.topic} holds"
-                f" {low} to {high}: events are missing or the topic is another; restore it, or run `streams rebuild`"
-            )
+            place = f"partition {self.number} of {self.deployment.topic}"
+            self.stop(beyond(key, guard.offset, place, low, high))
         # 3. The states under the guard's token: another token, and all begins again (rule 4).
         async with self.store.loading:  # so that the first one is scored in a part of the time that all take
             if not await self._load(guard.token):
