@@ -104,6 +104,13 @@ class Deployment:
             if now != (then := getattr(self, name)):
                 raise DeploymentError(f"{name} is {now}, but was {then} at the first publish: {way_out}")
 
+    def check_stands(self, found: Self | None, key: str) -> None:
+        """That what stands at `key` now is still this one. Raises DeploymentError."""
+        if found is None:
+            raise DeploymentError(f"{key} is gone: restore Redis; if it lost everything, run `streams publish DIR`")
+        if found != self:
+            raise DeploymentError(f"{key} is not as it was read: it was published anew, or changed: start this again")
+
     def check_history(self, ended: int) -> None:
         """That a DIR whose history ended at this midnight is that of the first publish. Raises DeploymentError."""
         if ended != self.cut_off:

@@ -222,6 +222,7 @@ class Partition:
             say(f"{key} is {guard.state}: waiting for it to be ready", partition=self.number)
             await asyncio.sleep(2)
             return False
+        await self.insist(self._stands)
         if lacking := await self.insist(lambda: self.store.lacking(self.number)):
             self.stop(
                 f"partition {self.number}: the user of CRM_REDIS_URL may not {lacking}: grant it (docs/operations.md)"
@@ -258,6 +259,11 @@ class Partition:
             self.become(Life.READY)
         await self.insist(lambda: self.log.seek(self.number, self.reached, self.epoch))
         return True
+
+    async def _stands(self) -> None:
+        """That it is the deployment that was read at the start: one published anew has another cut-off, perhaps, and
+        other hashes of who is erased."""
+        self.deployment.check_stands(await self.store.published(), self.store.keys.meta)
 
     async def doubt(self, epoch: int) -> None:
         """Reads the last record that was counted once more, and goes on if it is still that one: brokers were away, or
