@@ -202,6 +202,30 @@ def test_missing_states_end_a_worker_at_a_write_while_idle_and_at_its_start(play
     play(scenario, shop)
 
 
+@pytest.mark.parametrize("lost", LOSSES)
+def test_states_that_went_behind_the_last_write_keep_the_next_from_being_written(
+    play: Play, shop: Path, lost: str
+) -> None:
+    """What is put back is then whole: no write went into what was left. Mutation caught: the guard watched alone."""
+
+    async def scenario(world: World) -> None:
+        async def loses() -> None:
+            LOSSES[lost](world)
+            before.append(world.contents())
+
+        before: list[dict[str, Any]] = []
+        part = await world.located(store=world.struck({1: loses}))
+        for n in range(2):
+            world.log.buy("h1", T0, event_id=f"e{n}")
+            if not n:
+                await world.catch_up(part)
+        with pytest.raises(Stopped, match="were written: states were deleted or evicted"):
+            await world.catch_up(part)
+        assert before == [world.contents()]
+
+    play(scenario, shop)
+
+
 def test_a_guard_that_an_earlier_version_wrote_is_counted_from_the_next_write_on(play: Play, shop: Path) -> None:
     """Mutations caught: the number compared under another token than it was counted; a guard without one refused."""
 
