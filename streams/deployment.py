@@ -51,7 +51,8 @@ def ended(cut_off: int, customers: int = -1) -> str:
 class Deployment:
     """topic_id: Kafka's id of the topic; cut_off: the day before which events are in the history; horizon: days of a
     demand; erasure_key: hex, of the hashes that stand for erased customers; grace: seconds that a day stays open for
-    late events; customers: in the history, -1 of a deployment that was published before it was kept.
+    late events; customers: in the history; fitted: the SHA-256 of DIR's artefact. Of a deployment that was published
+    before these were kept they are -1 and empty.
     """
 
     topic: str
@@ -63,6 +64,7 @@ class Deployment:
     erasure_key: str
     grace: int
     customers: int = -1
+    fitted: str = ""
 
     @classmethod
     def read(cls, fields: Mapping[str, str], key: str, grace: int | None = None) -> Self:
@@ -70,7 +72,7 @@ class Deployment:
 
         Raises DeploymentError.
         """
-        fields = {"grace": str(GRACE if grace is None else grace), "customers": "-1", **fields}
+        fields = {"grace": str(GRACE if grace is None else grace), "customers": "-1", "fitted": "", **fields}
         kinds: dict[str, Any] = {each.name: each.type for each in dataclass_fields(cls)}
         missing = [name for name in kinds if name not in fields]
         if missing:
@@ -111,12 +113,18 @@ class Deployment:
         if found != self:
             raise DeploymentError(f"{key} is not as it was read: it was published anew, or changed: start this again")
 
-    def check_history(self, ended: int) -> None:
-        """That a DIR whose history ended at this midnight is that of the first publish. Raises DeploymentError."""
+    def check_history(self, ended: int, fitted: str) -> None:
+        """That a DIR whose history ended at this midnight, and whose artefact has this SHA-256, is that of the first
+        publish. Raises DeploymentError."""
         if ended != self.cut_off:
             raise DeploymentError(
                 "DIR was fitted to another cut-off than the deployment's"
                 f" ({date_of(ended)}, not {date_of(self.cut_off)}): give the DIR of the first publish"
+            )
+        if self.fitted and fitted != self.fitted:
+            raise DeploymentError(
+                "DIR is another than that of the first publish, though its cut-off is the same: give that one (if it is"
+                " lost: docs/operations.md)"
             )
 
     @property

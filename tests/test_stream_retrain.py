@@ -255,12 +255,15 @@ def test_a_retrain_refuses_what_would_count_twice(deployment: Running, shop: Pat
 def test_the_first_publish_is_neither_mistaken_nor_written_over(
     deployment: Running, shop: Path, tmp_path: Path
 ) -> None:
-    """Mutation caught: a DIR of another cut-off taken, whose events leave a hole, or stand in the topic too."""
-    other = shops.shop(tmp_path / "other", customers=20, day=T0 - 5)
+    """Mutations caught: a DIR of another cut-off taken, whose events leave a hole, or stand in the topic too; another
+    shop's of the same cut-off."""
+    other, same = (shops.shop(tmp_path / str(day), customers=20, day=day) for day in (T0 - 5, T0))
     here = str(tmp_path / "h.parquet")
     for asked in (("history", "--out", here), ("retrain", "--out", str(tmp_path / "new")), ("verify",)):
         said = deployment.call(asked[0], "--history", str(other), *asked[1:], code=2)
         assert "DIR was fitted to another cut-off than the deployment's (2023-12-04, not 2023-12-09)" in said
+        said = deployment.call(asked[0], "--history", str(same), *asked[1:], code=2)
+        assert "DIR is another than that of the first publish, though its cut-off is the same" in said
     before = (shop / "history.parquet").read_bytes()
     for name in ("history.parquet", "../" + shop.name + "/states.parquet"):
         said = deployment.call("history", "--history", str(shop), "--out", str(shop / name), code=2)
