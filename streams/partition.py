@@ -379,7 +379,7 @@ class Partition:
     async def process(self, chunk: Chunk) -> None:
         """Folds a chunk and writes what it changed; sweeps where its events ask for it."""
         begun = time.perf_counter()
-        records = chunk.records if self.proved or chunk.start != self.reached else self._prove(chunk.records)
+        records = chunk.records if self.proved or chunk.start != self.reached else await self._prove(chunk.records)
         keys, values = ([*map(attrgetter(name), records)] for name in ("key", "value"))
         offsets, times = (_numbers(records, name) for name in ("offset", "timestamp"))
         decoded = decode_many(keys, values, times)  # before the lock: our own last write may be under way
@@ -409,11 +409,12 @@ class Partition:
             self._offsets, self._records, self._times = _NO_ROWS, (), _NO_ROWS
             self.meter.folded(len(records), batch.kind, time.perf_counter() - begun)
 
-    def _prove(self, records: Sequence[Record]) -> Sequence[Record]:
+    async def _prove(self, records: Sequence[Record]) -> Sequence[Record]:
         """Those behind the guard, if what stands before it is the record that was counted last: a log that was cut and
         grew again holds other records under the same offsets (rule 8)."""
         before = [record for record in records if record.offset < self.offset]
         if [_marked(record) for record in before] != [self.mark]:
+            await self.insist(self.log.check)  # one that was made anew is said to be
             self.stop(
                 f"{self.store.keys.guard(self.number)} stands at offset {self.offset}, but partition {self.number} of"
                 f" {self.deployment.topic} holds another record before it than the one that was counted: the log was"
