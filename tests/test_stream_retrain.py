@@ -1,5 +1,6 @@
 """The history that workers have counted, and a fit of it beside what serves, on a real broker."""
 
+import hashlib
 import os
 import re
 import signal
@@ -190,6 +191,29 @@ def test_a_publish_that_came_while_it_was_fitting_stands(
     overtaken = f"publish {before + 1} came meanwhile, and this began under publish {before}: run it again"
     assert said.splitlines()[-1] == f"not published: {overtaken}"
     assert deployment.redis.hget(model, "version").split("-")[0] == came[0].split("-")[0] == str(before + 1)
+
+
+@pytest.mark.e2e
+def test_whoever_is_erased_while_it_is_fitting_is_named(
+    deployment: Running, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They stand in the new DIR. h7 was erased before and came back. Mutations caught: it is asked before the fit
+    alone; whoever was ever erased is named."""
+    key = bytes.fromhex(deployment.redis.hget(f"{deployment.name}:meta", "erasure_key"))
+    hashed = {who: hashlib.blake2b(who.encode(), key=key, digest_size=16).hexdigest() for who in ("h1", "h2")}
+    erased = {who: f"{deployment.name}:erased:{deployment.home(who)}" for who in hashed}
+
+    def fits(*_: Any) -> None:
+        for who in hashed:
+            deployment.redis.hset(erased[who], hashed[who], "9000")
+
+    monkeypatch.setattr(retrain, "_fit", fits)
+    monkeypatch.setattr(retrain, "_judged", lambda *_: True)
+    out = tmp_path / "new"
+    said = deployment.call("retrain", "--history", str(shop), "--out", str(out), "--dry-run")
+    for who in hashed:
+        deployment.redis.hdel(erased[who], hashed[who])
+    assert f"warning: erased meanwhile, and still in {out}: h1, h2: yours to purge" in said
 
 
 @pytest.mark.e2e
