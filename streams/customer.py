@@ -131,7 +131,11 @@ class Customer:
 
     async def erased(self) -> tuple[int, int | None] | None:
         """The last tombstone: its offset, and its time in ms if it was kept."""
-        return (await self._store.erased(self.partition)).get(self.hashed)
+        kept = await self._redis.hget(self._keys.erased(self.partition), self.hashed)
+        if kept is None:
+            return None
+        offset, *at = map(int, kept.split())
+        return offset, at[0] if at else None
 
     async def forget_examples(self, days: list[int]) -> int:
         """Returns how many there were."""

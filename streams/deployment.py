@@ -51,7 +51,8 @@ def ended(cut_off: int, customers: int = -1) -> str:
 class Deployment:
     """topic_id: Kafka's id of the topic; cut_off: the day before which events are in the history; horizon: days of a
     demand; erasure_key: hex, of the hashes that stand for erased customers; grace: seconds that a day stays open for
-    late events; customers: in the history, -1 of a deployment that was published before it was kept.
+    late events; customers: in the history; fitted: the SHA-256 of DIR's artefact. Of a deployment that was published
+    before these were kept they are -1 and empty.
     """
 
     topic: str
@@ -63,6 +64,7 @@ class Deployment:
     erasure_key: str
     grace: int
     customers: int = -1
+    fitted: str = ""
 
     @classmethod
     def read(cls, fields: Mapping[str, str], key: str, grace: int | None = None) -> Self:
@@ -70,7 +72,7 @@ class Deployment:
 
         Raises DeploymentError.
         """
-        fields = {"grace": str(GRACE if grace is None else grace), "customers": "-1", **fields}
+        fields = {"grace": str(GRACE if grace is None else grace), "customers": "-1", "fitted": "", **fields}
         kinds: dict[str, Any] = {each.name: each.type for each in dataclass_fields(cls)}
         missing = [name for name in kinds if name not in fields]
         if missing:
@@ -104,12 +106,25 @@ class Deployment:
             if now != (then := getattr(self, name)):
                 raise DeploymentError(f"{name} is {now}, but was {then} at the first publish: {way_out}")
 
-    def check_history(self, ended: int) -> None:
-        """That a DIR whose history ended at this midnight is that of the first publish. Raises DeploymentError."""
+    def check_stands(self, found: Self | None, key: str) -> None:
+        """That what stands at `key` now is still this one. Raises DeploymentError."""
+        if found is None:
+            raise DeploymentError(f"{key} is gone: restore Redis; if it lost everything, run `streams publish DIR`")
+        if found != self:
+            raise DeploymentError(f"{key} is not as it was read: it was published anew, or changed: start this again")
+
+    def check_history(self, ended: int, fitted: str) -> None:
+        """That a DIR whose history ended at this midnight, and whose artefact has this SHA-256, is that of the first
+        publish. Raises DeploymentError."""
         if ended != self.cut_off:
             raise DeploymentError(
                 "DIR was fitted to another cut-off than the deployment's"
                 f" ({date_of(ended)}, not {date_of(self.cut_off)}): give the DIR of the first publish"
+            )
+        if self.fitted and fitted != self.fitted:
+            raise DeploymentError(
+                "DIR is another than that of the first publish, though its cut-off is the same: give that one (if it is"
+                " lost: docs/operations.md)"
             )
 
     @property
@@ -184,6 +199,22 @@ class Guard:
             )
         except (KeyError, ValueError) as error:
             raise DeploymentError(f"{key} is damaged ({error}): run `python -m streams rebuild`") from None
+
+
+def beyond(key: str, offset: int, partition: str, low: int, high: int) -> str:
+    """Why a guard at this offset cannot be gone on from in a log that holds [low, high), and the way out.
+
+    >>> beyond("crm:guard:0", 7, "partition 0 of crm.events", 9, 20).split(": ")[1]
+    'records 7 to 8 were deleted before they were counted'
+    """
+    stands = f"{key} stands at offset {offset}, but {partition} holds {low} to {high}"
+    if offset < low:
+        return (
+            f"{stands}: records {offset} to {low - 1} were deleted before they were counted: restore the log; if they"
+            " are gone for good, no rebuild brings them: fit on files that have them, and publish that under another"
+            " CRM_PREFIX"
+        )
+    return f"{stands}: the log lost its end, or is another: restore it, or run `streams rebuild`"
 
 
 def marked(offset: int, timestamp: int | None, key: bytes | None, value: bytes | None) -> str:

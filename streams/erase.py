@@ -235,6 +235,7 @@ async def _cleaned(store: Store, customer: Customer, tombstone: Tombstone, passe
     told = [change for change in changes if _before(change, tombstone)]
     last = sum(change["to"] == ERASED for _, change in changes)
     note = "" if passed else f"when a worker has passed the tombstone, {AGAIN}"
+    kept = await customer.erased()  # before a worker has passed it there is one of an earlier erasure alone
     taught = await customer.forget_examples(examples) if passed else 0
     forgotten = await customer.forget_changes([at for at, _ in told]) if passed else 0
     return [
@@ -244,7 +245,10 @@ async def _cleaned(store: Store, customer: Customer, tombstone: Tombstone, passe
             store.keys.of_kind("changes"), last, 0,
             note="that the customer was erased, for whoever holds copies; trimmed as CRM_CHANGES_KEPT says",
         ),
-        Place(store.keys.of_kind("erased"), 1, 0, note="the keyed hash, so that nothing brings the customer back"),
+        Place(
+            store.keys.of_kind("erased"), int(kept is not None), 0,
+            note="the keyed hash, so that nothing brings the customer back",
+        ),
     ]  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """What `offline fit --out DIR` left: the artefact, and everybody's state at the cut-off."""
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,16 @@ def artefact_in(directory: Path) -> "Artefact":
         raise Refusal(f"{path}: {error}") from None
 
 
+def fingerprint(directory: Path) -> str:
+    """The SHA-256 of the artefact's file: a fit of another history has another; a purge of customers leaves it.
+
+    Raises Refusal.
+    """
+    path = directory / handover.ARTEFACT
+    _there(directory, path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _there(directory: Path, *paths: Path) -> None:
     for path in paths:
         if not path.exists():
@@ -45,7 +56,7 @@ class Kept:
         self.document = directory / handover.ARTEFACT
         states = directory / handover.STATES
         _there(directory, self.document, states)
-        self.artefact = artefact_in(directory)
+        self.artefact, self.fingerprint = artefact_in(directory), fingerprint(directory)
         self._read(states)
 
     def model(self) -> "Model":

@@ -30,7 +30,7 @@ from models.rows import DAY, ENTRY, NONE, UnknownForm
 from streams import answers, memory
 from streams.compose import MODEL, NOBODY, Ahead, Erasure, Gone, compose
 from streams.console import say
-from streams.deployment import BROKE, Deployment, DeploymentError, GuardState, marked
+from streams.deployment import BROKE, Deployment, DeploymentError, GuardState, beyond, marked
 from streams.freshness import Freshness
 from streams.metrics import Meter
 from streams.rejects import Reject
@@ -222,6 +222,7 @@ class Partition:
             say(f"{key} is {guard.state}: waiting for it to be ready", partition=self.number)
             await asyncio.sleep(2)
             return False
+        await self.insist(self._stands)
         if lacking := await self.insist(lambda: self.store.lacking(self.number)):
             self.stop(
                 f"partition {self.number}: the user of CRM_REDIS_URL may not {lacking}: grant it (docs/operations.md)"
@@ -232,10 +233,8 @@ class Partition:
         low, high = await self.insist(lambda: self.log.bounds(self.number))
         if not low <= guard.offset <= high:
             await self.insist(self.log.check)
-            self.stop(
-                f"{key} stands at offset {guard.offset}, but partition {self.number} of {self.deployment.topic} holds"
-                f" {low} to {high}: events are missing or the topic is another; restore it, or run `streams rebuild`"
-            )
+            place = f"partition {self.number} of {self.deployment.topic}"
+            self.stop(beyond(key, guard.offset, place, low, high))
         # 3. The states under the guard's token: another token, and all begins again (rule 4).
         async with self.store.loading:  # so that the first one is scored in a part of the time that all take
             if not await self._load(guard.token):
@@ -260,6 +259,11 @@ class Partition:
             self.become(Life.READY)
         await self.insist(lambda: self.log.seek(self.number, self.reached, self.epoch))
         return True
+
+    async def _stands(self) -> None:
+        """That it is the deployment that was read at the start: one published anew has another cut-off, perhaps, and
+        other hashes of who is erased."""
+        self.deployment.check_stands(await self.store.published(), self.store.keys.meta)
 
     async def doubt(self, epoch: int) -> None:
         """Reads the last record that was counted once more, and goes on if it is still that one: brokers were away, or
@@ -375,7 +379,7 @@ class Partition:
     async def process(self, chunk: Chunk) -> None:
         """Folds a chunk and writes what it changed; sweeps where its events ask for it."""
         begun = time.perf_counter()
-        records = chunk.records if self.proved or chunk.start != self.reached else self._prove(chunk.records)
+        records = chunk.records if self.proved or chunk.start != self.reached else await self._prove(chunk.records)
         keys, values = ([*map(attrgetter(name), records)] for name in ("key", "value"))
         offsets, times = (_numbers(records, name) for name in ("offset", "timestamp"))
         decoded = decode_many(keys, values, times)  # before the lock: our own last write may be under way
@@ -405,11 +409,12 @@ class Partition:
             self._offsets, self._records, self._times = _NO_ROWS, (), _NO_ROWS
             self.meter.folded(len(records), batch.kind, time.perf_counter() - begun)
 
-    def _prove(self, records: Sequence[Record]) -> Sequence[Record]:
+    async def _prove(self, records: Sequence[Record]) -> Sequence[Record]:
         """Those behind the guard, if what stands before it is the record that was counted last: a log that was cut and
         grew again holds other records under the same offsets (rule 8)."""
         before = [record for record in records if record.offset < self.offset]
         if [_marked(record) for record in before] != [self.mark]:
+            await self.insist(self.log.check)  # one that was made anew is said to be
             self.stop(
                 f"{self.store.keys.guard(self.number)} stands at offset {self.offset}, but partition {self.number} of"
                 f" {self.deployment.topic} holds another record before it than the one that was counted: the log was"

@@ -90,6 +90,7 @@ async def _first(store: Store, settings: Settings, topic: Topic, kept: Kept, pro
         erasure_key=secrets.token_hex(32),
         grace=GRACE if settings.grace is None else settings.grace,
         customers=len(kept.names),
+        fitted=kept.fingerprint,
     )
     # 3. The model, for every score names the version that said it.
     document = artefact.encode(kept.artefact)

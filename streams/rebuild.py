@@ -18,7 +18,7 @@ async def rebuild(store: Store, topic: Topic, kept: Kept, progress: Progress) ->
     deployment = await store.deployment()
     deployment.check(store.settings, topic.id, topic.partitions)
     topic.check()
-    deployment.check_history(kept.artefact.trained_through)
+    deployment.check_history(kept.artefact.trained_through, kept.fingerprint)
     serving, (stored, document) = Serving(store), await store.served()
     version = stored.get("version", "")
     if document is None:

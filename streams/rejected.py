@@ -119,6 +119,8 @@ async def replay(
     # 3. Events and their notes together, or neither.
     if sender is not None:
         for part in _parts(accepted):
+            judge.gone = await erasures(store, settings, deployment)  # those of since: the reading takes its time
+            part = judge.still(part)
             with kafka.transaction(sender, settings.events_topic):
                 kafka.append(sender, _records(settings, part))
     return judge.outcome
@@ -145,6 +147,13 @@ class _Judge:
         fresh = sorted(self.accepted.keys() - self.notes)
         self.outcome.before = len(self.accepted) - len(fresh)
         return [self.accepted[origin] for origin in fresh]
+
+    def still(self, part: list[tuple[Held, Event]]) -> list[tuple[Held, Event]]:
+        """Without those whose customers were erased since they were accepted."""
+        kept = [each for each in part if not self._erased(*each)]
+        self.outcome.sent -= len(part) - len(kept)
+        self.outcome.erased += len(part) - len(kept)
+        return kept
 
     def _judge(self, held: Held) -> None:
         if held.cut:

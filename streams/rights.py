@@ -10,7 +10,7 @@ from streams.keys import Keys
 RIGHTS = {
     "meta": "HGETALL",
     "guard": "WATCH HGETALL HGET HMGET HSET TYPE",
-    "state": "HLEN HSCAN HSET HDEL TYPE",
+    "state": "WATCH HLEN HSCAN HSET HDEL TYPE",
     "customer": "HSET DEL TYPE",
     "members": "ZADD ZREM TYPE",
     "segment": "ZREM TYPE",  # of schema 1: customers leave them with their next score

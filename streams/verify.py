@@ -22,7 +22,7 @@ from models.artefact import ArtefactError, Version
 from models.rows import BLANK, DAY, UnknownForm, joined, load_rows, packed_rows
 from models.scores import FORM, NEAR, dates
 from streams import kafka
-from streams.deployment import BROKE, Deployment, DeploymentError, Guard, GuardState
+from streams.deployment import BROKE, Deployment, DeploymentError, Guard, GuardState, beyond
 from streams.kafka import Topic
 from streams.keys import Keys
 from streams.recount import COMPARED, EPOCH, log, recount
@@ -111,10 +111,8 @@ class _Run:
         if offset > high:  # of before; workers have gone on
             low, high = (await asyncio.to_thread(kafka.bounds, self.settings, self.topic.name))[p]
         if not low <= offset <= high:
-            raise DeploymentError(
-                f"{self.store.keys.guard(p)} stands at offset {offset}, but partition {p} holds {low} to {high}: events"
-                " are missing or the topic is another; restore it, or run `python -m streams rebuild`"
-            )
+            place = f"partition {p} of {self.topic.name}"
+            raise DeploymentError(beyond(self.store.keys.guard(p), offset, place, low, high))
         past, live = self.past[self.homes == p], self._log(p, low, offset)
         stored = await self.store.names(p, self.sets.get(p, ()))
         strays = {name for name in stored if self.home(name) != p}

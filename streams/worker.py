@@ -100,9 +100,11 @@ class Worker:
         asyncio.TimeoutError,
     )
 
-    def __init__(self, app: faust.App, settings: Settings, deployment: Deployment, room: int) -> None:
+    def __init__(
+        self, app: faust.App, settings: Settings, deployment: Deployment, room: int, warned: Sequence[str] = ()
+    ) -> None:
         self.app, self.settings, self.deployment, self.room = app, settings, deployment, room
-        self.warned: set[str] = set()
+        self.warned = {*warned}
         self.store = Store(connect(settings), settings)
         self.serving, self.grace = Serving(self.store), deployment.grace * 1_000_000
         self.partitions: dict[int, Partition] = {}
@@ -307,11 +309,21 @@ class Worker:
         """Whether the log is still what it was at the first publish, and rejects still fit: anybody may change both."""
         topic = await self.check()
         topic.check()
-        for line in set(topic.warnings()) - self.warned:
-            self.warned.add(line)
-            say(line, level="warning")
+        self._warn(topic.warnings())
         await asyncio.to_thread(kafka.check_worker, self.settings)
         self.room = await asyncio.to_thread(kafka.room_of_rejects, self.settings)
+
+    async def look(self) -> None:
+        """Whether Redis still holds the deployment that was read at the start, and forgets nothing by itself."""
+        self._warn(await self.store.warnings())  # first, for it says how what is missing went
+        self.deployment.check_stands(await self.store.published(), self.store.keys.meta)
+
+    def _warn(self, lines: Sequence[str]) -> None:
+        """Says those that were not said before."""
+        for line in lines:
+            if line not in self.warned:
+                say(line, level="warning")
+        self.warned.update(lines)
 
     async def listen(self) -> None:
         """Whether Kafka answers: its client's complaints are one line, and their end another."""
@@ -407,6 +419,7 @@ class Worker:
             (TICK, self.tick),
             (TRAIN, self.train),
             (WATCH, self.watch),
+            (WATCH, self.look),
             (HEARTBEAT, self.listen),
             (HEARTBEAT, self.report),
             *([(WATCH, self.judge)] if self.settings.metrics else []),
@@ -424,10 +437,11 @@ class Worker:
                 await asyncio.wait_for(last(), LEAVE)
 
 
-def build(settings: Settings, deployment: Deployment, room: int) -> faust.App:
-    """The Faust app of this deployment; room: bytes of a reject. Raises Refusal where metrics cannot be shown."""
+def build(settings: Settings, deployment: Deployment, room: int, warned: Sequence[str] = ()) -> faust.App:
+    """The Faust app of this deployment; room: bytes of a reject; warned: lines that were said of Redis and the topic
+    already. Raises Refusal where metrics cannot be shown."""
     app = application(settings, deployment.partitions)
-    worker = Worker(app, settings, deployment, room)
+    worker = Worker(app, settings, deployment, room, warned)
     if settings.metrics:
         say(f"metrics at {Server(settings.metrics, worker.meter.registry, lambda: worker.status).url}/metrics")
     consume(app, settings, worker, worker.score)

@@ -90,7 +90,7 @@ class GuardedWrites:
         self._line, self._stands = Line(client), None  # type: tuple[Line, Standing | None]
         self._turn = asyncio.Lock()  # a partition that was lost may still be at its last write
         self._reads = pack(
-            ("WATCH", keys.guard(partition)),
+            ("WATCH", keys.guard(partition), keys.state(partition)),  # states that go meanwhile are none to add to
             ("TIME",),
             ("HMGET", keys.guard(partition), "token", "customers", "counted"),
             ("HLEN", keys.state(partition)),

@@ -218,7 +218,8 @@ def test_nothing_is_sent_where_something_is_refused(kafka: str, redis_url: str, 
 def test_without_a_worker_it_says_what_to_do(
     kafka: str, redis_url: str, nobody: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The customer is erased all the same; `--no-wait` says what is left to do. A topic that keeps for ever is told."""
+    """The customer is erased all the same; `--no-wait` says what is left to do. A topic that keeps for ever is told.
+    Mutation caught: a keyed hash told that no worker has written yet."""
     monkeypatch.setattr(erase, "PATIENCE", 0.3)
     with running(kafka, redis_url, nobody, tmp_path) as deployment:
         said = deployment.call("erase", "c1", code=2)
@@ -234,6 +235,12 @@ def test_without_a_worker_it_says_what_to_do(
         receipt = json.loads(said.partition("\n")[2])
         assert receipt["passed"] is False
         assert receipt["tombstone"] == f"{deployment.name}:0:1"
+        erased = f"{deployment.name}:erased"
+        assert places(receipt)[f"{erased}:*"] == [(0, 0)]
+        deployment.redis.hset(f"{erased}:0", receipt["customer"], "0 1702123200000")  # the first one was passed
+        again = json.loads(deployment.call("erase", "c1", "--no-wait").partition("\n")[2])
+        assert places(again)[f"{erased}:*"] == [(1, 0)]
+        deployment.redis.delete(f"{erased}:0")
         notes = " ".join(place["note"] for place in receipt["places"])
         assert "goes when a worker passes the tombstone" in notes
         assert "keeps records for ever, longer than CRM_REJECTED_DAYS=90" in notes
@@ -375,6 +382,11 @@ def test_what_is_of_before_a_tombstone_goes_and_what_came_since_stays(at: int | 
     taken: list[Any] = []
 
     class Held:
+        kept: tuple[int, int | None] | None = (7, at)
+
+        async def erased(self) -> Any:
+            return self.kept
+
         async def changes(self) -> Any:
             return [*found, (b"e", {"to": ERASED, "source": "t:0:5"})]
 
@@ -394,6 +406,7 @@ def test_what_is_of_before_a_tombstone_goes_and_what_came_since_stays(at: int | 
     places = asyncio.run(erase._cleaned(store, held, erase.Tombstone(0, 7, at), passed=True))
     assert taken == [sorted(gone), [b"a", b"d"]]
     assert [(each.found, each.removed) for each in places] == [(len(gone), len(gone)), (2, 2), (1, 0), (1, 0)]
+    held.kept = None
     waits = asyncio.run(erase._cleaned(store, held, erase.Tombstone(0, 7, at), passed=False))
-    assert [(each.found, each.removed) for each in waits] == [(len(gone), 0), (2, 0), (1, 0), (1, 0)]
+    assert [(each.found, each.removed) for each in waits] == [(len(gone), 0), (2, 0), (1, 0), (0, 0)]
     assert len(taken) == 2

@@ -31,7 +31,7 @@ GUARD = {b"offset": b"7", b"token": b"\x00\xff", b"swept_to": b"10300", b"state"
 def test_meta_is_read_by_name_and_written_as_it_was() -> None:
     read = Deployment.read(META, "crm:meta")
     assert (read.partitions, read.cut_off, read.horizon, read.topic) == (4, 10_227, 30, "crm.events")
-    assert read.fields() == META | {"grace": "3600", "customers": "-1"}
+    assert read.fields() == META | {"grace": "3600", "customers": "-1", "fitted": ""}
     assert Deployment.read(META | {"of_a_newer_program": "x"}, "crm:meta") == read
     assert [read.home(name) for name in ("c1", "c2")] == [3, 1]
     assert read.erasure("c1") != read.erasure("c2") != Deployment.read(META | {"erasure_key": "cd"}, "k").erasure("c2")

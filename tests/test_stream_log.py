@@ -24,7 +24,7 @@ from shops import T0
 
 from demo import services
 from streams import kafka as topics
-from streams.deployment import marked
+from streams.deployment import DeploymentError, marked
 from streams.kafka import KafkaProblem, Topic
 from streams.settings import Settings
 
@@ -164,6 +164,30 @@ def test_a_log_that_was_cut_and_grew_again_is_noticed(play: Play, kind: str, bef
         other = await world.located()
         with pytest.raises(Stopped, match=r"holds another record before it .* the log was cut and grew again"):
             await world.catch_up(other)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_topic_that_was_made_anew_is_not_called_one_that_was_cut(play: Play, held: bool) -> None:
+    """For a rebuild would be refused; of a partition that is located anew, and of one that is held. Mutation caught:
+    the topic not looked at before a line is said of its records."""
+
+    async def scenario(world: World) -> None:
+        async def made_anew() -> None:
+            raise DeploymentError("topic_id is another")
+
+        world.log.buy("ann", T0)
+        part = await world.located()
+        await world.catch_up(part)
+        world.log.records[0].clear()
+        world.log.buy("bob", T0)
+        world.log.buy("cid", T0)
+        world.log.check = made_anew  # type: ignore[method-assign]
+        if held:
+            await part.doubt(7)
+        with pytest.raises(Stopped, match="partition 0: topic_id is another"):
+            await world.catch_up(part if held else await world.located())
 
     play(scenario)
 

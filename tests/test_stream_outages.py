@@ -19,8 +19,10 @@ from shops import T0
 from demo import services
 from models.rows import DAY
 from streams import answers
+from streams import worker as worker_module
 from streams.deployment import DeploymentError
 from streams.partition import FRESH, Heard, Lost
+from streams.worker import Worker, build
 from streams.writes import Block, Position
 
 
@@ -132,6 +134,39 @@ def test_11_a_redis_put_back_between_two_readings_serves_the_model_it_names(
     play(scenario)
 
 
+@pytest.mark.parametrize("how", ["published anew", "gone", "changed"])
+def test_11_a_deployment_that_is_not_the_one_that_was_read_ends_a_worker(play: Play, shop: Path, how: str) -> None:
+    """As it locates a partition, and while it runs: it would have another cut-off, and erase under another key.
+    Mutations caught: `locate`, or `look`, without the comparison; a part of the deployment alone compared."""
+
+    async def scenario(world: World) -> None:
+        worker = watching(world)
+        await worker.look()
+        began = world.deployment
+        if how == "published anew":
+            world.empty()
+            await world.publish(shop)
+            world.deployment = began
+        elif how == "gone":
+            world.redis.delete(world.store.keys.meta)
+        else:
+            world.redis.hset(world.store.keys.meta, "cut_off", T0 + 1)
+        for looks, error in ((worker.look, DeploymentError), (world.located, Stopped)):
+            with pytest.raises(
+                error, match=r":meta is gone: restore" if how == "gone" else r":meta is not as it was read"
+            ):
+                await looks()
+
+    play(scenario, shop)
+
+
+def watching(world: World) -> Worker:
+    """A worker of the deployment that was not started."""
+    worker: Worker = build(world.settings, world.deployment, 1 << 20).transport.owner
+    world.reached.append(worker.store)
+    return worker
+
+
 # ---- states that are missing -----------------------------------------------------------------------------------------
 Loss = Callable[[World], object]
 UNORDERED = {"changes:0": None, "freshness:0": None}  # what was announced meanwhile, and its number
@@ -163,6 +198,30 @@ def test_missing_states_end_a_worker_at_a_write_while_idle_and_at_its_start(play
             with pytest.raises(Stopped, match=missing):
                 await broken
         assert world.contents() == before
+
+    play(scenario, shop)
+
+
+@pytest.mark.parametrize("lost", LOSSES)
+def test_states_that_went_behind_the_last_write_keep_the_next_from_being_written(
+    play: Play, shop: Path, lost: str
+) -> None:
+    """What is put back is then whole: no write went into what was left. Mutation caught: the guard watched alone."""
+
+    async def scenario(world: World) -> None:
+        async def loses() -> None:
+            LOSSES[lost](world)
+            before.append(world.contents())
+
+        before: list[dict[str, Any]] = []
+        part = await world.located(store=world.struck({1: loses}))
+        for n in range(2):
+            world.log.buy("h1", T0, event_id=f"e{n}")
+            if not n:
+                await world.catch_up(part)
+        with pytest.raises(Stopped, match="were written: states were deleted or evicted"):
+            await world.catch_up(part)
+        assert before == [world.contents()]
 
     play(scenario, shop)
 
@@ -353,17 +412,26 @@ def test_a_log_that_is_away_is_waited_for(play: Play) -> None:
 
 
 # ---- warnings --------------------------------------------------------------------------------------------------------
-def test_settings_of_a_server_that_may_lose_data_are_told(nobody: Path) -> None:
-    """Mutations caught: a server that keeps snapshots warned of; one that does not say so, too."""
+def test_settings_of_a_server_that_may_lose_data_are_told(nobody: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a worker's start, and where somebody sets them under a running one, once. Mutations caught: one that keeps
+    snapshots warned of; one that does not say so, too; a worker that looks at its start alone, or says it each time."""
+    told: list[str] = []
+    monkeypatch.setattr(worker_module, "say", lambda line, **_: told.append(line))
     with services.valkey(appendonly=False) as server:
 
         async def scenario(world: World) -> None:
             assert await world.store.warnings() == []
+            worker = watching(world)
+            await worker.look()
+            assert told == []
             world.redis.config_set("maxmemory-policy", "allkeys-lru")
             world.redis.config_set("save", "")
             evicts, forgets = await world.store.warnings()
             assert "maxmemory-policy allkeys-lru" in evicts
             assert "keeps nothing on disk" in forgets
+            await worker.look()
+            await worker.look()
+            assert told == [evicts, forgets]
             world.redis.acl_setuser("default", enabled=True, commands=["+@all", "-config"])
             assert await world.store.warnings() == [evicts]
 

@@ -416,8 +416,10 @@ def test_who_comes_between_a_publish_or_rebuild_is_told_and_the_command_named_th
     play(scenario, None, block=4)
 
 
-def test_a_rebuild_that_cannot_be_complete_is_refused(play: Play, small: Path, later: Path) -> None:
-    """Mutations caught: the log's start not looked at, so that older events would be missing; states dropped before."""
+def test_a_rebuild_that_cannot_be_complete_is_refused(play: Play, small: Path, later: Path, tmp_path: Path) -> None:
+    """Mutations caught: the log's start not looked at, so that older events would be missing; states dropped before;
+    another shop's DIR taken, for its history ends on the same day."""
+    another = shops.shop(tmp_path / "another", customers=7)
 
     async def scenario(world: World) -> None:
         world.log.buy("h1", T0)
@@ -425,6 +427,8 @@ def test_a_rebuild_that_cannot_be_complete_is_refused(play: Play, small: Path, l
         before = world.contents()
         with pytest.raises(Refusal, match="fitted to another cut-off than the deployment's"):
             await rebuilt(world, later)
+        with pytest.raises(Refusal, match="another than that of the first publish, though its cut-off is the same"):
+            await rebuilt(world, another)
         world.log.low = 1
         with pytest.raises(Refusal, match="partition 0 begins at offset 1: older events are gone"):
             await rebuilt(world, small)

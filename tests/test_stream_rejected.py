@@ -229,6 +229,49 @@ def test_what_came_before_an_erasure_is_not_sent(kafka: str, redis_url: str, nob
         assert [key for key, *_ in log(deployment, 0)] == [other.encode(), erased.encode()]
 
 
+def test_whoever_is_erased_while_a_file_or_rejects_are_sent_does_not_come_back(
+    kafka: str, redis_url: str, nobody: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One whose tombstone a worker has passed, one whose stands in the log alone. Mutations caught: who was erased is
+    asked at the beginning alone, or in Redis alone; who may have come back not named."""
+    with running(kafka, redis_url, nobody, tmp_path) as deployment:
+        key = bytes.fromhex(deployment.redis.hget(f"{deployment.name}:meta", "erasure_key"))
+        rejects, append, stored = Rejects(deployment), topics.append, rejected.stored
+
+        def erases(passed: str, waits: str) -> None:
+            hashed = hashlib.blake2b(passed.encode(), key=key, digest_size=16).hexdigest()
+            deployment.redis.hset(f"{deployment.name}:erased:0", hashed, "9000")
+            rejects.producer.produce(deployment.name, None, waits)
+            rejects.done()
+
+        def sent(*given: Any) -> None:
+            append(*given)
+            monkeypatch.undo()
+            erases("ann", "bob")
+
+        rows = [f"{who},2023-12-{9 + n:02},7.00" for n in range(3) for who in ("ann", "bob", "cid")]
+        file = tmp_path / "events.csv"
+        file.write_text("\n".join(["customer_id,occurred_at,amount", *rows]))
+        monkeypatch.setattr(topics, "append", sent)
+        said = deployment.call("replay", str(file), "--free")
+        assert "sent: 7 events; of erased customers, not sent: 2" in said
+        assert "warning: erased meanwhile: ann, bob: some of their events may stand behind the tombstone" in said
+        names = [name for name, value, _ in log(deployment, 0) if name and value]
+        assert [names.count(who) for who in (b"ann", b"bob", b"cid")] == [1, 3, 3]
+
+        def read(*given: Any) -> Any:
+            yield from stored(*given)
+            erases("dan", "eve")
+
+        for n, who in enumerate(("dan", "eve", "fay")):
+            rejects.put(0, n, *purchase(who, f"of-{who}", T0)[:2], "wrong_field")
+        rejects.done()
+        monkeypatch.setattr(rejected, "stored", read)
+        assert deployment.call("rejected", "replay").startswith("sent: 1\n2 of customers who were erased since")
+        names = [name for name, value, _ in log(deployment, 0) if name and value]
+        assert [names.count(who) for who in (b"dan", b"eve", b"fay")] == [0, 0, 1]
+
+
 def test_many_are_sent_in_parts(kafka: str, redis_url: str, nobody: Path, tmp_path: Path) -> None:
     """More than one transaction; nothing between two of them is lost."""
     with running(kafka, redis_url, nobody, tmp_path) as deployment:

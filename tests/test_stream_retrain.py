@@ -1,5 +1,6 @@
 """The history that workers have counted, and a fit of it beside what serves, on a real broker."""
 
+import hashlib
 import os
 import re
 import signal
@@ -193,6 +194,29 @@ def test_a_publish_that_came_while_it_was_fitting_stands(
 
 
 @pytest.mark.e2e
+def test_whoever_is_erased_while_it_is_fitting_is_named(
+    deployment: Running, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They stand in the new DIR. h7 was erased before and came back. Mutations caught: it is asked before the fit
+    alone; whoever was ever erased is named."""
+    key = bytes.fromhex(deployment.redis.hget(f"{deployment.name}:meta", "erasure_key"))
+    hashed = {who: hashlib.blake2b(who.encode(), key=key, digest_size=16).hexdigest() for who in ("h1", "h2")}
+    erased = {who: f"{deployment.name}:erased:{deployment.home(who)}" for who in hashed}
+
+    def fits(*_: Any) -> None:
+        for who in hashed:
+            deployment.redis.hset(erased[who], hashed[who], "9000")
+
+    monkeypatch.setattr(retrain, "_fit", fits)
+    monkeypatch.setattr(retrain, "_judged", lambda *_: True)
+    out = tmp_path / "new"
+    said = deployment.call("retrain", "--history", str(shop), "--out", str(out), "--dry-run")
+    for who in hashed:
+        deployment.redis.hdel(erased[who], hashed[who])
+    assert f"warning: erased meanwhile, and still in {out}: h1, h2: yours to purge" in said
+
+
+@pytest.mark.e2e
 @pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
 def test_a_retrain_that_is_asked_to_end_leaves_nothing_behind(
     deployment: Running, shop: Path, tmp_path: Path, asked: signal.Signals
@@ -255,12 +279,15 @@ def test_a_retrain_refuses_what_would_count_twice(deployment: Running, shop: Pat
 def test_the_first_publish_is_neither_mistaken_nor_written_over(
     deployment: Running, shop: Path, tmp_path: Path
 ) -> None:
-    """Mutation caught: a DIR of another cut-off taken, whose events leave a hole, or stand in the topic too."""
-    other = shops.shop(tmp_path / "other", customers=20, day=T0 - 5)
+    """Mutations caught: a DIR of another cut-off taken, whose events leave a hole, or stand in the topic too; another
+    shop's of the same cut-off."""
+    other, same = (shops.shop(tmp_path / str(day), customers=20, day=day) for day in (T0 - 5, T0))
     here = str(tmp_path / "h.parquet")
     for asked in (("history", "--out", here), ("retrain", "--out", str(tmp_path / "new")), ("verify",)):
         said = deployment.call(asked[0], "--history", str(other), *asked[1:], code=2)
         assert "DIR was fitted to another cut-off than the deployment's (2023-12-04, not 2023-12-09)" in said
+        said = deployment.call(asked[0], "--history", str(same), *asked[1:], code=2)
+        assert "DIR is another than that of the first publish, though its cut-off is the same" in said
     before = (shop / "history.parquet").read_bytes()
     for name in ("history.parquet", "../" + shop.name + "/states.parquet"):
         said = deployment.call("history", "--history", str(shop), "--out", str(shop / name), code=2)

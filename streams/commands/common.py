@@ -135,10 +135,10 @@ async def topic(settings: "Settings") -> Any:
 
 async def begun(store: "Store", settings: "Settings", first: Path) -> "tuple[Deployment, Topic]":
     """`deployed`, of whose first publish `first` is the directory. Raises Refusal where it is not."""
-    from streams.kept import artefact_in
+    from streams.kept import artefact_in, fingerprint
 
     deployment, found = await deployed(store, settings)
-    deployment.check_history(artefact_in(first).trained_through)
+    deployment.check_history(artefact_in(first).trained_through, fingerprint(first))
     return deployment, found
 
 

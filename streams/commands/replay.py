@@ -45,8 +45,14 @@ def replay(file: Path, free: bool, **options: Any) -> None:
             progress.update(task, advance=n, description=day)
 
         with progress:
-            sent, erased = await job.replay(store, settings, frame, free, told)
+            sent, erased, meanwhile = await job.replay(store, settings, frame, free, told)
         click.echo(f"sent: {sent:,} events" + (f"; of erased customers, not sent: {erased:,}" if erased else ""))
+        if meanwhile:
+            click.echo(
+                f"warning: erased meanwhile: {', '.join(meanwhile)}: some of their events may stand behind the"
+                " tombstone, and have begun new customers: run `streams erase` for each again",
+                err=True,
+            )
 
     sys.exit(run(work))
 

@@ -82,6 +82,7 @@ def retrain(
                 click.echo("not fitted, not published; --force does both all the same")
                 return 1
         found = await gathered(store, settings, where, past)
+        gone = await job.erased(store, deployment, found["customer_id"].unique())  # and came back
         out.mkdir(parents=True, exist_ok=True)
         with scratch(out) as parts:
             histories = [parts / "history.parquet"]
@@ -94,6 +95,10 @@ def retrain(
             beside = {"--clusters": clusters, "--names": called, "--offers": offers}
             _fit(histories, date_of(promised.day), deployment.horizon, out, beside)
             good = _judged(histories, promised, deployment.horizon)
+        now = await job.erased(store, deployment, {*found["customer_id"], *more["customer_id"]})
+        if meanwhile := sorted(name for name, offset in now.items() if offset != gone.get(name)):
+            purge = "yours to purge (docs/operations.md, Erase a customer)"
+            click.echo(f"warning: erased meanwhile, and still in {out}: {', '.join(meanwhile)}: {purge}", err=True)
         if dry_run or not (good or force):
             why = ": --dry-run" if dry_run else "; --force publishes it all the same"
             click.echo(f"not published{why}; the fit is in {out}")

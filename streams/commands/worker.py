@@ -26,7 +26,7 @@ def worker() -> None:
     from streams import ending
 
     ending.prepare(_asked_to_end)
-    found: list[tuple[Settings, Deployment, int]] = []
+    found: list[tuple[Settings, Deployment, int, list[str]]] = []
 
     async def check(store: "Store", settings: "Settings") -> None:
         found.append((settings, *await _checked(store, settings)))
@@ -52,9 +52,9 @@ def _asked_to_end(by: str) -> None:
     say(f"ends, for it was asked to ({by})")
 
 
-async def _checked(store: "Store", settings: "Settings") -> "tuple[Deployment, int]":
-    """The deployment, if topic, partitions and partitioner are as they were at the first publish, and the room that
-    rejects have: a doubt ends it."""
+async def _checked(store: "Store", settings: "Settings") -> "tuple[Deployment, int, list[str]]":
+    """The deployment, if topic, partitions and partitioner are as they were at the first publish, the room that
+    rejects have, and what was warned of: a doubt ends it."""
     import asyncio
     import time
 
@@ -65,7 +65,8 @@ async def _checked(store: "Store", settings: "Settings") -> "tuple[Deployment, i
     use(settings.log)
     for line in settings_module.notes():
         say(line, level="warning")
-    for line in await store.warnings():
+    warned = await store.warnings()
+    for line in warned:
         say(line, level="warning")
     if settings.status:  # what cannot be written is said now, not passed over each second
         status.write(Path(settings.status), status.Status(time.time()))
@@ -76,4 +77,4 @@ async def _checked(store: "Store", settings: "Settings") -> "tuple[Deployment, i
     await asyncio.to_thread(kafka.check_worker, settings)
     room = await asyncio.to_thread(kafka.room_of_rejects, settings)
     say(await versions.aged(store, deployment))
-    return deployment, room
+    return deployment, room, [*warned, *now.warnings()]
