@@ -44,6 +44,8 @@ def waits(error: Exception) -> str | None:
     'BUSY: a script runs too long: whoever started it may end it with SCRIPT KILL'
     >>> waits(exceptions.ConnectionError("Connection refused")), waits(exceptions.AuthenticationError("no"))
     ('Connection refused', None)
+    >>> waits(exceptions.ConnectionError("max number of clients reached"))
+    'max number of clients reached: raise maxclients'
     >>> waits(exceptions.ConnectionError("No master found for 'it' : <redis.asyncio.client.Redis(...)> - of network"))
     "CRM_REDIS_SENTINELS: none of them answers and names a primary of CRM_REDIS_SERVICE='it'"
     """
@@ -54,7 +56,8 @@ def waits(error: Exception) -> str | None:
     if isinstance(error, exceptions.ConnectionError) and (unled := UNLED.match(str(error))):
         return f"CRM_REDIS_SENTINELS: none of them answers and names a primary of CRM_REDIS_SERVICE={unled[1]}"
     if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | OSError):
-        return str(error) or type(error).__name__
+        said = str(error) or type(error).__name__
+        return f"{said}: raise maxclients" if "max number of clients" in said else said
     return None
 
 
