@@ -131,6 +131,8 @@ def test_a_customer_is_exported_erased_and_never_comes_back(shop_running: Shop, 
     assert {change["customer"] for change in told["changes"]} <= {GONE}
     assert [each["reason"] for each in told["rejected"]] == ["wrong_field", "wrong_key"]
     assert len(told["events"]) == 17
+    assert {each["key"] for each in told["events"]} == {GONE, "another"}
+    assert {json.loads(each["value"])["customer_id"] for each in told["events"]} == {GONE}
     assert told["erased"] is None
     assert "unknown" in deployment.call("export", "nobody", code=1)
 
