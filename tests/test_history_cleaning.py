@@ -338,6 +338,16 @@ def test_a_missing_price_is_filled_or_drops_the_purchase_but_no_view(file: Path,
     assert filled == [1] * (amount is not None)
 
 
+@pytest.mark.parametrize(("how", "quantity"), [("median", 3), ("mode", 2)])
+def test_what_is_missing_is_filled_from_a_cleaned_history_too(file: Path, how: str, quantity: int) -> None:
+    """Its numbers have no format. Mutation caught: one asked of every column of numbers."""
+    head, cleaned = f"{HEAD},quantity", file.with_suffix(".parquet")
+    history.write_parquet(load(file, f"{head}\na,2024-01-01,5,2\na,2024-01-02,5,2\na,2024-01-03,5,4\n").frame, cleaned)
+    file.write_text(f"{head}\nb,2024-01-04,6,\nb,2024-01-05,6,4\n")
+    both = history.read([cleaned, file], {}, policy=Policy(missing={"quantity": how}))
+    assert both.frame.quantity.tolist() == [20_000, 20_000, 40_000, quantity * 10_000, 40_000]
+
+
 @pytest.mark.parametrize("gap", [" NULL ", "n/a ", "\t(leer)", "  "])
 def test_a_word_for_nothing_between_blanks_is_missing(file: Path, gap: str) -> None:
     """Also among numbers with a currency. What is quoted without blanks is none. Mutations caught: a word is one only
