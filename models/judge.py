@@ -49,8 +49,8 @@ def judge(model: Model, closed: Closed) -> Line:
 def step_of(amounts: Floats) -> Ints:
     """(n,) numbers of the steps of amounts >= 0, major units.
 
-    >>> step_of(np.array([0.0, 1.0, 1.05, 1.1, 2.0])).tolist()
-    [-108, 0, 0, 1, 8]
+    >>> step_of(np.array([0.0, 0.0001, 1.0, 1.05, 1.1, 2.0])).tolist()
+    [-108, -107, 0, 0, 1, 8]
     """
     least = 1 / UNIT
     steps = np.floor(PER_OCTAVE * np.log2(np.maximum(amounts, least))).astype(np.int64)

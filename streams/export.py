@@ -59,6 +59,11 @@ def _reject(held: Held) -> Told:
 
 
 def _text(content: bytes | None) -> str | None:
+    r"""A record's key or value; bytes that are no text are escaped.
+
+    >>> _text("é".encode()), _text(b"\xff{}"), _text(None)
+    ('é', '\\xff{}', None)
+    """
     return None if content is None else content.decode(errors="backslashreplace")
 
 

@@ -338,6 +338,16 @@ def test_a_missing_price_is_filled_or_drops_the_purchase_but_no_view(file: Path,
     assert filled == [1] * (amount is not None)
 
 
+@pytest.mark.parametrize(("how", "quantity"), [("median", 3), ("mode", 2)])
+def test_what_is_missing_is_filled_from_a_cleaned_history_too(file: Path, how: str, quantity: int) -> None:
+    """Its numbers have no format. Mutation caught: one asked of every column of numbers."""
+    head, cleaned = f"{HEAD},quantity", file.with_suffix(".parquet")
+    history.write_parquet(load(file, f"{head}\na,2024-01-01,5,2\na,2024-01-02,5,2\na,2024-01-03,5,4\n").frame, cleaned)
+    file.write_text(f"{head}\nb,2024-01-04,6,\nb,2024-01-05,6,4\n")
+    both = history.read([cleaned, file], {}, policy=Policy(missing={"quantity": how}))
+    assert both.frame.quantity.tolist() == [20_000, 20_000, 40_000, quantity * 10_000, 40_000]
+
+
 @pytest.mark.parametrize("gap", [" NULL ", "n/a ", "\t(leer)", "  "])
 def test_a_word_for_nothing_between_blanks_is_missing(file: Path, gap: str) -> None:
     """Also among numbers with a currency. What is quoted without blanks is none. Mutations caught: a word is one only
@@ -510,15 +520,16 @@ def shop(amounts: Sequence[float]) -> str:
 
 @pytest.mark.parametrize("method", ["iqr", "zscore", "isolation-forest"])
 def test_outliers_are_flagged_capped_or_dropped(file: Path, method: str) -> None:
+    """Mutation caught: what is far too little moved to nothing, as if a purchase for nothing were a usual one."""
     rng = np.random.default_rng(1)
-    text = shop([*np.exp(rng.normal(3, 0.5, 200)), 100_000, 0, -90_000])
+    text = shop([*np.exp(rng.normal(3, 0.5, 200)), 100_000, 0.01, 0.02, 0, -90_000])
     plain, flag, cap, drop = (load(file, text, outliers=method, action=a) for a in ("flag", "flag", "cap", "drop"))
     ((_, what, found),) = notes(flag.counts, "outliers")
     assert what == f"flagged ({method})"
     assert 1 <= found <= 10
     pd.testing.assert_frame_equal(flag.frame, load(file, text).frame)
     pd.testing.assert_frame_equal(flag.frame, plain.frame)
-    assert (drop.counts.outliers, drop.counts.kept) == (found, 203 - found)
+    assert (drop.counts.outliers, drop.counts.kept) == (found, 205 - found)
     dropped = set(drop.frame.event_id)
     usual = drop.frame.amount[drop.frame.amount > 0]
     for before, after, name in zip(flag.frame.amount, cap.frame.amount, flag.frame.event_id, strict=True):

@@ -123,7 +123,7 @@ def test_a_job_asks_and_takes_the_answer(shop: Path, tmp_path: Path, command: st
     said = run(command, *what, *out, code=2)
     assert "1 row stands alone, 18,993 days before all others: 1970-01-01 (row 201 of " in said
     assert "till.csv); say --from 2022-01-01 to leave it out, --from 1970-01-01 if it is meant; 1 row stands" in said
-    assert "2062-05-05 (row 202 of" in said
+    assert "stands alone, 14,137 days after all others: 2062-05-05 (row 202 of" in said
     assert "say --until 2023-08-22 to leave it out, --until 2062-05-06 if it is meant" in said
     said = run(command, *what, *out, "--from", "2022-01-01", "--until", "2023-08-22")
     assert "- before --from                                                1" in said

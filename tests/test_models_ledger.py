@@ -36,6 +36,7 @@ def day_of(n: int, seed: int, model: Model) -> Any:
     found["open_p_buy"] = np.minimum(found["open_p_buy"], 1)
     found["open_version"] = rng.random(n) < 0.9
     found["open_high"][rng.random(n) < 0.1] = -1
+    found["label"][rng.random(n) < 0.1] = 4_321  # less than one major unit
     return found
 
 
@@ -65,7 +66,7 @@ def learned(sizes: list[int], seed: int) -> tuple[list[Line], Any, dict[str, Any
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=5), st.integers(0, 10_000))
 def test_the_sums_over_days_are_the_figures_of_their_examples(sizes: list[int], seed: int) -> None:
     """Mutations caught: examples judged that nobody served; high below 0 taken for a bound; p_buy of these in Brier;
-    what the experts say after the day was learned; a deviance without its floor."""
+    what the experts say after the day was learned; a deviance without its floor, or of whom spent up to one unit."""
     lines, entries, said, model = learned(sizes, seed)
     total, y = added(lines), entries["label"] / UNIT
     assert (total.n, total.bought) == (len(entries), int((entries["orders"] > 0).sum()))

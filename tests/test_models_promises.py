@@ -81,6 +81,10 @@ def test_the_inputs_read_the_fields_they_name() -> None:
     expected |= {"e90_orders": orders_day / np.e, "v7_orders": 3 * orders_day, "c7_orders": 0.5 * orders_day}
     row: Any = raw.tolist()[0]
     assert dict(zip(INPUTS, plain.inputs(row, 30, 36.0), strict=True)) == pytest.approx(expected | {"one": 1.0})
+    raw["orders"] = raw["days"] = raw["tenure"] = 0
+    row = raw.tolist()[0]
+    first = dict(zip(INPUTS, plain.inputs(row, 30, 36.0), strict=True))
+    assert [first[name] for name in ("own", "v7m", "own_orders", "v7_orders")] == [120, 3 * 96, 0, 3]
 
 
 def test_browsing_inputs_are_zero_without_browsing() -> None:

@@ -131,6 +131,8 @@ def test_a_customer_is_exported_erased_and_never_comes_back(shop_running: Shop, 
     assert {change["customer"] for change in told["changes"]} <= {GONE}
     assert [each["reason"] for each in told["rejected"]] == ["wrong_field", "wrong_key"]
     assert len(told["events"]) == 17
+    assert {each["key"] for each in told["events"]} == {GONE, "another"}
+    assert {json.loads(each["value"])["customer_id"] for each in told["events"]} == {GONE}
     assert told["erased"] is None
     assert "unknown" in deployment.call("export", "nobody", code=1)
 
@@ -363,6 +365,8 @@ def test_every_field_of_a_state_is_told_in_units_that_a_person_reads(play: Play,
         assert (told["spend"], told["returned"]) == ("13.3400", "0.0000")
         assert told["v7"] == 1.0
         assert told["n30"] == pytest.approx(1 + 2 ** (-7 / 30))
+        assert told["n90"] == pytest.approx(1 + 2 ** (-7 / 90))
+        assert told["s90"] == pytest.approx(1 + 12.34 * 2 ** (-7 / 90))
         assert told["s30"] == pytest.approx(1 + 12.34 * 2 ** (-7 / 30))
         assert len(told["order_ids"]) == 2
         assert told["due"] > "2023-12-16"

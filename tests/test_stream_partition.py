@@ -229,7 +229,8 @@ def test_a_sweep_comes_before_the_event_that_asks_for_it(play: Play) -> None:
 
 
 def test_a_sweep_scores_anew_whoever_changed(play: Play, shop: Path) -> None:
-    """Mutation caught: a sweep that writes those with a landmark only: demand would stand still for a month."""
+    """Mutations caught: a sweep that writes those with a landmark only: demand would stand still for a month; who
+    leaves segment 0 told as new, or left in its set."""
 
     async def scenario(world: World) -> None:
         part = await world.located()
@@ -245,9 +246,12 @@ def test_a_sweep_scores_anew_whoever_changed(play: Play, shop: Path) -> None:
             assert abs(new - now.demand[i]) <= 0.05 * new + 0.02
             assert new == old or abs(new - now.demand[i]) < 0.006
         assert sum(after[n]["predicted_demand"] != before[n]["predicted_demand"] for n in before) > 20
-        moved = {n for n in before if after[n]["segment"] != before[n]["segment"]}
-        assert {change["customer"] for change in world.changes()} == moved
-        assert len(moved) > 2
+        from_to = {name: (before[name]["segment_id"], after[name]["segment_id"]) for name in before}
+        moved = {("moved", name, *both) for name, both in from_to.items() if both[0] != both[1]}
+        assert {(*change.values(),)[:4] for change in world.changes()} == moved
+        assert {"0"} < {left for _, _, left, _ in moved}
+        stand = {(name.decode(), str(n)) for n in range(7) for name in world.redis.zrange(world.members(n), 0, -1)}
+        assert stand == {(name, to) for name, (_, to) in from_to.items()}
 
     play(scenario, shop)
 

@@ -13,10 +13,13 @@ import pytest
 import shops
 from deployment import UNSURE, Crash, Play, Stopped, World, assert_agree, crash, run
 from logs import busy
+from redis.exceptions import ConnectionError as Gone
+from redis.exceptions import ResponseError
 from shops import T0, TOLD, learned
 
 from models import artefact, scores
 from models.rows import PROMISED
+from streams import publish
 from streams.kept import Kept
 from streams.partition import Lost, Partition
 from streams.rebuild import rebuild
@@ -124,6 +127,50 @@ def test_a_first_publish_that_is_interrupted_starts_over(play: Play, shop: Path,
         interruptions.pop(0)
     assert len(found) == 13
     assert all(contents == found[0] for contents in found)
+
+
+@pytest.mark.parametrize(
+    ("error", "lasts", "tries"),
+    [
+        (Gone("closed"), 2, 3),
+        (ResponseError("NOREPLICAS Not enough good replicas to write."), 6, 7),
+        (Gone("closed"), 7, 7),
+        (ResponseError("NOPERM no right"), 1, 1),
+    ],
+)
+def test_a_write_is_tried_again_with_its_token_while_what_hinders_it_passes(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, lasts: int, tries: int
+) -> None:
+    """Mutations caught: what does not pass waited for; what does not end tried for ever; another token; tried again
+    over the connection that broke."""
+    told: list[Any] = []
+
+    class Hiccup:
+        async def write(self, *given: Any) -> tuple[bytes, str]:
+            told.append(given)
+            if len(told) <= lasts:
+                raise error
+            return given[2], ""
+
+        async def connect_anew(self) -> None:
+            anew.append(len(told))
+
+    async def at_once(_: float) -> None:
+        pass
+
+    monkeypatch.setattr(publish, "patience", at_once)
+    anew: list[int] = []
+    hiccup: Any = Hiccup()
+    position: Any = "position"
+    block: Any = "block"
+    written = publish._written(hiccup, 3, b"old", b"new", position, block)
+    if lasts < tries:
+        assert asyncio.run(written)
+    else:
+        with pytest.raises(type(error)):
+            asyncio.run(written)
+    assert told == [(3, b"old", b"new", "position", "block")] * tries
+    assert anew == [*range(1, tries)]
 
 
 def test_a_deployment_without_its_meta_is_not_deleted(play: Play, nobody: Path) -> None:
