@@ -528,6 +528,15 @@ def test_the_last_part_of_a_name_tells_what_it_is(head: str, columns: str, tmp_p
     assert look.look(tmp_path / "x.csv", Policy()).columns == dict(zip(ours, columns.split(","), strict=True))
 
 
+def test_the_last_part_may_be_of_something_else(tmp_path: Path) -> None:
+    """Mutations caught: what is bought is an order by its name, as a web shop calls that; the price of sending it."""
+    head = "customer.email,order.created_at,line_items.name,line_items.quantity,shipping.price"
+    rows = [f"Ann {n}@x.org,2024-01-{n:02d} 10:00,Tea {n},{n % 4 + 1},{n}.5" for n in range(1, 29)]
+    (tmp_path / "x.csv").write_text("\n".join([head, *rows]) + "\n")
+    found = look.look(tmp_path / "x.csv", Policy()).columns
+    assert found.keys() == {"customer_id", "occurred_at", "quantity"}
+
+
 def test_of_columns_of_times_without_a_name_the_fullest_is_guessed(tmp_path: Path) -> None:
     rows = ["2023-01-01,,", *(f",2024-01-{n:02d},C{n}" for n in range(1, 29))]
     (tmp_path / "x.csv").write_text("\n".join(["settlement-start-date,posted-date,customer", *rows]) + "\n")

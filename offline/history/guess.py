@@ -166,8 +166,8 @@ def _alike(ours: str, names: Iterable[str]) -> list[str]:
     """
     bares = {name: bare(name) for name in names if name}
     same = [name for word in NAMES[ours].split() for name in bares if bares[name] == word]
-    last = {name: bare(re.split("[/.:>]", name)[-1]) for name in bares}
-    longer = [name for word in NAMES[ours].split() for name in bares if last[name] == word]
+    last = {name: bare(re.split("[/.:>]", name)[-1]) for name in bares if not PART.search(bares[name])}
+    longer = [name for word in NAMES[ours].split() if word != "name" for name in last if last[name] == word]
     longer += [name for word in _long(ours) for name in bares if bares[name].startswith(word)]
     ends = [name for word in _long("amount") for name in bares if bares[name].endswith(word)]
     if ours == "amount":
